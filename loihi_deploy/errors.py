@@ -56,7 +56,7 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        facts = [f"{name} {fact}" for name, fact in (("found", self.value), ("limit", self.limit)) if fact is not None]
+        facts = [f"{name} {fact}" for name, fact in (("found", self.value), ("allowed", self.limit)) if fact is not None]
         text = f"{self.where}: {self.what}" if self.where else self.what
         if facts:
             text += f" ({', '.join(facts)})"
