@@ -1,0 +1,75 @@
+"""Frozen values: read-only arrays, and equality by content."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def frozen_array(values: ArrayLike, dtype: Any) -> NDArray[Any]:
+    """Return a C-contiguous, read-only array of `dtype`: `values` itself where it already is one, else a copy."""
+    array = np.asarray(values, dtype=dtype)
+    if array.flags.writeable or not array.flags.c_contiguous:
+        array = np.array(array, dtype=dtype, order="C", copy=True)
+        array.flags.writeable = False
+    return array
+
+
+class Content:
+    """Base of the frozen dataclasses that flow through the pipeline; they compare by content digest.
+
+    Fields may be strings, numbers, booleans, None, arrays, tuples and dictionaries of those, and other `Content`. A field
+    made with ``metadata={"compare": False}`` is carried along without being compared.
+    """
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the type's name and every field, arrays with dtype and shape; hexadecimal."""
+        state = hashlib.sha256()
+        _feed(state, self)
+        return state.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.digest == self.digest  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what is cached is derived: it is made again where it is needed
+        names = {field.name for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in self.__dict__.items() if name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False  # pickling forgets it
+        self.__dict__.update(state)
+
+
+def _feed(state: Any, value: object) -> None:
+    """Feed `value` into a hash so that different values give different bytes."""
+    if isinstance(value, np.ndarray):
+        state.update(f"array {value.dtype.str} {value.shape};".encode())
+        state.update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, Content):
+        state.update(f"{type(value).__name__}(".encode())
+        for field in fields(value):  # type: ignore[arg-type]
+            if field.metadata.get("compare", True):
+                state.update(f"{field.name}=".encode())
+                _feed(state, getattr(value, field.name))
+        state.update(b")")
+    elif isinstance(value, tuple):
+        state.update(f"tuple {len(value)}(".encode())
+        for item in value:
+            _feed(state, item)
+        state.update(b")")
+    elif isinstance(value, dict):
+        _feed(state, tuple(sorted(value.items())))
+    else:
+        state.update(f"{type(value).__name__} {value!r};".encode())

@@ -1,0 +1,127 @@
+"""What a run returns: counts that add, and ratios only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class PopulationCounts:
+    """Counts of one population, summed over samples and steps.
+
+    Parameters
+    ----------
+    size : int
+        Neurons (or compartments).
+    spikes : int
+    synaptic_events : int
+        Weights added to accumulators of this population: for each arriving spike, the number of its synapses.
+    overflows_q, overflows_u : int
+        Times a synaptic accumulator (21 bits) or a current (23 bits, bias included) wrapped around.
+    lost_spikes : int
+        Host neurons only: spikes beyond one per neuron and step, which the chip cannot receive.
+    """
+
+    size: int
+    spikes: int = 0
+    synaptic_events: int = 0
+    overflows_q: int = 0
+    overflows_u: int = 0
+    lost_spikes: int = 0
+
+    def __add__(self, other: PopulationCounts) -> PopulationCounts:
+        return PopulationCounts(
+            self.size,
+            self.spikes + other.spikes,
+            self.synaptic_events + other.synaptic_events,
+            self.overflows_q + other.overflows_q,
+            self.overflows_u + other.overflows_u,
+            self.lost_spikes + other.lost_spikes,
+        )
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Counts of a run; those of two runs of one program add.
+
+    Parameters
+    ----------
+    samples : int
+        Samples presented; a padded sample is never counted.
+    sample_steps : int
+        Steps summed over samples.
+    populations : dict
+        `PopulationCounts` by name, host encoders included.
+    """
+
+    samples: int
+    sample_steps: int
+    populations: Mapping[str, PopulationCounts]
+
+    def __add__(self, other: Counters) -> Counters:
+        both = {name: counts + other.populations[name] for name, counts in self.populations.items()}
+        return Counters(self.samples + other.samples, self.sample_steps + other.sample_steps, both)
+
+    def firing_rate(self, population: str, dt: float) -> float:
+        """Mean firing rate of a population in Hz."""
+        counts = self.populations[population]
+        return counts.spikes / (counts.size * self.sample_steps * dt) if self.sample_steps else 0.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The outcome of `Deployment.run`.
+
+    Parameters
+    ----------
+    outputs : (n_samples, *shape) float array
+        The (first) readout: filtered, decoded, averaged over the readout window, activation applied.
+    all_outputs : dict of arrays
+        The same for every readout by name.
+    counters : Counters
+    recorded : dict of dict of arrays
+        By population, then by variable: 'spikes' (n_samples, n_steps, size) bool, 'u' and 'v' likewise int32.
+    seconds : float
+        Wall time.
+    """
+
+    outputs: NDArray[Any]
+    all_outputs: Mapping[str, NDArray[Any]]
+    counters: Counters
+    recorded: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of `Deployment.evaluate`; those of two runs of one program add.
+
+    Parameters
+    ----------
+    n_correct, n_total : int
+    counters : Counters
+    seconds : float
+        Wall time.
+    """
+
+    n_correct: int
+    n_total: int
+    counters: Counters
+    seconds: float = 0.0
+
+    @property
+    def accuracy(self) -> float:
+        """n_correct / n_total; 0 for no sample."""
+        return self.n_correct / self.n_total if self.n_total else 0.0
+
+    def __add__(self, other: Evaluation) -> Evaluation:
+        return Evaluation(
+            self.n_correct + other.n_correct,
+            self.n_total + other.n_total,
+            self.counters + other.counters,
+            self.seconds + other.seconds,
+        )
