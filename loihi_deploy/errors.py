@@ -3,23 +3,23 @@
 ::
 
     LoihiDeployError(Exception)
-    ├── InputError(ValueError)                 arrays, labels, options or samples that a call cannot use
-    ├── DataError(ValueError)                  a data file that is missing, damaged or does not fit its companion
-    ├── OutputError(OSError)                   a path that cannot be written
-    ├── MissingExtraError(ImportError)         an optional dependency is needed and not there
-    ├── UnknownBoardError(KeyError)            no board of that name, no file at that path
-    ├── BoardConfigError(ValueError)           a board or chip file with wrong, unknown or missing entries
-    ├── ConversionError(ValueError)            a network with parts that have no counterpart on the chip
-    ├── NormalizationError(ValueError)         firing rates that calibration data cannot settle
-    ├── PartitionError(ValueError)             a network that cannot be cut into encoder, chip and readout
-    ├── QuantizationError(ValueError)          values that the chip's integers cannot hold
-    ├── MappingError(RuntimeError)             a program that does not fit the board
-    ├── ArtifactError(ValueError)              a saved deployment that is damaged, altered or too new
-    ├── BackendError(RuntimeError)             an execution backend that is not available or refuses the program
-    └── AccumulatorOverflowError(ArithmeticError)   an accumulator that wrapped around where that was forbidden
+    ├── InputError(ValueError)                     arrays, labels or options that a call cannot use
+    ├── DataError(ValueError)                      a data file that is missing, damaged or at odds with others
+    ├── OutputError(OSError)                       a path that cannot be written
+    ├── MissingExtraError(ImportError)             an optional package that is needed and not there
+    ├── UnknownBoardError(KeyError)                no board of that name, no file at that path
+    ├── BoardConfigError(ValueError)               a board or chip file with bad entries
+    ├── ConversionError(ValueError)                parts of a network that the chip has no counterpart for
+    ├── NormalizationError(ValueError)             firing rates that calibration cannot settle
+    ├── PartitionError(ValueError)                 a network that cannot be cut in encoder, chip, readout
+    ├── QuantizationError(ValueError)              values that the chip's integers cannot hold
+    ├── MappingError(RuntimeError)                 a program that does not fit the board
+    ├── ArtifactError(ValueError)                  a saved deployment, damaged, altered or too new
+    ├── BackendError(RuntimeError)                 a backend that is not available or refuses a program
+    └── AccumulatorOverflowError(ArithmeticError)  an accumulator that wrapped around
 
-An error carries *all* the problems found, not the first one: ``error.problems`` is a tuple of `Problem`. ``str(error)``
-is the text for people, ready to be printed without a traceback.
+An error carries *all* the problems found, not the first one: ``error.problems`` is a tuple of `Problem`.
+``str(error)`` is the text for people, ready to be printed without a traceback.
 """
 
 from __future__ import annotations
@@ -56,7 +56,11 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        facts = [f"{name} {fact}" for name, fact in (("found", self.value), ("allowed", self.limit)) if fact is not None]
+        facts = [
+            f"{name} {fact}"
+            for name, fact in (("found", self.value), ("allowed", self.limit))
+            if fact is not None
+        ]
         text = f"{self.where}: {self.what}" if self.where else self.what
         if facts:
             text += f" ({', '.join(facts)})"
@@ -90,9 +94,14 @@ class LoihiDeployError(Exception):
 
     @classmethod
     def single(
-        cls: type[_Error], what: str, where: str = "", value: object = None, limit: object = None, remedy: str = ""
+        cls: type[_Error],
+        what: str,
+        where: str = "",
+        value: object = None,
+        limit: object = None,
+        remedy: str = "",
     ) -> _Error:
-        """Make an error that has one problem and needs no summary beside it; the arguments are those of `Problem`."""
+        """Make an error that has one problem and no summary; the arguments are those of `Problem`."""
         return cls("", Problem(what, where, value, limit, remedy))
 
     def __str__(self) -> str:
@@ -163,7 +172,7 @@ class AccumulatorOverflowError(LoihiDeployError, ArithmeticError):
 
 
 def missing_extra(package: str, feature: str, extra: str = "convert") -> MissingExtraError:
-    """Make the error for an optional package that is not installed; the caller raises it ``from`` the ImportError.
+    """Make the error for an optional package that is not installed; raise it ``from`` the ImportError.
 
     Parameters
     ----------

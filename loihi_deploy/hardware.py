@@ -1,7 +1,7 @@
 """Chips and boards, read from ``hardware_configs/*.toml``.
 
-A chip file holds every number about one chip as ``name = { value = 1024, source = "where the number comes from" }``; a
-board file names its chip file and says how many chips it has. The field names below are the keys of the files.
+A chip file holds every number about one chip as ``name = { value = 1024, source = "where from" }``; a board
+file names its chip file and says how many chips it has. The field names below are the keys of the files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _at_least(minimum: int) -> Any:
 
 
 def _range_problems(owner: Any, values: Mapping[str, int], where: str) -> list[Problem]:
-    """List the integer fields of the dataclass `owner` that are below their minimum, or above their ``max_`` partner."""
+    """List the integer fields of dataclass `owner` that are below their minimum or above their partner."""
     problems = []
     for spec in _number_fields(owner):
         minimum = spec.metadata.get("minimum", 1)
@@ -42,7 +42,12 @@ def _range_problems(owner: Any, values: Mapping[str, int], where: str) -> list[P
         partner = spec.name.replace("min_", "max_", 1)
         if spec.name.startswith("min_") and values.get(spec.name, 0) > values.get(partner, sys.maxsize):
             problems.append(
-                Problem("range is empty", f"{where}{spec.name}", values[spec.name], f"{partner} = {values[partner]}")
+                Problem(
+                    "range is empty",
+                    f"{where}{spec.name}",
+                    values[spec.name],
+                    f"{partner} = {values[partner]}",
+                )
             )
     return problems
 
@@ -305,9 +310,9 @@ def load_board(name_or_path: str | Path) -> Board:
     Parameters
     ----------
     name_or_path : str or Path
-        One of `board_names`, or the path of a board file (a ``Path``, or a string that ends in ``.toml`` or has a
-        folder in it). Its ``chip`` entry is the name of a chip that comes with the package, or a path relative to the
-        board file.
+        One of `board_names`, or the path of a board file (a ``Path``, or a string that ends in ``.toml`` or
+        has a folder in it). Its ``chip`` entry is the name of a chip that comes with the package, or a path
+        relative to the board file.
 
     Raises
     ------
@@ -320,7 +325,9 @@ def load_board(name_or_path: str | Path) -> Board:
     if isinstance(name_or_path, Path) or path.suffix == ".toml" or len(path.parts) > 1:
         if not path.is_file():
             raise UnknownBoardError.single(
-                "no such board file", value=str(path), remedy=f"Name a file, or one of: {', '.join(board_names())}"
+                "no such board file",
+                value=str(path),
+                remedy=f"Name a file, or one of: {', '.join(board_names())}",
             )
         return _read_board(path)
     names = board_names()
@@ -339,18 +346,21 @@ def _config_files() -> dict[str, Path]:
     folder = next((folder for folder in _CONFIG_DIRS if folder.is_dir()), None)
     if folder is None:
         raise BoardConfigError.single(
-            "the folder hardware_configs is missing", str(_CONFIG_DIRS[0]), remedy="Install loihi-deploy again"
+            "the folder hardware_configs is missing",
+            str(_CONFIG_DIRS[0]),
+            remedy="Install loihi-deploy again",
         )
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BoardConfigError.single(f"not a TOML file: {error}", str(path)) from error
     except OSError as error:
         raise BoardConfigError.single(f"cannot be read: {error.strerror}", str(path)) from error
+    return table
 
 
 def _read_board(path: Path) -> Board:
@@ -388,7 +398,9 @@ def _read_chip(name: str, board_path: Path, problems: list[Problem]) -> Chip | N
     for section, kind in (("core", CoreLimits), ("arithmetic", Arithmetic)):
         content = table.get(section, {})
         if not isinstance(content, dict):
-            problems.append(Problem("not a table", f"{path}, key '{section}'", repr(content), f"a [{section}] table"))
+            problems.append(
+                Problem("not a table", f"{path}, key '{section}'", repr(content), f"a [{section}] table")
+            )
             continue
         sections[section] = _read_numbers(kind, content, path, f"{section}.", (), problems)
     if len(problems) > n_before:
@@ -398,7 +410,12 @@ def _read_chip(name: str, board_path: Path, problems: list[Problem]) -> Chip | N
 
 
 def _read_numbers(
-    kind: type, table: Mapping[str, Any], path: Path, prefix: str, others: Iterable[str], problems: list[Problem]
+    kind: type,
+    table: Mapping[str, Any],
+    path: Path,
+    prefix: str,
+    others: Iterable[str],
+    problems: list[Problem],
 ) -> dict[str, int]:
     """Read the numbers of dataclass `kind` from a table, adding to `problems` whatever is wrong with it."""
     names = [spec.name for spec in _number_fields(kind)]
@@ -410,12 +427,16 @@ def _read_numbers(
     for name in names:
         entry = table.get(name)
         if entry is None:
-            problems.append(Problem("missing", where % name, remedy=f'Add {name} = {{ value = …, source = "…" }}'))
+            problems.append(
+                Problem("missing", where % name, remedy=f'Add {name} = {{ value = …, source = "…" }}')
+            )
             continue
         keys = set(entry) if isinstance(entry, dict) else set()
         if keys != {"value", "source"}:
             problems.append(
-                Problem("wrong entry", where % name, repr(entry), '{ value = <integer>, source = "<where from>" }')
+                Problem(
+                    "wrong entry", where % name, repr(entry), '{ value = <integer>, source = "<where from>" }'
+                )
             )
             continue
         value, source = entry["value"], entry["source"]
@@ -424,7 +445,9 @@ def _read_numbers(
         else:
             values[name] = value
         if not isinstance(source, str) or not source.strip():
-            problems.append(Problem("no source", where % name, repr(source), "where the number comes from, as text"))
+            problems.append(
+                Problem("no source", where % name, repr(source), "where the number comes from, as text")
+            )
     problems += _range_problems(kind, values, f"{path}, {prefix}")
     return values
 
@@ -434,7 +457,9 @@ def _read_text(table: Mapping[str, Any], key: str, path: Path, problems: list[Pr
     if isinstance(text, str) and text.strip():
         return text
     if key in table:
-        problems.append(Problem("value of the wrong type", f"{path}, key '{key}'", repr(text), "a text, not empty"))
+        problems.append(
+            Problem("value of the wrong type", f"{path}, key '{key}'", repr(text), "a text, not empty")
+        )
     else:
         problems.append(Problem("missing", f"{path}, key '{key}'", remedy=f'Add {key} = "…"'))
     return ""

@@ -1,8 +1,8 @@
 """Write the bundled subset of Fashion-MNIST from the full set.
 
-Usage: ``python tools/make_fashion_subset.py DIRECTORY``, where DIRECTORY holds the four IDX files (the Debian package
-``dataset-fashion-mnist`` puts them in ``/usr/share/datasets/fashion-mnist``). Keeps the first 1,000 training and the first
-200 test images of each class, in their original order.
+Usage: ``python tools/make_fashion_subset.py DIRECTORY``, where DIRECTORY holds the four IDX files (the Debian
+package ``dataset-fashion-mnist`` puts them in ``/usr/share/datasets/fashion-mnist``). Keeps the first 1,000
+training and the first 200 test images of each class, in their original order.
 """
 
 import gzip

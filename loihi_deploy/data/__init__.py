@@ -1,8 +1,8 @@
 """Images to train and test on: a bundled subset of Fashion-MNIST, and any set in IDX files.
 
-The bundled files hold, of Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747; MIT licence, Zalando SE), the first
-1,000 training and the first 200 test images of each class in their original order; ``tools/make_fashion_subset.py`` made
-them.
+The bundled files hold, of Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747; MIT licence, Zalando
+SE), the first 1,000 training and the first 200 test images of each class in their original order;
+``tools/make_fashion_subset.py`` made them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Dataset:
 
 
 def fashion_mnist(n_train: int | None = None, n_test: int | None = None) -> Dataset:
-    """Load the bundled subset of Fashion-MNIST: 10,000 training and 2,000 test images of 28 x 28, ten classes.
+    """Load the bundled subset of Fashion-MNIST: 10,000 training and 2,000 test images of 28 x 28, 10 classes.
 
     Parameters
     ----------
@@ -109,26 +109,37 @@ def load_idx(directory: str | Path) -> Dataset:
     Raises
     ------
     DataError
-        Files are missing or damaged, images and labels differ in number, or test data does not fit the training data;
-        everything found is named.
+        Files are missing or damaged, images and labels differ in number, or test data does not fit the
+        training data; everything found is named.
     """
     folder = Path(directory)
     if not folder.is_dir():
-        raise DataError.single("no such folder", str(folder), remedy="Name the folder that holds the IDX files")
+        raise DataError.single(
+            "no such folder", str(folder), remedy="Name the folder that holds the IDX files"
+        )
     problems: list[Problem] = []
     arrays = {key: read_idx(folder, key, problems) for key in FILE_NAMES}
     x_train, y_train = arrays["train images"], arrays["train labels"]
     x_test, y_test = arrays["test images"], arrays["test labels"]
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         if x is not None and y is not None and len(x) != len(y):
-            problems.append(Problem(f"{part} images and labels differ in number", str(folder), f"{len(x)} and {len(y)}"))
+            problems.append(
+                Problem(f"{part} images and labels differ in number", str(folder), f"{len(x)} and {len(y)}")
+            )
     if x_train is not None and x_test is not None and x_train.shape[1:] != x_test.shape[1:]:
         problems.append(
-            Problem("test images of another size", str(folder), x_test.shape[1:], f"{x_train.shape[1:]} as in training")
+            Problem(
+                "test images of another size",
+                str(folder),
+                x_test.shape[1:],
+                f"{x_train.shape[1:]} as in training",
+            )
         )
     if y_train is not None and y_test is not None and y_test.max() > y_train.max():
         problems.append(
-            Problem("test label that no training image has", str(folder), y_test.max(), f"0 to {y_train.max()}")
+            Problem(
+                "test label that no training image has", str(folder), y_test.max(), f"0 to {y_train.max()}"
+            )
         )
     if problems or x_train is None or y_train is None or x_test is None or y_test is None:
         raise DataError(f"Cannot read the data in {folder}", problems)

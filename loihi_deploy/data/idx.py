@@ -1,7 +1,7 @@
 """Read one file in the IDX format of the MNIST database (http://yann.lecun.com/exdb/mnist, "file formats").
 
-A file is two zero bytes, a type code (8 for unsigned bytes), the number of dimensions, each dimension as a big-endian
-32-bit integer, then the values, the last dimension fastest.
+A file is two zero bytes, a type code (8 for unsigned bytes), the number of dimensions, each dimension as a
+big-endian 32-bit integer, then the values, the last dimension fastest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from loihi_deploy.errors import Problem
 
-#: The file of each part of a set, and its number of dimensions. Some archives write ``.idx3-ubyte`` for ``-idx3-ubyte``.
+#: The file of each part of a set, and its number of dimensions. Some archives write ``.idx3-ubyte`` for
+#: ``-idx3-ubyte``.
 FILE_NAMES = {
     "train images": ("train-images-idx3-ubyte", 3),
     "train labels": ("train-labels-idx1-ubyte", 1),
@@ -43,7 +44,9 @@ def read_idx(folder: Path, part: str, problems: list[Problem]) -> NDArray[np.uin
     spellings = [stem + end for stem in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
     path = next((folder / spelling for spelling in spellings if (folder / spelling).is_file()), None)
     if path is None:
-        problems.append(Problem("file is missing", str(folder / name), remedy=f"Put {name} or {name}.gz there"))
+        problems.append(
+            Problem("file is missing", str(folder / name), remedy=f"Put {name} or {name}.gz there")
+        )
         return None
     try:
         content = path.read_bytes()
@@ -65,7 +68,9 @@ def _check(content: bytes, n_dimensions: int, where: str) -> Problem | None:
     remedy = "Fetch the file again"
     magic = bytes([0, 0, 8, n_dimensions])
     if content[:4] != magic:
-        return Problem("wrong magic number, not such an IDX file", where, content[:4].hex(" "), magic.hex(" "), remedy)
+        return Problem(
+            "wrong magic number, not such an IDX file", where, content[:4].hex(" "), magic.hex(" "), remedy
+        )
     n_header = 4 + 4 * n_dimensions
     if len(content) < n_header:
         return Problem("truncated in its header", where, f"{len(content)} bytes", f"{n_header} bytes", remedy)
@@ -73,7 +78,9 @@ def _check(content: bytes, n_dimensions: int, where: str) -> Problem | None:
     n_expected = n_header + math.prod(shape)
     if len(content) != n_expected:
         what = "truncated" if len(content) < n_expected else "bytes after its end"
-        return Problem(what, where, f"{len(content):,} bytes", f"{n_expected:,} bytes for shape {shape}", remedy)
+        return Problem(
+            what, where, f"{len(content):,} bytes", f"{n_expected:,} bytes for shape {shape}", remedy
+        )
     if math.prod(shape) == 0:
         return Problem("holds no data", where, f"shape {shape}", remedy=remedy)
     return None

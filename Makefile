@@ -1,0 +1,45 @@
+# make demo    train, convert, deploy and compare a network on the bundled images; the report lands in out/
+# make test    run the tests
+# make check   lint, format, types, direction of imports
+# make clean   remove everything that these commands made
+#
+# Everything is installed in .venv, in this folder, and again only when pyproject.toml changes. Another Python (3.10 to
+# 3.12) is chosen with `make PYTHON=python3.12 …`, options for pytest with `make test ARGS="-k hardware"`.
+
+PYTHON ?= $(shell python3.11 -c 'import sys; print(sys.executable)' 2>/dev/null || echo python3)
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
+ARGS ?=
+
+.PHONY: demo test check clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.convert
+	$(VENV)/bin/loihi-deploy demo
+
+test: $(VENV)/.convert-test
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(VENV)/.convert-test-dev
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest --quiet tests/test_architecture.py
+
+clean:
+	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp .convert-test says that the extras "convert" and "test" are installed.
+$(VENV)/.convert $(VENV)/.convert-test $(VENV)/.convert-test-dev: $(VENV)/.nengo-dl
+	@echo "Installing into $(VENV): some minutes and 3 GB the first time"
+	$(PIP) --editable '.[$(shell echo $(@F:.%=%) | tr - ,)]'
+	@touch $@
+
+# NengoDL comes without a wheel, and its build works on Python 3.12 only with an older setuptools and without isolation.
+$(VENV)/.nengo-dl: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit((3, 10) <= v <= (3, 12) and None or f"Python 3.10, 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) 'setuptools<70' wheel
+	$(PIP) --no-build-isolation --no-deps 'nengo-dl==3.6.*'
+	@touch $@
