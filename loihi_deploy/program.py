@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from loihi_deploy.content import Content, frozen_array
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.fixed_point import U_BITS
-from loihi_deploy.graph import Graph, Shape, Transform
+from loihi_deploy.graph import Graph, Link, Shape, Transform
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,24 +169,6 @@ class ScaleGroup(Content):
     zeroed_weights: int
     n_weights: int
     bias_rms_error: float
-
-
-@dataclass(frozen=True, eq=False)
-class Link(Content):
-    """Spikes that cross between host and chip.
-
-    Parameters
-    ----------
-    population : str
-        Whose spikes cross.
-    kind : {'to_chip', 'from_chip'}
-    delay : int
-        Steps from the spike to its arrival: a spike that the host makes at step t is processed on chip at t + delay.
-    """
-
-    population: str
-    kind: Literal["to_chip", "from_chip"]
-    delay: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """The float network and its linear maps."""
 
+from loihi_deploy.graph.partitioned import Link, PartitionedGraph
 from loihi_deploy.graph.transforms import Conv2D, Dense, Shape, Sparse, Transform
 from loihi_deploy.graph.types import Graph, Input, NeuronModel, Population, Projection, Readout
 
@@ -8,7 +9,9 @@ __all__ = [
     "Dense",
     "Graph",
     "Input",
+    "Link",
     "NeuronModel",
+    "PartitionedGraph",
     "Population",
     "Projection",
     "Readout",

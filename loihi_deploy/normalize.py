@@ -1,0 +1,125 @@
+"""Firing rates from calibration data.
+
+Multiplying a population's gain and bias by s and dividing its amplitude by s multiplies its firing rates by s. For
+rectified linear neurons nothing else changes: the rate network computes the same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from loihi_deploy.errors import NormalizationError, Problem
+from loihi_deploy.graph import Graph
+from loihi_deploy.graph.rates import flat_inputs, rate_batches
+
+
+def scale_firing_rates(graph: Graph, scale: float | Mapping[str, float]) -> Graph:
+    """Multiply firing rates by a factor, as `nengo_dl.Converter` does with its argument of this name.
+
+    Parameters
+    ----------
+    graph : Graph
+    scale : float or dict
+        One factor for every population, or one by population name (others stay as they are).
+
+    Returns
+    -------
+    Graph
+
+    Raises
+    ------
+    NormalizationError
+        Listing unknown populations and factors that are not positive.
+    """
+    names = [population.name for population in graph.populations]
+    factors = dict(scale) if isinstance(scale, Mapping) else dict.fromkeys(names, float(scale))
+    problems = [
+        Problem("no such population", str(name), remedy=f"The populations are {', '.join(names)}")
+        for name in factors
+        if name not in names
+    ]
+    problems += [
+        Problem("a firing rate scale must be positive", str(name), factor)
+        for name, factor in factors.items()
+        if not 0 < factor < np.inf
+    ]
+    if problems:
+        raise NormalizationError("Cannot scale firing rates", problems)
+    populations = tuple(
+        population.rescaled(factors.get(population.name, 1.0)) for population in graph.populations
+    )
+    return replace(graph, populations=populations)
+
+
+def calibration_rates(graph: Graph, x: Any, percentile: float) -> dict[str, float]:
+    """The given percentile of each population's firing rates (Hz) over neurons and calibration samples.
+
+    Only neurons that fire count: those silent for a sample say nothing about how fast the layer's code runs.
+    """
+    inputs = {name: values.reshape(-1, values.shape[-1]) for name, values in flat_inputs(graph, x).items()}
+    rates: dict[str, list[Any]] = {population.name: [] for population in graph.populations}
+    for batch in rate_batches(graph, inputs):
+        for name, found in rates.items():
+            found.append(batch[name][batch[name] > 0])
+    return {
+        name: float(np.percentile(np.concatenate(found), percentile)) if any(map(len, found)) else 0.0
+        for name, found in rates.items()
+    }
+
+
+def normalize(
+    graph: Graph,
+    x: Any,
+    target_rate: float | Mapping[str, float] = 200.0,
+    percentile: float = 99.9,
+) -> Graph:
+    """Scale every population so that a percentile of its firing rates on calibration data is the target.
+
+    Parameters
+    ----------
+    graph : Graph
+    x : array or mapping of arrays
+        Calibration samples, (n, *input_shape).
+    target_rate : float or dict
+        In Hz; one for all, or by population name (200 for others).
+    percentile : float
+        0..100; see Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682, who chose 99.9.
+
+    Returns
+    -------
+    Graph
+        With rescaled populations, and the magnitude of each input recorded for an on/off encoder.
+
+    Raises
+    ------
+    NormalizationError
+        If a population never fires on the calibration data: no scale can be found for it.
+    InputError
+        If the samples do not fit the network.
+    """
+    measured = calibration_rates(graph, x, percentile)
+    silent = [name for name, rate in measured.items() if rate == 0]
+    if silent:
+        raise NormalizationError(
+            "Cannot set firing rates from the calibration data",
+            [
+                Problem(
+                    "never fires on the calibration data",
+                    name,
+                    remedy="Give more, or other, calibration samples",
+                )
+                for name in silent
+            ],
+        )
+    targets = dict(target_rate) if isinstance(target_rate, Mapping) else dict.fromkeys(measured, target_rate)
+    factors = {name: float(targets.get(name, 200.0)) / rate for name, rate in measured.items()}
+    scaled = scale_firing_rates(graph, factors)
+    inputs = []
+    for node in graph.inputs:
+        magnitude = float(np.percentile(np.abs(flat_inputs(graph, x)[node.name]), percentile))
+        inputs.append(replace(node, scale=magnitude if magnitude > 0 else 1.0))
+    return replace(scaled, inputs=tuple(inputs))

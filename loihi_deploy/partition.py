@@ -1,0 +1,216 @@
+"""Cutting a network into the encoder on the host, the graph on chip, and the readout on the host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from loihi_deploy.errors import PartitionError, Problem
+from loihi_deploy.graph import (
+    Conv2D,
+    Graph,
+    Input,
+    Link,
+    NeuronModel,
+    PartitionedGraph,
+    Population,
+    Projection,
+)
+from loihi_deploy.graph.linear import compose
+
+TO_CHIP_DELAY = 1
+"""A spike of the host at step t is processed on chip at step t + 1, as between cores (nengo-loihi does the same)."""
+FROM_CHIP_DELAY = 0
+"""The readout of step t has the chip's spikes of step t."""
+
+
+def partition(
+    graph: Graph, encoder: Literal["auto", "first_layer", "on_off"] = "auto", encoder_rate: float = 200.0
+) -> PartitionedGraph:
+    """Cut a network into host encoder, chip graph and host readout.
+
+    Parameters
+    ----------
+    graph : Graph
+    encoder : {'auto', 'first_layer', 'on_off'}
+        What spikes on the host: the populations that inputs drive, or an on and an off neuron for each input value, put
+        in front. 'auto' takes the first layer where it is a 1x1 convolution and something is left for the chip.
+    encoder_rate : float
+        Firing rate in Hz of an inserted on/off neuron at an input of magnitude ``Input.scale``.
+
+    Returns
+    -------
+    PartitionedGraph
+
+    Raises
+    ------
+    PartitionError
+        Listing everything that stands in the way: no spiking layer, none left for the chip, populations that need real
+        input values and spikes at once, readouts that need real input values.
+    """
+    if not graph.populations:
+        raise PartitionError(
+            "Nothing to deploy",
+            Problem(
+                "the network has no spiking layer",
+                remedy="Give at least one layer a ReLU or spiking activation",
+            ),
+        )
+    problems = [
+        Problem(
+            "reads real input values, which the chip's readout does not have",
+            projection.name,
+            remedy="Decode it from a spiking layer",
+        )
+        for readout in graph.readouts
+        for projection in graph.into(readout.name)
+        if projection.pre in _input_names(graph)
+    ]
+    undriven = [population.name for population in graph.populations if not _driven(graph, population.name)]
+    problems += [
+        Problem("no input reaches it", name, remedy="Remove it or connect it to an input")
+        for name in undriven
+    ]
+    if problems:
+        raise PartitionError("Cannot cut the network into host and chip parts", problems)
+    first = _first_layer(graph)
+    mixed = [name for name in first if any(p.pre not in _input_names(graph) for p in graph.into(name))]
+    chip_left = len(first) < len(graph.populations)
+    if encoder == "auto":
+        encoder = "first_layer" if chip_left and not mixed and _is_1x1(graph) else "on_off"
+    if encoder == "on_off":
+        graph = _with_on_off_encoder(graph, encoder_rate)
+        first = _first_layer(graph)
+    else:
+        problems = [
+            Problem(
+                "takes real input values and spikes at once, so it can stand neither on the host nor on the chip",
+                name,
+                remedy="Use encoder='on_off'",
+            )
+            for name in mixed
+        ]
+        if not chip_left:
+            problems.append(
+                Problem(
+                    "every spiking layer is an encoder, none is left for the chip",
+                    ", ".join(first),
+                    remedy="Use encoder='on_off', which keeps the first layer on chip",
+                )
+            )
+        if problems:
+            raise PartitionError("Cannot make the first layer the encoder", problems)
+    return _cut(graph, first)
+
+
+def _input_names(graph: Graph) -> set[str]:
+    return {node.name for node in graph.inputs}
+
+
+def _first_layer(graph: Graph) -> list[str]:
+    """Populations that an input drives."""
+    inputs = _input_names(graph)
+    return [
+        p.name
+        for p in graph.populations
+        if any(projection.pre in inputs for projection in graph.into(p.name))
+    ]
+
+
+def _is_1x1(graph: Graph) -> bool:
+    transforms = [p.transform for name in _first_layer(graph) for p in graph.into(name)]
+    return all(
+        isinstance(t, Conv2D) and t.kernel.shape[:2] == (1, 1) and t.strides == (1, 1) for t in transforms
+    )
+
+
+def _driven(graph: Graph, name: str) -> bool:
+    """Whether any path leads from an input, or a bias current, to the population."""
+    seen, todo = set(), [name]
+    while todo:
+        current = todo.pop()
+        if current in _input_names(graph) or (
+            isinstance(node := graph.nodes[current], Population) and bool((node.bias > 0).any())
+        ):
+            return True
+        if current not in seen:
+            seen.add(current)
+            todo += [projection.pre for projection in graph.into(current)]
+    return False
+
+
+def _with_on_off_encoder(graph: Graph, rate: float) -> Graph:
+    """Put an on and an off neuron for each input value in front: x = amplitude * (on - off)."""
+    populations, projections = [], []
+    for node in graph.inputs:
+        grid = node.shape if len(node.shape) == 3 else (1, node.size, 1)
+        channels = grid[2]
+        both = (*grid[:2], 2 * channels)
+        signs = np.tile([1.0, -1.0], channels).reshape(1, 1, 1, 2 * channels)
+        split = Conv2D(signs, (1, 1), (0, 0), grid, both, groups=channels)
+        join = Conv2D(
+            np.tile([1.0, -1.0], channels).reshape(1, 1, 2, channels), (1, 1), (0, 0), both, grid, channels
+        )
+        name = f"{node.name}_on_off"
+        shape = both if len(node.shape) == 3 else (both[1] * both[2],)
+        gain = rate / node.scale
+        populations.append(
+            Population(name, shape, NeuronModel(), np.array(gain), np.zeros(1), amplitude=1 / gain)
+        )
+        projections.append(Projection(node.name, name, split))
+        projections += [
+            Projection(name, old.post, compose(old.transform, join), old.tau or _usual_tau(graph, old.post))
+            for old in graph.out_of(node.name)
+        ]
+    inputs = _input_names(graph)
+    kept = tuple(p for p in graph.projections if p.pre not in inputs)
+    return replace(graph, populations=(*populations, *graph.populations), projections=(*projections, *kept))
+
+
+def _usual_tau(graph: Graph, post: str) -> float:
+    """The synapse for spikes that replace real values: that of the other projections into the population, or after it."""
+    inputs = _input_names(graph)
+    others = [p.tau for p in graph.into(post) if p.pre not in inputs]
+    return (others or [p.tau for p in graph.out_of(post)] or [p.tau for p in graph.projections] or [0.0])[0]
+
+
+def _cut(graph: Graph, first: list[str]) -> PartitionedGraph:
+    populations = {population.name: population for population in graph.populations}
+    readouts = {readout.name for readout in graph.readouts}
+    encoders = tuple(populations[name] for name in first)
+    on_chip = tuple(replace(p, amplitude=1.0) for p in graph.populations if p.name not in first)
+
+    def folded(projection: Projection) -> Projection:
+        """Amplitude of a spike moved into the weights."""
+        amplitude = populations[projection.pre].amplitude
+        transform = projection.transform.with_values(projection.transform.values * amplitude)
+        return replace(projection, transform=transform)
+
+    from_spikes = [folded(p) for p in graph.projections if p.pre in populations]
+    to_chip = tuple(p for p in from_spikes if p.post in populations)
+    to_host = tuple(p for p in from_spikes if p.post in readouts)
+    decoded = {p.pre for p in to_host}
+    sources = tuple(Input(p.name, p.shape) for p in encoders)
+    return PartitionedGraph(
+        encoder=Graph(
+            graph.inputs,
+            encoders,
+            tuple(p for p in graph.projections if p.pre not in populations),
+            dt=graph.dt,
+        ),
+        chip=Graph(sources, on_chip, to_chip, dt=graph.dt),
+        readout=Graph(
+            tuple(Input(p.name, p.shape) for p in graph.populations if p.name in decoded),
+            (),
+            to_host,
+            graph.readouts,
+            graph.dt,
+        ),
+        links=(
+            *(Link(p.name, "to_chip", TO_CHIP_DELAY) for p in encoders),
+            *(Link(p.name, "from_chip", FROM_CHIP_DELAY) for p in on_chip if p.name in decoded),
+        ),
+        notes=graph.notes,
+    )
