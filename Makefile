@@ -38,7 +38,7 @@ $(VENV)/.convert $(VENV)/.convert-test $(VENV)/.convert-test-dev: $(VENV)/.nengo
 
 # NengoDL comes without a wheel, and its build works on Python 3.12 only with an older setuptools and without isolation.
 $(VENV)/.nengo-dl: pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit((3, 10) <= v <= (3, 12) and None or f"Python 3.10, 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 …")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else f"Python 3.10, 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) 'setuptools<70' wheel
 	$(PIP) --no-build-isolation --no-deps 'nengo-dl==3.6.*'
