@@ -1,0 +1,299 @@
+"""The pipeline: from a trained network to a deployment.
+
+``source → convert → normalize → partition → quantize → map_to_cores``, each a function from one frozen value to the next.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping as MappingOf
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from loihi_deploy import backends
+from loihi_deploy.artifact import read_artifact, write_artifact
+from loihi_deploy.content import Content
+from loihi_deploy.errors import ArtifactError, InputError, Problem
+from loihi_deploy.frontends import convert
+from loihi_deploy.graph import (
+    Conv2D,
+    Dense,
+    Graph,
+    Input,
+    Link,
+    NeuronModel,
+    Population,
+    Projection,
+    Readout,
+    Sparse,
+)
+from loihi_deploy.graph.rates import flat_inputs, rate_outputs
+from loihi_deploy.hardware import Board, load_board
+from loihi_deploy.mapping import SAVED_TYPES as MAPPING_TYPES
+from loihi_deploy.mapping import Mapping, map_to_cores
+from loihi_deploy.normalization import normalize
+from loihi_deploy.options import DeployOptions
+from loihi_deploy.partitioning import partition
+from loihi_deploy.program import Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
+from loihi_deploy.quantization import quantize
+from loihi_deploy.results import Evaluation, RunResult
+
+Backend = Literal["emulator", "reference", "hardware"]
+
+SAVED_TYPES = (
+    *(Conv2D, Dense, Sparse, Graph, Input, Population, NeuronModel, Projection, Readout, Link),
+    *(Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses),
+    DeployOptions,
+    *MAPPING_TYPES,
+)
+
+
+def deploy(
+    source: Any,
+    board: str | os.PathLike[str] | Board = "nahuku32",
+    calibration: Any = None,
+    options: DeployOptions | None = None,
+) -> Deployment:
+    """Make a trained network ready to run on a board.
+
+    Parameters
+    ----------
+    source : tf.keras.Model, nengo_dl.Converter, nengo.Network or Graph
+        The trained network.
+    board : str, path or Board
+        Name of a board, path of a board file, or a board.
+    calibration : array or mapping of arrays
+        Samples, (n, *input_shape), that firing rates are set from; some hundred are enough. Not needed where
+        ``options.normalization`` is 'none'.
+    options : DeployOptions, optional
+
+    Returns
+    -------
+    Deployment
+
+    Raises
+    ------
+    LoihiDeployError
+        One of its kinds for each stage, each with every problem of that stage.
+    """
+    options = options or DeployOptions()
+    board = load_board(board)
+    graph = convert(source, options)
+    if options.normalization == "percentile":
+        if calibration is None:
+            raise InputError.single(
+                "firing rates cannot be set without calibration data",
+                "calibration",
+                remedy="Give some hundred samples as calibration=..., or keep the source's own gains with "
+                "DeployOptions(normalization='none')",
+            )
+        graph = normalize(graph, calibration, options.target_rate, options.percentile)
+    partitioned = partition(graph, options.encoder, options.target_rate)
+    program = quantize(partitioned, board.chip)
+    mapping = map_to_cores(program, board)
+    return Deployment(graph, program, mapping, asdict(board), options, _provenance(calibration))
+
+
+def _provenance(calibration: Any) -> dict[str, str | None]:
+    """Versions of what took part, and a digest of the calibration data."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for package in ("loihi-deploy", "numpy", "nengo", "nengo-dl", "tensorflow"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {**versions, "calibration": None if calibration is None else _data_digest(calibration)}
+
+
+def _data_digest(data: Any) -> str:
+    arrays = data if isinstance(data, MappingOf) else {"": data}
+
+    @dataclass(frozen=True, eq=False)
+    class Data(Content):
+        arrays: tuple[tuple[str, Any], ...]
+
+    return Data(tuple(sorted((name, np.asarray(values)) for name, values in arrays.items()))).digest
+
+
+@dataclass(frozen=True, eq=False)
+class Deployment(Content):
+    """Everything needed to run a network on a board, without the framework that made it.
+
+    Parameters
+    ----------
+    graph : Graph
+        The normalized float network, for comparisons.
+    program : Program
+        The integers: all that an emulator needs.
+    mapping : Mapping
+        Cores and chips.
+    board_data : dict
+        The board, as plain values.
+    options : DeployOptions
+    provenance : dict
+        Versions, and the digest of the calibration data.
+    """
+
+    graph: Graph
+    program: Program
+    mapping: Mapping
+    board_data: dict[str, Any]
+    options: DeployOptions
+    provenance: dict[str, str | None]
+
+    @property
+    def board(self) -> Board:
+        """The board it was mapped to."""
+        return Board.from_dict(self.board_data)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Every warning collected on the way here."""
+        return self.program.notes
+
+    def run(
+        self,
+        x: Any,
+        steps: int = 100,
+        *,
+        backend: Backend = "emulator",
+        steps_per_frame: int | None = None,
+        record: Any = (),
+        progress: bool | None = None,
+    ) -> RunResult:
+        """Present samples and decode the answers; every sample starts from rest.
+
+        Parameters
+        ----------
+        x : array or mapping of arrays
+            (n_samples, *input_shape) static, or (n_samples, n_frames, *input_shape); a mapping by input name where there
+            are several inputs.
+        steps : int
+            Steps of presentation of a static sample.
+        backend : {'emulator', 'reference', 'hardware'}
+            Our engine, nengo-loihi's emulator, or the chip through nengo-loihi and NxSDK.
+        steps_per_frame : int, optional
+            How long each frame is shown; ``steps / n_frames`` if not given.
+        record : iterable of str or mapping
+            Populations whose spikes, or whose chosen variables, are to be recorded:
+            ``["conv1"]``, ``{"conv1": ["spikes", "v"]}``.
+        progress : bool, optional
+            Show a progress bar; on a terminal only, if not given.
+
+        Raises
+        ------
+        InputError
+            If samples, steps or names do not fit.
+        BackendError
+            If the backend cannot run here.
+        """
+        inputs = flat_inputs(self.graph, x)
+        return backends.run(
+            self.program,
+            inputs,
+            steps,
+            backend=backend,
+            mapping=self.mapping,
+            steps_per_frame=steps_per_frame,
+            record=record,
+            readout_window=self.options.readout_window,
+            progress=progress,
+        )
+
+    def evaluate(self, x: Any, y: Any, steps: int = 100, *, backend: Backend = "emulator", **kwargs: Any) -> Evaluation:
+        """Accuracy on labelled samples; further arguments are those of `run`.
+
+        Parameters
+        ----------
+        x : array or mapping of arrays
+            As for `run`.
+        y : (n_samples,) int array
+            Labels: indices of the readout's values.
+
+        Raises
+        ------
+        InputError
+            If samples or labels do not fit.
+        """
+        inputs = flat_inputs(self.graph, x)
+        labels = self.check_labels(y, len(next(iter(inputs.values()))))
+        result = self.run(x, steps, backend=backend, **kwargs)
+        correct = result.outputs.reshape(len(labels), -1).argmax(axis=1) == labels
+        return Evaluation(int(correct.sum()), len(labels), result.counters, result.seconds)
+
+    def rate_accuracy(self, x: Any, y: Any) -> float:
+        """Accuracy of the float rate network that the deployment approximates, as a fraction."""
+        inputs = {name: values[:, 0] for name, values in flat_inputs(self.graph, x).items()}
+        labels = self.check_labels(y, len(next(iter(inputs.values()))))
+        outputs = rate_outputs(self.graph, inputs)[self.graph.readouts[0].name]
+        return float((outputs.argmax(axis=1) == labels).mean())
+
+    def check_labels(self, y: Any, n_samples: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Labels as an int array of n_samples.
+
+        Raises
+        ------
+        InputError
+            If there are more or fewer labels than samples, or labels that are no index of the readout.
+        """
+        if not self.graph.readouts:
+            raise InputError.single("there is no readout, so no class can be decided", "network")
+        labels = np.asarray(y)
+        n_classes = self.graph.readouts[0].size
+        problems = []
+        if labels.shape not in ((n_samples,), (n_samples, 1)):
+            problems.append(Problem("labels do not fit the samples", "y", labels.shape, (n_samples,)))
+        if not np.issubdtype(labels.dtype, np.integer):
+            problems.append(
+                Problem("labels must be integers", "y", labels.dtype, remedy="Give class indices, not one-hot vectors")
+            )
+        elif labels.size and not (0 <= labels.min() and labels.max() < n_classes):
+            problems.append(
+                Problem("labels out of range", "y", f"{labels.min()} to {labels.max()}", f"0 to {n_classes - 1}")
+            )
+        if problems:
+            raise InputError("The labels do not fit", problems)
+        return labels.reshape(n_samples).astype(np.int64)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the deployment to one ``.loihi`` file.
+
+        Raises
+        ------
+        OutputError
+            If the path cannot be written.
+        """
+        names = ("graph", "program", "mapping", "board_data", "options", "provenance")
+        write_artifact(path, {name: getattr(self, name) for name in names})
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write a report: ``.html``, ``.txt`` or ``.json``, by the ending.
+
+        Raises
+        ------
+        OutputError
+            If the ending is another, or the path cannot be written.
+        """
+        from loihi_deploy.report import write_report
+
+        write_report(path, self.program, self.mapping, self.provenance)
+
+
+def load(path: str | os.PathLike[str]) -> Deployment:
+    """Read a saved deployment; needs neither TensorFlow nor Nengo.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, damaged, truncated, altered, or written by a newer version.
+    """
+    content = read_artifact(path, SAVED_TYPES)
+    try:
+        return Deployment(**content)
+    except TypeError as error:
+        raise ArtifactError.single("does not hold a deployment", str(Path(path)), str(error)) from error
