@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -30,23 +30,20 @@ def _at_least(minimum: int) -> Any:
     return field(metadata={"minimum": minimum})
 
 
-def _range_problems(owner: Any, values: Mapping[str, int], where: str) -> list[Problem]:
+def _range_problems(owner: Any, values: Mapping[str, int], where: Callable[[str], str]) -> list[Problem]:
     """List the integer fields of dataclass `owner` that are below their minimum or above their partner."""
     problems = []
     for spec in _number_fields(owner):
         minimum = spec.metadata.get("minimum", 1)
         if spec.name in values and values[spec.name] < minimum:
             problems.append(
-                Problem("number too small", f"{where}{spec.name}", values[spec.name], f"at least {minimum}")
+                Problem("number too small", where(spec.name), values[spec.name], f"at least {minimum}")
             )
         partner = spec.name.replace("min_", "max_", 1)
         if spec.name.startswith("min_") and values.get(spec.name, 0) > values.get(partner, sys.maxsize):
             problems.append(
                 Problem(
-                    "range is empty",
-                    f"{where}{spec.name}",
-                    values[spec.name],
-                    f"{partner} = {values[partner]}",
+                    "range is empty", where(spec.name), values[spec.name], f"{partner} = {values[partner]}"
                 )
             )
     return problems
@@ -61,7 +58,7 @@ class _Checked:
 
     def __post_init__(self) -> None:
         values = {spec.name: getattr(self, spec.name) for spec in _number_fields(self)}
-        problems = _range_problems(self, values, f"{type(self).__name__}.")
+        problems = _range_problems(self, values, lambda name: f"{type(self).__name__}.{name}")
         if problems:
             raise BoardConfigError("Impossible hardware description", problems)
 
@@ -383,10 +380,10 @@ def _read_chip(name: str, board_path: Path, problems: list[Problem]) -> Chip | N
         problems.append(
             Problem(
                 "no such chip",
-                f"{board_path}, key 'chip'",
+                _at(board_path, "chip"),
                 repr(name),
                 f"one of {', '.join(chips)}, or a path relative to the board file",
-                _nearest(name, chips).removesuffix(". "),
+                f"{_nearest(name, chips)}Correct the name or the path",
             )
         )
         return None
@@ -396,13 +393,13 @@ def _read_chip(name: str, board_path: Path, problems: list[Problem]) -> Chip | N
     description = _read_text(table, "description", path, problems)
     sections = {}
     for section, kind in (("core", CoreLimits), ("arithmetic", Arithmetic)):
-        content = table.get(section, {})
-        if not isinstance(content, dict):
+        content = table.get(section)
+        if isinstance(content, dict):
+            sections[section] = _read_numbers(kind, content, path, f"{section}.", (), problems)
+        else:
             problems.append(
-                Problem("not a table", f"{path}, key '{section}'", repr(content), f"a [{section}] table")
+                Problem("no such table", _at(path, section), remedy=f"Head its entries with [{section}]")
             )
-            continue
-        sections[section] = _read_numbers(kind, content, path, f"{section}.", (), problems)
     if len(problems) > n_before:
         return None
     core, arithmetic = CoreLimits(**sections["core"]), Arithmetic(**sections["arithmetic"])
@@ -419,36 +416,41 @@ def _read_numbers(
 ) -> dict[str, int]:
     """Read the numbers of dataclass `kind` from a table, adding to `problems` whatever is wrong with it."""
     names = [spec.name for spec in _number_fields(kind)]
-    where = f"{path}, key '{prefix}%s'"
-    for key in table.keys() - {*names, *others}:
-        remedy = _nearest(key, [*names, *others]) + "Remove the key or correct it"
-        problems.append(Problem("unknown key", where % key, remedy=remedy))
+    known = [*names, *others]
+
+    def where(name: str) -> str:
+        return _at(path, prefix + name)
+
+    for key in table:
+        if key not in known:
+            remedy = f"{_nearest(key, known)}Correct the key or remove it"
+            problems.append(Problem("unknown key", where(key), remedy=remedy))
     values = {}
     for name in names:
         entry = table.get(name)
         if entry is None:
             problems.append(
-                Problem("missing", where % name, remedy=f'Add {name} = {{ value = …, source = "…" }}')
+                Problem("missing", where(name), remedy=f'Add {name} = {{ value = …, source = "…" }}')
             )
             continue
         keys = set(entry) if isinstance(entry, dict) else set()
         if keys != {"value", "source"}:
             problems.append(
                 Problem(
-                    "wrong entry", where % name, repr(entry), '{ value = <integer>, source = "<where from>" }'
+                    "wrong entry", where(name), repr(entry), '{ value = <integer>, source = "<where from>" }'
                 )
             )
             continue
         value, source = entry["value"], entry["source"]
         if type(value) is not int:  # bool is an int to isinstance
-            problems.append(Problem("value of the wrong type", where % name, repr(value), "an integer"))
+            problems.append(Problem("value of the wrong type", where(name), repr(value), "an integer"))
         else:
             values[name] = value
         if not isinstance(source, str) or not source.strip():
             problems.append(
-                Problem("no source", where % name, repr(source), "where the number comes from, as text")
+                Problem("no source", where(name), repr(source), "where the number comes from, as text")
             )
-    problems += _range_problems(kind, values, f"{path}, {prefix}")
+    problems += _range_problems(kind, values, where)
     return values
 
 
@@ -457,12 +459,14 @@ def _read_text(table: Mapping[str, Any], key: str, path: Path, problems: list[Pr
     if isinstance(text, str) and text.strip():
         return text
     if key in table:
-        problems.append(
-            Problem("value of the wrong type", f"{path}, key '{key}'", repr(text), "a text, not empty")
-        )
+        problems.append(Problem("value of the wrong type", _at(path, key), repr(text), "a text, not empty"))
     else:
-        problems.append(Problem("missing", f"{path}, key '{key}'", remedy=f'Add {key} = "…"'))
+        problems.append(Problem("missing", _at(path, key), remedy=f'Add {key} = "…"'))
     return ""
+
+
+def _at(path: Path, key: str) -> str:
+    return f"{path}, key '{key}'"
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
