@@ -1,0 +1,171 @@
+"""The layers of the package, and what its import costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import loihi_deploy
+
+ROOT = Path(loihi_deploy.__file__).parent
+
+# From the bottom to the top: a unit (a module or subpackage) imports units of lower layers, never of its own
+# or of a higher one. A subpackage's own modules may import each other.
+LAYERS = (
+    {"content", "errors", "fixed_point"},
+    {"data", "graph", "hardware", "options"},
+    {"program", "results"},
+    {
+        "artifact",
+        "benchmarks",
+        "emulator",
+        "energy",
+        "frontends",
+        "host",
+        "mapping",
+        "normalization",
+        "partitioning",
+        "quantization",
+        "report",
+    },
+    {"backends", "training"},
+    {"deployment"},
+    {"demo", "simulator"},
+    {"cli"},
+)
+# Who may import a framework, wherever in its code the import stands.
+IMPORTERS = {
+    "keras": {"frontends", "training"},
+    "keras_spiking": {"training"},
+    "nengo": {"frontends", "training", "simulator", "backends.nengo_loihi"},
+    "nengo_dl": {"frontends", "training"},
+    "nengo_extras": {"training"},
+    "nengo_loihi": {"backends.nengo_loihi", "simulator"},
+    "numba": {"emulator", "host"},
+    "nxsdk": {"backends.nengo_loihi"},
+    "tensorflow": {"frontends", "training"},
+    "tf_keras": {"frontends", "training"},
+}
+RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
+
+
+def module_name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
+MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def imports_of(module):
+    """Give the absolute dotted name of everything a module imports, with the line."""
+    path = MODULES[module]
+    package = ["loihi_deploy", *path.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            base = [".".join(package[: len(package) - node.level + 1])] if node.level else []
+            source = ".".join(base + ([node.module] if node.module else []))
+            for alias in node.names:
+                yield f"{source}.{alias.name}", node.lineno
+
+
+def unit_of(module):
+    return module.split(".")[0]
+
+
+def is_in(module, allowed):
+    return any(module == name or module.startswith(f"{name}.") for name in allowed)
+
+
+def forbidden_imports(module):
+    for imported, line in imports_of(module):
+        head, *rest = imported.split(".")
+        if head in IMPORTERS and not is_in(module, IMPORTERS[head]):
+            yield f"line {line}: only {sorted(IMPORTERS[head])} may import {head}"
+        if head != "loihi_deploy" or rest == ["__version__"]:
+            continue
+        here, there = unit_of(module), rest[0] if rest else ""
+        if there not in RANK:
+            yield f"line {line}: {imported} has no layer; import a name from the module it lives in"
+        elif here != there and RANK[here] <= RANK[there]:
+            yield f"line {line}: {here} may not import {there}"
+
+
+# The package's own file loads names on first use, __main__ is the command line: both stand above all layers.
+BELOW_THE_TOP = [module for module in MODULES if module not in ("", "__main__")]
+
+
+def test_every_module_has_its_layer():
+    assert {unit_of(module) for module in BELOW_THE_TOP} <= set(RANK)
+
+
+@pytest.mark.parametrize("module", [module for module in BELOW_THE_TOP if unit_of(module) in RANK])
+def test_imports_point_one_way(module):
+    assert list(forbidden_imports(module)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "n_violations"),
+    [
+        ("hardware", "from loihi_deploy.errors import Problem", 0),
+        ("mapping.core", "from loihi_deploy.mapping import placement", 0),
+        ("mapping.core", "from . import placement", 0),
+        ("mapping.core", "from ..program import Program", 0),
+        ("mapping.core", "from .. import quantization", 1),
+        ("mapping.core", "from loihi_deploy import quantize", 1),
+        ("quantization", "import loihi_deploy.partitioning", 1),
+        ("quantization", "from loihi_deploy import partition", 1),
+        ("quantization", "import loihi_deploy as ld", 1),
+        ("quantization", "from loihi_deploy import __version__", 0),
+        ("errors", "from loihi_deploy.hardware import Board", 1),
+        ("program", "from loihi_deploy import deployment", 1),
+        ("backends.emulator", "import nengo_loihi", 1),
+        ("backends.nengo_loihi", "from nengo_loihi.block import LoihiBlock", 0),
+        ("frontends.keras", "def f():\n    import tensorflow as tf", 0),
+        ("deployment", "def f():\n    import tensorflow as tf", 1),
+        ("quantization", "import numba", 1),
+    ],
+)
+def test_the_test_sees_violations(module, line, n_violations, tmp_path, monkeypatch):
+    path = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(line)
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    monkeypatch.setitem(MODULES, module, path)
+    assert len(list(forbidden_imports(module))) == n_violations
+
+
+HEAVY = (
+    "tensorflow",
+    "tf_keras",
+    "keras",
+    "nengo",
+    "nengo_dl",
+    "nengo_loihi",
+    "numba",
+    "matplotlib",
+    "scipy",
+)
+PROBE = """
+import sys, time
+start = time.perf_counter()
+import loihi_deploy
+print(time.perf_counter() - start, *(set(sys.modules) & set(sys.argv[1:])))
+"""
+
+
+def test_import_is_light_and_quick():
+    seconds = []
+    for _ in range(
+        5
+    ):  # the quickest of several: what the import itself costs, on a machine busy with other work
+        output = subprocess.run(
+            [sys.executable, "-c", PROBE, *HEAVY], cwd=ROOT.parent, capture_output=True, text=True, check=True
+        ).stdout.split()
+        seconds.append(float(output[0]))
+        assert output[1:] == []
+    assert min(seconds) < 0.3
