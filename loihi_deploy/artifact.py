@@ -19,6 +19,7 @@ import math
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
@@ -137,7 +138,7 @@ def read_artifact(path: str | os.PathLike[str], types: Iterable[type[Content]]) 
             content = _decode(manifest["content"], arrays, known)
     except FileNotFoundError as error:
         raise ArtifactError.single("no such file", str(path)) from error
-    except (OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error) as error:
         raise _damaged(path, str(error)) from error
     except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
         if isinstance(error, ArtifactError):

@@ -1,0 +1,282 @@
+"""The command line: parse, call, print. Exit status 0 on success, 1 where a check fails, 2 on bad input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loihi_deploy import __version__
+from loihi_deploy.errors import InputError, LoihiDeployError
+
+if TYPE_CHECKING:
+    from loihi_deploy.data import Dataset
+    from loihi_deploy.options import DeployOptions
+
+
+class Commands(click.Group):
+    """A group of commands whose errors are one paragraph and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except LoihiDeployError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+
+
+def main() -> None:
+    """Entry point of ``loihi-deploy``."""
+    commands(prog_name="loihi-deploy")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="loihi-deploy")
+def commands() -> None:
+    """Deploy trained networks on Intel's Loihi, on an emulator or on the chip."""
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print figures as JSON.")
+board_option = click.option("--board", default="nahuku32", show_default=True, help="Board name, or path of a TOML file.")
+steps_option = click.option("--steps", default=100, show_default=True, type=click.IntRange(1), help="Presentation time.")
+data_option = click.option(
+    "--data",
+    "data_folder",
+    type=click.Path(path_type=Path),
+    help="Folder of IDX files (Fashion-MNIST, MNIST), gzipped or not; the bundled Fashion-MNIST subset if not given.",
+)
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["emulator", "reference", "hardware"]),
+    default="emulator",
+    show_default=True,
+    help="Our engine, nengo-loihi's emulator, or the chip.",
+)
+
+
+def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that make a `DeployOptions`."""
+    from loihi_deploy.options import DeployOptions
+
+    defaults = DeployOptions().as_dict()
+    for name, kind, text in (
+        ("readout_window", float, "Part of the presentation, its last, that outputs are averaged over."),
+        ("percentile", float, "Percentile of firing rates that is set to the target."),
+        ("target_rate", float, "Firing rate in Hz that each layer is scaled to."),
+        ("normalization", click.Choice(["percentile", "none"]), "How firing rates are set."),
+        ("encoder", click.Choice(["auto", "first_layer", "on_off"]), "What turns input into spikes on the host."),
+        ("synapse", float, "Time constant of synapses in seconds."),
+        ("neuron", click.Choice(["if", "lif"]), "What a ReLU becomes."),
+    ):
+        flag = "--" + name.replace("_", "-")
+        option = click.option(flag, name, type=kind, default=defaults[name], show_default=True, help=text)
+        command = option(command)
+    return command
+
+
+def _options(values: dict[str, Any]) -> DeployOptions:
+    from loihi_deploy.options import DeployOptions
+
+    return DeployOptions(**values)
+
+
+def _dataset(folder: Path | None) -> Dataset:
+    from loihi_deploy import data
+
+    return data.fashion_mnist() if folder is None else data.load_idx(folder)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def _load_array(path: Path) -> Any:
+    """An array from a .npy file."""
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError.single("not a readable .npy file", str(path), str(error)) from error
+
+
+@commands.command()
+@data_option
+@board_option
+@steps_option
+@click.option("--epochs", default=12, show_default=True, type=click.IntRange(1), help="Training epochs.")
+@click.option("--test-images", type=click.IntRange(1), help="Use only so many test images.")
+@click.option("--output", default="out", show_default=True, type=click.Path(path_type=Path), help="Folder for the report.")
+@json_option
+def demo(
+    data_folder: Path | None,
+    board: str,
+    steps: int,
+    epochs: int,
+    test_images: int | None,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Train a network, deploy it, and compare it with what it came from."""
+    from loihi_deploy.demo import demo_table, run_demo
+
+    say = (lambda text: click.echo(text, err=True)) if as_json else click.echo
+    result = run_demo(_dataset(data_folder), board, steps, epochs, test_images, output, say)
+    if as_json:
+        _print_json(result)
+    else:
+        demo_table(result)
+    sys.exit(0 if result["reference_spikes_equal"] else 1)
+
+
+@commands.command("compile")
+@click.argument("model")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="The .loihi file to write.")
+@click.option("--calibration", type=click.Path(path_type=Path), help="Samples in a .npy file; else training images.")
+@data_option
+@board_option
+@deploy_options
+@json_option
+def compile_command(
+    model: str,
+    output: Path | None,
+    calibration: Path | None,
+    data_folder: Path | None,
+    board: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Compile MODEL, a saved Keras model (.keras, .h5) or the name of a benchmark network, and show the core plan."""
+    from loihi_deploy import benchmarks
+    from loihi_deploy.deployment import deploy
+    from loihi_deploy.report import mapping_tables, summary
+
+    if model in benchmarks.NETWORKS:
+        options["normalization"] = "none"  # these come with their firing rates
+        deployment = deploy(benchmarks.NETWORKS[model](), board, options=_options(options))
+    else:
+        from loihi_deploy.frontends import load_keras_model
+
+        source = load_keras_model(model)
+        samples = None
+        if options["normalization"] != "none":
+            samples = _load_array(calibration) if calibration else _dataset(data_folder).x_train[:500]
+        deployment = deploy(source, board, samples, _options(options))
+    if output is not None:
+        deployment.save(output)
+    if as_json:
+        _print_json(summary(deployment.program, deployment.mapping))
+    else:
+        mapping_tables(deployment.program, deployment.mapping)
+        if output is not None:
+            click.echo(f"Written to {output}")
+
+
+@commands.command()
+@click.argument("deployment_file", type=click.Path(path_type=Path))
+@click.argument("samples", type=click.Path(path_type=Path))
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write the outputs to this .npy file.")
+@steps_option
+@backend_option
+@json_option
+def run(
+    deployment_file: Path, samples: Path, output: Path | None, steps: int, backend: Any, as_json: bool
+) -> None:
+    """Run DEPLOYMENT_FILE (.loihi) on SAMPLES, an array of inputs in a .npy file."""
+    import io
+
+    import numpy as np
+
+    from loihi_deploy.artifact import write_whole
+    from loihi_deploy.deployment import load
+    from loihi_deploy.report import counters_table, counters_values
+
+    deployment = load(deployment_file)
+    result = deployment.run(_load_array(samples), steps, backend=backend)
+    if output is not None:
+        stream = io.BytesIO()
+        np.save(stream, result.outputs, allow_pickle=False)
+        write_whole(output, stream.getvalue())
+    if as_json:
+        figures = counters_values(result.counters, deployment.program.dt)
+        _print_json({"outputs": result.outputs.tolist(), "seconds": result.seconds, **figures})
+    else:
+        counters_table(result.counters, deployment.program.dt)
+        click.echo(f"Most active output of each sample: {result.outputs.reshape(len(result.outputs), -1).argmax(1)}")
+        if output is not None:
+            click.echo(f"Outputs {result.outputs.shape} written to {output}")
+
+
+@commands.command()
+@click.argument("deployment_file", type=click.Path(path_type=Path))
+@data_option
+@click.option("--samples", type=click.Path(path_type=Path), help="Samples in a .npy file, instead of --data.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Their labels in a .npy file.")
+@click.option("--limit", type=click.IntRange(1), help="Use only so many samples.")
+@steps_option
+@backend_option
+@json_option
+def evaluate(
+    deployment_file: Path,
+    data_folder: Path | None,
+    samples: Path | None,
+    labels: Path | None,
+    limit: int | None,
+    steps: int,
+    backend: Any,
+    as_json: bool,
+) -> None:
+    """Accuracy of DEPLOYMENT_FILE (.loihi) on labelled samples: test images, or arrays of your own."""
+    from loihi_deploy.deployment import load
+    from loihi_deploy.report import counters_table, counters_values
+
+    if (samples is None) != (labels is None):
+        raise click.UsageError("--samples and --labels go together")
+    deployment = load(deployment_file)
+    if samples is not None and labels is not None:
+        x, y = _load_array(samples), _load_array(labels)
+    else:
+        data = _dataset(data_folder)
+        x, y = data.x_test, data.y_test
+    result = deployment.evaluate(x[:limit], y[:limit], steps, backend=backend)
+    if as_json:
+        figures = counters_values(result.counters, deployment.program.dt)
+        _print_json(
+            {
+                "accuracy": result.accuracy,
+                "n_correct": result.n_correct,
+                "n_total": result.n_total,
+                "steps": steps,
+                "backend": backend,
+                "seconds": result.seconds,
+                **figures,
+            }
+        )
+    else:
+        counters_table(result.counters, deployment.program.dt)
+        click.echo(
+            f"Accuracy {100 * result.accuracy:.2f} % ({result.n_correct} of {result.n_total}) "
+            f"at {steps} steps, {result.seconds:.1f} s"
+        )
+
+
+@commands.command()
+@click.argument("names", nargs=-1)
+@json_option
+def boards(names: tuple[str, ...], as_json: bool) -> None:
+    """List the known boards, or those in NAMES (names or paths of board files)."""
+    from dataclasses import asdict
+
+    from loihi_deploy.hardware import board_names, load_board
+    from loihi_deploy.report import boards_table
+
+    found = [load_board(name) for name in names or board_names()]
+    if as_json:
+        _print_json([{**asdict(board), "n_cores": board.n_cores} for board in found])
+    else:
+        boards_table(found)

@@ -1,0 +1,5 @@
+"""Training networks that are meant for the chip."""
+
+from loihi_deploy.training.recipes import train_convnet
+
+__all__ = ["train_convnet"]
