@@ -1,0 +1,229 @@
+"""Affine expressions of spiking populations and inputs, and the graph that is built from them.
+
+Every tensor of a Keras model and every passthrough object of a Nengo network is such an expression. Linear layers
+map expressions to expressions; an activation makes a population of one, with one projection for each of its terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.errors import ConversionError, Problem
+from loihi_deploy.graph import (
+    Graph,
+    Input,
+    NeuronModel,
+    Population,
+    Projection,
+    Readout,
+    Shape,
+    Transform,
+    linear,
+)
+
+Source = tuple[str, float | None]
+"""Name of an input or population, and the time constant of the synapse it is read through (None: the default)."""
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The vector ``offset + sum(transform @ source)``.
+
+    Parameters
+    ----------
+    terms : dict from (source name, time constant) to transform
+        None stands for the identity.
+    offset : (size,) float array
+    shape : tuple of int
+        (height, width, channels) or (n,): how the vector is stored.
+    order : (size,) int array or None
+        Where the framework's flat order is another one: its element i is stored at order[i].
+    """
+
+    terms: Mapping[Source, Transform | None]
+    offset: NDArray[np.float64]
+    shape: Shape
+    order: NDArray[np.intp] | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return len(self.offset)
+
+    def mapped(self, transform: Transform, shape: Shape, order: NDArray[np.intp] | None = None) -> Affine:
+        """Apply a linear map to the stored vector; `shape` and `order` describe the result."""
+        terms = {
+            source: transform if term is None else linear.compose(transform, term)
+            for source, term in self.terms.items()
+        }
+        offset = self.offset
+        offset = transform.apply(offset[None])[0] if offset.any() else np.zeros(transform.out_size)
+        return Affine(terms, offset, shape, order)
+
+    def ordered(self, order: NDArray[np.intp] | None, shape: Shape) -> Affine:
+        """The same framework vector, stored in another order and shape."""
+        if _same_order(self.order, order):
+            return replace(self, shape=shape)
+        here = np.arange(self.size) if self.order is None else self.order
+        indices = here
+        if order is not None:
+            indices = np.empty_like(here)
+            indices[order] = here
+        if (indices == np.arange(self.size)).all():
+            return replace(self, shape=shape, order=order)
+        return self.mapped(linear.gather(indices, self.size), shape, order)
+
+    def scaled(self, factor: float) -> Affine:
+        """The vector times a number."""
+        if factor == 1:
+            return self
+        terms = {
+            source: linear.scale_channels(np.array([factor]), self.shape)
+            if term is None
+            else term.with_values(term.values * factor)
+            for source, term in self.terms.items()
+        }
+        return replace(self, terms=terms, offset=self.offset * factor)
+
+    def shifted(self, offset: NDArray[Any]) -> Affine:
+        """The vector plus a constant one, stored in the same order."""
+        return replace(self, offset=self.offset + offset)
+
+
+def _same_order(first: NDArray[np.intp] | None, second: NDArray[np.intp] | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first, second)
+
+
+def add(expressions: Iterable[Affine]) -> Affine:
+    """Sum of expressions of one framework size; stored as the first one is."""
+    first, *others = expressions
+    terms = dict(first.terms)
+    offset = first.offset
+    for other in others:
+        other = other.ordered(first.order, first.shape)
+        offset = offset + other.offset
+        for source, transform in other.terms.items():
+            if source not in terms:
+                terms[source] = transform
+                continue
+            pair = (terms[source], transform)
+            both = [linear.identity(first.shape) if term is None else term for term in pair]
+            terms[source] = linear.total(both)
+    return replace(first, terms=terms, offset=offset)
+
+
+class GraphBuilder:
+    """Collects inputs, populations, readouts and problems, and makes the `Graph`.
+
+    Parameters
+    ----------
+    source : str
+        What is converted, for error messages: ``"model 'mnist'"``.
+    synapse : float
+        The default time constant of synapses, in seconds.
+    """
+
+    def __init__(self, source: str, synapse: float) -> None:
+        self.source = source
+        self.synapse = synapse
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+        self._names: set[str] = set()
+        self._inputs: list[Input] = []
+        self._populations: list[Population] = []
+        self._projections: list[Projection] = []
+        self._readouts: list[Readout] = []
+
+    @property
+    def populations(self) -> tuple[Population, ...]:
+        """The populations so far."""
+        return tuple(self._populations)
+
+    def unique(self, name: str) -> str:
+        """`name`, with a number behind it where it is taken."""
+        candidate, number = name, 0
+        while candidate in self._names:
+            number += 1
+            candidate = f"{name}.{number}"
+        self._names.add(candidate)
+        return candidate
+
+    def input(self, name: str, shape: Shape) -> Affine:
+        """Add an input; its expression is stored as its samples are."""
+        node = Input(self.unique(name), tuple(int(n) for n in shape))
+        self._inputs.append(node)
+        return Affine({(node.name, 0.0): None}, np.zeros(node.size), stored_shape(node.shape))
+
+    def population(
+        self,
+        name: str,
+        currents: Affine,
+        neuron: NeuronModel,
+        gain: NDArray[Any] | float = 1.0,
+        bias: NDArray[Any] | float = 0.0,
+        amplitude: float = 1.0,
+        initial_voltage: NDArray[Any] | None = None,
+    ) -> Affine:
+        """Add neurons with input ``gain * currents + bias``; arrays are stored as `currents` is."""
+        name = self.unique(name)
+        gain = np.asarray(gain, np.float64)
+        self._populations.append(
+            Population(
+                name,
+                currents.shape,
+                neuron,
+                gain,
+                gain * currents.offset + bias,
+                amplitude,
+                initial_voltage,
+            )
+        )
+        self._connect(name, currents)
+        return Affine({(name, None): None}, np.zeros(currents.size), currents.shape, currents.order)
+
+    def readout(
+        self, name: str, outputs: Affine, activation: Literal["linear", "softmax"] = "linear"
+    ) -> None:
+        """Add a readout in the framework's order."""
+        name = self.unique(name)
+        outputs = outputs.ordered(None, outputs.shape if outputs.order is None else (outputs.size,))
+        self._readouts.append(Readout(name, outputs.shape, outputs.offset, activation))
+        self._connect(name, outputs)
+
+    def _connect(self, post: str, expression: Affine) -> None:
+        for (pre, tau), transform in expression.terms.items():
+            if transform is None:
+                transform = linear.identity(expression.shape)
+            self._projections.append(Projection(pre, post, transform, self.synapse if tau is None else tau))
+
+    def graph(self, dt: float) -> Graph:
+        """The graph; ConversionError with every problem where there are any."""
+        if not self.problems and not self._populations:
+            self.problems.append(
+                Problem(
+                    "there is no spiking layer",
+                    remedy="Give at least one layer a ReLU activation; a linear network needs no chip",
+                )
+            )
+        if self.problems:
+            raise ConversionError(f"Cannot convert {self.source}", self.problems)
+        return Graph(
+            tuple(self._inputs),
+            tuple(self._populations),
+            tuple(self._projections),
+            tuple(self._readouts),
+            dt,
+            tuple(self.notes),
+        )
+
+
+def stored_shape(shape: Shape) -> Shape:
+    """(n,) for vectors, (height, width, channels) for everything else."""
+    return tuple(shape) if len(shape) == 1 else linear.image_shape(shape)

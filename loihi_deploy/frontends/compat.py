@@ -1,0 +1,121 @@
+"""TensorFlow with legacy Keras, and NengoDL on top of it, whatever TensorFlow is installed.
+
+NengoDL 3.6 imports unaided up to TensorFlow 2.12. From 2.16 on, ``tf.keras`` is Keras 3, which NengoDL cannot use;
+the package tf-keras carries the Keras that it knows, under other module names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from loihi_deploy.errors import MissingExtraError, missing_extra
+
+LEGACY_KERAS = "TF_USE_LEGACY_KERAS"  # read by TensorFlow >= 2.16 when tf.keras is first used
+
+
+def import_tensorflow(feature: str = "Building or training a Keras model") -> Any:
+    """Import TensorFlow so that ``tf.keras`` is the Keras that NengoDL works with.
+
+    Call it before anything else imports TensorFlow; setting ``TF_USE_LEGACY_KERAS=1`` has the same effect.
+
+    Parameters
+    ----------
+    feature : str
+        What needs it, for the error message.
+
+    Returns
+    -------
+    module
+        ``tensorflow``.
+
+    Raises
+    ------
+    MissingExtraError
+        If TensorFlow or tf-keras is not installed, or if Keras 3 is ``tf.keras`` already.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault(LEGACY_KERAS, "1")
+    try:
+        tf = importlib.import_module("tensorflow")
+    except ImportError as error:
+        raise missing_extra("tensorflow", feature) from error
+    version = tuple(int(part) for part in tf.__version__.split(".")[:2])
+    if version >= (2, 16):
+        try:
+            importlib.import_module("tf_keras")
+        except ImportError as error:
+            raise missing_extra("tf-keras", feature) from error
+        # tf.keras is settled in two places when TensorFlow is imported: its search path and a lazy attribute
+        on_path = any("tf_keras" in Path(folder).parts for folder in tf.__path__)
+        if not (on_path and tf.keras.Model.__module__.startswith("tf_keras")):
+            raise MissingExtraError.single(
+                f"{feature} needs legacy Keras, but TensorFlow was loaded with Keras 3 as tf.keras",
+                remedy=f"Set {LEGACY_KERAS}=1 before TensorFlow is imported,"
+                " or call loihi_deploy.frontends.import_tensorflow() first",
+            )
+    return tf
+
+
+def import_nengo_dl(feature: str = "Training or converting with NengoDL") -> Any:
+    """Import NengoDL, on TensorFlow >= 2.16 through legacy Keras.
+
+    Parameters
+    ----------
+    feature : str
+        What needs it, for the error message.
+
+    Returns
+    -------
+    module
+        ``nengo_dl``.
+
+    Raises
+    ------
+    MissingExtraError
+        If NengoDL, TensorFlow or tf-keras is not installed, or if Keras 3 is ``tf.keras`` already.
+    """
+    if "nengo_dl" in sys.modules:
+        return sys.modules["nengo_dl"]
+    tf = import_tensorflow(feature)
+    try:
+        if tf.keras.Model.__module__.startswith("tf_keras"):
+            with _legacy_names():
+                return importlib.import_module("nengo_dl")
+        return importlib.import_module("nengo_dl")
+    except ImportError as error:
+        raise missing_extra("nengo-dl", feature) from error
+
+
+@contextmanager
+def _legacy_names() -> Iterator[None]:
+    """Let the two imports that NengoDL makes from ``keras`` resolve to tf-keras while the block runs."""
+    functional = importlib.import_module("tf_keras.src.engine.functional")
+    normalization = "tf_keras.src.layers.normalization"
+    version_1 = importlib.import_module(f"{normalization}.batch_normalization_v1")
+    version_2 = importlib.import_module(f"{normalization}.batch_normalization")
+    layers = ModuleType("keras.layers")
+    layers.BatchNormalizationV1 = version_1.BatchNormalization  # type: ignore[attr-defined]
+    layers.BatchNormalizationV2 = version_2.BatchNormalization  # type: ignore[attr-defined]
+    standing_in = {
+        "keras": ModuleType("keras"),
+        "keras.engine": ModuleType("keras.engine"),
+        "keras.engine.functional": functional,
+        "keras.layers": layers,
+    }
+    before = {name: sys.modules.get(name) for name in standing_in}
+    sys.modules.update(standing_in)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module

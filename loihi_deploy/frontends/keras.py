@@ -1,0 +1,157 @@
+"""Keras models, functional or sequential, of legacy Keras and of Keras 3, without importing either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from loihi_deploy.errors import ConversionError, Problem
+from loihi_deploy.frontends.affine import Affine, GraphBuilder, stored_shape
+from loihi_deploy.frontends.keras_layers import HANDLERS, Tensor, UnsupportedError, spiking, type_name
+from loihi_deploy.graph import Graph, NeuronModel
+from loihi_deploy.options import DeployOptions
+
+NEURONS = {"if": NeuronModel("if"), "lif": NeuronModel("lif", tau_rc=0.02, tau_ref=0.002)}
+
+
+def convert_keras(model: Any, options: DeployOptions) -> Graph:
+    """Convert a Keras model; see `loihi_deploy.frontends.convert`."""
+    builder = GraphBuilder(f"Keras model {model.name!r}", options.synapse)
+    outputs = _outputs(model)
+    for tensor in _listed(model.inputs):
+        shape = tuple(tensor.shape)[1:]
+        if None in shape:
+            raise ConversionError(
+                f"Cannot convert {builder.source}",
+                Problem(
+                    "the input has no fixed shape",
+                    f"layer {_history(tensor)[0].name!r}",
+                    shape,
+                    remedy="Build the model with an Input of known shape",
+                ),
+            )
+    inputs = {}
+    for tensor in _listed(model.inputs):
+        shape = tuple(int(n) for n in tuple(tensor.shape)[1:])
+        inputs[_key(tensor)] = Tensor(builder.input(_history(tensor)[0].name, shape), shape)
+    _Walk(builder, NEURONS[options.neuron]).model(outputs, inputs, readouts=True)
+    return builder.graph(options.dt)
+
+
+class _Walk:
+    """Evaluates a model layer by layer on affine expressions."""
+
+    def __init__(self, builder: GraphBuilder, neuron: NeuronModel) -> None:
+        self.builder = builder
+        self.neuron = neuron
+
+    def model(self, outputs: list[Any], known: dict[Any, Tensor], readouts: bool = False) -> list[Tensor]:
+        """Expressions of `outputs`, given those of the model's inputs."""
+        for layer, node in _calls(outputs, set(known)):
+            tensors = [known[_key(tensor)] for tensor in _node_inputs(node)]
+            results = self.call(layer, node, tensors)
+            known.update(zip(map(_key, _listed(_node_outputs(node))), results, strict=True))
+        if readouts:
+            for output in outputs:
+                self.readout(_history(output)[0].name, known[_key(output)])
+        return [known[_key(output)] for output in outputs]
+
+    def call(self, layer: Any, node: Any, tensors: list[Tensor]) -> list[Tensor]:
+        """Expressions of one call's outputs."""
+        if getattr(layer, "layers", None) is not None and hasattr(layer, "inputs"):
+            inputs = dict(zip(map(_key, _listed(layer.inputs)), tensors, strict=True))
+            return self.model(_outputs(layer), inputs)
+        try:
+            handler = HANDLERS.get(type_name(layer))
+            if handler is None:
+                raise UnsupportedError("this layer type has no counterpart", type(layer).__name__)
+            if any(tensor.softmax for tensor in tensors):
+                raise UnsupportedError(
+                    "softmax is computed outside the chip, so nothing can follow it",
+                    remedy="Use softmax as the last layer only",
+                )
+            tensor = handler(layer, tensors)
+            if tensor.activation is not None:
+                tensor = spiking(tensor, layer, self.builder, self.neuron)
+            return [tensor]
+        except UnsupportedError as reason:
+            self.builder.problems.append(reason.problem(layer))
+            return [_unknown(output) for output in _listed(_node_outputs(node))]
+
+    def readout(self, name: str, tensor: Tensor) -> None:
+        """Make a model's output a readout."""
+        if any(population.name == name for population in self.builder.populations):
+            name = f"{name}.readout"
+        self.builder.readout(name, tensor.affine, "softmax" if tensor.softmax else "linear")
+
+
+def _outputs(model: Any) -> list[Any]:
+    try:
+        outputs = model.outputs
+    except (AttributeError, ValueError):
+        outputs = None
+    if not outputs:
+        raise ConversionError(
+            f"Cannot convert Keras model {model.name!r}",
+            Problem(
+                "its layers and their order are not known",
+                value=type(model).__name__,
+                remedy="Use a functional model, or a Sequential one that starts with an Input layer",
+            ),
+        )
+    return _listed(outputs)
+
+
+def _unknown(output: Any) -> Tensor:
+    """A stand-in of the right shape behind a refused layer, so that the layers after it are looked at too."""
+    shape = tuple(int(n or 1) for n in tuple(output.shape)[1:])
+    return Tensor(Affine({}, np.zeros(prod(shape)), stored_shape(shape)), shape)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _history(tensor: Any) -> tuple[Any, int, int]:
+    """The layer that made a symbolic tensor, which of its calls, and which of the call's outputs."""
+    layer, node_index, tensor_index = tensor._keras_history
+    return layer, node_index, tensor_index
+
+
+def _key(tensor: Any) -> tuple[int, int, int]:
+    layer, node_index, tensor_index = _history(tensor)
+    return id(layer), node_index, tensor_index
+
+
+def _node(tensor: Any) -> Any:
+    layer, node_index, _ = _history(tensor)
+    return layer._inbound_nodes[node_index]
+
+
+def _node_inputs(node: Any) -> list[Any]:
+    """The symbolic tensors of a call: `keras_inputs` in legacy Keras, `input_tensors` in Keras 3."""
+    return list(node.keras_inputs if hasattr(node, "keras_inputs") else node.input_tensors)
+
+
+def _node_outputs(node: Any) -> Any:
+    return node.outputs
+
+
+def _calls(outputs: list[Any], known: set[Any]) -> Iterator[tuple[Any, Any]]:
+    """Layers and their calls, each behind those that it depends on."""
+    done = set(known)
+    stack = [(tensor, False) for tensor in reversed(outputs)]
+    while stack:
+        tensor, expanded = stack.pop()
+        if _key(tensor) in done:
+            continue
+        node = _node(tensor)
+        if expanded:
+            done.update(map(_key, _listed(_node_outputs(node))))
+            yield _history(tensor)[0], node
+        else:
+            stack.append((tensor, True))
+            stack.extend((source, False) for source in reversed(_node_inputs(node)))
