@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+Recorded = Mapping[str, Mapping[str, NDArray[Any]]]
+"""Recorded variables by population, then by name: 'spikes' (n, steps, size) bool; 'u' and 'v' (n, steps, size) int32;
+'events' (n_events, 3) int64: rows (sample, step, neuron) in rising order, steps counted from 0."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,72 @@ class Counters:
 
 
 @dataclass(frozen=True)
+class ChipState:
+    """The chip between two steps, for each of n samples: what a run needs to be continued.
+
+    Parameters
+    ----------
+    u, v, refractory : dict of (n, size) int32 arrays
+        Current, voltage and remaining refractory steps, by population.
+    spikes : dict of (n, size) bool arrays
+        Spikes of the last step, by population: they arrive in the next one.
+    pending : dict of (n, delay, size) bool arrays
+        Spikes on their way from the host, oldest first, by source.
+    noise : tuple or None
+        State of the generator, as `numpy.random.RandomState.get_state` gives it; None where nothing is noisy.
+    """
+
+    u: Mapping[str, NDArray[np.int32]]
+    v: Mapping[str, NDArray[np.int32]]
+    refractory: Mapping[str, NDArray[np.int32]]
+    spikes: Mapping[str, NDArray[np.bool_]]
+    pending: Mapping[str, NDArray[np.bool_]]
+    noise: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a simulation of the chip part returns, whatever the engine.
+
+    Parameters
+    ----------
+    recorded : dict of dict of arrays
+        See `Recorded`.
+    counts : dict
+        `PopulationCounts` of the populations on chip, summed over samples and steps.
+    state : ChipState or None
+        After the last step; None from an engine that cannot be continued.
+    """
+
+    recorded: Recorded
+    counts: Mapping[str, PopulationCounts]
+    state: ChipState | None = None
+
+
+@dataclass(frozen=True)
+class HostState:
+    """Host neurons, or host filters, between two steps.
+
+    Parameters
+    ----------
+    arrays : dict of arrays
+        First axis: samples. Encoder: '<population>/voltage', '<population>/refractory_time' and, where inputs are
+        filtered, '<pre>-><post>/filtered'. Readout: '<pre>-><post>/filtered' and '<pre>-><post>/delayed'.
+    """
+
+    arrays: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Encoder, chip and readout between two steps: give it to a run to continue an earlier one."""
+
+    encoder: HostState
+    chip: ChipState
+    readout: HostState
+
+
+@dataclass(frozen=True)
 class RunResult:
     """The outcome of `Deployment.run`.
 
@@ -84,16 +155,19 @@ class RunResult:
         The same for every readout by name.
     counters : Counters
     recorded : dict of dict of arrays
-        By population, then by variable: 'spikes' (n_samples, n_steps, size) bool, 'u' and 'v' likewise int32.
+        See `Recorded`.
     seconds : float
         Wall time.
+    state : RunState or None
+        After the last step, where it was asked for.
     """
 
     outputs: NDArray[Any]
     all_outputs: Mapping[str, NDArray[Any]]
     counters: Counters
-    recorded: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+    recorded: Recorded = field(default_factory=dict)
     seconds: float = 0.0
+    state: RunState | None = None
 
 
 @dataclass(frozen=True)

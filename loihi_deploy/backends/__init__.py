@@ -1,0 +1,9 @@
+"""Running a program: encoder, chip and readout together, on one of several engines.
+
+``"emulator"`` is this package's fast engine, ``"numpy"`` its plain one (for tests), ``"reference"`` nengo-loihi's
+emulator, ``"hardware"`` the chip through nengo-loihi and NxSDK.
+"""
+
+from loihi_deploy.backends.running import BACKENDS, evaluate, run
+
+__all__ = ["BACKENDS", "evaluate", "run"]

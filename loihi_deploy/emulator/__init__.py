@@ -1,0 +1,1 @@
+"""The chip in software: a plain reference engine, and a fast one that equals it."""
