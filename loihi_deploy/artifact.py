@@ -61,7 +61,9 @@ def write_artifact(path: str | os.PathLike[str], content: Mapping[str, Any]) -> 
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in {"manifest.json": json.dumps(manifest, allow_nan=False).encode(), **arrays}.items():
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # no time stamps: same content, same file
+            archive.writestr(
+                zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED
+            )  # no time stamps: same content, same file
     write_whole(path, stream.getvalue())
 
 
@@ -93,7 +95,9 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 def _cannot_write(path: Path, error: OSError) -> OutputError:
     return OutputError.single(
-        f"cannot be written: {error.strerror}", str(path), remedy="Choose a path in a folder that exists and is writable"
+        f"cannot be written: {error.strerror}",
+        str(path),
+        remedy="Choose a path in a folder that exists and is writable",
     )
 
 
@@ -164,7 +168,10 @@ def _tree_digest(tree: Any) -> str:
 def _encode(value: Any, arrays: dict[str, bytes]) -> Any:
     if isinstance(value, Content):
         names = [field.name for field in fields(value)]  # type: ignore[arg-type]
-        return {"type": type(value).__name__, **{name: _encode(getattr(value, name), arrays) for name in names}}
+        return {
+            "type": type(value).__name__,
+            **{name: _encode(getattr(value, name), arrays) for name in names},
+        }
     if isinstance(value, np.ndarray):
         stream = io.BytesIO()
         np.save(stream, value, allow_pickle=False)

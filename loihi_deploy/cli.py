@@ -42,8 +42,12 @@ def commands() -> None:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print figures as JSON.")
-board_option = click.option("--board", default="nahuku32", show_default=True, help="Board name, or path of a TOML file.")
-steps_option = click.option("--steps", default=100, show_default=True, type=click.IntRange(1), help="Presentation time.")
+board_option = click.option(
+    "--board", default="nahuku32", show_default=True, help="Board name, or path of a TOML file."
+)
+steps_option = click.option(
+    "--steps", default=100, show_default=True, type=click.IntRange(1), help="Presentation time."
+)
 data_option = click.option(
     "--data",
     "data_folder",
@@ -69,7 +73,11 @@ def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ("percentile", float, "Percentile of firing rates that is set to the target."),
         ("target_rate", float, "Firing rate in Hz that each layer is scaled to."),
         ("normalization", click.Choice(["percentile", "none"]), "How firing rates are set."),
-        ("encoder", click.Choice(["auto", "first_layer", "on_off"]), "What turns input into spikes on the host."),
+        (
+            "encoder",
+            click.Choice(["auto", "first_layer", "on_off"]),
+            "What turns input into spikes on the host.",
+        ),
         ("synapse", float, "Time constant of synapses in seconds."),
         ("neuron", click.Choice(["if", "lif"]), "What a ReLU becomes."),
     ):
@@ -111,7 +119,13 @@ def _load_array(path: Path) -> Any:
 @steps_option
 @click.option("--epochs", default=12, show_default=True, type=click.IntRange(1), help="Training epochs.")
 @click.option("--test-images", type=click.IntRange(1), help="Use only so many test images.")
-@click.option("--output", default="out", show_default=True, type=click.Path(path_type=Path), help="Folder for the report.")
+@click.option(
+    "--output",
+    default="out",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the report.",
+)
 @json_option
 def demo(
     data_folder: Path | None,
@@ -137,7 +151,9 @@ def demo(
 @commands.command("compile")
 @click.argument("model")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="The .loihi file to write.")
-@click.option("--calibration", type=click.Path(path_type=Path), help="Samples in a .npy file; else training images.")
+@click.option(
+    "--calibration", type=click.Path(path_type=Path), help="Samples in a .npy file; else training images."
+)
 @data_option
 @board_option
 @deploy_options
@@ -207,7 +223,9 @@ def run(
         _print_json({"outputs": result.outputs.tolist(), "seconds": result.seconds, **figures})
     else:
         counters_table(result.counters, deployment.program.dt)
-        click.echo(f"Most active output of each sample: {result.outputs.reshape(len(result.outputs), -1).argmax(1)}")
+        click.echo(
+            f"Most active output of each sample: {result.outputs.reshape(len(result.outputs), -1).argmax(1)}"
+        )
         if output is not None:
             click.echo(f"Outputs {result.outputs.shape} written to {output}")
 

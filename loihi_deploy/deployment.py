@@ -205,7 +205,9 @@ class Deployment(Content):
             progress=progress,
         )
 
-    def evaluate(self, x: Any, y: Any, steps: int = 100, *, backend: Backend = "emulator", **kwargs: Any) -> Evaluation:
+    def evaluate(
+        self, x: Any, y: Any, steps: int = 100, *, backend: Backend = "emulator", **kwargs: Any
+    ) -> Evaluation:
         """Accuracy on labelled samples; further arguments are those of `run`.
 
         Parameters
@@ -250,11 +252,18 @@ class Deployment(Content):
             problems.append(Problem("labels do not fit the samples", "y", labels.shape, (n_samples,)))
         if not np.issubdtype(labels.dtype, np.integer):
             problems.append(
-                Problem("labels must be integers", "y", labels.dtype, remedy="Give class indices, not one-hot vectors")
+                Problem(
+                    "labels must be integers",
+                    "y",
+                    labels.dtype,
+                    remedy="Give class indices, not one-hot vectors",
+                )
             )
         elif labels.size and not (0 <= labels.min() and labels.max() < n_classes):
             problems.append(
-                Problem("labels out of range", "y", f"{labels.min()} to {labels.max()}", f"0 to {n_classes - 1}")
+                Problem(
+                    "labels out of range", "y", f"{labels.min()} to {labels.max()}", f"0 to {n_classes - 1}"
+                )
             )
         if problems:
             raise InputError("The labels do not fit", problems)

@@ -35,7 +35,9 @@ class Tree(Content):
 
 
 TYPES = (Leaf, Tree)
-TREE = Tree((Leaf("a", np.arange(6.0).reshape(2, 3)), Leaf("b", np.zeros(0, np.int8))), float("inf"), {"k": (1, "x")})
+TREE = Tree(
+    (Leaf("a", np.arange(6.0).reshape(2, 3)), Leaf("b", np.zeros(0, np.int8))), float("inf"), {"k": (1, "x")}
+)
 
 
 @pytest.fixture

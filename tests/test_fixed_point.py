@@ -12,7 +12,9 @@ from loihi_deploy.hardware import load_board
 @pytest.fixture(scope="module")
 def discretize():
     """nengo-loihi's own arithmetic."""
-    return pytest.importorskip("nengo_loihi.builder.discretize", reason="the extra 'convert' is not installed")
+    return pytest.importorskip(
+        "nengo_loihi.builder.discretize", reason="the extra 'convert' is not installed"
+    )
 
 
 def test_register_widths_are_those_of_the_chip_file():
@@ -45,7 +47,9 @@ def test_wrap_is_twos_complement(values, bits):
 @pytest.mark.parametrize("bits", [fp.Q_BITS, fp.U_BITS])
 def test_wrap_at_the_edges_as_nengo_loihi(discretize, bits):
     half = 2**bits
-    x = np.array([0, half - 1, half, half + 1, 2 * half, -half, -half - 1, -2 * half, 3 * half], dtype=np.int32)
+    x = np.array(
+        [0, half - 1, half, half + 1, 2 * half, -half, -half - 1, -2 * half, 3 * half], dtype=np.int32
+    )
     expected, _ = discretize.overflow_signed(x, bits=bits)
     assert (fp.wrap(x, bits) == expected).all()
 
@@ -77,7 +81,9 @@ def test_refractory_steps(tau_ref, steps):
 
 def test_every_bias_in_range(discretize):
     limit = 4095 * 2**7
-    bias = np.concatenate([np.arange(-9000.0, 9000.0), np.linspace(-limit, limit, 4001).round(), [limit, -limit]])
+    bias = np.concatenate(
+        [np.arange(-9000.0, 9000.0), np.linspace(-limit, limit, 4001).round(), [limit, -limit]]
+    )
     mantissa, exponent = fp.bias_mantissa_exponent(bias, 4095)
     expected_mantissa, expected_exponent = discretize.bias_to_manexp(bias)
     assert (mantissa == expected_mantissa).all()
