@@ -151,7 +151,7 @@ def _with_on_off_encoder(graph: Graph, rate: float) -> Graph:
         signs = np.tile([1.0, -1.0], channels).reshape(1, 1, 1, 2 * channels)
         split = Conv2D(signs, (1, 1), (0, 0), grid, both, groups=channels)
         join = Conv2D(
-            np.tile([1.0, -1.0], channels).reshape(1, 1, 2, channels), (1, 1), (0, 0), both, grid, channels
+            np.repeat([1.0, -1.0], channels).reshape(1, 1, 2, channels), (1, 1), (0, 0), both, grid, channels
         )
         name = f"{node.name}_on_off"
         shape = both if len(node.shape) == 3 else (both[1] * both[2],)
