@@ -42,7 +42,8 @@ def write_artifact(path: str | os.PathLike[str], content: Mapping[str, Any]) -> 
     ----------
     path : path
     content : mapping
-        Values: `Content` dataclasses, mappings with string keys, tuples, lists, arrays, strings, numbers, booleans, None.
+        Values: `Content` dataclasses, mappings with string keys, tuples, lists, arrays, strings, numbers, booleans,
+        None.
 
     Raises
     ------

@@ -137,7 +137,8 @@ def demo(
     as_json: bool,
 ) -> None:
     """Train a network, deploy it, and compare it with what it came from."""
-    from loihi_deploy.demo import demo_table, run_demo
+    from loihi_deploy.demo import run_demo
+    from loihi_deploy.report import demo_table
 
     say = (lambda text: click.echo(text, err=True)) if as_json else click.echo
     result = run_demo(_dataset(data_folder), board, steps, epochs, test_images, output, say)
@@ -170,7 +171,7 @@ def compile_command(
     """Compile MODEL, a saved Keras model (.keras, .h5) or the name of a benchmark network, and show the core plan."""
     from loihi_deploy import benchmarks
     from loihi_deploy.deployment import deploy
-    from loihi_deploy.report import mapping_tables, summary
+    from loihi_deploy.report import layers_table, summary
 
     if model in benchmarks.NETWORKS:
         options["normalization"] = "none"  # these come with their firing rates
@@ -185,10 +186,11 @@ def compile_command(
         deployment = deploy(source, board, samples, _options(options))
     if output is not None:
         deployment.save(output)
+    figures = summary(deployment.program, deployment.mapping)
     if as_json:
-        _print_json(summary(deployment.program, deployment.mapping))
+        _print_json(figures)
     else:
-        mapping_tables(deployment.program, deployment.mapping)
+        layers_table(figures)
         if output is not None:
             click.echo(f"Written to {output}")
 
@@ -218,11 +220,11 @@ def run(
         stream = io.BytesIO()
         np.save(stream, result.outputs, allow_pickle=False)
         write_whole(output, stream.getvalue())
+    figures = counters_values(result.counters, deployment.program.dt)
     if as_json:
-        figures = counters_values(result.counters, deployment.program.dt)
         _print_json({"outputs": result.outputs.tolist(), "seconds": result.seconds, **figures})
     else:
-        counters_table(result.counters, deployment.program.dt)
+        counters_table(figures)
         click.echo(
             f"Most active output of each sample: {result.outputs.reshape(len(result.outputs), -1).argmax(1)}"
         )
@@ -262,8 +264,8 @@ def evaluate(
         data = _dataset(data_folder)
         x, y = data.x_test, data.y_test
     result = deployment.evaluate(x[:limit], y[:limit], steps, backend=backend)
+    figures = counters_values(result.counters, deployment.program.dt)
     if as_json:
-        figures = counters_values(result.counters, deployment.program.dt)
         _print_json(
             {
                 "accuracy": result.accuracy,
@@ -276,7 +278,7 @@ def evaluate(
             }
         )
     else:
-        counters_table(result.counters, deployment.program.dt)
+        counters_table(figures)
         click.echo(
             f"Accuracy {100 * result.accuracy:.2f} % ({result.n_correct} of {result.n_total}) "
             f"at {steps} steps, {result.seconds:.1f} s"

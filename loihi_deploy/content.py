@@ -23,8 +23,8 @@ def frozen_array(values: ArrayLike, dtype: Any) -> NDArray[Any]:
 class Content:
     """Base of the frozen dataclasses that flow through the pipeline; they compare by content digest.
 
-    Fields may be strings, numbers, booleans, None, arrays, tuples and dictionaries of those, and other `Content`. A field
-    made with ``metadata={"compare": False}`` is carried along without being compared.
+    Fields may be strings, numbers, booleans, None, arrays, tuples and dictionaries of those, and other `Content`. A
+    field made with ``metadata={"compare": False}`` is carried along without being compared.
     """
 
     @cached_property

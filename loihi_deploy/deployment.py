@@ -1,6 +1,7 @@
 """The pipeline: from a trained network to a deployment.
 
-``source → convert → normalize → partition → quantize → map_to_cores``, each a function from one frozen value to the next.
+``source → convert → normalize → partition → quantize → map_to_cores``: each a function from one frozen value to
+the next.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping as MappingOf
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -171,8 +172,8 @@ class Deployment(Content):
         Parameters
         ----------
         x : array or mapping of arrays
-            (n_samples, *input_shape) static, or (n_samples, n_frames, *input_shape); a mapping by input name where there
-            are several inputs.
+            (n_samples, *input_shape) static, or (n_samples, n_frames, *input_shape); a mapping by input name where
+            there are several inputs.
         steps : int
             Steps of presentation of a static sample.
         backend : {'emulator', 'reference', 'hardware'}
@@ -259,7 +260,7 @@ class Deployment(Content):
                     remedy="Give class indices, not one-hot vectors",
                 )
             )
-        elif labels.size and not (0 <= labels.min() and labels.max() < n_classes):
+        elif labels.size and not (labels.min() >= 0 and labels.max() < n_classes):
             problems.append(
                 Problem(
                     "labels out of range", "y", f"{labels.min()} to {labels.max()}", f"0 to {n_classes - 1}"
@@ -288,9 +289,11 @@ class Deployment(Content):
         OutputError
             If the ending is another, or the path cannot be written.
         """
-        from loihi_deploy.report import write_report
+        from loihi_deploy.report import layers_table, summary, write_report
 
-        write_report(path, self.program, self.mapping, self.provenance)
+        write_report(
+            path, {**summary(self.program, self.mapping), "provenance": self.provenance}, layers_table
+        )
 
 
 def load(path: str | os.PathLike[str]) -> Deployment:

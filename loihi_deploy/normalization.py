@@ -15,6 +15,7 @@ import numpy as np
 from loihi_deploy.errors import NormalizationError, Problem
 from loihi_deploy.graph import Graph
 from loihi_deploy.graph.rates import flat_inputs, rate_batches
+from loihi_deploy.options import PERCENTILE, TARGET_RATE
 
 
 def scale_firing_rates(graph: Graph, scale: float | Mapping[str, float]) -> Graph:
@@ -74,8 +75,8 @@ def calibration_rates(graph: Graph, x: Any, percentile: float) -> dict[str, floa
 def normalize(
     graph: Graph,
     x: Any,
-    target_rate: float | Mapping[str, float] = 200.0,
-    percentile: float = 99.9,
+    target_rate: float | Mapping[str, float] = TARGET_RATE,
+    percentile: float = PERCENTILE,
 ) -> Graph:
     """Scale every population so that a percentile of its firing rates on calibration data is the target.
 
@@ -85,7 +86,7 @@ def normalize(
     x : array or mapping of arrays
         Calibration samples, (n, *input_shape).
     target_rate : float or dict
-        In Hz; one for all, or by population name (200 for others).
+        In Hz; one for all, or by population name (the default for others).
     percentile : float
         0..100; see Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682, who chose 99.9.
 
@@ -116,7 +117,7 @@ def normalize(
             ],
         )
     targets = dict(target_rate) if isinstance(target_rate, Mapping) else dict.fromkeys(measured, target_rate)
-    factors = {name: float(targets.get(name, 200.0)) / rate for name, rate in measured.items()}
+    factors = {name: float(targets.get(name, TARGET_RATE)) / rate for name, rate in measured.items()}
     scaled = scale_firing_rates(graph, factors)
     inputs = []
     for node in graph.inputs:

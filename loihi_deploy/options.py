@@ -11,6 +11,11 @@ import numpy as np
 from loihi_deploy.content import Content
 from loihi_deploy.errors import InputError, Problem
 
+TARGET_RATE = 500.0
+"""Default firing rate in Hz that a percentile of a layer's rates is scaled to."""
+PERCENTILE = 99.0
+"""Default percentile of a layer's firing rates."""
+
 
 @dataclass(frozen=True, eq=False)
 class DeployOptions(Content):
@@ -50,8 +55,8 @@ class DeployOptions(Content):
     dt: float = 0.001
     encoder: Literal["auto", "first_layer", "on_off"] = "auto"
     normalization: Literal["percentile", "none"] = "percentile"
-    target_rate: float = 200.0
-    percentile: float = 99.9
+    target_rate: float = TARGET_RATE
+    percentile: float = PERCENTILE
     readout_window: float = 0.5
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from loihi_deploy.graph import (
     Projection,
 )
 from loihi_deploy.graph.linear import compose
+from loihi_deploy.options import TARGET_RATE
 
 TO_CHIP_DELAY = 1
 """A spike of the host at step t is processed on chip at step t + 1, as between cores (nengo-loihi does the same)."""
@@ -27,7 +28,9 @@ FROM_CHIP_DELAY = 0
 
 
 def partition(
-    graph: Graph, encoder: Literal["auto", "first_layer", "on_off"] = "auto", encoder_rate: float = 200.0
+    graph: Graph,
+    encoder: Literal["auto", "first_layer", "on_off"] = "auto",
+    encoder_rate: float = TARGET_RATE,
 ) -> PartitionedGraph:
     """Cut a network into host encoder, chip graph and host readout.
 
@@ -170,7 +173,7 @@ def _with_on_off_encoder(graph: Graph, rate: float) -> Graph:
 
 
 def _usual_tau(graph: Graph, post: str) -> float:
-    """The synapse for spikes that replace real values: that of the other projections into the population, or after it."""
+    """The synapse for spikes that replace real values: that of other projections into the population, or after it."""
     inputs = _input_names(graph)
     others = [p.tau for p in graph.into(post) if p.pre not in inputs]
     return (others or [p.tau for p in graph.out_of(post)] or [p.tau for p in graph.projections] or [0.0])[0]

@@ -36,6 +36,7 @@ class SpikeSource(Content):
 
     @property
     def size(self) -> int:
+        """Number of neurons."""
         return prod(self.shape)
 
 
@@ -105,6 +106,7 @@ class Compartments(Content):
 
     @property
     def size(self) -> int:
+        """Number of neurons."""
         return prod(self.shape)
 
 
@@ -131,6 +133,7 @@ class Synapses(Content):
 
     @property
     def name(self) -> str:
+        """``pre->post``."""
         return f"{self.pre}->{self.post}"
 
     @property
@@ -245,6 +248,7 @@ class Program(Content):
 
     @property
     def n_compartments(self) -> int:
+        """Neurons on chip."""
         return sum(population.size for population in self.populations)
 
     def into(self, name: str) -> tuple[Synapses, ...]:

@@ -110,7 +110,7 @@ def _rewrite(path, change):
 
 def test_newer_version(saved):
     _rewrite(saved, lambda manifest, files: manifest.update(version=VERSION + 1))
-    with pytest.raises(ArtifactError, match="newer version.*Upgrade"):
+    with pytest.raises(ArtifactError, match=r"newer version.*Upgrade"):
         read_artifact(saved, TYPES)
 
 

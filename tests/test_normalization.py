@@ -9,6 +9,7 @@ from loihi_deploy.errors import InputError, NormalizationError
 from loihi_deploy.graph import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.graph.rates import flat_inputs, rate_activity
 from loihi_deploy.normalization import calibration_rates, normalize, scale_firing_rates
+from loihi_deploy.options import TARGET_RATE
 
 
 def network(seed=0):
@@ -54,7 +55,7 @@ def test_the_function_is_unchanged_and_the_percentile_is_the_target(seed, target
 def test_a_target_for_each_layer():
     scaled = normalize(network(), X, {"c": 50.0, "d": 100.0}, 100.0)
     found = calibration_rates(scaled, X, 100.0)
-    assert [found[name] for name in "ecd"] == pytest.approx([200, 50, 100], rel=1e-4)
+    assert [found[name] for name in "ecd"] == pytest.approx([TARGET_RATE, 50, 100], rel=1e-4)
 
 
 def test_scale_firing_rates_as_the_converter():

@@ -1,0 +1,16 @@
+"""Figures of a deployment as text, JSON and HTML."""
+
+from loihi_deploy.report.tables import boards_table, counters_table, demo_table, layers_table
+from loihi_deploy.report.values import counters_values, layer_values, summary
+from loihi_deploy.report.writing import write_report
+
+__all__ = [
+    "boards_table",
+    "counters_table",
+    "counters_values",
+    "demo_table",
+    "layer_values",
+    "layers_table",
+    "summary",
+    "write_report",
+]

@@ -1,0 +1,93 @@
+"""Figures as tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from loihi_deploy.hardware import Board
+
+
+def _table(title: str, columns: Iterable[str], left: int = 1) -> Table:
+    """A table whose first `left` columns hold names, the others figures."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < left else "right", no_wrap=index < left)
+    return table
+
+
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def _shape(shape: Iterable[int]) -> str:
+    return "×".join(map(str, shape))
+
+
+def layers_table(values: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print what `summary` gave: a row for each layer, cores and chips, and every warning."""
+    rates = any("firing_rate" in layer for layer in values["layers"])
+    columns = ["layer", "place", "shape", "neurons", "cores", "weights", "rounding error"]
+    table = _table(f"Layers on {values['board']}", columns + ["firing rate"] * rates, left=2)
+    for layer in values["layers"]:
+        row = [
+            layer["name"],
+            layer["place"],
+            _shape(layer["shape"]),
+            f"{layer['neurons']:,}",
+            str(layer["cores"] or ""),
+            f"{layer['weights']:,}" if "weights" in layer else "",
+            _percent(layer.get("weight_rms_error")),
+        ]
+        table.add_row(*row, *([f"{layer['firing_rate']:.1f} Hz"] if rates else []))
+    console = console or Console()
+    console.print(table)
+    console.print(
+        f"{values['n_neurons']:,} neurons on {values['n_cores']} cores of {values['n_chips']} chip(s)"
+    )
+    for warning in values["warnings"]:
+        console.print(f"Warning: {warning}", style="yellow")
+
+
+def counters_table(values: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print what `counters_values` gave: a row for each population."""
+    columns = ["population", "firing rate", "spikes", "synaptic events", "overflows", "lost spikes"]
+    table = _table(f"Activity over {values['samples']:,} samples", columns)
+    for name, counts in values["populations"].items():
+        table.add_row(
+            name,
+            f"{counts['firing_rate']:.1f} Hz",
+            *(f"{counts[key]:,}" for key in ("spikes", "synaptic_events", "overflows", "lost_spikes")),
+        )
+    (console or Console()).print(table)
+
+
+def boards_table(boards: Iterable[Board]) -> None:
+    """Print the boards: chips, cores and where they are described."""
+    table = _table("Boards", ["board", "chips", "cores", "description"])
+    for board in boards:
+        table.add_row(board.name, str(board.n_chips), f"{board.n_cores:,}", board.description)
+    table.columns[-1].justify = "left"
+    Console().print(table)
+
+
+def demo_table(values: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print the result of the demonstration: accuracies side by side, then the layers."""
+    console = console or Console()
+    table = _table(
+        f"{values['data']}, {values['n_test']:,} test images", ["network", "accuracy", "images", "seconds"]
+    )
+    for row in values["comparison"]:
+        table.add_row(
+            row["network"], _percent(row["accuracy"]), f"{row['images']:,}", f"{row['seconds']:.1f}"
+        )
+    console.print(table)
+    equal = "identical" if values["reference_spikes_equal"] else "DIFFERENT"
+    console.print(
+        f"Spikes of our engine and of nengo-loihi's emulator on {values['reference_samples']} images, "
+        f"{values['steps']} steps: {equal}"
+    )
+    layers_table(values, console)
