@@ -177,7 +177,7 @@ def compile_command(
         options["normalization"] = "none"  # these come with their firing rates
         deployment = deploy(benchmarks.NETWORKS[model](), board, options=_options(options))
     else:
-        from loihi_deploy.frontends import load_keras_model
+        from loihi_deploy.frontends.saved_models import load_keras_model
 
         source = load_keras_model(model)
         samples = None

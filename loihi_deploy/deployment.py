@@ -83,7 +83,7 @@ def deploy(
         One of its kinds for each stage, each with every problem of that stage.
     """
     options = options or DeployOptions()
-    board = load_board(board)
+    board = board if isinstance(board, Board) else load_board(board)
     graph = convert(source, options)
     if options.normalization == "percentile":
         if calibration is None:

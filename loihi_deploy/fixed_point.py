@@ -1,7 +1,8 @@
 """The integer arithmetic of a Loihi neurocore.
 
 Register widths and rounding as nengo-loihi 1.1.0 implements them (``builder/discretize.py``,
-``emulator/interface.py``), whose hardware tests compare it with the chip. Everything is elementwise over numpy integer arrays.
+``emulator/interface.py``), whose hardware tests compare it with the chip. Everything is elementwise over numpy
+integer arrays.
 """
 
 from __future__ import annotations

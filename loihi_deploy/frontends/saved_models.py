@@ -1,0 +1,41 @@
+"""Keras models from files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from loihi_deploy.errors import ConversionError, InputError, Problem
+from loihi_deploy.frontends.compat import import_tensorflow
+
+
+def load_keras_model(path: str | os.PathLike[str]) -> Any:
+    """Load a model that legacy Keras saved: a .keras or .h5 file, or a SavedModel folder.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    ConversionError
+        If Keras cannot read it.
+    MissingExtraError
+        If TensorFlow is not installed.
+    """
+    if not Path(path).exists():
+        raise InputError.single(
+            "no such model", str(path), remedy="Give a file that model.save() wrote, or the name of a benchmark network"
+        )
+    tf = import_tensorflow("Reading a Keras model")
+    try:
+        return tf.keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        raise ConversionError(
+            "Keras cannot load the model",
+            Problem(
+                "not a model of legacy Keras, or with custom layers",
+                str(path),
+                str(error).strip().split("\n")[0],
+                remedy="Save it with tf_keras as .h5 or .keras, or call loihi_deploy.deploy with the model itself",
+            ),
+        ) from error
