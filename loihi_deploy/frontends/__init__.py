@@ -37,10 +37,18 @@ def convert(source: Any, options: DeployOptions | None = None) -> Graph:
     options = DeployOptions() if options is None else options
     if isinstance(source, Graph):
         return source
-    if _is_keras_model(source):
+    if any(_is_instance(source, package, "Model") for package in ("keras", "tf_keras")):
         from loihi_deploy.frontends.keras import convert_keras
 
         return convert_keras(source, options)
+    if _is_instance(source, "nengo_dl", "Converter"):
+        from loihi_deploy.frontends.converter import convert_converter
+
+        return convert_converter(source, options)
+    if _is_instance(source, "nengo", "Network"):
+        from loihi_deploy.frontends.nengo_network import convert_network
+
+        return convert_network(source, options)
     raise InputError.single(
         "not a network that can be converted",
         "source",
@@ -50,7 +58,6 @@ def convert(source: Any, options: DeployOptions | None = None) -> Graph:
     )
 
 
-def _is_keras_model(source: Any) -> bool:
-    """Whether `source` is a model of legacy Keras or Keras 3; none can exist before its package is loaded."""
-    models = [getattr(sys.modules.get(name), "Model", ()) for name in ("keras", "tf_keras")]
-    return any(isinstance(source, model) for model in models)
+def _is_instance(source: Any, package: str, name: str) -> bool:
+    """Whether `source` is of a class of a framework; none can exist before the framework is loaded."""
+    return isinstance(source, getattr(sys.modules.get(package), name, ()))

@@ -1,7 +1,7 @@
 """Affine expressions of spiking populations and inputs, and the graph that is built from them.
 
-Every tensor of a Keras model and every passthrough object of a Nengo network is such an expression. Linear layers
-map expressions to expressions; an activation makes a population of one, with one projection for each of its terms.
+Every tensor of a Keras model and every passthrough object of a Nengo network is such an expression. Linear
+layers map expressions to expressions; an activation makes a population of one, with one projection per term.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from loihi_deploy.graph import (
 )
 
 Source = tuple[str, float | None]
-"""Name of an input or population, and the time constant of the synapse it is read through (None: the default)."""
+"""Name of an input or population, and the time constant of the synapse behind it (None: the default)."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,19 @@ class Affine:
         if (indices == np.arange(self.size)).all():
             return replace(self, shape=shape, order=order)
         return self.mapped(linear.gather(indices, self.size), shape, order)
+
+    def take(self, indices: NDArray[np.intp]) -> Affine:
+        """Some elements of the framework vector, in that order."""
+        stored = indices if self.order is None else self.order[indices]
+        return self.mapped(linear.gather(stored, self.size), (len(stored),))
+
+    def filtered(self, tau: float) -> Affine:
+        """The vector behind a lowpass synapse; ValueError where there is one already."""
+        if tau == 0:
+            return self
+        if any(before for _, before in self.terms):
+            raise ValueError
+        return replace(self, terms={(name, tau): term for (name, _), term in self.terms.items()})
 
     def scaled(self, factor: float) -> Affine:
         """The vector times a number."""
@@ -141,11 +154,6 @@ class GraphBuilder:
         self._projections: list[Projection] = []
         self._readouts: list[Readout] = []
 
-    @property
-    def populations(self) -> tuple[Population, ...]:
-        """The populations so far."""
-        return tuple(self._populations)
-
     def unique(self, name: str) -> str:
         """`name`, with a number behind it where it is taken."""
         candidate, number = name, 0
@@ -155,11 +163,11 @@ class GraphBuilder:
         self._names.add(candidate)
         return candidate
 
-    def input(self, name: str, shape: Shape) -> Affine:
-        """Add an input; its expression is stored as its samples are."""
-        node = Input(self.unique(name), tuple(int(n) for n in shape))
+    def input(self, name: str, shape: Shape, order: NDArray[np.intp] | None = None) -> Affine:
+        """Add an input; `name` from `unique`, `order` for samples (channels, height, width) stored as `shape`."""
+        node = Input(name, tuple(int(n) for n in shape), channels_first=order is not None)
         self._inputs.append(node)
-        return Affine({(node.name, 0.0): None}, np.zeros(node.size), stored_shape(node.shape))
+        return Affine({(name, 0.0): None}, np.zeros(node.size), stored_shape(node.shape), order)
 
     def population(
         self,
@@ -171,8 +179,7 @@ class GraphBuilder:
         amplitude: float = 1.0,
         initial_voltage: NDArray[Any] | None = None,
     ) -> Affine:
-        """Add neurons with input ``gain * currents + bias``; arrays are stored as `currents` is."""
-        name = self.unique(name)
+        """Add neurons with input ``gain * currents + bias``; `name` from `unique`, arrays stored as `currents` is."""
         gain = np.asarray(gain, np.float64)
         self._populations.append(
             Population(
@@ -191,8 +198,8 @@ class GraphBuilder:
     def readout(
         self, name: str, outputs: Affine, activation: Literal["linear", "softmax"] = "linear"
     ) -> None:
-        """Add a readout in the framework's order."""
-        name = self.unique(name)
+        """Add a readout in the framework's order; it shares its layer's name unless a population has it."""
+        name = self.unique(f"{name}.readout" if name in self._names else name)
         outputs = outputs.ordered(None, outputs.shape if outputs.order is None else (outputs.size,))
         self._readouts.append(Readout(name, outputs.shape, outputs.offset, activation))
         self._connect(name, outputs)

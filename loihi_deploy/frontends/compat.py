@@ -1,7 +1,7 @@
 """TensorFlow with legacy Keras, and NengoDL on top of it, whatever TensorFlow is installed.
 
-NengoDL 3.6 imports unaided up to TensorFlow 2.12. From 2.16 on, ``tf.keras`` is Keras 3, which NengoDL cannot use;
-the package tf-keras carries the Keras that it knows, under other module names.
+NengoDL 3.6 imports unaided up to TensorFlow 2.12. From 2.16 on, ``tf.keras`` is Keras 3, which NengoDL cannot
+use; the package tf-keras carries the Keras that it knows, under other module names.
 """
 
 from __future__ import annotations

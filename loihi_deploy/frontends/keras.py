@@ -10,7 +10,7 @@ import numpy as np
 
 from loihi_deploy.errors import ConversionError, Problem
 from loihi_deploy.frontends.affine import Affine, GraphBuilder, stored_shape
-from loihi_deploy.frontends.keras_layers import HANDLERS, Tensor, UnsupportedError, spiking, type_name
+from loihi_deploy.frontends.keras_layers import HANDLERS, Tensor, UnsupportedLayerError, spiking, type_name
 from loihi_deploy.graph import Graph, NeuronModel
 from loihi_deploy.options import DeployOptions
 
@@ -36,7 +36,7 @@ def convert_keras(model: Any, options: DeployOptions) -> Graph:
     inputs = {}
     for tensor in _listed(model.inputs):
         shape = tuple(int(n) for n in tuple(tensor.shape)[1:])
-        inputs[_key(tensor)] = Tensor(builder.input(_history(tensor)[0].name, shape), shape)
+        inputs[_key(tensor)] = Tensor(builder.input(builder.unique(_history(tensor)[0].name), shape), shape)
     _Walk(builder, NEURONS[options.neuron]).model(outputs, inputs, readouts=True)
     return builder.graph(options.dt)
 
@@ -67,9 +67,9 @@ class _Walk:
         try:
             handler = HANDLERS.get(type_name(layer))
             if handler is None:
-                raise UnsupportedError("this layer type has no counterpart", type(layer).__name__)
+                raise UnsupportedLayerError("this layer type has no counterpart", type(layer).__name__)
             if any(tensor.softmax for tensor in tensors):
-                raise UnsupportedError(
+                raise UnsupportedLayerError(
                     "softmax is computed outside the chip, so nothing can follow it",
                     remedy="Use softmax as the last layer only",
                 )
@@ -77,14 +77,12 @@ class _Walk:
             if tensor.activation is not None:
                 tensor = spiking(tensor, layer, self.builder, self.neuron)
             return [tensor]
-        except UnsupportedError as reason:
+        except UnsupportedLayerError as reason:
             self.builder.problems.append(reason.problem(layer))
             return [_unknown(output) for output in _listed(_node_outputs(node))]
 
     def readout(self, name: str, tensor: Tensor) -> None:
         """Make a model's output a readout."""
-        if any(population.name == name for population in self.builder.populations):
-            name = f"{name}.readout"
         self.builder.readout(name, tensor.affine, "softmax" if tensor.softmax else "linear")
 
 

@@ -35,7 +35,7 @@ class Tensor:
     activation: Any = None
 
 
-class UnsupportedError(Exception):
+class UnsupportedLayerError(Exception):
     """A layer that cannot be converted: why, and what to use instead."""
 
     def __init__(self, what: str, value: object = None, remedy: str = "") -> None:
@@ -62,21 +62,33 @@ def type_name(layer: Any) -> str:
     return type(layer).__name__ if package in ("keras", "tf_keras", "keras_spiking", "tensorflow") else ""
 
 
+def activation_name(activation: Any) -> str:
+    """``'relu'`` for any of Keras' ways to say so; ``'linear'`` for none."""
+    return "linear" if activation is None else str(getattr(activation, "__name__", activation))
+
+
+def is_softmax(function: Any) -> bool:
+    """Whether a function or layer computes nothing but a softmax of a vector."""
+    if type_name(function) in ("Activation", "Softmax"):
+        return type_name(function) == "Softmax" or activation_name(function.activation) == "softmax"
+    return activation_name(function).startswith("softmax")
+
+
 def spiking(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronModel) -> Tensor:
     """Apply the pending activation of a tensor."""
-    name = getattr(tensor.activation, "__name__", str(tensor.activation))
+    name = activation_name(tensor.activation)
     plain = replace(tensor, activation=None)
     if name == "linear":
         return plain
     if name == "softmax":
         if len(tensor.shape) != 1:
-            raise UnsupportedError(
+            raise UnsupportedLayerError(
                 "softmax of an image", tensor.shape, "Apply softmax to a vector, at the end"
             )
         return replace(plain, softmax=True)
     if name == "relu":
-        return replace(plain, affine=builder.population(layer.name, tensor.affine, neuron))
-    raise UnsupportedError(
+        return replace(plain, affine=builder.population(builder.unique(layer.name), tensor.affine, neuron))
+    raise UnsupportedLayerError(
         "the activation has no spiking counterpart", name, "Train the network with ReLU in this place"
     )
 
@@ -98,9 +110,9 @@ def _dense(layer: Any, inputs: list[Tensor]) -> Tensor:
 def _conv2d(layer: Any, inputs: list[Tensor]) -> Tensor:
     (x,) = inputs
     if layer.data_format != "channels_last":
-        raise UnsupportedError("channels_first", layer.data_format, "Use channels_last")
+        raise UnsupportedLayerError("channels_first", layer.data_format, "Use channels_last")
     if tuple(layer.dilation_rate) != (1, 1) or layer.groups != 1:
-        raise UnsupportedError("dilation and groups", layer.groups, "Use plain convolutions")
+        raise UnsupportedLayerError("dilation and groups", layer.groups, "Use plain convolutions")
     kernel = values(layer.kernel)
     height, width, channels = x.shape
     strides = tuple(layer.strides)
@@ -127,7 +139,7 @@ def _activation(layer: Any, inputs: list[Tensor]) -> Tensor:
 
 def _relu(layer: Any, inputs: list[Tensor]) -> Tensor:
     if layer.max_value is not None or layer.negative_slope or layer.threshold:
-        raise UnsupportedError("only the plain rectifier has a spiking counterpart", remedy="Use ReLU()")
+        raise UnsupportedLayerError("only the plain rectifier has a spiking counterpart", remedy="Use ReLU()")
 
     def relu() -> None: ...
 
@@ -136,7 +148,7 @@ def _relu(layer: Any, inputs: list[Tensor]) -> Tensor:
 
 def _softmax(layer: Any, inputs: list[Tensor]) -> Tensor:
     if layer.axis != -1 or len(inputs[0].shape) != 1:
-        raise UnsupportedError(
+        raise UnsupportedLayerError(
             "softmax of an image", inputs[0].shape, "Apply softmax to a vector, at the end"
         )
     return replace(inputs[0], softmax=True)

@@ -24,7 +24,9 @@ def load_keras_model(path: str | os.PathLike[str]) -> Any:
     """
     if not Path(path).exists():
         raise InputError.single(
-            "no such model", str(path), remedy="Give a file that model.save() wrote, or the name of a benchmark network"
+            "no such model",
+            str(path),
+            remedy="Give a file that model.save() wrote, or the name of a benchmark network",
         )
     tf = import_tensorflow("Reading a Keras model")
     try:

@@ -1,7 +1,7 @@
 """Algebra of linear maps: what stands between two spiking populations becomes one `Transform`.
 
-`compose` and `add` keep a convolution wherever the result is one with a single shared kernel, and fall back to a
-matrix otherwise; both are exact up to rounding in float64.
+`compose` and `add` keep a convolution wherever the result is one with a single shared kernel, and fall back to
+a matrix otherwise; both are exact up to rounding in float64.
 
 Two convolutions h = inner(x), y = outer(h) with strides s1, s2 and paddings p1, p2 are one convolution with
 
@@ -29,7 +29,7 @@ MOSTLY_FULL = 0.5  # a matrix with a larger share of entries is stored densely
 
 
 def image_shape(shape: Shape) -> tuple[int, int, int]:
-    """(height, width, channels) in the same flat order: (n,) is one position, (time, channels) has height 1."""
+    """(height, width, channels) in the same flat order: (n,) is one position, (time, c) has height 1."""
     if len(shape) <= 3:
         height, width, channels = (1,) * (3 - len(shape)) + tuple(shape)
         return height, width, channels
@@ -123,6 +123,36 @@ def as_matrix(matrix: NDArray[Any] | csr_matrix) -> Dense | Sparse:
     if n_entries > MOSTLY_FULL * matrix.shape[0] * matrix.shape[1]:
         return Dense(matrix if isinstance(matrix, np.ndarray) else matrix.toarray())
     return Sparse.from_csr(csr_matrix(matrix))
+
+
+def as_convolution(matrix: csr_matrix, in_shape: Shape, out_shape: Shape) -> Conv2D | None:
+    """A matrix that moves an image and mixes its channels, as a 1x1 convolution; None if it is none.
+
+    Padding, cropping, concatenation of channels and scaling of channels are such matrices.
+    """
+    if len(in_shape) != 3 or len(out_shape) != 3 or not matrix.nnz:
+        return None
+    entries = matrix.tocoo()
+    out_y, out_x, out_channel = np.unravel_index(entries.row, out_shape)
+    in_y, in_x, in_channel = np.unravel_index(entries.col, in_shape)
+    kernel = np.zeros((1, 1, in_shape[2], out_shape[2]))
+    kernel[0, 0, in_channel, out_channel] = entries.data
+    padding = (int(out_y[0] - in_y[0]), int(out_x[0] - in_x[0]))
+    conv = depthwise(Conv2D(kernel, (1, 1), padding, in_shape, out_shape))
+    return conv if (conv.csr() != matrix).nnz == 0 else None
+
+
+def depthwise(conv: Conv2D) -> Conv2D:
+    """The same convolution with one group for each channel, where it does not mix channels."""
+    rows, columns, channels, filters = conv.kernel.shape
+    if conv.groups > 1 or channels == 1 or filters % channels:
+        return conv
+    per_channel = filters // channels
+    mixing = np.kron(np.eye(channels), np.ones(per_channel)) == 0
+    if conv.kernel[:, :, mixing].any():
+        return conv
+    kernel = conv.kernel[:, :, np.arange(filters) // per_channel, np.arange(filters)]
+    return replace(conv, kernel=kernel.reshape(rows, columns, 1, filters), groups=channels)
 
 
 def _merge(outer: Conv2D, inner: Conv2D) -> Conv2D | None:

@@ -107,7 +107,10 @@ def flat_inputs(graph: Graph, x: Any) -> dict[str, NDArray[Any]]:
         except (TypeError, ValueError):
             problems.append(Problem("samples are not numbers", node.name, type(given[node.name]).__name__))
             continue
-        shapes = [node.shape, (node.size,)]
+        given_shape = node.shape
+        if node.channels_first:
+            given_shape = (node.shape[-1], *node.shape[:-1])
+        shapes = [given_shape, (node.size,)]
         if node.shape and node.shape[-1] == 1:
             shapes.append(node.shape[:-1])  # images without their single channel
         if values.ndim >= 1 and len(values) == 0:
@@ -119,9 +122,12 @@ def flat_inputs(graph: Graph, x: Any) -> dict[str, NDArray[Any]]:
         elif values.ndim >= 2 and values.shape[2:] in shapes and values.shape[1] > 0:
             flat[node.name] = values.reshape(len(values), values.shape[1], node.size)
         else:
-            wanted = f"(n, {', '.join(map(str, node.shape))})"
+            wanted = f"(n, {', '.join(map(str, given_shape))})"
             problems.append(Problem("wrong shape", node.name, values.shape, wanted, "Reshape the samples"))
             continue
+        if node.channels_first:
+            images = flat[node.name].reshape(*flat[node.name].shape[:2], *given_shape)
+            flat[node.name] = np.moveaxis(images, 2, -1).reshape(flat[node.name].shape)
         bad = int((~np.isfinite(values)).sum())
         if bad:
             problems.append(Problem("samples are not finite", node.name, f"{bad} NaN or infinite values"))

@@ -77,11 +77,14 @@ class Input(Content):
         Of one sample; images are (height, width, channels).
     scale : float
         The magnitude that an inserted on/off encoder maps to its highest firing rate.
+    channels_first : bool
+        Samples are given as (channels, height, width); `shape` and the graph's transforms have channels last.
     """
 
     name: str
     shape: Shape
     scale: float = 1.0
+    channels_first: bool = False
 
     @property
     def size(self) -> int:

@@ -1,0 +1,388 @@
+"""Nengo networks, and the networks that NengoDL's Converter makes, without importing TensorFlow.
+
+Neurons become populations; whatever stands between them (nodes that pass their input on, connections, constants) is an
+affine expression of them. Parameters are taken as Nengo's builder would draw them from the network's seeds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import nengo
+import numpy as np
+from nengo.builder import Model
+from nengo.builder.network import seed_network
+from nengo.dists import Choice, Distribution, get_samples
+from numpy.typing import NDArray
+
+from loihi_deploy.errors import Problem
+from loihi_deploy.frontends.affine import Affine, GraphBuilder, add
+from loihi_deploy.frontends.connections import UnsupportedConnectionError, connection_map
+from loihi_deploy.frontends.keras_layers import (
+    HANDLERS,
+    Tensor,
+    UnsupportedLayerError,
+    activation_name,
+    is_softmax,
+    type_name,
+)
+from loihi_deploy.frontends.layouts import Layout, convolution_layouts
+from loihi_deploy.graph import Graph, NeuronModel, Shape
+from loihi_deploy.options import DeployOptions
+
+SPIKING = {
+    "SpikingRectifiedLinear": ("if", False),
+    "LoihiSpikingRectifiedLinear": ("if", True),
+    "LIF": ("lif", False),
+    "LoihiLIF": ("lif", True),
+}
+RATE = {"RectifiedLinear": "if", "LIFRate": "lif", "SoftLIFRate": "lif"}
+NEF_REMEDY = "Connect ens.neurons to ens.neurons, or run the network as it is in loihi_deploy.Simulator"
+
+
+def convert_network(network: nengo.Network, options: DeployOptions) -> Graph:
+    """Convert a Nengo network; see `loihi_deploy.frontends.convert`."""
+    builder = GraphBuilder(f"Nengo network {network.label!r}", 0.0)
+    walk = NetworkWalk(network, builder, options.dt, convolution_layouts(network))
+    if not network.all_probes:
+        builder.problems.append(
+            Problem("the network has no probe", remedy="Probe the node or the neurons that hold its output")
+        )
+    for probe in network.all_probes:
+        walk.readout(probe, probe.label or getattr(_owner(probe.obj), "label", None) or "output")
+    return walk.graph()
+
+
+def _owner(obj: Any) -> Any:
+    return obj.ensemble if isinstance(obj, nengo.ensemble.Neurons) else obj
+
+
+def describe(obj: Any) -> str:
+    """An object for error messages: ``ensemble 'hidden'``."""
+    owner = _owner(obj)
+    return f"{type(owner).__name__.lower()} {owner.label!r}" if owner.label else str(owner)
+
+
+class NetworkWalk:
+    """Evaluates the objects of a network as affine expressions, from the probes backwards.
+
+    Parameters
+    ----------
+    network : nengo.Network
+    builder : GraphBuilder
+    dt : float
+    layouts : dict from object to Layout
+        Of objects that hold images.
+    names : dict from object to str
+        Names of objects, where they are known better than by their labels.
+    inputs : dict from node to shape, or None
+        The nodes that are given values, and their samples' shapes; None takes those whose output is a function or zero.
+    rate_neurons : bool
+        Whether rate neurons stand for their spiking counterparts.
+    """
+
+    def __init__(
+        self,
+        network: nengo.Network,
+        builder: GraphBuilder,
+        dt: float,
+        layouts: dict[Any, Layout],
+        names: dict[Any, str] | None = None,
+        inputs: dict[Any, Shape] | None = None,
+        rate_neurons: bool = False,
+    ) -> None:
+        self.builder = builder
+        self.dt = dt
+        self.layouts = layouts
+        self.names = names or {}
+        self.rate_neurons = rate_neurons
+        self.parameters = Parameters(network)
+        self.reserved: dict[Any, str] = {}
+        self.known: dict[Any, Affine] = {}
+        self.active: set[Any] = set()
+        self.counted: Counter[str] = Counter()
+        self.into: dict[Any, list[Any]] = {}
+        for connection in network.all_connections:
+            self.into.setdefault(connection.post_obj, []).append(connection)
+        if inputs is None:
+            inputs = {node: self.layout(node).shape for node in network.all_nodes if _is_input(node)}
+        for node, shape in inputs.items():
+            order = self.layout(node).order
+            shape = shape if order is None else self.layout(node).shape
+            self.known[node] = builder.input(self.name(node, "input"), shape, order)
+
+    def name(self, obj: Any, kind: str) -> str:
+        """A unique name, made when it is first asked for."""
+        if obj not in self.reserved:
+            label = self.names.get(obj) or _owner(obj).label or kind
+            self.reserved[obj] = self.builder.unique(label)
+        return self.reserved[obj]
+
+    def layout(self, obj: Any) -> Layout:
+        """How the object's vector is stored."""
+        return self.layouts.get(obj) or Layout((int(obj.size_out),))
+
+    def problem(self, obj: Any, what: str, value: object = None, remedy: str = "") -> None:
+        """Note something that cannot be converted."""
+        where = obj if isinstance(obj, str) else describe(obj)
+        self.builder.problems.append(Problem(what, where, value, remedy=remedy))
+
+    def expression(self, obj: Any) -> Affine:
+        """The expression of a node's or population's output."""
+        if obj in self.known:
+            return self.known[obj]
+        neurons = isinstance(obj, nengo.ensemble.Neurons)
+        if obj in self.active:
+            if not neurons:
+                self.problem(obj, "nodes feed each other in a circle", remedy="Put neurons into the circle")
+            return self._source(obj) if neurons else self._nothing(obj)
+        self.active.add(obj)
+        result = self._population(obj) if neurons else self._node(obj)
+        self.active.discard(obj)
+        self.known[obj] = result
+        return result
+
+    def _source(self, neurons: Any) -> Affine:
+        layout = self.layout(neurons)
+        name = self.name(neurons, "ensemble")
+        return Affine({(name, 0.0): None}, np.zeros(neurons.size_out), layout.shape, layout.order)
+
+    def _nothing(self, obj: Any) -> Affine:
+        layout = self.layout(obj)
+        return Affine({}, np.zeros(int(obj.size_out)), layout.shape, layout.order)
+
+    def _sum(self, obj: Any) -> Affine:
+        """What arrives at an object."""
+        parts = [self._nothing(obj)]
+        for connection in self.into.get(obj, []):
+            parts.append(self._connection(connection))
+        return add(parts)
+
+    def _connection(self, connection: Any) -> Affine:
+        source, target = connection.pre_obj, connection.post_obj
+        where = f"connection from {describe(source)} to {describe(target)}"
+        layout = self.layout(target)
+        try:
+            if isinstance(source, nengo.Ensemble):
+                raise UnsupportedConnectionError("decoded connections are not converted", None, NEF_REMEDY)
+            expression = self.expression(source)
+            weights = self.parameters.weights(connection)
+            transform = connection_map(connection, weights, self.layout(source), layout)
+            tau = _time_constant(connection.synapse)
+        except UnsupportedConnectionError as reason:
+            self.problem(where, reason.what, reason.value, reason.remedy)
+            return self._nothing(target)
+        if transform is not None:
+            expression = expression.mapped(transform, layout.shape, layout.order)
+        try:
+            expression = expression.filtered(tau)
+        except ValueError:
+            self.problem(
+                where,
+                "two synapses in a row",
+                tau,
+                remedy="Set synapse=None on one of the connections between two populations",
+            )
+        if tau and expression.offset.any():
+            self.counted["constant values were taken as they are behind their synapses"] += 1
+        return expression
+
+    def _node(self, node: Any) -> Affine:
+        if type(node).__name__ == "TensorNode":
+            return self._tensor_node(node)
+        if node.size_in == 0 and isinstance(node.output, np.ndarray):
+            layout = self.layout(node)
+            values = np.asarray(node.output, np.float64)
+            return Affine({}, values, (values.size,)).ordered(layout.order, layout.shape)
+        if node.output is not None:
+            self.problem(
+                node,
+                "a function of other values is computed outside the chip",
+                remedy="Give the node no output function, or compute it on the samples before they are passed in",
+            )
+            return self._nothing(node)
+        return self._sum(node)
+
+    def _tensor_node(self, node: Any) -> Affine:
+        """A Keras layer that NengoDL runs as it is."""
+        layer = node.tensor_func
+        try:
+            if type_name(layer) not in HANDLERS or node.pass_time:
+                raise UnsupportedLayerError(
+                    "TensorFlow code has no counterpart on the chip",
+                    getattr(layer, "__name__", type(layer).__name__),
+                    "Use nengo.Node, nengo.Ensemble and nengo.Connection objects in its place",
+                )
+            tensor = HANDLERS[type_name(layer)](layer, [Tensor(self._sum(node), tuple(node.shape_in))])
+            if activation_name(tensor.activation) != "linear" or tensor.softmax:
+                raise UnsupportedLayerError(
+                    "an activation inside a TensorFlow layer is not spiking",
+                    activation_name(tensor.activation),
+                    "Let an ensemble compute it; softmax only at the end",
+                )
+        except UnsupportedLayerError as reason:
+            self.problem(node, reason.what, reason.value, reason.remedy)
+            return self._nothing(node)
+        layout = self.layout(node)
+        return tensor.affine.ordered(layout.order, layout.shape)
+
+    def _population(self, neurons: Any) -> Affine:
+        ensemble = neurons.ensemble
+        if ensemble in self.into:
+            self.problem(ensemble, "encoded (NEF) input is not converted", remedy=NEF_REMEDY)
+        if ensemble.noise is not None:
+            self.problem(ensemble, "injected noise is not converted", remedy="Set noise=None")
+        currents = self._sum(neurons)
+        model, amplitude = self._neuron_model(ensemble)
+        drawn = self.parameters.neurons(ensemble)
+        if drawn is None:
+            self.problem(
+                ensemble,
+                "gains, biases or initial voltages are drawn anew in every build",
+                remedy="Call sim.freeze_params(network) after training, or give the network a seed",
+            )
+            return self._nothing(neurons)
+        gain, bias, voltage = drawn
+        if currents.order is not None:
+            back = np.argsort(currents.order)
+            gain, bias = gain[back], bias[back]
+            voltage = voltage if voltage is None else voltage[back]
+        name = self.name(neurons, "ensemble")
+        self.builder.population(name, currents, model, gain, bias, amplitude, voltage)
+        return self._source(neurons)
+
+    def _neuron_model(self, ensemble: Any) -> tuple[NeuronModel, float]:
+        neuron = ensemble.neuron_type
+        base, amplitude = neuron, float(getattr(neuron, "amplitude", 1.0))
+        if type(neuron).__name__ == "RegularSpiking":
+            base = neuron.base_type
+            amplitude *= float(getattr(base, "amplitude", 1.0))
+        name = type(base).__name__
+        if base is neuron and name in SPIKING:
+            kind, discretized = SPIKING[name]
+        elif name in RATE and (self.rate_neurons or base is not neuron):
+            kind, discretized = RATE[name], False
+            if base is neuron:
+                self.counted["populations of rate neurons were taken as spiking ones"] += 1
+        elif name in RATE:
+            self.problem(
+                ensemble,
+                "rate neurons do not spike",
+                name,
+                "Use nengo.SpikingRectifiedLinear or nengo.LIF, or their nengo_loihi counterparts",
+            )
+            return NeuronModel(), 1.0
+        else:
+            self.problem(
+                ensemble,
+                "the neuron type has no counterpart on the chip",
+                name,
+                "Use nengo.SpikingRectifiedLinear or nengo.LIF, or their nengo_loihi counterparts",
+            )
+            return NeuronModel(), 1.0
+        if kind == "if":
+            return NeuronModel("if", discretized=discretized), amplitude
+        if getattr(base, "min_voltage", 0) != 0:
+            self.problem(ensemble, "a minimum voltage below 0", base.min_voltage, "Set min_voltage=0")
+        return NeuronModel("lif", base.tau_rc, base.tau_ref, discretized), amplitude
+
+    def readout(self, probe: Any, name: str) -> None:
+        """Make a probe a readout."""
+        target = probe.obj
+        where = f"probe of {describe(target)}"
+        if not isinstance(target, (nengo.Node, nengo.ensemble.Neurons)):
+            self.problem(where, "decoded values are not converted", remedy=NEF_REMEDY)
+            return
+        if isinstance(target, nengo.ensemble.Neurons) and probe.attr not in ("output", "spikes"):
+            self.problem(where, "only spikes can be read out", probe.attr, "Probe the neurons' output")
+            return
+        softmax = type(target).__name__ == "TensorNode" and is_softmax(target.tensor_func)
+        expression = self._sum(target) if softmax else self.expression(target)
+        if probe.obj is not probe.target and probe.slice != slice(None):
+            expression = expression.take(np.arange(target.size_out)[probe.slice])
+        try:
+            tau = _time_constant(probe.synapse)
+            expression = expression.filtered(tau)
+        except UnsupportedConnectionError as reason:
+            self.problem(where, reason.what, reason.value, reason.remedy)
+        except ValueError:
+            self.counted[
+                "synapses of probes were left out: outputs are averaged over the readout window"
+            ] += 1
+        self.builder.readout(name, expression, "softmax" if softmax else "linear")
+
+    def graph(self) -> Graph:
+        """The finished graph."""
+        for text, count in self.counted.items():
+            self.builder.notes.append(f"{count} {text}")
+        return self.builder.graph(self.dt)
+
+
+def _is_input(node: Any) -> bool:
+    """Whether values are given to the node from outside: it has no input, and a function or zeros as output."""
+    if node.size_in > 0 or type(node).__name__ == "TensorNode":
+        return False
+    return not isinstance(node.output, np.ndarray) or not node.output.any()
+
+
+def _time_constant(synapse: Any) -> float:
+    if synapse is None:
+        return 0.0
+    if type(synapse) is nengo.Lowpass:
+        return float(synapse.tau)
+    raise UnsupportedConnectionError(
+        "only lowpass synapses exist on the chip", type(synapse).__name__, "Use nengo.Lowpass(tau)"
+    )
+
+
+class Parameters:
+    """Weights, gains, biases and initial voltages as Nengo's builder draws them from a network's seeds."""
+
+    def __init__(self, network: nengo.Network) -> None:
+        self.model = Model(dt=0.001)
+        seed_network(network, self.model.seeds, self.model.seeded, base_rng=np.random.RandomState(0))
+
+    def weights(self, connection: Any) -> Any:
+        """Sampled transform: an array, a sparse matrix, or None for the identity."""
+        transform = connection.transform
+        if isinstance(transform, nengo.transforms.NoTransform):
+            return None
+        init = getattr(transform, "init", None)
+        drawn = isinstance(init, Distribution) or isinstance(getattr(init, "data", None), Distribution)
+        if drawn and not self.model.seeded[connection]:
+            raise UnsupportedConnectionError(
+                "weights are drawn anew in every build",
+                None,
+                "Call sim.freeze_params(network) after training, or give the network a seed",
+            )
+        return transform.sample(rng=np.random.RandomState(self.model.seeds[connection]))
+
+    def neurons(self, ensemble: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None] | None:
+        """Gain, bias and initial voltage (None: zero) of every neuron; None without a seed.
+
+        Nengo draws initial voltages by default, the chip starts at zero: only those that were asked for are kept.
+        """
+        n = ensemble.n_neurons
+        initial = (ensemble.neuron_type.initial_state or {}).get("voltage")
+        if type(ensemble.neuron_type).__name__ == "RegularSpiking":
+            initial = None
+        settled = [ensemble.gain, ensemble.bias, np.zeros(n) if initial is None else initial]
+        if all(_is_settled(value) for value in settled):
+            gain, bias, voltage = (np.broadcast_to(get_samples(value, n), (n,)) for value in settled)
+        elif self.model.seeded[ensemble]:
+            if ensemble not in self.model.params:
+                self.model.build(ensemble)
+            built = self.model.params[ensemble]
+            gain, bias = built.gain, built.bias
+            voltage = self.model.sig[ensemble.neurons]["voltage"].initial_value
+        else:
+            return None
+        return gain, bias, (None if initial is None or not voltage.any() else voltage)
+
+
+def _is_settled(value: Any) -> bool:
+    """Whether a parameter is the same in every build."""
+    if isinstance(value, Choice):
+        return len(value.options) == 1
+    return value is not None and not isinstance(value, Distribution)
