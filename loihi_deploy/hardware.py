@@ -111,6 +111,8 @@ class CoreLimits(_Checked):
         The base of a pop16 weight set is a multiple of this.
     pop16_max_channels, pop32_max_channels : int
         Channels (atoms) per population axon of each type.
+    pop16_max_in_axons : int
+        Input axons of a core that a pop16 spike can address.
     max_destination_groups : int
         Destination cores that the output of one core can be sent to.
     """
@@ -141,6 +143,7 @@ class CoreLimits(_Checked):
     pop16_base_multiple: int
     pop16_max_channels: int
     pop32_max_channels: int
+    pop16_max_in_axons: int
     max_destination_groups: int
 
     @property

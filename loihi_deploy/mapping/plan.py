@@ -1,0 +1,167 @@
+"""What a mapping consists of: slices of populations, the cores that hold them, and how spikes are wired to them.
+
+Every population is seen as a grid (height, width, channels) here; a flat one of n neurons is (1, 1, n). See
+`loihi_deploy.mapping.layout.grid_shape`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.content import Content
+from loihi_deploy.hardware import Board
+
+Grid = tuple[int, int, int]
+
+DISCRETE, POP16, POP32 = 0, 16, 32
+"""Axon types, numbered as in nengo-loihi."""
+
+
+@dataclass(frozen=True, eq=False)
+class Wiring(Content):
+    """How one projection reaches a slice.
+
+    Parameters
+    ----------
+    projection : int
+        Index into ``program.synapses``.
+    kind : {'rows', 'pixels'}
+        'rows': one discrete axon per neuron of the sender, with weights of its own. 'pixels': one axon per pixel of the
+        sender, whose channels are the axon's atoms; pixels that see the same part of the kernel share a set of weights.
+    axon : {0, 16, 32}
+        Discrete, pop16 or pop32.
+    channels : int
+        Most channels (atoms) per axon.
+    compressed : bool
+        Weights to consecutive compartments are stored without indices; for 'rows' only.
+    """
+
+    projection: int
+    kind: Literal["rows", "pixels"]
+    axon: int = DISCRETE
+    channels: int = 1
+    compressed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Slice(Content):
+    """A box of a population that lies on one core.
+
+    Compartment ``offset + (c // lane * height * width + y * width + x) * lane + c % lane`` holds neuron (y, x, c) of
+    the box: channels lie together in lanes, positions run within a lane. ``lane = 1`` is channel-major order, a lane of
+    all channels is the order of the population itself.
+
+    Parameters
+    ----------
+    population : str
+    start, stop : (int, int, int)
+        First row, column and channel, and those behind the last, in the population's grid.
+    offset : int
+        First compartment on the core.
+    lane : int
+        Divides the number of channels of the box.
+    wirings : tuple of Wiring
+        One for each projection into the population.
+    """
+
+    population: str
+    start: Grid
+    stop: Grid
+    offset: int = 0
+    lane: int = 1
+    wirings: tuple[Wiring, ...] = ()
+
+    @property
+    def shape(self) -> Grid:
+        """Rows, columns and channels."""
+        (y0, x0, c0), (y1, x1, c1) = self.start, self.stop
+        return y1 - y0, x1 - x0, c1 - c0
+
+    @property
+    def size(self) -> int:
+        """Neurons in the slice."""
+        return prod(self.shape)
+
+    def neurons(self, grid: Grid) -> NDArray[np.int64]:
+        """Flat indices of its neurons in the population, in the order of the compartments."""
+        (y0, x0, c0), (y1, x1, c1) = self.start, self.stop
+        channels = np.arange(c0, c1).reshape(-1, 1, 1, self.lane)
+        rows = np.arange(y0, y1).reshape(1, -1, 1, 1)
+        columns = np.arange(x0, x1).reshape(1, 1, -1, 1)
+        return ((rows * grid[1] + columns) * grid[2] + channels).reshape(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Core(Content):
+    """A neurocore in use.
+
+    Parameters
+    ----------
+    chip : int
+    number : int
+        On its chip; tile ``number // cores_per_tile``.
+    slices : tuple of Slice
+    usage : dict
+        What it uses of each limit, by the limit's name.
+    """
+
+    chip: int
+    number: int
+    slices: tuple[Slice, ...]
+    usage: MappingOf[str, int]
+
+    @property
+    def n_compartments(self) -> int:
+        """Compartments in use."""
+        return sum(piece.size for piece in self.slices)
+
+
+@dataclass(frozen=True, eq=False)
+class Mapping(Content):
+    """A program laid out on the cores of a board.
+
+    Parameters
+    ----------
+    program_digest : str
+        Digest of the program.
+    board_data : dict
+        The board, as plain values.
+    cores : tuple of Core
+        By chip and number; on each chip the numbers run from 0 without gaps.
+    warnings : tuple of str
+        Limits that are exceeded where that was allowed.
+    """
+
+    program_digest: str
+    board_data: MappingOf[str, Any]
+    cores: tuple[Core, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def board(self) -> Board:
+        """The board it was made for."""
+        return Board.from_dict(self.board_data)
+
+    @property
+    def n_cores(self) -> int:
+        """Cores in use."""
+        return len(self.cores)
+
+    @property
+    def n_chips(self) -> int:
+        """Chips in use."""
+        return len({core.chip for core in self.cores})
+
+    def cores_of(self, population: str) -> tuple[int, ...]:
+        """Indices into `cores` of those that hold some of a population."""
+        return tuple(
+            number
+            for number, core in enumerate(self.cores)
+            if any(piece.population == population for piece in core.slices)
+        )
