@@ -11,12 +11,13 @@ Threshold 1, resting and lowest voltage 0. J is the input current, v the voltage
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.graph import NeuronModel
+from loihi_deploy.graph import NeuronModel, Population
 
 
 def effective_taus(neuron: NeuronModel, dt: float) -> tuple[float, float]:
@@ -25,6 +26,17 @@ def effective_taus(neuron: NeuronModel, dt: float) -> tuple[float, float]:
         return neuron.tau_rc, neuron.tau_ref
     decay = np.round(-np.expm1(-dt / neuron.tau_rc) * 4095) / 4095
     return float(-dt / np.log1p(-decay)), float(dt * np.round(neuron.tau_ref / dt))
+
+
+def lowpass_factor(tau: float, dt: float) -> float:
+    """Give the factor a of a lowpass filter y[t] = a y[t-1] + (1 - a) x[t]; 0 where there is no filter."""
+    return float(np.exp(-dt / tau)) if tau > 0 else 0.0
+
+
+def initial_voltage(population: Population) -> NDArray[np.float64]:
+    """Voltages at the start: (size,)."""
+    initial = 0.0 if population.initial_voltage is None else population.initial_voltage
+    return np.broadcast_to(initial, (population.size,)).astype(np.float64)
 
 
 def step(
@@ -55,3 +67,8 @@ def step(
     voltage[spiked] = 0
     refractory_time[spiked] = tau_ref + spike_time
     return spiked.astype(voltage.dtype)
+
+
+def starts(sizes: Iterable[int]) -> list[int]:
+    """Where parts of the given sizes begin when laid one behind the other."""
+    return [0, *np.cumsum(list(sizes)).tolist()][:-1]

@@ -1,4 +1,4 @@
-"""Encoder and readout in plain numpy: slow, and easy to check line by line.
+"""Encoder and readout in plain numpy: slow, and easy to check line by line; the compiled ones equal them.
 
 Filters: y[t] = a y[t-1] + (1 - a) x[t] with a = exp(-dt / tau). An input's filter acts one step late, as Nengo's
 filters do: neurons see y[t-1] at step t.
@@ -12,15 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.graph import Graph, Population
+from loihi_deploy.graph import Graph
 from loihi_deploy.host import neurons
 from loihi_deploy.program import Program
 from loihi_deploy.results import HostState
-
-
-def lowpass_factor(tau: float, dt: float) -> float:
-    """The factor a of a lowpass filter; 0 where there is no filter."""
-    return float(np.exp(-dt / tau)) if tau > 0 else 0.0
 
 
 def encode(
@@ -58,7 +53,9 @@ def encode(
             drives[p.name] = p.transform.apply(frames).reshape(n, n_frames, population.size)
             if p.tau > 0:
                 arrays.setdefault(f"{p.name}/filtered", np.zeros((n, population.size)))
-        voltage = arrays.setdefault(f"{population.name}/voltage", _initial_voltage(population, n))
+        voltage = arrays.setdefault(
+            f"{population.name}/voltage", np.tile(neurons.initial_voltage(population), (n, 1))
+        )
         refractory = arrays.setdefault(f"{population.name}/refractory_time", np.zeros((n, population.size)))
         out = np.zeros((n, steps, population.size), dtype=bool)
         lost[population.name] = 0
@@ -69,7 +66,7 @@ def encode(
                 if p.tau > 0:
                     filtered = arrays[f"{p.name}/filtered"]
                     total += filtered
-                    a = lowpass_factor(p.tau, encoder.dt)
+                    a = neurons.lowpass_factor(p.tau, encoder.dt)
                     filtered[:] = a * filtered + (1 - a) * x
                 else:
                     total += x
@@ -80,11 +77,6 @@ def encode(
             lost[population.name] += int(np.maximum(n_spikes - 1, 0).sum())
         spikes[population.name] = out
     return spikes, lost, HostState(arrays)
-
-
-def _initial_voltage(population: Population, n: int) -> NDArray[np.float64]:
-    initial = 0.0 if population.initial_voltage is None else population.initial_voltage
-    return np.broadcast_to(initial, (n, population.size)).astype(np.float64)
 
 
 def decode(
@@ -119,7 +111,7 @@ def decode(
         x = np.concatenate([waiting, x], axis=1)
         arrays[f"{p.name}/delayed"] = x[:, steps:]
         filtered = arrays.setdefault(f"{p.name}/filtered", np.zeros((n, x.shape[2])))
-        a = lowpass_factor(p.tau, readout.dt)
+        a = neurons.lowpass_factor(p.tau, readout.dt)
         for t in range(steps):
             filtered[:] = a * filtered + (1 - a) * x[:, t]
             traces[p.post][:, t] += filtered

@@ -1,0 +1,1 @@
+"""Compiled building blocks that the emulator and the host parts share."""
