@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping as MappingOf
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -97,7 +97,7 @@ def deploy(
     partitioned = partition(graph, options.encoder, options.target_rate)
     program = quantize(partitioned, board.chip)
     mapping = map_to_cores(program, board)
-    return Deployment(graph, program, mapping, asdict(board), options, _provenance(calibration))
+    return Deployment(graph, program, mapping, options, _provenance(calibration))
 
 
 def _provenance(calibration: Any) -> dict[str, str | None]:
@@ -132,9 +132,7 @@ class Deployment(Content):
     program : Program
         The integers: all that an emulator needs.
     mapping : Mapping
-        Cores and chips.
-    board_data : dict
-        The board, as plain values.
+        Cores and chips of a board.
     options : DeployOptions
     provenance : dict
         Versions, and the digest of the calibration data.
@@ -143,19 +141,18 @@ class Deployment(Content):
     graph: Graph
     program: Program
     mapping: Mapping
-    board_data: dict[str, Any]
     options: DeployOptions
     provenance: dict[str, str | None]
 
     @property
     def board(self) -> Board:
         """The board it was mapped to."""
-        return Board.from_dict(self.board_data)
+        return self.mapping.board
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Every warning collected on the way here."""
-        return self.program.notes
+        return (*self.program.notes, *self.mapping.warnings)
 
     def run(
         self,
@@ -278,7 +275,7 @@ class Deployment(Content):
         OutputError
             If the path cannot be written.
         """
-        names = ("graph", "program", "mapping", "board_data", "options", "provenance")
+        names = ("graph", "program", "mapping", "options", "provenance")
         write_artifact(path, {name: getattr(self, name) for name in names})
 
     def report(self, path: str | os.PathLike[str]) -> None:

@@ -56,12 +56,12 @@ def layer_values(program: Program, mapping: Mapping) -> list[dict[str, Any]]:
 def summary(program: Program, mapping: Mapping) -> dict[str, Any]:
     """The deployment in figures: board, cores, chips, layers, warnings."""
     return {
-        "board": mapping.board,
+        "board": mapping.board.name,
         "n_cores": mapping.n_cores,
         "n_chips": mapping.n_chips,
         "n_neurons": program.n_compartments,
         "layers": layer_values(program, mapping),
-        "warnings": list(program.notes),
+        "warnings": [*program.notes, *mapping.warnings],
     }
 
 

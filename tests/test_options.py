@@ -1,0 +1,22 @@
+import pytest
+
+import loihi_deploy as ld
+from loihi_deploy.errors import InputError
+
+
+def test_equal_options_are_equal():
+    assert ld.DeployOptions(target_rate=100.0) == ld.DeployOptions(target_rate=100.0)
+    assert ld.DeployOptions() != ld.DeployOptions(neuron="lif")
+
+
+def test_every_bad_option_is_named():
+    with pytest.raises(InputError) as caught:
+        ld.DeployOptions(neuron="LIF", encoder="onoff", percentile=101, synapse=float("nan"), dt="1")
+    assert {problem.where for problem in caught.value.problems} == {
+        "neuron",
+        "encoder",
+        "percentile",
+        "synapse",
+        "dt",
+    }
+    assert "Try 'on_off'" in str(caught.value)
