@@ -10,7 +10,10 @@ import numpy as np
 
 from loihi_deploy.errors import ConversionError, Problem
 from loihi_deploy.frontends.affine import Affine, GraphBuilder, stored_shape
-from loihi_deploy.frontends.keras_layers import HANDLERS, Tensor, UnsupportedLayerError, spiking, type_name
+from loihi_deploy.frontends.keras_layers import HANDLERS, OVER_TIME, activated, refusal, type_name
+from loihi_deploy.frontends.keras_ops import OPERATIONS, operands, operation_name
+from loihi_deploy.frontends.layouts import image_layout
+from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
 from loihi_deploy.graph import Graph, NeuronModel
 from loihi_deploy.options import DeployOptions
 
@@ -21,24 +24,40 @@ def convert_keras(model: Any, options: DeployOptions) -> Graph:
     """Convert a Keras model; see `loihi_deploy.frontends.convert`."""
     builder = GraphBuilder(f"Keras model {model.name!r}", options.synapse)
     outputs = _outputs(model)
-    for tensor in _listed(model.inputs):
-        shape = tuple(tensor.shape)[1:]
-        if None in shape:
-            raise ConversionError(
-                f"Cannot convert {builder.source}",
-                Problem(
-                    "the input has no fixed shape",
-                    f"layer {_history(tensor)[0].name!r}",
-                    shape,
-                    remedy="Build the model with an Input of known shape",
-                ),
-            )
+    layers = list(_all_layers(model))
+    leading = 2 if any(_is_over_time(layer) for layer in layers) else 1
+    channels_first = any(getattr(layer, "data_format", None) == "channels_first" for layer in layers)
     inputs = {}
     for tensor in _listed(model.inputs):
-        shape = tuple(int(n) for n in tuple(tensor.shape)[1:])
-        inputs[_key(tensor)] = Tensor(builder.input(builder.unique(_history(tensor)[0].name), shape), shape)
+        name, shape = _history(tensor)[0].name, tuple(tensor.shape)[leading:]
+        if None in shape:
+            problem = Problem(
+                "the input has no fixed shape",
+                f"layer {name!r}",
+                shape,
+                remedy="Build the model with an Input of known shape",
+            )
+            raise ConversionError(f"Cannot convert {builder.source}", problem)
+        layout = image_layout(shape, not (channels_first and len(shape) == 3))
+        stored = shape if layout.order is None else layout.shape
+        inputs[_key(tensor)] = Tensor(builder.input(builder.unique(name), stored, layout.order), shape, leading)
     _Walk(builder, NEURONS[options.neuron]).model(outputs, inputs, readouts=True)
     return builder.graph(options.dt)
+
+
+def _all_layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        yield layer
+        if _is_model(layer):
+            yield from _all_layers(layer)
+
+
+def _is_model(layer: Any) -> bool:
+    return hasattr(layer, "layers") and hasattr(layer, "inputs")
+
+
+def _is_over_time(layer: Any) -> bool:
+    return type(layer).__module__.startswith("keras_spiking") or type_name(layer) == "TimeDistributed"
 
 
 class _Walk:
@@ -61,25 +80,35 @@ class _Walk:
 
     def call(self, layer: Any, node: Any, tensors: list[Tensor]) -> list[Tensor]:
         """Expressions of one call's outputs."""
-        if getattr(layer, "layers", None) is not None and hasattr(layer, "inputs"):
+        if _is_model(layer):
             inputs = dict(zip(map(_key, _listed(layer.inputs)), tensors, strict=True))
             return self.model(_outputs(layer), inputs)
         try:
-            handler = HANDLERS.get(type_name(layer))
-            if handler is None:
-                raise UnsupportedLayerError("this layer type has no counterpart", type(layer).__name__)
-            if any(tensor.softmax for tensor in tensors):
-                raise UnsupportedLayerError(
-                    "softmax is computed outside the chip, so nothing can follow it",
-                    remedy="Use softmax as the last layer only",
-                )
-            tensor = handler(layer, tensors)
-            if tensor.activation is not None:
-                tensor = spiking(tensor, layer, self.builder, self.neuron)
-            return [tensor]
+            tensor = self.linear(layer, node, tensors)
+            return [activated(tensor, layer, self.builder, self.neuron)]
         except UnsupportedLayerError as reason:
             self.builder.problems.append(reason.problem(layer))
-            return [_unknown(output) for output in _listed(_node_outputs(node))]
+            leading = tensors[0].leading if tensors else 1
+            return [_unknown(output, leading) for output in _listed(_node_outputs(node))]
+
+    def linear(self, layer: Any, node: Any, tensors: list[Tensor]) -> Tensor:
+        """What a layer computes before its activation."""
+        if any(tensor.softmax for tensor in tensors):
+            raise UnsupportedLayerError(
+                "softmax is computed outside the chip, so nothing can follow it",
+                remedy="Use softmax as the last layer only",
+            )
+        operation = OPERATIONS.get(operation_name(layer))
+        if operation is not None:
+            return operation(operands(layer, node, tensors))
+        name = type_name(layer)
+        if name not in HANDLERS or operation_name(layer):
+            raise refusal(layer)
+        if tensors[0].leading == 2 and name not in OVER_TIME:
+            raise UnsupportedLayerError(
+                "the layer mixes the steps of a sequence", name, "Wrap it in TimeDistributed"
+            )
+        return HANDLERS[name](layer, tensors)
 
     def readout(self, name: str, tensor: Tensor) -> None:
         """Make a model's output a readout."""
@@ -103,10 +132,10 @@ def _outputs(model: Any) -> list[Any]:
     return _listed(outputs)
 
 
-def _unknown(output: Any) -> Tensor:
+def _unknown(output: Any, leading: int) -> Tensor:
     """A stand-in of the right shape behind a refused layer, so that the layers after it are looked at too."""
-    shape = tuple(int(n or 1) for n in tuple(output.shape)[1:])
-    return Tensor(Affine({}, np.zeros(prod(shape)), stored_shape(shape)), shape)
+    shape = tuple(int(n or 1) for n in tuple(output.shape)[leading:])
+    return Tensor(Affine({}, np.zeros(prod(shape)), stored_shape(shape)), shape, leading)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -3,52 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.errors import Problem
-from loihi_deploy.frontends.affine import Affine, GraphBuilder
-from loihi_deploy.graph import Conv2D, Dense, NeuronModel, Shape, linear
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A Keras tensor: an affine expression and its shape without the batch axis.
-
-    Parameters
-    ----------
-    affine : Affine
-    shape : tuple of int
-        As Keras has it.
-    softmax : bool
-        Whether a softmax stands behind the expression.
-    activation : callable or None
-        An activation that is still to be applied.
-    """
-
-    affine: Affine
-    shape: Shape
-    softmax: bool = False
-    activation: Any = None
-
-
-class UnsupportedLayerError(Exception):
-    """A layer that cannot be converted: why, and what to use instead."""
-
-    def __init__(self, what: str, value: object = None, remedy: str = "") -> None:
-        super().__init__(what)
-        self.what, self.value, self.remedy = what, value, remedy
-
-    def problem(self, layer: Any) -> Problem:
-        """What is reported about the layer."""
-        where = f"layer {layer.name!r} ({type(layer).__name__})"
-        return Problem(self.what, where, self.value, remedy=self.remedy)
-
+from loihi_deploy.frontends.affine import GraphBuilder
+from loihi_deploy.frontends.convolutions import convolution, dilated
+from loihi_deploy.frontends.tensors import (
+    Tensor,
+    UnsupportedLayerError,
+    applied,
+    concatenated,
+    elementwise,
+    moved,
+    summed,
+)
+from loihi_deploy.graph import Dense, NeuronModel, Shape, linear
 
 Handler = Callable[[Any, list[Tensor]], Tensor]
+
+FRAMEWORKS = ("keras", "tf_keras", "keras_spiking", "tensorflow")
+RELU_REMEDY = "Train the network with ReLU in this place"
 
 
 def values(variable: Any) -> NDArray[np.float64]:
@@ -58,13 +36,21 @@ def values(variable: Any) -> NDArray[np.float64]:
 
 def type_name(layer: Any) -> str:
     """The type of a layer that Keras defines itself; '' for others: a subclass may compute something else."""
-    package = type(layer).__module__.partition(".")[0]
-    return type(layer).__name__ if package in ("keras", "tf_keras", "keras_spiking", "tensorflow") else ""
+    return type(layer).__name__ if _package(type(layer)) in FRAMEWORKS else ""
+
+
+def _package(definition: Any) -> str:
+    return str(getattr(definition, "__module__", "")).partition(".")[0]
 
 
 def activation_name(activation: Any) -> str:
     """``'relu'`` for any of Keras' ways to say so; ``'linear'`` for none."""
-    return "linear" if activation is None else str(getattr(activation, "__name__", activation))
+    if activation is None or isinstance(activation, str):
+        return activation or "linear"
+    if type_name(activation) == "ReLU" and _is_plain(activation):
+        return "relu"
+    name = str(getattr(activation, "__name__", type(activation).__name__))
+    return name if _package(activation) in FRAMEWORKS else f"{name} (not of Keras)"
 
 
 def is_softmax(function: Any) -> bool:
@@ -74,63 +60,285 @@ def is_softmax(function: Any) -> bool:
     return activation_name(function).startswith("softmax")
 
 
-def spiking(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronModel) -> Tensor:
+def activated(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronModel) -> Tensor:
     """Apply the pending activation of a tensor."""
     name = activation_name(tensor.activation)
     plain = replace(tensor, activation=None)
     if name == "linear":
         return plain
     if name == "softmax":
-        if len(tensor.shape) != 1:
-            raise UnsupportedLayerError(
-                "softmax of an image", tensor.shape, "Apply softmax to a vector, at the end"
-            )
-        return replace(plain, softmax=True)
-    if name == "relu":
-        return replace(plain, affine=builder.population(builder.unique(layer.name), tensor.affine, neuron))
-    raise UnsupportedLayerError(
-        "the activation has no spiking counterpart", name, "Train the network with ReLU in this place"
-    )
+        return _with_softmax(plain)
+    if name != "relu":
+        remedy = RELU_REMEDY + "; at the end, use a linear output and a loss with from_logits=True"
+        raise UnsupportedLayerError("the activation has no spiking counterpart", name, remedy)
+    if tensor.over_time:
+        raise UnsupportedLayerError(
+            "neurons behind an average over time or a last step",
+            remedy="Average the outputs over time at the end of the network only",
+        )
+    currents = tensor.affine
+    if currents.order is None and len(tensor.shape) > 1:
+        currents = currents.ordered(None, linear.image_shape(tensor.shape))
+    return replace(plain, affine=builder.population(builder.unique(layer.name), currents, neuron))
+
+
+def _with_softmax(tensor: Tensor) -> Tensor:
+    if tensor.shape[-1] != prod(tensor.shape):
+        raise UnsupportedLayerError(
+            "softmax at every position of an image", tensor.shape, "Apply softmax to a vector"
+        )
+    return replace(tensor, softmax=True)
+
+
+def _is_plain(relu: Any) -> bool:
+    return relu.max_value is None and not relu.negative_slope and not relu.threshold
+
+
+def _sizes(value: Any, rank: int) -> Shape:
+    """A number for each dimension."""
+    return (int(value),) * rank if np.ndim(value) == 0 else tuple(int(n) for n in value)
+
+
+def _channels_last(layer: Any) -> bool:
+    return getattr(layer, "data_format", None) != "channels_first"
+
+
+def _spatial(shape: Shape, channels_last: bool) -> Shape:
+    return shape[:-1] if channels_last else shape[1:]
+
+
+def _image_shape(spatial: Shape, channels: int, channels_last: bool) -> Shape:
+    return (*spatial, channels) if channels_last else (channels, *spatial)
+
+
+def _same(layer: Any, inputs: list[Tensor]) -> Tensor:
+    return inputs[0]
+
+
+# -- weights --------------------------------------------------------------------------------------
 
 
 def _dense(layer: Any, inputs: list[Tensor]) -> Tensor:
-    (x,) = inputs
+    x = inputs[0]
     kernel = values(layer.kernel)
     shape = (*x.shape[:-1], kernel.shape[1])
-    affine = x.affine.ordered(None, x.affine.shape)
     if len(x.shape) == 1:
-        affine = affine.mapped(Dense(kernel.T), shape)
+        affine = x.affine.ordered(None, x.affine.shape).mapped(Dense(kernel.T), shape)
     else:
+        affine = x.affine.ordered(None, linear.image_shape(x.shape))
         affine = affine.mapped(linear.pointwise(kernel.T, x.shape), linear.image_shape(shape))
-    if layer.use_bias:
-        affine = affine.shifted(np.tile(values(layer.bias), affine.size // kernel.shape[1]))
-    return Tensor(affine, shape, activation=layer.activation)
+    x = replace(x, affine=affine, shape=shape, activation=layer.activation)
+    return elementwise(x, offset=values(layer.bias)) if layer.use_bias else x
 
 
-def _conv2d(layer: Any, inputs: list[Tensor]) -> Tensor:
-    (x,) = inputs
-    if layer.data_format != "channels_last":
-        raise UnsupportedLayerError("channels_first", layer.data_format, "Use channels_last")
-    if tuple(layer.dilation_rate) != (1, 1) or layer.groups != 1:
-        raise UnsupportedLayerError("dilation and groups", layer.groups, "Use plain convolutions")
-    kernel = values(layer.kernel)
-    height, width, channels = x.shape
-    strides = tuple(layer.strides)
-    out_hw, padding = [], []
-    for size, taps, stride in zip((height, width), kernel.shape[:2], strides, strict=True):
-        if layer.padding == "same":
-            out = -(-size // stride)
-            padding.append(max((out - 1) * stride + taps - size, 0) // 2)
-        else:
-            out = (size - taps) // stride + 1
-            padding.append(0)
-        out_hw.append(out)
-    shape = (out_hw[0], out_hw[1], kernel.shape[3])
-    conv = Conv2D(kernel, strides, (padding[0], padding[1]), (height, width, channels), shape)
-    affine = x.affine.ordered(None, (height, width, channels)).mapped(conv, shape)
+def _convolved(layer: Any, x: Tensor, kernel: NDArray[Any], groups: int, **given: Any) -> Tensor:
+    """Apply a kernel with the layer's strides, padding and dilation; no bias, no activation."""
+    last = _channels_last(layer)
+    spatial = _spatial(x.shape, last)
+    rank = len(spatial)
+    if rank == 3 and not last:
+        raise UnsupportedLayerError("channels_first in three dimensions", remedy="Use channels_last")
+    strides = _sizes(given.get("strides", layer.strides), rank)
+    kernel = dilated(kernel, _sizes(given.get("dilation", layer.dilation_rate), rank))
+    padding = given.get("padding", layer.padding)
+    transform, out = convolution(kernel, spatial, strides, padding, groups)
+    return applied(x, transform, _image_shape(out, kernel.shape[-1], last), last)
+
+
+def _finished(layer: Any, x: Tensor) -> Tensor:
+    """Add the layer's bias, one for each channel, and leave its activation to be applied."""
     if layer.use_bias:
-        affine = affine.shifted(np.tile(values(layer.bias), shape[0] * shape[1]))
-    return Tensor(affine, shape, activation=layer.activation)
+        bias = values(layer.bias)
+        if not _channels_last(layer):
+            bias = bias.reshape(-1, *[1] * (len(x.shape) - 1))
+        x = elementwise(x, offset=bias)
+    return replace(x, activation=layer.activation)
+
+
+def _conv(layer: Any, inputs: list[Tensor]) -> Tensor:
+    return _finished(layer, _convolved(layer, inputs[0], values(layer.kernel), layer.groups))
+
+
+def _depthwise_kernel(layer: Any) -> NDArray[Any]:
+    kernel = values(layer.depthwise_kernel if hasattr(layer, "depthwise_kernel") else layer.kernel)
+    return kernel.reshape(*kernel.shape[:-2], 1, -1)
+
+
+def _depthwise_conv(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x = inputs[0]
+    groups = x.shape[-1] if _channels_last(layer) else x.shape[0]
+    return _finished(layer, _convolved(layer, x, _depthwise_kernel(layer), groups))
+
+
+def _separable_conv(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x = inputs[0]
+    groups = x.shape[-1] if _channels_last(layer) else x.shape[0]
+    x = _convolved(layer, x, _depthwise_kernel(layer), groups)
+    x = _convolved(layer, x, values(layer.pointwise_kernel), 1, strides=1, dilation=1, padding="valid")
+    return _finished(layer, x)
+
+
+def _conv_transpose(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x, last = inputs[0], _channels_last(layer)
+    spatial = _spatial(x.shape, last)
+    rank = len(spatial)
+    if getattr(layer, "output_padding", None) is not None or set(_sizes(layer.dilation_rate, rank)) != {1}:
+        raise UnsupportedLayerError("output padding or dilation", remedy="Leave both at their defaults")
+    if rank == 3 and not last:
+        raise UnsupportedLayerError("channels_first in three dimensions", remedy="Use channels_last")
+    kernel, strides = values(layer.kernel), _sizes(layer.strides, rank)
+    out = tuple(
+        size * stride if layer.padding == "same" else size * stride + max(taps - stride, 0)
+        for size, stride, taps in zip(spatial, strides, kernel.shape[:rank], strict=True)
+    )
+    forward, _ = convolution(kernel, out, strides, layer.padding)
+    transform = linear.as_matrix(forward.csr().T.tocsr())
+    return _finished(layer, applied(x, transform, _image_shape(out, kernel.shape[-2], last), last))
+
+
+# -- pooling and normalization --------------------------------------------------------------------
+
+
+def _average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x, last = inputs[0], _channels_last(layer)
+    rank = len(x.shape) - 1
+    return _averaged(x, last, _sizes(layer.pool_size, rank), _sizes(layer.strides, rank), layer.padding)
+
+
+def _global_average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x, last = inputs[0], _channels_last(layer)
+    if x.leading == 2:
+        if len(x.shape) != 1 or not last:
+            raise UnsupportedLayerError(
+                "pooling over time and space at once", remedy="Wrap the pooling over space in TimeDistributed"
+            )
+        return replace(x, over_time=True)
+    spatial = _spatial(x.shape, last)
+    pooled = _averaged(x, last, spatial, spatial, "valid")
+    channels = x.shape[-1] if last else x.shape[0]
+    if getattr(layer, "keepdims", False):
+        return pooled
+    return pooled.with_affine(pooled.affine.ordered(None, (channels,)), (channels,))
+
+
+def _averaged(x: Tensor, last: bool, pool: Shape, strides: Shape, padding: str) -> Tensor:
+    """Mean over windows; cells beyond the edge are not counted."""
+    spatial = _spatial(x.shape, last)
+    channels = x.shape[-1] if last else x.shape[0]
+    if len(spatial) == 3 and not last:
+        raise UnsupportedLayerError("channels_first in three dimensions", remedy="Use channels_last")
+    kernel = np.full((*pool, 1, channels), 1 / prod(pool))
+    transform, out = convolution(kernel, spatial, strides, padding, channels)
+    if padding == "same":
+        share = transform.apply(np.ones((1, transform.in_size)))[0]
+        transform = transform.scaled_rows(1 / share)
+    return applied(x, transform, _image_shape(out, channels, last), last)
+
+
+def _batch_normalization(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x = inputs[0]
+    axes = [x.axis(axis) for axis in np.atleast_1d(layer.axis)]
+    shape = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
+    deviation = np.sqrt(values(layer.moving_variance) + layer.epsilon)
+    factor = (values(layer.gamma) if layer.scale else 1.0) / deviation
+    offset = (values(layer.beta) if layer.center else 0.0) - factor * values(layer.moving_mean)
+    return elementwise(x, factor.reshape(shape), offset.reshape(shape))
+
+
+def _normalization(layer: Any, inputs: list[Tensor]) -> Tensor:
+    mean = values(layer.mean)[0] if np.ndim(layer.mean) else values(layer.mean)
+    variance = values(layer.variance)[0] if np.ndim(layer.variance) else values(layer.variance)
+    deviation = np.maximum(np.sqrt(variance), 1e-7)  # Keras' epsilon
+    if getattr(layer, "invert", False):
+        return elementwise(inputs[0], deviation, mean)
+    return elementwise(inputs[0], 1 / deviation, -mean / deviation)
+
+
+def _rescaling(layer: Any, inputs: list[Tensor]) -> Tensor:
+    return elementwise(inputs[0], values(layer.scale), values(layer.offset))
+
+
+# -- shapes ---------------------------------------------------------------------------------------
+
+
+def _flatten(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x = inputs[0]
+    indices = x.indices()
+    if not _channels_last(layer) and len(x.shape) > 1:
+        indices = np.moveaxis(indices, 0, -1)  # Keras puts channels last before it flattens
+    return moved(x, indices.ravel())
+
+
+def _reshape(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x = inputs[0]
+    target = tuple(layer.target_shape)[x.leading - 1 :]
+    return moved(x, x.indices().reshape(target))
+
+
+def _permute(layer: Any, inputs: list[Tensor]) -> Tensor:
+    return moved(inputs[0], inputs[0].indices().transpose([axis - 1 for axis in layer.dims]))
+
+
+def _repeat_vector(layer: Any, inputs: list[Tensor]) -> Tensor:
+    return moved(inputs[0], np.tile(inputs[0].indices(), (layer.n, 1)))
+
+
+def _margins(value: Any, rank: int) -> list[tuple[int, int]]:
+    """Before and after, for each dimension: of one dimension Keras keeps a single pair."""
+    pairs = [value] if rank == 1 and np.ndim(value) == 1 else value
+    return [(int(before), int(after)) for before, after in pairs]
+
+
+def _zero_padding(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x = inputs[0]
+    margins = _margins(layer.padding, len(x.shape) - 1)
+    around = [*margins, (0, 0)] if _channels_last(layer) else [(0, 0), *margins]
+    return moved(x, np.pad(x.indices(), around, constant_values=-1))
+
+
+def _cropping(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x, last = inputs[0], _channels_last(layer)
+    kept = [
+        slice(before, size - after)
+        for (before, after), size in zip(
+            _margins(layer.cropping, len(x.shape) - 1), _spatial(x.shape, last), strict=True
+        )
+    ]
+    return moved(x, x.indices()[tuple([*kept, slice(None)] if last else [slice(None), *kept])])
+
+
+def _up_sampling(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x = inputs[0]
+    if getattr(layer, "interpolation", "nearest") != "nearest":
+        raise UnsupportedLayerError(
+            "interpolation while upsampling", layer.interpolation, "Use interpolation='nearest'"
+        )
+    indices = x.indices()
+    for axis, factor in enumerate(_sizes(layer.size, len(x.shape) - 1)):
+        indices = np.repeat(indices, factor, axis=axis if _channels_last(layer) else axis + 1)
+    return moved(x, indices)
+
+
+# -- several inputs -------------------------------------------------------------------------------
+
+
+def _add(layer: Any, inputs: list[Tensor]) -> Tensor:
+    return summed(inputs, [1.0] * len(inputs))
+
+
+def _subtract(layer: Any, inputs: list[Tensor]) -> Tensor:
+    return summed(inputs, [1.0, -1.0])
+
+
+def _average(layer: Any, inputs: list[Tensor]) -> Tensor:
+    return summed(inputs, [1 / len(inputs)] * len(inputs))
+
+
+def _concatenate(layer: Any, inputs: list[Tensor]) -> Tensor:
+    return concatenated(inputs, inputs[0].axis(layer.axis))
+
+
+# -- activations and neurons ----------------------------------------------------------------------
 
 
 def _activation(layer: Any, inputs: list[Tensor]) -> Tensor:
@@ -138,36 +346,156 @@ def _activation(layer: Any, inputs: list[Tensor]) -> Tensor:
 
 
 def _relu(layer: Any, inputs: list[Tensor]) -> Tensor:
-    if layer.max_value is not None or layer.negative_slope or layer.threshold:
-        raise UnsupportedLayerError("only the plain rectifier has a spiking counterpart", remedy="Use ReLU()")
-
-    def relu() -> None: ...
-
-    return replace(inputs[0], activation=relu)
+    if layer.max_value is not None:
+        raise UnsupportedLayerError(
+            "a rectifier that saturates",
+            f"max_value={float(layer.max_value):g}",
+            "Neurons saturate gradually, by their refractory period, not at a bound:"
+            " train with ReLU() and keep activations low by regularization",
+        )
+    if not _is_plain(layer):
+        raise UnsupportedLayerError("a rectifier with a slope or a threshold", remedy=RELU_REMEDY)
+    return replace(inputs[0], activation="relu")
 
 
 def _softmax(layer: Any, inputs: list[Tensor]) -> Tensor:
-    if layer.axis != -1 or len(inputs[0].shape) != 1:
+    if np.ndim(layer.axis) or inputs[0].axis(layer.axis) != len(inputs[0].shape) - 1:
+        raise UnsupportedLayerError("softmax along other axes than the last", layer.axis, "Use axis=-1")
+    return _with_softmax(inputs[0])
+
+
+def _spiking_activation(layer: Any, inputs: list[Tensor]) -> Tensor:
+    return replace(_last_step(layer, inputs[0]), activation=layer.activation)
+
+
+def _lowpass(layer: Any, inputs: list[Tensor]) -> Tensor:
+    x, cell = inputs[0], layer.layer.cell
+    tau = values(cell.tau).ravel()
+    if not np.allclose(tau, tau[0]):
         raise UnsupportedLayerError(
-            "softmax of an image", inputs[0].shape, "Apply softmax to a vector, at the end"
+            "a time constant for each element", f"{tau.min():g} to {tau.max():g} s", "Set trainable=False"
         )
-    return replace(inputs[0], softmax=True)
+    if np.any(values(cell.initial_level)):
+        raise UnsupportedLayerError("a synapse that does not start at 0", remedy="Set trainable=False")
+    try:
+        filtered = x.affine.filtered(float(tau[0]))
+    except ValueError:
+        raise UnsupportedLayerError(
+            "two synapses in a row", remedy="Use one Lowpass between two SpikingActivation layers"
+        ) from None
+    return _last_step(layer, replace(x, affine=filtered))
 
 
-def _flatten(layer: Any, inputs: list[Tensor]) -> Tensor:
-    return replace(inputs[0], shape=(inputs[0].affine.size,))
+def _last_step(layer: Any, x: Tensor) -> Tensor:
+    if layer.return_state or layer.time_major:
+        raise UnsupportedLayerError("return_state or time_major", remedy="Leave both at False")
+    return x if layer.return_sequences else replace(x, over_time=True)
 
 
-def _same(layer: Any, inputs: list[Tensor]) -> Tensor:
-    return inputs[0]
+def _time_distributed(layer: Any, inputs: list[Tensor]) -> Tensor:
+    inner = layer.layer
+    per_step = [replace(x, leading=1) for x in inputs]
+    handler = HANDLERS.get(type_name(inner))
+    if handler is None:
+        raise refusal(inner)
+    return replace(handler(inner, per_step), leading=2)
 
 
 HANDLERS: dict[str, Handler] = {
     "Activation": _activation,
-    "Conv2D": _conv2d,
+    "Add": _add,
+    "Average": _average,
+    "BatchNormalization": _batch_normalization,
+    "BatchNormalizationV1": _batch_normalization,
+    "Concatenate": _concatenate,
     "Dense": _dense,
-    "Dropout": _same,
     "Flatten": _flatten,
+    "Lowpass": _lowpass,
+    "Normalization": _normalization,
+    "Permute": _permute,
     "ReLU": _relu,
+    "RepeatVector": _repeat_vector,
+    "Rescaling": _rescaling,
+    "Reshape": _reshape,
     "Softmax": _softmax,
+    "SpikingActivation": _spiking_activation,
+    "Subtract": _subtract,
+    "SyncBatchNormalization": _batch_normalization,
+    "TimeDistributed": _time_distributed,
+    **{f"AveragePooling{n}D": _average_pooling for n in (1, 2, 3)},
+    **{f"Conv{n}D": _conv for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": _conv_transpose for n in (1, 2, 3)},
+    **{f"Cropping{n}D": _cropping for n in (1, 2, 3)},
+    **{f"DepthwiseConv{n}D": _depthwise_conv for n in (1, 2)},
+    **{f"GlobalAveragePooling{n}D": _global_average_pooling for n in (1, 2, 3)},
+    **{f"SeparableConv{n}D": _separable_conv for n in (1, 2)},
+    **{f"UpSampling{n}D": _up_sampling for n in (1, 2, 3)},
+    **{f"ZeroPadding{n}D": _zero_padding for n in (1, 2, 3)},
+    # these act in training only
+    "ActivityRegularization": _same,
+    "AlphaDropout": _same,
+    "Dropout": _same,
+    "GaussianDropout": _same,
+    "GaussianNoise": _same,
+    "Identity": _same,
+    **{f"Random{kind}": _same for kind in ("Brightness", "Contrast", "Flip", "Rotation", "Translation", "Zoom")},
+    **{f"SpatialDropout{n}D": _same for n in (1, 2, 3)},
 }
+
+OVER_TIME = frozenset(
+    {name for name, handler in HANDLERS.items() if handler in (_same, _batch_normalization)}
+    | {"Activation", "Add", "Average", "Concatenate", "Dense", "GlobalAveragePooling1D", "Lowpass", "ReLU"}
+    | {"Rescaling", "Reshape", "Softmax", "SpikingActivation", "Subtract", "TimeDistributed"}
+)
+"""Layers that treat every step of a sequence alike (`GlobalAveragePooling1D` averages over the steps)."""
+
+REFUSED: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        ("MaxPooling", "GlobalMaxPooling"),
+        "a maximum over neurons cannot be computed by synapses",
+        "Use average pooling or a strided convolution, or pool the samples before they are passed in",
+    ),
+    (
+        ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM", "Bidirectional"),
+        "gated and recurrent layers have no spiking counterpart",
+        "Give the network memory through synapses (keras_spiking.Lowpass) or recurrent neurons in Nengo",
+    ),
+    (
+        ("Multiply", "Dot", "Attention", "AdditiveAttention", "MultiHeadAttention"),
+        "products of activities cannot be computed by synapses",
+        "Use Add, Concatenate or convolutions",
+    ),
+    (
+        ("Maximum", "Minimum"),
+        "a maximum or minimum of activities cannot be computed by synapses",
+        "Use Add or Average",
+    ),
+    (
+        ("LayerNormalization", "GroupNormalization", "UnitNormalization"),
+        "the normalization depends on the sample",
+        "Use BatchNormalization, which is linear once it is trained",
+    ),
+    (
+        ("LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"),
+        "the activation has no spiking counterpart",
+        RELU_REMEDY,
+    ),
+    (("Alpha",), "only lowpass synapses exist on the chip", "Use keras_spiking.Lowpass"),
+    (("Lambda",), "the layer's function is not known", "Use layers that Keras defines"),
+)
+
+
+def refusal(layer: Any) -> UnsupportedLayerError:
+    """Why a layer without a handler cannot be converted."""
+    name = type_name(layer)
+    if not name:
+        return UnsupportedLayerError(
+            "a layer that is not Keras' own", type(layer).__name__, "Use layers that Keras defines"
+        )
+    stem = name.removesuffix("1D").removesuffix("2D").removesuffix("3D")
+    for names, reason, remedy in REFUSED:
+        if stem in names:
+            return UnsupportedLayerError(reason, name, remedy)
+    return UnsupportedLayerError(
+        "the layer has no counterpart on the chip", name, "Take it out, or apply it to the samples beforehand"
+    )

@@ -19,15 +19,9 @@ from numpy.typing import NDArray
 from loihi_deploy.errors import Problem
 from loihi_deploy.frontends.affine import Affine, GraphBuilder, add
 from loihi_deploy.frontends.connections import UnsupportedConnectionError, connection_map
-from loihi_deploy.frontends.keras_layers import (
-    HANDLERS,
-    Tensor,
-    UnsupportedLayerError,
-    activation_name,
-    is_softmax,
-    type_name,
-)
+from loihi_deploy.frontends.keras_layers import HANDLERS, activation_name, is_softmax, refusal, type_name
 from loihi_deploy.frontends.layouts import Layout, convolution_layouts
+from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
 from loihi_deploy.graph import Graph, NeuronModel, Shape
 from loihi_deploy.options import DeployOptions
 
@@ -208,12 +202,14 @@ class NetworkWalk:
         """A Keras layer that NengoDL runs as it is."""
         layer = node.tensor_func
         try:
-            if type_name(layer) not in HANDLERS or node.pass_time:
+            if not hasattr(layer, "get_config") or node.pass_time:
                 raise UnsupportedLayerError(
                     "TensorFlow code has no counterpart on the chip",
                     getattr(layer, "__name__", type(layer).__name__),
                     "Use nengo.Node, nengo.Ensemble and nengo.Connection objects in its place",
                 )
+            if type_name(layer) not in HANDLERS:
+                raise refusal(layer)
             tensor = HANDLERS[type_name(layer)](layer, [Tensor(self._sum(node), tuple(node.shape_in))])
             if activation_name(tensor.activation) != "linear" or tensor.softmax:
                 raise UnsupportedLayerError(

@@ -55,6 +55,15 @@ def scale_channels(factors: NDArray[Any], shape: Shape) -> Transform:
     return Conv2D(factors[None, None, None], (1, 1), (0, 0), size, size, groups=channels)
 
 
+def scale(factors: NDArray[Any], shape: Shape) -> Transform:
+    """Multiply every element of `shape` by its own factor, flat; a convolution where channels share theirs."""
+    channels = image_shape(shape)[2]
+    per_position = factors.reshape(-1, channels)
+    if (per_position == per_position[0]).all():
+        return scale_channels(per_position[0], shape)
+    return Sparse(factors, np.arange(factors.size), np.arange(factors.size + 1), factors.size)
+
+
 def identity(shape: Shape) -> Transform:
     """Every element onto itself."""
     return scale_channels(np.ones(1), shape)
@@ -66,21 +75,6 @@ def gather(indices: NDArray[np.intp], in_size: int) -> Sparse:
     found = indices >= 0
     indptr = np.concatenate([[0], np.cumsum(found)])
     return Sparse(np.ones(int(found.sum())), indices[found], indptr, in_size)
-
-
-def window(shape: tuple[int, int, int], top: int, left: int, out_hw: tuple[int, int]) -> Conv2D:
-    """Zero padding of an image (`top`, `left` positive) or cropping (negative) to a new height and width."""
-    channels = shape[2]
-    ones = np.ones((1, 1, 1, channels))
-    return Conv2D(ones, (1, 1), (top, left), shape, (*out_hw, channels), groups=channels)
-
-
-def place_channels(shape: Shape, first: int, out_channels: int) -> Transform:
-    """Put the last axis of `shape` at channel `first` of a wider last axis."""
-    channels = image_shape(shape)[2]
-    matrix = np.zeros((out_channels, channels))
-    matrix[first : first + channels] = np.eye(channels)
-    return pointwise(matrix, shape)
 
 
 def compose(outer: Transform, inner: Transform) -> Transform:

@@ -1,0 +1,159 @@
+"""Keras tensors as affine expressions, and the operations on them that several layers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from loihi_deploy.errors import Problem
+from loihi_deploy.frontends.affine import Affine, add, stored_shape
+from loihi_deploy.frontends.layouts import Layout, image_layout
+from loihi_deploy.graph import Shape, Transform, linear
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A Keras tensor.
+
+    Parameters
+    ----------
+    affine : Affine
+    shape : tuple of int
+        As Keras has it, without the batch axis and, in models over time, without the time axis.
+    leading : int
+        How many axes were left out: 1, or 2 in models over time.
+    softmax : bool
+        Whether a softmax stands behind the expression.
+    activation : callable, layer, str or None
+        An activation that is still to be applied.
+    over_time : bool
+        Whether it is an average over time, or the last step.
+    """
+
+    affine: Affine
+    shape: Shape
+    leading: int = 1
+    softmax: bool = False
+    activation: Any = None
+    over_time: bool = False
+
+    def axis(self, number: int) -> int:
+        """Index into `shape` of an axis that Keras counts from the batch axis, or from the end."""
+        index = number + len(self.shape) if number < 0 else number - self.leading
+        if index < 0:
+            raise UnsupportedLayerError("an operation along the batch or time axis", number)
+        return index
+
+    def with_affine(self, affine: Affine, shape: Shape) -> Tensor:
+        """The same tensor with another expression and shape."""
+        return replace(self, affine=affine, shape=shape)
+
+    def indices(self) -> NDArray[np.intp]:
+        """The flat index of every element, in the tensor's shape."""
+        return np.arange(prod(self.shape)).reshape(self.shape)
+
+
+class UnsupportedLayerError(Exception):
+    """A layer that cannot be converted: why, and what to use instead."""
+
+    def __init__(self, what: str, value: object = None, remedy: str = "") -> None:
+        super().__init__(what)
+        self.what, self.value, self.remedy = what, value, remedy
+
+    def problem(self, layer: Any) -> Problem:
+        """What is reported about the layer."""
+        where = f"layer {layer.name!r} ({type(layer).__name__})"
+        return Problem(self.what, where, self.value, remedy=self.remedy)
+
+
+def as_image(tensor: Tensor, channels_last: bool) -> Affine:
+    """The expression stored as (height, width, channels)."""
+    layout = image_layout(tensor.shape, channels_last)
+    return tensor.affine.ordered(layout.order, layout.shape)
+
+
+def moved(tensor: Tensor, indices: NDArray[np.intp]) -> Tensor:
+    """Elements of a tensor in another arrangement; -1 stands for 0.
+
+    Parameters
+    ----------
+    indices : int array of the new shape
+        For each new element the flat index of the old one.
+    """
+    affine, shape = tensor.affine, tuple(indices.shape)
+    order = np.arange(affine.size) if affine.order is None else affine.order
+    flat = indices.ravel()
+    source = np.where(flat < 0, -1, order[flat])
+    if len(flat) == affine.size and (np.sort(flat) == np.arange(affine.size)).all():
+        relabelled = None if (source == np.arange(affine.size)).all() else source
+        return tensor.with_affine(replace(affine, order=relabelled), shape)
+    layout = arranged_like(tensor, shape)
+    placed = source
+    if layout.order is not None:
+        placed = np.empty_like(source)
+        placed[layout.order] = source
+    matrix = linear.gather(placed, affine.size)
+    transform = linear.as_convolution(matrix.csr(), affine.shape, layout.shape) or matrix
+    return tensor.with_affine(affine.mapped(transform, layout.shape, layout.order), shape)
+
+
+def arranged_like(tensor: Tensor, shape: Shape) -> Layout:
+    """Layout for a tensor of another shape: channels stay last in memory where they are first in Keras."""
+    order = image_layout(tensor.shape, channels_last=False).order
+    if order is not None and tensor.affine.order is not None and len(shape) == len(tensor.shape):
+        if np.array_equal(order, tensor.affine.order):
+            return image_layout(shape, channels_last=False)
+    return Layout(stored_shape(shape))
+
+
+def elementwise(tensor: Tensor, factor: ArrayLike = 1.0, offset: ArrayLike = 0.0) -> Tensor:
+    """``factor * tensor + offset``, both broadcast to the tensor's shape."""
+    affine = tensor.affine
+    factors, offsets = (
+        np.broadcast_to(np.asarray(value, np.float64), tensor.shape).ravel() for value in (factor, offset)
+    )
+    if affine.order is not None:
+        stored = np.argsort(affine.order)
+        factors, offsets = factors[stored], offsets[stored]
+    if (factors != 1).any():
+        affine = affine.mapped(linear.scale(factors, affine.shape), affine.shape, affine.order)
+    return replace(tensor, affine=affine.shifted(offsets))
+
+
+def summed(tensors: list[Tensor], factors: list[float]) -> Tensor:
+    """Weighted sum of tensors, broadcast against each other."""
+    shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
+    parts = []
+    for tensor, factor in zip(tensors, factors, strict=True):
+        if tensor.shape != shape:
+            tensor = moved(tensor, np.broadcast_to(tensor.indices(), shape))
+        parts.append(elementwise(tensor, factor).affine)
+    over_time = any(tensor.over_time for tensor in tensors)
+    return replace(tensors[0], affine=add(parts), shape=shape, over_time=over_time)
+
+
+def concatenated(tensors: list[Tensor], axis: int) -> Tensor:
+    """Tensors behind each other along an index of their shapes."""
+    size = sum(tensor.shape[axis] for tensor in tensors)
+    shape = (*tensors[0].shape[:axis], size, *tensors[0].shape[axis + 1 :])
+    parts, first = [], 0
+    for tensor in tensors:
+        indices = np.full(shape, -1)
+        place = [slice(None)] * len(shape)
+        place[axis] = slice(first, first + tensor.shape[axis])
+        indices[tuple(place)] = tensor.indices()
+        parts.append(moved(tensor, indices).affine)
+        first += tensor.shape[axis]
+    over_time = any(tensor.over_time for tensor in tensors)
+    return replace(tensors[0], affine=add(parts), shape=shape, over_time=over_time)
+
+
+def applied(tensor: Tensor, transform: Transform, shape: Shape, channels_last: bool) -> Tensor:
+    """A map of the channels-last image that a tensor is."""
+    layout = image_layout(shape, channels_last)
+    affine = as_image(tensor, channels_last).mapped(transform, layout.shape, layout.order)
+    return tensor.with_affine(affine, shape)
