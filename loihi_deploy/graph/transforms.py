@@ -95,7 +95,8 @@ class Conv2D(Content):
     strides : (int, int)
         Vertical, horizontal.
     padding : (int, int)
-        Zeros above the first row and left of the first column; below and right follow from `out_shape`.
+        Zeros above the first row and left of the first column; negative where rows or columns are cropped. Below and
+        right follow from `out_shape`.
     in_shape, out_shape : (height, width, channels)
     groups : int
         Output channel f sees the input channels of its group f // (out_channels / groups) only.
@@ -147,13 +148,14 @@ class Conv2D(Content):
 
     def _padded(self, x: NDArray[Any]) -> NDArray[Any]:
         """Images (n, height, width, channels) with every position that a kernel reads; rows that none reads cut off."""
-        pads = []
+        pads, kept = [], []
         for axis in (0, 1):
             needed = (self.out_shape[axis] - 1) * self.strides[axis] + self.kernel.shape[axis]
             before = self.padding[axis]
-            pads.append((before, needed - before - self.in_shape[axis]))
-        x = x[:, : self.in_shape[0] + min(pads[0][1], 0), : self.in_shape[1] + min(pads[1][1], 0)]
-        return np.pad(x, [(0, 0), *((a, max(b, 0)) for a, b in pads), (0, 0)])
+            after = needed - before - self.in_shape[axis]
+            pads.append((max(before, 0), max(after, 0)))
+            kept.append(slice(max(-before, 0), self.in_shape[axis] + min(after, 0)))
+        return np.pad(x[:, kept[0], kept[1]], [(0, 0), *pads, (0, 0)])
 
     def apply(self, x: NDArray[Any]) -> NDArray[Any]:
         """Map (n, in_size) to (n, out_size), in the dtype of `x`."""
