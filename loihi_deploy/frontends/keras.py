@@ -93,17 +93,16 @@ class _Walk:
 
     def linear(self, layer: Any, node: Any, tensors: list[Tensor]) -> Tensor:
         """What a layer computes before its activation."""
+        name, operation = type_name(layer), operation_name(layer)
+        if (operation not in OPERATIONS) if operation else (name not in HANDLERS):
+            raise refusal(layer)
         if any(tensor.softmax for tensor in tensors):
             raise UnsupportedLayerError(
                 "softmax is computed outside the chip, so nothing can follow it",
                 remedy="Use softmax as the last layer only",
             )
-        operation = OPERATIONS.get(operation_name(layer))
-        if operation is not None:
-            return operation(operands(layer, node, tensors))
-        name = type_name(layer)
-        if name not in HANDLERS or operation_name(layer):
-            raise refusal(layer)
+        if operation:
+            return OPERATIONS[operation](operands(layer, node, tensors))
         if tensors[0].leading == 2 and name not in OVER_TIME:
             raise UnsupportedLayerError(
                 "the layer mixes the steps of a sequence", name, "Wrap it in TimeDistributed"
