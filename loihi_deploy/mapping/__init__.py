@@ -1,9 +1,20 @@
 """Cores, chips and boards: how a program is cut into slices and where they lie."""
 
 from loihi_deploy.mapping.mapper import map_to_cores
-from loihi_deploy.mapping.plan import Core, Mapping, Slice, Wiring
+from loihi_deploy.mapping.plan import Core, Mapping, PopulationPlan, Slice, Wiring
+from loihi_deploy.mapping.resources import RULES, Rule
 
-SAVED_TYPES = (Core, Mapping, Slice, Wiring)
+SAVED_TYPES = (Core, Mapping, PopulationPlan, Slice, Wiring)
 """What a saved mapping consists of."""
 
-__all__ = ["SAVED_TYPES", "Core", "Mapping", "Slice", "Wiring", "map_to_cores"]
+__all__ = [
+    "RULES",
+    "SAVED_TYPES",
+    "Core",
+    "Mapping",
+    "PopulationPlan",
+    "Rule",
+    "Slice",
+    "Wiring",
+    "map_to_cores",
+]

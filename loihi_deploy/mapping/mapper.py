@@ -1,18 +1,27 @@
-"""From a program to a mapping."""
+"""From a program to a mapping: shapes, sharing, placement, accounting."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from itertools import product
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from loihi_deploy.errors import MappingError, Problem
-from loihi_deploy.graph import Conv2D, Dense
-from loihi_deploy.hardware import Board, CoreLimits, load_board
-from loihi_deploy.mapping.layout import as_convolution, grids
-from loihi_deploy.mapping.plan import POP32, Core, Mapping, Slice, Wiring
+from loihi_deploy.hardware import Board, load_board
+from loihi_deploy.mapping import explain
+from loihi_deploy.mapping.bounds import lower_bounds
+from loihi_deploy.mapping.layout import grids
+from loihi_deploy.mapping.packing import Cores, Packer, Wires
+from loihi_deploy.mapping.placement import assign_chips, assign_tiles, traffic_matrix
+from loihi_deploy.mapping.plan import Core, Mapping, PopulationPlan, Slice
 from loihi_deploy.mapping.resources import (
+    CORE_RULES,
+    RULES,
+    Traffic,
     add_output_usage,
     broken,
     core_of_neurons,
@@ -20,39 +29,243 @@ from loihi_deploy.mapping.resources import (
     slice_bundles,
     traffic,
 )
+from loihi_deploy.mapping.search import choose, fullness, messages, pruned
+from loihi_deploy.mapping.shapes import Shapes, shapes_of, shapes_with_boxes
 from loihi_deploy.program import Program
 
+Fix = MappingOf[str, int | Sequence[int]]
 
-def map_to_cores(program: Program, board: Board | str | Path) -> Mapping:
-    """Split a program's populations into slices and place them on a board's cores.
+_UNBOUND = int(np.iinfo(np.int32).max)
+
+
+def map_to_cores(
+    program: Program,
+    board: Board | str | Path,
+    *,
+    fix: Fix | None = None,
+    max_cores: int | None = None,
+    downgrade: Iterable[str] = (),
+    rates: MappingOf[str, float] | None = None,
+) -> Mapping:
+    """Split a program's populations into slices and place them on the cores of a board.
 
     Parameters
     ----------
     program : Program
-    board : Board, str or path
+    board : Board, str or Path
         A board, or what `load_board` takes.
+    fix : dict, optional
+        By population: the shape of its slices, (height, width, channels) or (n,), or the number of cores it is cut for.
+        These are kept as they are; the rest is found.
+    max_cores : int, optional
+        Use no more cores than this.
+    downgrade : iterable of str
+        Rules that are to be warned of instead of being obeyed; names as in ``loihi_deploy.mapping.RULES``.
+    rates : dict of float, optional
+        Mean firing rate in Hz of each population and spike source, to place by; without it all count alike.
+
+    Returns
+    -------
+    Mapping
 
     Raises
     ------
     MappingError
-        If the program does not fit, with every limit that is broken.
+        If the program does not fit, or the options cannot be met, with every limit that is broken and what would help.
     """
-    if not isinstance(board, Board):
-        board = load_board(board)
+    board = board if isinstance(board, Board) else load_board(board)
+    lenient = frozenset(downgrade)
+    problems = list(_option_problems(program, fix or {}, max_cores, lenient, rates))
+    if problems:
+        raise MappingError(f"Cannot map the network to {board.name}", problems)
+    bounds = {rule.name: _UNBOUND if rule.name in lenient else rule.limit(board) for rule in CORE_RULES}
+    options = _options(program, board, bounds, fix or {})
+    cores = _plan(program, board, bounds, options, set(fix or {}))
+    most = min(board.n_cores, max_cores or board.n_cores)
+    if len(cores) > most and "chips" not in lenient:
+        raise MappingError(
+            f"The network does not fit on {board.name}"
+            if max_cores is None
+            else "The network needs too many cores",
+            explain.too_many_cores(program, board, options, len(cores), most, _core_count),
+        )
+    return assemble(program, board, cores, lenient, rates)
+
+
+def _option_problems(
+    program: Program,
+    fix: Fix,
+    max_cores: int | None,
+    lenient: frozenset[str],
+    rates: MappingOf[str, float] | None,
+) -> Iterable[Problem]:
+    names = [population.name for population in program.populations]
+    for name, wanted in fix.items():
+        if name not in names:
+            yield Problem("no such population on chip", f"fix '{name}'", name, ", ".join(names))
+            continue
+        grid = grids(program)[name]
+        numbers = [wanted] if isinstance(wanted, (int, np.integer)) else list(wanted)
+        shaped = not isinstance(wanted, (int, np.integer))
+        if not all(isinstance(n, (int, np.integer)) and n > 0 for n in numbers) or not numbers:
+            yield Problem("sizes must be positive integers", f"fix '{name}'", wanted)
+        elif shaped and len(numbers) not in ((3,) if grid[:2] != (1, 1) else (1, 3)):
+            yield Problem("not a shape of slices", f"fix '{name}'", wanted, "(height, width, channels)")
+        elif shaped and any(n > size for n, size in zip(numbers[::-1], grid[::-1], strict=False)):
+            yield Problem("slices larger than the population", f"fix '{name}'", tuple(numbers), grid)
+    if max_cores is not None and max_cores < 1:
+        yield Problem("must be at least 1", "max_cores", max_cores)
+    known = [rule.name for rule in RULES]
+    for rule in sorted(lenient - set(known)):
+        yield Problem("no such rule", "downgrade", rule, ", ".join(known))
+    if rates is not None:
+        missing = [name for name in program.nodes if name not in rates]
+        bad = [name for name in program.nodes if name in rates and not 0 <= rates[name] < np.inf]
+        if missing:
+            yield Problem("firing rates are missing", "rates", ", ".join(missing))
+        if bad:
+            yield Problem("firing rates must be finite and not negative", "rates", ", ".join(bad))
+
+
+def _options(program: Program, board: Board, bounds: MappingOf[str, int], fix: Fix) -> dict[str, Shapes]:
+    """Shapes to choose from for each population, all of which fit a core."""
     limits = board.chip.core
-    pieces = [
-        piece for population in program.populations for piece in _split(program, population.name, limits)
-    ]
-    return assemble(program, board, [[piece] for piece in pieces])
+    options: dict[str, Shapes] = {}
+    problems: list[Problem] = []
+    for population in program.populations:
+        name = population.name
+        wanted = fix.get(name)
+        if wanted is None or isinstance(wanted, (int, np.integer)):
+            tried = shapes_of(program, name, limits)
+        else:
+            box = (1, 1, *wanted)[-3:]
+            tried = shapes_with_boxes(program, name, np.array([box], dtype=np.int64), limits)
+        fitting = tried.fitting(bounds)
+        if not len(fitting):
+            problems += explain.no_shape(program, board, bounds, tried, forced=wanted is not None)
+            continue
+        if isinstance(wanted, (int, np.integer)):
+            cut_for = fitting.n_slices == wanted
+            if not cut_for.any():
+                problems.append(explain.no_such_number(name, int(wanted), fitting))
+                continue
+            fitting = fitting[np.flatnonzero(cut_for)]
+        options[name] = pruned(program, fitting, bounds)
+    if problems:
+        raise MappingError(f"The network does not fit on the cores of {board.name}", problems)
+    return options
 
 
-def assemble(program: Program, board: Board, cores: Sequence[Sequence[Slice]]) -> Mapping:
-    """Account for a list of cores and place them one after the other.
+def _plan(
+    program: Program,
+    board: Board,
+    bounds: MappingOf[str, int],
+    options: MappingOf[str, Shapes],
+    fixed: set[str],
+) -> Cores:
+    """Slices for every core: the fewest cores of several plans, and of those the one that sends least."""
+    limits = board.chip.core
+    fewest = sum(int(shapes.n_slices.min()) for shapes in options.values())
+    best: tuple[tuple[int, float], Cores] | None = None
+    for interchip in (False, True):
+        if not interchip and fewest > 2 * board.chip.n_cores:
+            continue  # sharing cannot bring that onto one chip
+        for fractional in (False, True):
+            costs = {name: _cost(shapes, fractional, bounds) for name, shapes in options.items()}
+            chosen = choose(program, options, costs, limits, interchip=interchip, bounds=bounds)
+            if chosen is None:
+                continue
+            cores = [[piece] for name, i in chosen.items() for piece in options[name].slices(i)]
+            order = {population.name: k for k, population in enumerate(program.populations)}
+            cores.sort(key=lambda slices: order[slices[0].population])
+            cores = Packer(program, limits, bounds, interchip).packed(cores, lambda name: name not in fixed)
+            if interchip or len(cores) <= board.chip.n_cores:
+                rank = len(cores), sum(float(messages(options[name])[i]) for name, i in chosen.items())
+                if best is None or rank < best[0]:
+                    best = rank, cores
+        if best is not None:
+            return best[1]
+    relaxed = {
+        rule: _busiest(program, board, {**bounds, rule: _UNBOUND}, options)
+        for rule in ("out_axon_slots", "destinations")
+    }
+    raise MappingError(
+        f"The network does not fit on {board.name}",
+        explain.no_combination(program, board, relaxed, _core_count),
+    )
+
+
+def _busiest(
+    program: Program, board: Board, bounds: MappingOf[str, int], options: MappingOf[str, Shapes]
+) -> dict[str, dict[str, int]] | None:
+    """Output axon slots and destinations of the busiest core of each population; None if there is no plan."""
+    limits = board.chip.core
+    costs = {name: _cost(shapes, False, bounds) for name, shapes in options.items()}
+    chosen = choose(program, options, costs, limits, interchip=False, bounds=bounds)
+    if chosen is None:
+        return None
+    cores = [[piece] for name, i in chosen.items() for piece in options[name].slices(i)]
+    outputs = Wires(program, limits, interchip=False).outputs(cores)
+    busiest: dict[str, dict[str, int]] = {"out_axon_slots": {}, "destinations": {}}
+    for slices, slots, destinations in zip(cores, outputs.slots, outputs.destinations, strict=True):
+        name = slices[0].population
+        for rule, value in (("out_axon_slots", slots), ("destinations", destinations)):
+            busiest[rule][name] = max(busiest[rule].get(name, 0), int(value))
+    return busiest
+
+
+def _core_count(program: Program, board: Board) -> int | None:
+    """Cores that a program needs, before sharing; None if it has no plan."""
+    bounds = {rule.name: rule.limit(board) for rule in CORE_RULES}
+    limits = board.chip.core
+    options = {}
+    for population in program.populations:
+        fitting = shapes_of(program, population.name, limits).fitting(bounds)
+        if not len(fitting):
+            return None
+        options[population.name] = pruned(program, fitting, bounds)
+    costs = {name: _cost(shapes, False, bounds) for name, shapes in options.items()}
+    several = sum(int(shapes.n_slices.min()) for shapes in options.values()) > board.chip.n_cores
+    chosen = choose(program, options, costs, limits, interchip=several, bounds=bounds)
+    if chosen is None:
+        return None
+    return sum(int(options[name].n_slices[i]) for name, i in chosen.items())
+
+
+def _cost(shapes: Shapes, fractional: bool, bounds: MappingOf[str, int]) -> NDArray[np.float64]:
+    """Cores, and far behind them spikes to be sent and room to be used.
+
+    The rest of a population that does not go up evenly counts as a whole core, or as a part of one where other
+    populations may share it.
+    """
+    whole = np.prod(shapes.grid) / shapes.box.prod(axis=1) if fractional else shapes.n_slices
+    return whole + 1e-8 * messages(shapes) + 1e-9 * fullness(shapes, bounds)
+
+
+def assemble(
+    program: Program,
+    board: Board,
+    cores: Sequence[Sequence[Slice]],
+    lenient: frozenset[str] = frozenset(),
+    rates: MappingOf[str, float] | None = None,
+) -> Mapping:
+    """Place a list of cores, account for everything they use, and hold it against the rules.
+
+    Parameters
+    ----------
+    program : Program
+    board : Board
+    cores : sequence of sequences of Slice
+        What each core holds, offsets included.
+    lenient : frozenset of str
+        Rules that are only warned of.
+    rates : dict of float, optional
+        See `map_to_cores`.
 
     Raises
     ------
     MappingError
-        With every limit that is broken.
+        With every rule that is broken.
     """
     limits = board.chip.core
     made = [
@@ -61,84 +274,118 @@ def assemble(program: Program, board: Board, cores: Sequence[Sequence[Slice]]) -
     usage = [
         core_usage(program, slices, bundles, limits) for slices, bundles in zip(cores, made, strict=True)
     ]
-    place = core_of_neurons(program, cores, grids(program))
-    chip_of = [number // board.chip.n_cores for number in range(len(cores))]
-    add_output_usage(usage, traffic(program, made, place, limits), chip_of, limits)
-    problems = []
-    for number, (slices, used) in enumerate(zip(cores, usage, strict=True)):
-        names = ", ".join(dict.fromkeys(piece.population for piece in slices))
-        problems += [problem for _, problem in broken(used, board, f"core {number} ({names})")]
-    if len(cores) > board.n_cores:
-        problems.append(
-            Problem(
-                "too many cores",
-                "the network",
-                len(cores),
-                board.n_cores,
-                "Use a larger board or a smaller network",
-            )
+    flows = traffic(program, made, core_of_neurons(program, cores, grids(program)), limits)
+    chip_of, number_of = _places(board, cores, flows, rates)
+    add_output_usage(usage, flows, chip_of.tolist(), limits)
+    order = np.lexsort([number_of, chip_of])
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    placed = tuple(
+        Core(
+            int(chip_of[k]),
+            int(number_of[k]),
+            tuple(cores[k]),
+            {name: int(n) for name, n in usage[k].items()},
         )
-    if problems:
-        raise MappingError(f"The network does not fit on {board.name}", problems)
+        for k in order
+    )
+    sources = [source.name for source in program.sources]
+    table = np.array(
+        [
+            (
+                int(rank[flow.pre]) if isinstance(flow.pre, int) else -1 - sources.index(flow.pre),
+                rank[flow.post],
+                flow.axons,
+                flow.slots,
+                flow.neurons,
+            )
+            for flow in flows
+        ],
+        dtype=np.int64,
+    ).reshape(-1, 5)
+    table = table[np.lexsort([table[:, 1], table[:, 0]])]
+
+    found = []
+    for k, core in enumerate(placed):
+        found += broken(core.usage, board, f"core {k} ({', '.join(core.populations)})")
+    for chip in range(int(chip_of.max(initial=-1)) + 1):
+        on_chip = {"cores": int((chip_of == chip).sum())}
+        if rates is not None:
+            on_chip["host_spikes"] = _host_spikes(program, flows, chip_of, chip, rates)
+        found += broken(on_chip, board, f"chip {chip}", "chip")
+    found += broken({"chips": len(set(chip_of.tolist()))}, board, "the network", "board")
+    errors = [problem for rule, problem in found if rule.severity == "error" and rule.name not in lenient]
+    if errors:
+        raise MappingError(f"The network does not fit on {board.name}", errors)
+    plans = tuple(
+        _population_plan(program, population.name, placed, board) for population in program.populations
+    )
     return Mapping(
         program.digest,
         asdict(board),
-        tuple(
-            Core(chip, number % board.chip.n_cores, tuple(slices), used)
-            for number, (chip, slices, used) in enumerate(zip(chip_of, cores, usage, strict=True))
-        ),
+        placed,
+        plans,
+        table,
+        tuple(str(problem) for _, problem in found),
+        None if rates is None else {name: float(rates[name]) for name in program.nodes},
     )
 
 
-def _split(program: Program, name: str, limits: CoreLimits) -> list[Slice]:
-    """The fewest equal slices of a population of which each fits on a core."""
-    height, width, channels = grids(program)[name]
-    wirings = tuple(_wiring(program, i) for i, s in enumerate(program.synapses) if s.post == name)
-    shapes = product(*({-(-n // k) for k in range(1, n + 1)} for n in (height, width, channels)))
-    counted = sorted(
-        (-(-height // h) * -(-width // w) * -(-channels // c), abs(h - w), h, w, c)
-        for h, w, c in shapes
-        if h * w * c <= limits.max_compartments
+def _places(
+    board: Board,
+    cores: Sequence[Sequence[Slice]],
+    flows: Sequence[Traffic],
+    rates: MappingOf[str, float] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Chip of each core, and its number there."""
+    weights = traffic_matrix(len(cores), flows, rates)
+    chip_of = assign_chips(weights, board.chip.n_cores, _orders(cores))
+    number_of = np.zeros(len(cores), np.int64)
+    for chip in set(chip_of.tolist()):
+        here = np.flatnonzero(chip_of == chip)
+        number_of[here] = assign_tiles(weights[np.ix_(here, here)], board.chip)
+    return chip_of, number_of
+
+
+def _orders(cores: Sequence[Sequence[Slice]]) -> list[list[int]]:
+    """Orders in which to fill chips: along the network, and along the rows of its images."""
+    numbers = list(range(len(cores)))
+    heights: dict[str, int] = {}
+    for piece in (piece for slices in cores for piece in slices):
+        heights[piece.population] = max(heights.get(piece.population, 1), piece.stop[0])
+
+    def row(k: int) -> float:
+        first = cores[k][0]
+        return (first.start[0] + first.stop[0]) / (2 * heights[first.population])
+
+    return [numbers, sorted(numbers, key=lambda k: (row(k), k))]
+
+
+def _host_spikes(
+    program: Program,
+    flows: Iterable[Traffic],
+    chip_of: NDArray[np.int64],
+    chip: int,
+    rates: MappingOf[str, float],
+) -> int:
+    """Spikes per step that the host sends to a chip, one for each core that a spike goes to."""
+    per_second = sum(
+        flow.neurons * rates[flow.population]
+        for flow in flows
+        if isinstance(flow.pre, str) and chip_of[flow.post] == chip
     )
-    for _, _, h, w, c in counted:
-        corner = Slice(name, (0, 0, 0), (h, w, c), wirings=wirings)
-        middle = replace(
-            corner,
-            start=(min(h, height - h), min(w, width - w), 0),
-            stop=(min(2 * h, height), min(2 * w, width), c),
-        )
-        if all(_fits(program, piece, limits) for piece in (corner, middle)):
-            return [
-                Slice(
-                    name,
-                    (y, x, f),
-                    (min(y + h, height), min(x + w, width), min(f + c, channels)),
-                    wirings=wirings,
-                )
-                for y in range(0, height, h)
-                for x in range(0, width, w)
-                for f in range(0, channels, c)
-            ]
-    raise MappingError.single(
-        "a neuron's synapses exceed what a core holds",
-        f"population '{name}'",
-        remedy="Use fewer inputs per neuron",
+    return int(np.ceil(per_second * program.dt - 1e-9))
+
+
+def _population_plan(program: Program, name: str, cores: Sequence[Core], board: Board) -> PopulationPlan:
+    holders = [core for core in cores if name in core.populations]
+    shapes = [piece.shape for core in holders for piece in core.slices if piece.population == name]
+    return PopulationPlan(
+        name,
+        tuple(program.nodes[name].shape),
+        max(shapes, key=lambda shape: (shapes.count(shape), shape)),
+        len(shapes),
+        len(holders),
+        sum(len(core.populations) > 1 for core in holders),
+        lower_bounds(program, name, board.chip.core),
     )
-
-
-def _fits(program: Program, piece: Slice, limits: CoreLimits) -> bool:
-    used = core_usage(program, [piece], slice_bundles(program, piece, limits), limits)
-    return (
-        used["synapse_words"] <= limits.synapse_memory_words
-        and used["in_axons"] <= limits.max_in_axons
-        and used["words_per_axon"] <= limits.max_synapse_words_per_axon
-    )
-
-
-def _wiring(program: Program, projection: int) -> Wiring:
-    conv = as_convolution(program, projection)
-    transform = program.synapses[projection].transform
-    if conv is not None and isinstance(transform, Conv2D):
-        channels = conv.in_shape[2]
-        return Wiring(projection, "pixels", POP32 if channels > 1 else 0, channels)
-    return Wiring(projection, "rows", compressed=isinstance(transform, Dense))

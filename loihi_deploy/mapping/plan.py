@@ -121,6 +121,47 @@ class Core(Content):
         """Compartments in use."""
         return sum(piece.size for piece in self.slices)
 
+    @property
+    def populations(self) -> tuple[str, ...]:
+        """Names of the populations that it holds some of."""
+        return tuple(dict.fromkeys(piece.population for piece in self.slices))
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationPlan(Content):
+    """How a population is laid out.
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int
+        Of the population.
+    slice_shape : (int, int, int)
+        The most frequent shape of its slices.
+    n_slices, n_cores, n_shared : int
+        Its slices, the cores that hold some of it, and how many of these hold some of another population too.
+    bounds : dict of int
+        The least that any plan needs for it, in thousandths of a core, by the limit that asks for it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    slice_shape: Grid
+    n_slices: int
+    n_cores: int
+    n_shared: int
+    bounds: MappingOf[str, int]
+
+    @property
+    def bound(self) -> int:
+        """Cores that it needs at least, were it alone."""
+        return -(-max(self.bounds.values()) // 1000)
+
+    @property
+    def binding(self) -> str:
+        """The limit that asks for most."""
+        return max(self.bounds, key=lambda name: self.bounds[name])
+
 
 @dataclass(frozen=True, eq=False)
 class Mapping(Content):
@@ -134,14 +175,23 @@ class Mapping(Content):
         The board, as plain values.
     cores : tuple of Core
         By chip and number; on each chip the numbers run from 0 without gaps.
+    populations : tuple of PopulationPlan
+    flows : (n, 5) int64 array
+        From core (index into `cores`; -1 - k for spike source k), to core, output axons, slots that they take within a
+        chip, and neurons: each spike of these is one message.
     warnings : tuple of str
-        Limits that are exceeded where that was allowed.
+        Rules that are broken where that was allowed.
+    rates : dict of float or None
+        Firing rates that it was placed by.
     """
 
     program_digest: str
     board_data: MappingOf[str, Any]
     cores: tuple[Core, ...]
+    populations: tuple[PopulationPlan, ...]
+    flows: NDArray[np.int64]
     warnings: tuple[str, ...] = ()
+    rates: MappingOf[str, float] | None = None
 
     @property
     def board(self) -> Board:
@@ -157,6 +207,15 @@ class Mapping(Content):
     def n_chips(self) -> int:
         """Chips in use."""
         return len({core.chip for core in self.cores})
+
+    @property
+    def bound(self) -> int:
+        """Cores that any plan needs at least, populations sharing cores as they like."""
+        totals = [
+            sum(plan.bounds[name] for plan in self.populations)
+            for name in (self.populations[0].bounds if self.populations else ())
+        ]
+        return -(-max(totals, default=0) // 1000)
 
     def cores_of(self, population: str) -> tuple[int, ...]:
         """Indices into `cores` of those that hold some of a population."""

@@ -206,6 +206,8 @@ class Traffic:
 
     Parameters
     ----------
+    population : str
+        The sender.
     pre : int or str
         Core number in the plan, or the name of a spike source.
     post : int
@@ -218,6 +220,7 @@ class Traffic:
         Neurons of the sender that use them: each of their spikes is one message.
     """
 
+    population: str
     pre: int | str
     post: int
     axons: int
@@ -251,7 +254,7 @@ def traffic(
     place : dict of arrays
         From `core_of_neurons`.
     """
-    flows: dict[tuple[int | str, int], Counter[str]] = {}
+    flows: dict[tuple[str, int | str, int], Counter[str]] = {}
     for post, core_bundles in enumerate(made):
         for bundle in core_bundles:
             pre = program.synapses[bundle.projection].pre
@@ -269,12 +272,9 @@ def traffic(
                     (int(core), int(n), int(neurons[core])) for core, n in zip(holders, axons, strict=True)
                 ]
             for source, n_axons, n_neurons in counts:
-                flow = flows.setdefault((source, post), Counter())
+                flow = flows.setdefault((pre, source, post), Counter())
                 flow.update(axons=n_axons, slots=n_axons * slots, neurons=n_neurons)
-    return [
-        Traffic(pre, post, flow["axons"], flow["slots"], flow["neurons"])
-        for (pre, post), flow in flows.items()
-    ]
+    return [Traffic(*key, flow["axons"], flow["slots"], flow["neurons"]) for key, flow in flows.items()]
 
 
 def add_output_usage(
@@ -290,12 +290,14 @@ def add_output_usage(
     chip_of : sequence of int
         Chip of each core.
     """
+    reached: dict[int, set[int]] = {}
     for flow in flows:
-        if isinstance(flow.pre, str):
-            continue
-        extra = limits.extra_slots_interchip if chip_of[flow.pre] != chip_of[flow.post] else 0
-        usage[flow.pre]["out_axon_slots"] += flow.slots + extra * flow.axons
-        usage[flow.pre]["destinations"] += 1
+        if isinstance(flow.pre, int):
+            extra = limits.extra_slots_interchip if chip_of[flow.pre] != chip_of[flow.post] else 0
+            usage[flow.pre]["out_axon_slots"] += flow.slots + extra * flow.axons
+            reached.setdefault(flow.pre, set()).add(flow.post)
+    for core, targets in reached.items():
+        usage[core]["destinations"] = len(targets)
 
 
 def broken(

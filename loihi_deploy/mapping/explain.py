@@ -1,0 +1,273 @@
+"""Why a network does not fit, and what would make it fit: each remedy is tried before it is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from loihi_deploy.errors import Problem
+from loihi_deploy.graph import Conv2D, Dense, Graph, Transform
+from loihi_deploy.hardware import Board, CoreLimits, board_names, load_board
+from loihi_deploy.mapping.layout import grids
+from loihi_deploy.mapping.resources import RULES
+from loihi_deploy.mapping.shapes import Shapes, shapes_of
+from loihi_deploy.program import Compartments, Program, SpikeSource, Synapses
+
+CountCores = Callable[[Program, Board], int | None]
+"""Cores that a program needs on a board; None if it has no plan."""
+
+_WHAT = {rule.name: rule.what for rule in RULES}
+
+
+def no_shape(
+    program: Program, board: Board, bounds: Mapping[str, int], tried: Shapes, forced: bool
+) -> list[Problem]:
+    """A population of which no slice fits a core: what each limit rejected, the nearest miss, and a remedy."""
+    where = f"population '{tried.population}'"
+    rejected = tried.rejected(bounds)
+    over = np.max([used / bounds[name] for name, used in tried.usage.items()], axis=0)
+    nearest = int(over.argmin())
+    shape = "x".join(str(int(n)) for n in tried.box[nearest])
+    missed = [name for name in rejected if rejected[name][nearest]]
+    if forced:
+        return [
+            Problem(
+                f"slices of {shape} need too many {_WHAT[name]}",
+                where,
+                int(tried.usage[name][nearest]),
+                bounds[name],
+                "Fix a smaller shape, or leave it to be found",
+            )
+            for name in missed
+        ]
+    counts = ", ".join(f"{int(hits.sum())} by {_WHAT[name]}" for name, hits in rejected.items() if hits.any())
+    remedy = _smaller_neuron(program, tried.population, board.chip.core, bounds)
+    return [
+        Problem(
+            f"no slice fits on a core: of {len(tried)} shapes tried, limits rejected {counts}; "
+            f"the nearest miss, {shape}, needs too many {_WHAT[name]}",
+            where,
+            int(tried.usage[name][nearest]),
+            bounds[name],
+            remedy,
+        )
+        for name in missed[:1]
+    ]
+
+
+def _smaller_neuron(program: Program, name: str, limits: CoreLimits, bounds: Mapping[str, int]) -> str:
+    """Fewer inputs per neuron, or fewer bits per weight, so that at least one neuron fits a core."""
+    helps = []
+    for synapses in sorted(program.into(name), key=lambda s: -s.transform.in_size):
+        channels = grids(program)[synapses.pre][2]
+        most = _largest(
+            channels - 1,
+            lambda k, synapses=synapses: _fits(_alone(program, name, synapses, k), name, limits, bounds),  # type: ignore[misc]
+        )
+        if most:
+            unit = "channels" if prod(grids(program)[synapses.pre][:2]) > 1 else "neurons"
+            helps.append(f"Give '{synapses.pre}' {most} instead of {channels} {unit}")
+            break
+    for bits in range(limits.synapse_weight_bits - 1, 0, -1):
+        if _fits(program, name, replace(limits, synapse_weight_bits=bits), bounds):
+            helps.append(f"use {bits}-bit weights" if helps else f"Use {bits}-bit weights")
+            break
+    return ", or ".join(helps) or "Give its neurons fewer inputs"
+
+
+def _fits(program: Program | None, name: str, limits: CoreLimits, bounds: Mapping[str, int]) -> bool:
+    return program is not None and len(shapes_of(program, name, limits).fitting(bounds)) > 0
+
+
+def _alone(program: Program, name: str, changed: Synapses, channels: int) -> Program | None:
+    """The population by itself, one of its senders with fewer channels."""
+    sources, synapses = {}, []
+    for into in program.into(name):
+        grid = grids(program)[into.pre]
+        transform: Transform | None = into.transform
+        if into is changed:
+            transform = fewer_inputs(into.transform, grid, channels)
+            grid = (*grid[:2], channels)
+        if transform is None or (into.pre in sources and sources[into.pre].shape != grid):
+            return None
+        sender = f"{into.pre} (sender)"  # a recurrent population is its own
+        sources[into.pre] = SpikeSource(sender, grid)
+        synapses.append(Synapses(sender, name, transform, into.shift))
+    population = program.nodes[name]
+    assert isinstance(population, Compartments)
+    nothing = Graph((), (), ())
+    return Program(nothing, tuple(sources.values()), (population,), tuple(synapses), nothing)
+
+
+def fewer_inputs(transform: Transform, grid: tuple[int, int, int], channels: int) -> Transform | None:
+    """The transform without the last channels of its sender; None where that has no meaning."""
+    if isinstance(transform, Conv2D):
+        if transform.groups > 1 or transform.in_shape != grid:
+            return None
+        shape = (*transform.in_shape[:2], channels)
+        return replace(transform, kernel=transform.kernel[:, :, :channels], in_shape=shape)
+    if isinstance(transform, Dense):
+        weights = transform.weights.reshape(transform.out_size, *grid)[..., :channels]
+        return Dense(weights.reshape(transform.out_size, -1))
+    return None
+
+
+def fewer_outputs(transform: Transform, grid: tuple[int, int, int], channels: int) -> Transform | None:
+    """The transform without the last channels of its target; None where that has no meaning."""
+    if isinstance(transform, Conv2D):
+        if transform.groups > 1 or transform.out_shape != grid:
+            return None
+        shape = (*transform.out_shape[:2], channels)
+        return replace(transform, kernel=transform.kernel[..., :channels], out_shape=shape)
+    if isinstance(transform, Dense):
+        weights = transform.weights.reshape(*grid, transform.in_size)[:, :, :channels]
+        return Dense(weights.reshape(-1, transform.in_size))
+    return None
+
+
+def with_channels(program: Program, name: str, channels: int) -> Program | None:
+    """The program with fewer channels (filters) in one population; None where a projection of it cannot be cut."""
+    grid = grids(program)[name]
+    synapses = []
+    for one in program.synapses:
+        transform: Transform | None = one.transform
+        if transform is not None and one.pre == name:
+            transform = fewer_inputs(transform, grid, channels)
+        if transform is not None and one.post == name:
+            transform = fewer_outputs(transform, grid, channels)
+        if transform is None:
+            return None
+        synapses.append(replace(one, transform=transform))
+    populations = []
+    for population in program.populations:
+        if population.name == name:
+            initial = population.initial_voltage
+            cut = [
+                None if v is None else v.reshape(grid)[..., :channels].reshape(-1)
+                for v in (population.bias, initial)
+            ]
+            shape = (*grid[:2], channels) if len(population.shape) == 3 else (prod(grid[:2]) * channels,)
+            population = replace(population, shape=shape, bias=cut[0], initial_voltage=cut[1])
+        populations.append(population)
+    nothing = Graph((), (), ())
+    return Program(nothing, program.sources, tuple(populations), tuple(synapses), nothing, dt=program.dt)
+
+
+def too_many_cores(
+    program: Program, board: Board, options: Mapping[str, Shapes], needed: int, most: int, count: CountCores
+) -> list[Problem]:
+    """More cores needed than there are: where they go, and what would save enough of them."""
+    alone = {name: int(shapes.n_slices.min()) for name, shapes in options.items()}
+    largest = sorted(alone, key=lambda name: -alone[name])
+    spent = ", ".join(f"'{name}' {alone[name]}" for name in largest[:5])
+    helps = []
+    if most >= board.n_cores:
+        boards = [load_board(name) for name in board_names()]
+        larger = [b for b in boards if b.chip == board.chip and b.n_cores >= needed]
+        if larger:
+            helps.append(f"Use the board {larger[0].name} instead of {board.name}")
+    else:
+        helps.append(f"Allow {needed} cores")
+    fewer = _fewer_filters(program, board, largest, most, count)
+    if fewer:
+        helps.append(fewer if not helps else fewer[0].lower() + fewer[1:])
+    return [
+        Problem(
+            f"too many cores; those with the most, each by itself: {spent}",
+            "the network",
+            needed,
+            most,
+            ", or ".join(helps) or "Use a smaller network",
+        )
+    ]
+
+
+def _fewer_filters(program: Program, board: Board, largest: list[str], most: int, count: CountCores) -> str:
+    for name in largest[:3]:
+        channels = grids(program)[name][2]
+
+        def enough(k: int, name: str = name) -> bool:
+            smaller = with_channels(program, name, k)
+            needed = None if smaller is None else count(smaller, board)
+            return needed is not None and needed <= most
+
+        kept = _largest(channels - 1, enough)
+        if kept:
+            unit = "filters" if prod(grids(program)[name][:2]) > 1 else "neurons"
+            return f"Give '{name}' {kept} instead of {channels} {unit}"
+    return ""
+
+
+def _largest(high: int, fits: Callable[[int], bool]) -> int:
+    """The largest number from 1 to `high` that fits, if smaller ones do as well; 0 if none."""
+    low = 0
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def no_combination(
+    program: Program,
+    board: Board,
+    relaxed: Mapping[str, Mapping[str, Mapping[str, int]] | None],
+    count: CountCores,
+) -> list[Problem]:
+    """Each population fits cores, but no choice of shapes lets all of them send where they must.
+
+    Parameters
+    ----------
+    relaxed : dict
+        By rule: what the busiest core of each population uses of that rule and others (dicts by rule, then population)
+        in a plan for which the rule does not hold; None if there is no plan even then.
+    """
+    problems = []
+    for rule in RULES:
+        plan = relaxed.get(rule.name)
+        if plan is None:
+            continue
+        limit = rule.limit(board)
+        for name, value in plan[rule.name].items():
+            if value > limit:
+                kept = _fewer_targets(program, board, name, count)
+                problems.append(
+                    Problem(
+                        f"too many {rule.what}, whatever the shapes of slices",
+                        f"population '{name}'",
+                        value,
+                        limit,
+                        f"{kept or 'Use fewer neurons in the populations that it sends to'}, "
+                        f"or only warn of it: downgrade '{rule.name}'",
+                    )
+                )
+    return problems or [
+        Problem(
+            "output axons and destinations exceed what a core has, whatever the shapes of slices",
+            "the network",
+            remedy="Use fewer neurons in populations with all-to-all connections",
+        )
+    ]
+
+
+def _fewer_targets(program: Program, board: Board, name: str, count: CountCores) -> str:
+    targets = {synapses.post for synapses in program.out_of(name)}
+    ordered = sorted(targets, key=lambda target: -program.nodes[target].size)
+    return _fewer_filters(program, board, ordered, board.n_cores, count)
+
+
+def no_such_number(name: str, wanted: int, fitting: Shapes) -> Problem:
+    """A number of cores that no shape gives."""
+    possible = np.unique(fitting.n_slices)
+    near = possible[np.argsort(np.abs(possible - wanted), kind="stable")[:3]]
+    return Problem(
+        "no shape of slices gives this number of cores",
+        f"fix '{name}'",
+        wanted,
+        remedy=f"Near it are: {', '.join(str(int(n)) for n in np.sort(near))}",
+    )

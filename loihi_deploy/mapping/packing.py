@@ -1,0 +1,326 @@
+"""Sharing: cores that are hardly used give their slices to others, so that fewer cores are needed.
+
+A slice that is to go is cut into tiles, and the tiles fill the room that other cores have left, of whatever population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from loihi_deploy.graph import Dense
+from loihi_deploy.hardware import CoreLimits
+from loihi_deploy.mapping.layout import (
+    Ints,
+    as_convolution,
+    as_matrix,
+    bands,
+    bundles,
+    grids,
+    reach,
+    row_lengths,
+)
+from loihi_deploy.mapping.plan import Grid, Slice
+from loihi_deploy.mapping.resources import axon_slots, core_usage, slice_bundles
+from loihi_deploy.mapping.shapes import Shapes, cut, shapes_with_boxes, sizes
+from loihi_deploy.program import Compartments, Program
+
+Cores = list[list[Slice]]
+
+_MOST_TILES = 64
+_TRIES_PER_SLICE = 40
+_MOST_VACATED = 4
+_BUSY = 0.85
+"""Cores that use more than this of a limit are left alone."""
+_REMEMBERED = 500
+
+
+def axons_between(
+    program: Program, projection: int, pre: Sequence[Slice], post: Sequence[Slice], limits: CoreLimits
+) -> tuple[Ints, Ints]:
+    """Output axons, and the slots they take on one chip, from each slice of the sender to each slice of the target.
+
+    Returns
+    -------
+    axons, slots : (len(pre), len(post)) int arrays
+    """
+    synapses = program.synapses[projection]
+    grid = grids(program)[synapses.pre]
+    starts = np.array([piece.start for piece in pre]).reshape(-1, 3)
+    stops = np.array([piece.stop for piece in pre]).reshape(-1, 3)
+    axons = np.zeros((len(pre), len(post)), np.int64)
+    slots = np.zeros_like(axons)
+    for b, piece in enumerate(post):
+        wiring = next(w for w in piece.wirings if w.projection == projection)
+        conv = as_convolution(program, projection) if wiring.kind == "pixels" else None
+        if conv is not None and conv.in_shape == grid:
+            count = np.ones(len(pre), np.int64)
+            for axis, part in enumerate(reach(conv, piece.start, piece.stop)):
+                upto = np.concatenate([[0], np.cumsum(part.count > 0)])
+                count *= upto[stops[:, axis]] - upto[starts[:, axis]]
+            found = list(bands(conv, piece.start[2], piece.stop[2], wiring.channels))
+            ends, begins = [band.stop for band in found], [band.start for band in found]
+            count *= np.searchsorted(begins, stops[:, 2], "left") - np.searchsorted(
+                ends, starts[:, 2], "right"
+            )
+        elif wiring.kind == "rows" and isinstance(synapses.transform, Dense):
+            count = (stops - starts).prod(axis=1)
+        else:
+            axon_of = _axon_of(program, projection, piece, limits).reshape(grid)
+            boxes = [axon_of[tuple(map(slice, a, o))] for a, o in zip(starts, stops, strict=True)]
+            count = np.array([len(np.unique(box[box >= 0])) for box in boxes], dtype=np.int64)
+        axons[:, b] = count
+        slots[:, b] = count * axon_slots(wiring.axon, limits)
+    return axons, slots
+
+
+def _axon_of(program: Program, projection: int, piece: Slice, limits: CoreLimits) -> Ints:
+    """The axon that each neuron of the sender uses, -1 for none; different bundles have different axons."""
+    wiring = next(w for w in piece.wirings if w.projection == projection)
+    axon_of = np.full(program.synapses[projection].transform.in_size, -1)
+    if wiring.kind == "rows":
+        rows = piece.neurons(grids(program)[piece.population])
+        columns = np.flatnonzero(row_lengths(as_matrix(program.synapses[projection].transform), rows))
+        axon_of[columns] = columns
+        return axon_of
+    n = 0
+    for bundle in bundles(program, piece, wiring, limits):
+        axon_of[bundle.neurons] = n + np.arange(bundle.n_axons)[:, None]
+        n += bundle.n_axons
+    return axon_of
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What each core sends.
+
+    Parameters
+    ----------
+    slots : (n_cores,) int array
+        Output axon slots.
+    destinations : (n_cores,) int array
+        Cores that it sends to.
+    """
+
+    slots: Ints
+    destinations: Ints
+
+
+class Wires:
+    """Output axons of a plan; what was counted for an earlier plan is used again."""
+
+    def __init__(self, program: Program, limits: CoreLimits, interchip: bool) -> None:
+        self._program = program
+        self._limits = limits
+        self._extra = limits.extra_slots_interchip if interchip else 0
+        on_chip = {p.name for p in program.populations}
+        self._inside = [(i, s.pre, s.post) for i, s in enumerate(program.synapses) if s.pre in on_chip]
+        self._known: dict[tuple[Any, ...], tuple[Ints, Ints]] = {}
+
+    def outputs(self, cores: Cores) -> Outputs:
+        """Count what each core sends."""
+        pieces: dict[str, list[Slice]] = {p.name: [] for p in self._program.populations}
+        owner: dict[str, list[int]] = {p.name: [] for p in self._program.populations}
+        for number, slices in enumerate(cores):
+            for piece in slices:
+                pieces.setdefault(piece.population, []).append(piece)
+                owner.setdefault(piece.population, []).append(number)
+        slots = np.zeros(len(cores), np.int64)
+        sends = np.zeros((len(cores), len(cores)), bool)
+        for projection, pre, post in self._inside:
+            axons, on_chip = self._between(projection, pieces[pre], pieces[post])
+            senders, targets = np.array(owner[pre], dtype=int), np.array(owner[post], dtype=int)
+            np.add.at(slots, senders, (on_chip + self._extra * axons).sum(axis=1))
+            a, b = np.nonzero(axons)
+            sends[senders[a], targets[b]] = True
+        return Outputs(slots, sends.sum(axis=1))
+
+    def _between(self, projection: int, pre: list[Slice], post: list[Slice]) -> tuple[Ints, Ints]:
+        key = (
+            projection,
+            tuple((piece.start, piece.stop) for piece in pre),
+            tuple((piece.start, piece.stop, piece.wirings) for piece in post),
+        )
+        if key not in self._known:
+            if len(self._known) > _REMEMBERED:
+                self._known.clear()
+            self._known[key] = axons_between(self._program, projection, pre, post, self._limits)
+        return self._known[key]
+
+
+def arranged(slices: Iterable[Slice]) -> list[Slice]:
+    """Slices one behind the other; first those that are stored without indices, which only a base can reach."""
+    placed, offset = [], 0
+    for piece in sorted(slices, key=lambda piece: not any(wiring.compressed for wiring in piece.wirings)):
+        placed.append(replace(piece, offset=offset))
+        offset += piece.size
+    return placed
+
+
+class Packer:
+    """Empties cores one after the other, as long as it can."""
+
+    def __init__(
+        self, program: Program, limits: CoreLimits, bounds: Mapping[str, int], interchip: bool
+    ) -> None:
+        self._program = program
+        self._limits = limits
+        self._bounds = bounds
+        self._wires = Wires(program, limits, interchip)
+        self._usage: dict[tuple[Any, ...], dict[str, int]] = {}
+
+    def packed(self, cores: Cores, movable: Callable[[str], bool]) -> Cores:
+        """Give the slices of hardly used cores to others.
+
+        Parameters
+        ----------
+        cores : list of list of Slice
+        movable : function
+            Whether a population's slices may be cut anew.
+        """
+        while True:
+            for vacated in self._candidates(cores, movable):
+                fewer = self._without(cores, vacated)
+                if fewer is not None:
+                    cores = fewer
+                    break
+            else:
+                return cores
+
+    def _candidates(self, cores: Cores, movable: Callable[[str], bool]) -> list[tuple[int, ...]]:
+        """Sets of cores that might be emptied: all those of a small population, and single ones, the emptiest first."""
+        free = [all(movable(piece.population) for piece in slices) for slices in cores]
+        single = sorted((self._share(slices), number) for number, slices in enumerate(cores) if free[number])
+        whole = []
+        for population in self._program.populations:
+            held = tuple(
+                number
+                for number, slices in enumerate(cores)
+                if any(p.population == population.name for p in slices)
+            )
+            alone = all(p.population == population.name for number in held for p in cores[number])
+            if 1 < len(held) <= _MOST_VACATED and alone and movable(population.name):
+                whole.append(held)
+        return whole + [(number,) for share, number in single if share <= _BUSY]
+
+    def _share(self, slices: Sequence[Slice]) -> float:
+        used = self._used(slices)
+        return max(used[name] / self._bounds[name] for name in ("compartments", "in_axons", "synapse_words"))
+
+    def _used(self, slices: Sequence[Slice]) -> dict[str, int]:
+        key = tuple((p.population, p.start, p.stop, p.offset, p.lane, p.wirings) for p in slices)
+        if key not in self._usage:
+            made = [
+                bundle for piece in slices for bundle in slice_bundles(self._program, piece, self._limits)
+            ]
+            self._usage[key] = core_usage(self._program, slices, made, self._limits)
+        return self._usage[key]
+
+    def _without(self, cores: Cores, vacated: tuple[int, ...]) -> Cores | None:
+        """The plan without some cores, their slices spread over the others; None if there is no room."""
+        hosts = [list(slices) for number, slices in enumerate(cores) if number not in vacated]
+        if not hosts:
+            return None
+        moving = [piece for number in vacated for piece in cores[number]]
+        if len(vacated) > 1:
+            grid = grids(self._program)[moving[0].population]
+            moving = [replace(moving[0], start=(0, 0, 0), stop=grid)]
+        for piece in sorted(moving, key=lambda piece: -piece.size):
+            found = self._spread(hosts, piece)
+            if found is None:
+                return None
+            hosts = found
+        return hosts
+
+    def _spread(self, hosts: Cores, piece: Slice) -> Cores | None:
+        """Cut a box into tiles that fit the room left on cores."""
+        room = self._room(hosts, piece)
+        tilings = self._tilings(piece, int(room["compartments"].max()))
+        if not len(tilings):
+            return None
+        options = shapes_with_boxes(self._program, piece.population, tilings, self._limits)
+        counts = np.prod(-(-np.array(piece.shape) // options.box), axis=1)
+        tries = 0
+        for i in np.lexsort([options.usage["synapse_words"], counts]):
+            capacity = np.full(len(hosts), _MOST_TILES)
+            for name, left in room.items():
+                if options.usage[name][i]:
+                    capacity = np.minimum(capacity, left // options.usage[name][i])
+            capacity = np.maximum(capacity, 0)
+            if capacity.sum() < counts[i]:
+                continue
+            tries += 1
+            if tries > _TRIES_PER_SLICE:
+                return None
+            tiles = _tiles(piece, options, int(i))
+            trial = [list(slices) for slices in hosts]
+            changed = []
+            for host in np.argsort(-capacity, kind="stable"):
+                if not tiles:
+                    break
+                n = int(capacity[host])
+                trial[host] = arranged([*trial[host], *tiles[:n]])
+                tiles = tiles[n:]
+                changed.append(int(host))
+            if self._fits(trial, changed):
+                return trial
+        return None
+
+    def _room(self, hosts: Cores, piece: Slice) -> dict[str, Ints]:
+        """What each core has left of the limits that count most; nothing where settings of the core differ."""
+        mine = _core_settings(self._program, piece.population)
+        open_ = np.array(
+            [all(_core_settings(self._program, p.population) == mine for p in slices) for slices in hosts]
+        )
+        used = [self._used(slices) for slices in hosts]
+        return {
+            name: np.array([self._bounds[name] - u[name] for u in used]) * open_
+            for name in ("compartments", "in_axons", "synapse_words")
+        }
+
+    def _tilings(self, piece: Slice, most: int) -> Ints:
+        boxes = [
+            (h, w, c)
+            for h, w, c in product(*map(sizes, piece.shape))
+            if h * w * c <= most
+            and prod(-(-n // size) for n, size in zip(piece.shape, (h, w, c), strict=True)) <= _MOST_TILES
+        ]
+        return np.array(boxes, dtype=np.int64).reshape(-1, 3)
+
+    def _fits(self, cores: Cores, changed: Iterable[int]) -> bool:
+        for number in changed:
+            used = self._used(cores[number])
+            if any(used[name] > bound for name, bound in self._bounds.items()):
+                return False
+        outputs = self._wires.outputs(cores)
+        return bool(
+            (outputs.slots <= self._bounds["out_axon_slots"]).all()
+            and (outputs.destinations <= self._bounds["destinations"]).all()
+        )
+
+
+def _core_settings(program: Program, population: str) -> tuple[Any, ...]:
+    """What all compartments of a core have in common."""
+    node = program.nodes[population]
+    assert isinstance(node, Compartments)
+    return node.v_min, node.v_max, node.noise
+
+
+def _tiles(piece: Slice, options: Shapes, number: int) -> list[Slice]:
+    """Cut a box into tiles of one of the shapes."""
+    box, lane = tuple(int(n) for n in options.box[number]), int(options.lane[number])
+    wirings = options.wirings[int(options.way[number])]
+    tiles = cut(piece.population, piece.shape, box, lane, wirings)
+    return [
+        replace(tile, start=_moved(tile.start, piece.start), stop=_moved(tile.stop, piece.start))
+        for tile in tiles
+    ]
+
+
+def _moved(corner: Grid, by: Grid) -> Grid:
+    return corner[0] + by[0], corner[1] + by[1], corner[2] + by[2]

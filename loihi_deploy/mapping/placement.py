@@ -1,0 +1,143 @@
+"""Where cores lie: on which chip, so that few spikes leave it, and on which tile, so that they travel few hops.
+
+Both start from the order of the network and exchange pairs of cores as long as that helps (Kernighan and Lin 1970, the
+exchange without its look-ahead). The result depends on nothing but the arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.hardware import Chip
+from loihi_deploy.mapping.resources import Traffic
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_SWEEPS = 10
+_NOTHING = 1e-9
+
+
+def traffic_matrix(
+    n_cores: int, flows: Iterable[Traffic], rates: Mapping[str, float] | None = None
+) -> Floats:
+    """Spikes from core to core, added up for both directions.
+
+    Parameters
+    ----------
+    n_cores : int
+    flows : iterable of Traffic
+    rates : dict of float, optional
+        Mean firing rate of each population in Hz; without it, one spike of every neuron is counted.
+
+    Returns
+    -------
+    (n_cores, n_cores) float array
+        Symmetric, its diagonal 0.
+    """
+    matrix = np.zeros((n_cores, n_cores))
+    for flow in flows:
+        if isinstance(flow.pre, int) and flow.pre != flow.post:
+            matrix[flow.pre, flow.post] += flow.neurons * (1.0 if rates is None else rates[flow.population])
+    symmetric: Floats = matrix + matrix.T
+    return symmetric
+
+
+def assign_chips(traffic: Floats, capacity: int, orders: Sequence[Sequence[int]]) -> Ints:
+    """Spread cores over as few chips as possible, with little traffic between chips.
+
+    Parameters
+    ----------
+    traffic : (n, n) array
+        From `traffic_matrix`.
+    capacity : int
+        Cores per chip.
+    orders : sequence of permutations of the cores
+        Orders in which chips are filled to start with; the best outcome is taken.
+
+    Returns
+    -------
+    (n,) int array
+        Chip of each core.
+    """
+    best: tuple[float, Ints] | None = None
+    for order in orders:
+        chip = np.empty(len(traffic), np.int64)
+        chip[np.array(order, dtype=np.int64)] = np.arange(len(traffic)) // capacity
+        if len(traffic) > capacity:
+            _exchange_between_chips(traffic, chip)
+        crossing = float(traffic[chip[:, None] != chip].sum())
+        if best is None or crossing < best[0]:
+            best = crossing, chip
+    assert best is not None
+    return best[1]
+
+
+def _exchange_between_chips(traffic: Floats, chip: Ints) -> None:
+    n_chips = int(chip.max()) + 1
+    toward = traffic @ np.eye(n_chips)[chip]  # of each core with each chip
+    for _ in range(_SWEEPS):
+        improved = False
+        for left, right in combinations(range(n_chips), 2):
+            while True:
+                a, b = np.flatnonzero(chip == left), np.flatnonzero(chip == right)
+                saved_a = toward[a, right] - toward[a, left]
+                saved_b = toward[b, left] - toward[b, right]
+                if saved_a.max() + saved_b.max() <= _NOTHING:
+                    break
+                gain = saved_a[:, None] + saved_b - 2 * traffic[np.ix_(a, b)]
+                i, j = np.unravel_index(int(gain.argmax()), gain.shape)
+                if gain[i, j] <= _NOTHING:
+                    break
+                moved = traffic[:, a[i]] - traffic[:, b[j]]
+                toward[:, left] -= moved
+                toward[:, right] += moved
+                chip[a[i]], chip[b[j]] = right, left
+                improved = True
+        if not improved:
+            return
+
+
+def assign_tiles(traffic: Floats, chip: Chip) -> Ints:
+    """Number the cores of one chip so that spikes travel few hops on its mesh.
+
+    Core number k lies on tile ``k // cores_per_tile``; tiles are counted row by row. Spikes go along rows and columns.
+
+    Parameters
+    ----------
+    traffic : (n, n) array
+        Between these cores.
+    chip : Chip
+
+    Returns
+    -------
+    (n,) int array
+        Numbers 0..n-1.
+    """
+    n = len(traffic)
+    hops = tile_hops(chip)
+    tile = np.arange(n) // chip.cores_per_tile  # by number
+    number = np.arange(n)
+    for _ in range(_SWEEPS * max(n, 1)):
+        mine = tile[number]
+        length = traffic @ hops[mine]  # (n, n_tiles): of all spikes of a core, were it on that tile
+        now = length[np.arange(n), mine]
+        there = length[:, mine]  # [a, b]: a in the place of b
+        gain = now[:, None] + now - there - there.T - 2 * traffic * hops[np.ix_(mine, mine)]
+        a, b = np.unravel_index(int(gain.argmax()), gain.shape) if n else (0, 0)
+        if not n or gain[a, b] <= _NOTHING:
+            break
+        number[a], number[b] = number[b], number[a]
+    return number
+
+
+def tile_hops(chip: Chip) -> Ints:
+    """Hops between every two tiles of a chip, (n_tiles, n_tiles)."""
+    tile = np.arange(chip.n_tiles)
+    row, column = tile // chip.mesh_columns, tile % chip.mesh_columns
+    hops: Ints = np.abs(row[:, None] - row) + np.abs(column[:, None] - column)
+    return hops
