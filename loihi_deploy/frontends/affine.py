@@ -154,6 +154,11 @@ class GraphBuilder:
         self._projections: list[Projection] = []
         self._readouts: list[Readout] = []
 
+    @property
+    def populations(self) -> tuple[str, ...]:
+        """Names of the populations so far."""
+        return tuple(population.name for population in self._populations)
+
     def unique(self, name: str) -> str:
         """`name`, with a number behind it where it is taken."""
         candidate, number = name, 0

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.frontends.convolutions import window_geometry
+from loihi_deploy.frontends.convolutions import convolution
 from loihi_deploy.frontends.layouts import Layout, image_layout
 from loihi_deploy.graph import Conv2D, Dense, Transform, linear
 
@@ -65,37 +65,21 @@ def _positions(which: Any, size: int, layout: Layout) -> NDArray[np.intp]:
     return elements if layout.order is None else layout.order[elements]
 
 
-def _convolution(transform: Any, kernel: NDArray[Any]) -> Conv2D:
-    before, after = transform.input_shape, transform.output_shape
-    spatial = tuple(before.spatial_shape)
-    if len(spatial) > 2:
+def _convolution(transform: Any, kernel: NDArray[Any]) -> Transform:
+    spatial = tuple(transform.input_shape.spatial_shape)
+    if len(spatial) > 3 or (len(spatial) == 3 and not transform.channels_last):
         raise UnsupportedConnectionError(
-            "convolutions of three dimensions are not converted", before.shape, "Use two dimensions"
+            "channels before three dimensions, or more dimensions",
+            transform.input_shape.shape,
+            "Use channels_last=True, and at most three dimensions",
         )
-    kernel_size, strides = tuple(transform.kernel_size), tuple(transform.strides)
-    pads = [
-        window_geometry(size, taps, stride, transform.padding)[1]
-        for size, taps, stride in zip(spatial, kernel_size, strides, strict=True)
-    ]
-    if len(spatial) == 1:
-        kernel, strides, pads = kernel[None], (1, *strides), [0, *pads]
-        spatial, out_spatial = (1, *spatial), (1, *after.spatial_shape)
-    else:
-        out_spatial = tuple(after.spatial_shape)
-    return linear.depthwise(
-        Conv2D(
-            kernel,
-            (strides[0], strides[1]),
-            (pads[0], pads[1]),
-            (*spatial, before.n_channels),
-            (*out_spatial, after.n_channels),
-            getattr(transform, "groups", 1),
-        )
-    )
+    groups = getattr(transform, "groups", 1)
+    result, _ = convolution(kernel, spatial, tuple(transform.strides), transform.padding, groups)
+    return linear.depthwise(result) if isinstance(result, Conv2D) else result
 
 
 def _between(
-    conv: Conv2D,
+    conv: Transform,
     from_all: NDArray[np.intp],
     before: Layout,
     to_all: NDArray[np.intp],
@@ -140,7 +124,7 @@ def _sparse(
 
     in_size, out_size = int(np.prod(source.shape)), int(np.prod(target.shape))
     if matrix is None or isinstance(matrix, np.ndarray):
-        if matrix is None and len(from_all) == in_size and np.array_equal(from_all, to_all):
+        if matrix is None and in_size == out_size == len(from_all) and np.array_equal(from_all, to_all):
             return None
         values = np.broadcast_to(np.float64(1.0) if matrix is None else matrix, (len(from_all),))
         rows, columns = np.arange(len(from_all)), np.arange(len(from_all))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import nengo
+
 from loihi_deploy.frontends.affine import GraphBuilder
+from loihi_deploy.frontends.keras_layers import activation_name
 from loihi_deploy.frontends.layouts import Layout, convolution_layouts, image_layout
 from loihi_deploy.frontends.nengo_network import NetworkWalk
 from loihi_deploy.graph import Graph, Shape
@@ -18,6 +22,7 @@ def convert_converter(converter: Any, options: DeployOptions) -> Graph:
     """
     network, model = converter.net, converter.model
     names: dict[Any, str] = {}
+    layers: dict[Any, Any] = {}
     shapes: dict[Any, Shape] = {}
     channels_first = False
     batch_axes = 2 if converter.temporal_model else 1
@@ -26,6 +31,7 @@ def convert_converter(converter: Any, options: DeployOptions) -> Graph:
             channels_first |= getattr(layer, "data_format", None) == "channels_first"
             for index, objects in calls.items():
                 shape = layer.get_output_shape_at(index)
+                layers.update(dict.fromkeys(objects, layer))
                 for obj, one in zip(objects, shape if isinstance(shape, list) else [shape], strict=True):
                     # layers that only reshape share the object of the layer before them
                     names.setdefault(obj, layer.name)
@@ -38,7 +44,34 @@ def convert_converter(converter: Any, options: DeployOptions) -> Graph:
     layouts: dict[Any, Layout] = convolution_layouts(network, known)
     inputs = {node: shapes[node] for node in converter.inputs.values()}
     builder = GraphBuilder(f"NengoDL Converter of Keras model {model.name!r}", 0.0)
-    walk = NetworkWalk(network, builder, options.dt, layouts, names, inputs, rate_neurons=True)
+    walk = NetworkWalk(
+        network,
+        builder,
+        options.dt,
+        layouts,
+        names,
+        inputs,
+        rate_neurons=True,
+        neuron_synapse=converter.synapse,
+        layer_neuron=partial(_layer_neuron, converter, layers),
+    )
     for output, probe in zip(model.outputs, converter.outputs.values(), strict=True):
         walk.readout(probe, output._keras_history[0].name)
     return walk.graph()
+
+
+def _layer_neuron(converter: Any, layers: dict[Any, Any], node: Any, activation: Any) -> tuple[Any, float]:
+    """Neuron type and scale of firing rates for the activation of a layer that the Converter left to TensorFlow.
+
+    The same rules as the Converter's own: swaps before and after its map from activations to neurons.
+    """
+    layer = layers.get(node)
+    swaps = converter.swap_activations
+    neuron = swaps.get(activation, activation)
+    if not isinstance(neuron, nengo.neurons.NeuronType):
+        neuron = nengo.RectifiedLinear() if activation_name(neuron) == "relu" else None
+        neuron = swaps.get(neuron, neuron)
+    scale = converter.scale_firing_rates
+    if isinstance(scale, dict):
+        scale = scale.get(layer)
+    return neuron, 1.0 if scale is None else float(scale)

@@ -53,9 +53,7 @@ def convolution(
 
     from scipy.sparse import bmat
 
-    planes = [
-        _conv2d(plane, spatial[1:], strides[1:], pads[1:], out[1:], groups).csr() for plane in kernel
-    ]
+    planes = [_conv2d(plane, spatial[1:], strides[1:], pads[1:], out[1:], groups).csr() for plane in kernel]
     blocks: list[list[Any]] = [[None] * spatial[0] for _ in range(out[0])]
     for depth in range(out[0]):
         for tap, plane in enumerate(planes):
@@ -69,7 +67,13 @@ def _conv2d(
     kernel: NDArray[Any], spatial: Shape, strides: Shape, pads: Shape, out: Shape, groups: int
 ) -> Conv2D:
     if len(spatial) == 1:
-        kernel, spatial, strides, pads, out = kernel[None], (1, *spatial), (1, *strides), (0, *pads), (1, *out)
+        kernel, spatial, strides, pads, out = (
+            kernel[None],
+            (1, *spatial),
+            (1, *strides),
+            (0, *pads),
+            (1, *out),
+        )
     return Conv2D(
         kernel,
         (strides[0], strides[1]),

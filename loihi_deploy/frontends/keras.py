@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loihi_deploy.errors import ConversionError, Problem
 from loihi_deploy.frontends.affine import Affine, GraphBuilder, stored_shape
@@ -17,11 +18,19 @@ from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
 from loihi_deploy.graph import Graph, NeuronModel
 from loihi_deploy.options import DeployOptions
 
+Key = tuple[int, int, int]  # layer, which of its calls, which of the call's outputs
+Path = tuple[Key, ...]
+
 NEURONS = {"if": NeuronModel("if"), "lif": NeuronModel("lif", tau_rc=0.02, tau_ref=0.002)}
 
 
 def convert_keras(model: Any, options: DeployOptions) -> Graph:
     """Convert a Keras model; see `loihi_deploy.frontends.convert`."""
+    return walk_keras(model, options).builder.graph(options.dt)
+
+
+def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
+    """Evaluate a Keras model as affine expressions."""
     builder = GraphBuilder(f"Keras model {model.name!r}", options.synapse)
     outputs = _outputs(model)
     layers = list(_all_layers(model))
@@ -40,9 +49,15 @@ def convert_keras(model: Any, options: DeployOptions) -> Graph:
             raise ConversionError(f"Cannot convert {builder.source}", problem)
         layout = image_layout(shape, not (channels_first and len(shape) == 3))
         stored = shape if layout.order is None else layout.shape
-        inputs[_key(tensor)] = Tensor(builder.input(builder.unique(name), stored, layout.order), shape, leading)
-    _Walk(builder, NEURONS[options.neuron]).model(outputs, inputs, readouts=True)
-    return builder.graph(options.dt)
+        inputs[_key(tensor)] = Tensor(
+            builder.input(builder.unique(name), stored, layout.order), shape, leading
+        )
+    walk = KerasWalk(builder, NEURONS[options.neuron])
+    expressions = walk.model(outputs, inputs)
+    for output, tensor in zip(outputs, expressions, strict=True):
+        name = _history(output)[0].name
+        builder.readout(name, tensor.affine, "softmax" if tensor.softmax else "linear")
+    return walk
 
 
 def _all_layers(model: Any) -> Iterator[Any]:
@@ -60,36 +75,44 @@ def _is_over_time(layer: Any) -> bool:
     return type(layer).__module__.startswith("keras_spiking") or type_name(layer) == "TimeDistributed"
 
 
-class _Walk:
-    """Evaluates a model layer by layer on affine expressions."""
+class KerasWalk:
+    """Evaluates a model layer by layer on affine expressions.
+
+    Attributes
+    ----------
+    sites : dict from path to (name, order)
+        Which call of which layer (within which calls of nested models) made each population, and how it is stored.
+    """
 
     def __init__(self, builder: GraphBuilder, neuron: NeuronModel) -> None:
         self.builder = builder
         self.neuron = neuron
+        self.sites: dict[Path, tuple[str, NDArray[np.intp] | None]] = {}
 
-    def model(self, outputs: list[Any], known: dict[Any, Tensor], readouts: bool = False) -> list[Tensor]:
+    def model(self, outputs: list[Any], known: dict[Key, Tensor], path: Path = ()) -> list[Tensor]:
         """Expressions of `outputs`, given those of the model's inputs."""
-        for layer, node in _calls(outputs, set(known)):
+        for layer, node in calls(outputs, set(known)):
             tensors = [known[_key(tensor)] for tensor in _node_inputs(node)]
-            results = self.call(layer, node, tensors)
-            known.update(zip(map(_key, _listed(_node_outputs(node))), results, strict=True))
-        if readouts:
-            for output in outputs:
-                self.readout(_history(output)[0].name, known[_key(output)])
+            results = self.call(layer, node, tensors, path)
+            known.update(zip(map(_key, _listed(node.outputs)), results, strict=True))
         return [known[_key(output)] for output in outputs]
 
-    def call(self, layer: Any, node: Any, tensors: list[Tensor]) -> list[Tensor]:
+    def call(self, layer: Any, node: Any, tensors: list[Tensor], path: Path) -> list[Tensor]:
         """Expressions of one call's outputs."""
+        path = (*path, _key(_listed(node.outputs)[0]))
         if _is_model(layer):
             inputs = dict(zip(map(_key, _listed(layer.inputs)), tensors, strict=True))
-            return self.model(_outputs(layer), inputs)
+            return self.model(_outputs(layer), inputs, path)
         try:
-            tensor = self.linear(layer, node, tensors)
-            return [activated(tensor, layer, self.builder, self.neuron)]
+            n_populations = len(self.builder.populations)
+            tensor = activated(self.linear(layer, node, tensors), layer, self.builder, self.neuron)
+            for name in self.builder.populations[n_populations:]:
+                self.sites[path] = (name, tensor.affine.order)
+            return [tensor]
         except UnsupportedLayerError as reason:
             self.builder.problems.append(reason.problem(layer))
             leading = tensors[0].leading if tensors else 1
-            return [_unknown(output, leading) for output in _listed(_node_outputs(node))]
+            return [_unknown(output, leading) for output in _listed(node.outputs)]
 
     def linear(self, layer: Any, node: Any, tensors: list[Tensor]) -> Tensor:
         """What a layer computes before its activation."""
@@ -108,10 +131,6 @@ class _Walk:
                 "the layer mixes the steps of a sequence", name, "Wrap it in TimeDistributed"
             )
         return HANDLERS[name](layer, tensors)
-
-    def readout(self, name: str, tensor: Tensor) -> None:
-        """Make a model's output a readout."""
-        self.builder.readout(name, tensor.affine, "softmax" if tensor.softmax else "linear")
 
 
 def _outputs(model: Any) -> list[Any]:
@@ -147,7 +166,7 @@ def _history(tensor: Any) -> tuple[Any, int, int]:
     return layer, node_index, tensor_index
 
 
-def _key(tensor: Any) -> tuple[int, int, int]:
+def _key(tensor: Any) -> Key:
     layer, node_index, tensor_index = _history(tensor)
     return id(layer), node_index, tensor_index
 
@@ -162,11 +181,7 @@ def _node_inputs(node: Any) -> list[Any]:
     return list(node.keras_inputs if hasattr(node, "keras_inputs") else node.input_tensors)
 
 
-def _node_outputs(node: Any) -> Any:
-    return node.outputs
-
-
-def _calls(outputs: list[Any], known: set[Any]) -> Iterator[tuple[Any, Any]]:
+def calls(outputs: list[Any], known: set[Key]) -> Iterator[tuple[Any, Any]]:
     """Layers and their calls, each behind those that it depends on."""
     done = set(known)
     stack = [(tensor, False) for tensor in reversed(outputs)]
@@ -176,7 +191,7 @@ def _calls(outputs: list[Any], known: set[Any]) -> Iterator[tuple[Any, Any]]:
             continue
         node = _node(tensor)
         if expanded:
-            done.update(map(_key, _listed(_node_outputs(node))))
+            done.update(map(_key, _listed(node.outputs)))
             yield _history(tensor)[0], node
         else:
             stack.append((tensor, True))

@@ -438,7 +438,10 @@ HANDLERS: dict[str, Handler] = {
     "GaussianDropout": _same,
     "GaussianNoise": _same,
     "Identity": _same,
-    **{f"Random{kind}": _same for kind in ("Brightness", "Contrast", "Flip", "Rotation", "Translation", "Zoom")},
+    **{
+        f"Random{kind}": _same
+        for kind in ("Brightness", "Contrast", "Flip", "Rotation", "Translation", "Zoom")
+    },
     **{f"SpatialDropout{n}D": _same for n in (1, 2, 3)},
 }
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError, concatenated, elementwise, moved, summed
+from loihi_deploy.frontends.tensors import (
+    Tensor,
+    UnsupportedLayerError,
+    concatenated,
+    elementwise,
+    moved,
+    summed,
+)
 
 Operation = Callable[[list[Any]], Tensor]
 
@@ -22,7 +29,9 @@ def operation_name(layer: Any) -> str:
         return str(layer.symbol).rsplit(".", 1)[-1]
     if type(layer).__module__.startswith("keras.src.ops."):
         name = type(layer).__name__
-        return {"TrueDivide": "truediv", "GetItem": "getitem", "Concatenate": "concat"}.get(name, name.lower())
+        return {"TrueDivide": "truediv", "GetItem": "getitem", "Concatenate": "concat"}.get(
+            name, name.lower()
+        )
     return ""
 
 
@@ -32,7 +41,9 @@ def operands(layer: Any, node: Any, tensors: list[Tensor]) -> list[Any]:
         given = [*node.call_args, *node.call_kwargs.values()]
     else:
         given = [*node.arguments.args, *node.arguments.kwargs.values()]
-        given += [getattr(layer, name) for name in ("newshape", "axis", "negative_slope") if hasattr(layer, name)]
+        given += [
+            getattr(layer, name) for name in ("newshape", "axis", "negative_slope") if hasattr(layer, name)
+        ]
     pending = iter(tensors)
     return [_filled(value, pending) for value in given if value is not None]
 
@@ -46,7 +57,7 @@ def _filled(value: Any, pending: Iterator[Tensor]) -> Any:
 
 
 def _weighted(first: Any, second: Any, sign: float) -> Tensor:
-    """first + sign * second, either of them constant."""
+    """The first plus `sign` times the second; one of them may be constant."""
     if not isinstance(first, Tensor):
         return elementwise(second, sign, first)
     if not isinstance(second, Tensor):
@@ -83,11 +94,13 @@ def _negative(given: list[Any]) -> Tensor:
 
 
 def _relu(given: list[Any]) -> Tensor:
-    return replace(given[0], activation="relu")
+    x: Tensor = given[0]
+    return replace(x, activation="relu")
 
 
 def _softmax(given: list[Any]) -> Tensor:
-    return replace(given[0], activation="softmax")
+    x: Tensor = given[0]
+    return replace(x, activation="softmax")
 
 
 def _reshape(given: list[Any]) -> Tensor:
@@ -101,7 +114,10 @@ def _concatenate(given: list[Any]) -> Tensor:
 
 def _get_item(given: list[Any]) -> Tensor:
     x, items = given[:2]
-    parts = [slice(*(item[end] for end in ("start", "stop", "step"))) if isinstance(item, dict) else item for item in items]
+    parts = [
+        slice(*(item[end] for end in ("start", "stop", "step"))) if isinstance(item, dict) else item
+        for item in items
+    ]
     if any(part != slice(None) for part in parts[: x.leading]):
         raise UnsupportedLayerError("a slice of the batch or time axis", remedy="Slice features only")
     return moved(x, np.asarray(x.indices()[tuple(parts[x.leading :])]))

@@ -42,15 +42,14 @@ def convolution_layouts(network: nengo.Network, known: dict[Any, Layout] | None 
     whole = [
         connection
         for connection in network.all_connections
-        if connection.pre_slice == slice(None) and connection.post_slice == slice(None)
+        if is_whole(connection.pre_slice) and is_whole(connection.post_slice)
     ]
     for end in ("output_shape", "input_shape"):
         for connection in whole:
             if type(connection.transform).__name__ == "Convolution":
                 shape = getattr(connection.transform, end)
-                if len(shape.shape) <= 3:
-                    obj = connection.post_obj if end == "output_shape" else connection.pre_obj
-                    layouts.setdefault(obj, image_layout(shape.shape, shape.channels_last))
+                obj = connection.post_obj if end == "output_shape" else connection.pre_obj
+                layouts.setdefault(obj, image_layout(shape.shape, shape.channels_last))
     pending = [connection for connection in whole if _is_one_to_one(connection)]
     while True:
         for connection in pending:
@@ -61,6 +60,11 @@ def convolution_layouts(network: nengo.Network, known: dict[Any, Layout] | None 
                 break
         else:
             return layouts
+
+
+def is_whole(which: Any) -> bool:
+    """Whether a slice of a Nengo object is all of it."""
+    return isinstance(which, slice) and which == slice(None)
 
 
 def _is_one_to_one(connection: Any) -> bool:

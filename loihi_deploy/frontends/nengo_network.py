@@ -7,6 +7,7 @@ affine expression of them. Parameters are taken as Nengo's builder would draw th
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import nengo
@@ -20,7 +21,7 @@ from loihi_deploy.errors import Problem
 from loihi_deploy.frontends.affine import Affine, GraphBuilder, add
 from loihi_deploy.frontends.connections import UnsupportedConnectionError, connection_map
 from loihi_deploy.frontends.keras_layers import HANDLERS, activation_name, is_softmax, refusal, type_name
-from loihi_deploy.frontends.layouts import Layout, convolution_layouts
+from loihi_deploy.frontends.layouts import Layout, convolution_layouts, image_layout
 from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
 from loihi_deploy.graph import Graph, NeuronModel, Shape
 from loihi_deploy.options import DeployOptions
@@ -33,6 +34,9 @@ SPIKING = {
 }
 RATE = {"RectifiedLinear": "if", "LIFRate": "lif", "SoftLIFRate": "lif"}
 NEF_REMEDY = "Connect ens.neurons to ens.neurons, or run the network as it is in loihi_deploy.Simulator"
+
+
+LayerNeuron = Callable[[Any, Any], tuple[Any, float]]
 
 
 def convert_network(network: nengo.Network, options: DeployOptions) -> Graph:
@@ -74,6 +78,10 @@ class NetworkWalk:
         The nodes that are given values, and their samples' shapes; None takes those whose output is a function or zero.
     rate_neurons : bool
         Whether rate neurons stand for their spiking counterparts.
+    neuron_synapse : nengo synapse, float or None
+        Of connections from neurons that have none.
+    layer_neuron : function from TensorNode and activation to (neuron type, scale of firing rates), or None
+        What computes the activation inside a Keras layer that NengoDL runs as it is; None refuses such a layer.
     """
 
     def __init__(
@@ -85,16 +93,21 @@ class NetworkWalk:
         names: dict[Any, str] | None = None,
         inputs: dict[Any, Shape] | None = None,
         rate_neurons: bool = False,
+        neuron_synapse: Any = None,
+        layer_neuron: LayerNeuron | None = None,
     ) -> None:
         self.builder = builder
         self.dt = dt
         self.layouts = layouts
         self.names = names or {}
         self.rate_neurons = rate_neurons
+        self.neuron_synapse = neuron_synapse
+        self.layer_neuron = layer_neuron
         self.parameters = Parameters(network)
         self.reserved: dict[Any, str] = {}
         self.known: dict[Any, Affine] = {}
         self.active: set[Any] = set()
+        self.spiking_layers: set[Any] = set()
         self.counted: Counter[str] = Counter()
         self.into: dict[Any, list[Any]] = {}
         for connection in network.all_connections:
@@ -114,8 +127,14 @@ class NetworkWalk:
         return self.reserved[obj]
 
     def layout(self, obj: Any) -> Layout:
-        """How the object's vector is stored."""
+        """How the object's output is stored."""
         return self.layouts.get(obj) or Layout((int(obj.size_out),))
+
+    def input_layout(self, obj: Any) -> Layout:
+        """How what arrives at the object is stored."""
+        if _is_tensor_node(obj):
+            return image_layout(obj.shape_in, channels_last=self.layout(obj).order is None)
+        return self.layout(obj)
 
     def problem(self, obj: Any, what: str, value: object = None, remedy: str = "") -> None:
         """Note something that cannot be converted."""
@@ -148,7 +167,8 @@ class NetworkWalk:
 
     def _sum(self, obj: Any) -> Affine:
         """What arrives at an object."""
-        parts = [self._nothing(obj)]
+        layout = self.input_layout(obj)
+        parts = [Affine({}, np.zeros(int(obj.size_in)), layout.shape, layout.order)]
         for connection in self.into.get(obj, []):
             parts.append(self._connection(connection))
         return add(parts)
@@ -156,17 +176,23 @@ class NetworkWalk:
     def _connection(self, connection: Any) -> Affine:
         source, target = connection.pre_obj, connection.post_obj
         where = f"connection from {describe(source)} to {describe(target)}"
-        layout = self.layout(target)
+        layout = self.input_layout(target)
+        nothing = Affine({}, np.zeros(int(target.size_in)), layout.shape, layout.order)
         try:
             if isinstance(source, nengo.Ensemble):
                 raise UnsupportedConnectionError("decoded connections are not converted", None, NEF_REMEDY)
             expression = self.expression(source)
             weights = self.parameters.weights(connection)
             transform = connection_map(connection, weights, self.layout(source), layout)
-            tau = _time_constant(connection.synapse)
+            synapse = connection.synapse
+            spikes = isinstance(source, nengo.ensemble.Neurons) or source in self.spiking_layers
+            if synapse is None and spikes and self.neuron_synapse:
+                synapse = self.neuron_synapse
+                self.counted["connections from neurons without a synapse were given the Converter's"] += 1
+            tau = _time_constant(synapse)
         except UnsupportedConnectionError as reason:
             self.problem(where, reason.what, reason.value, reason.remedy)
-            return self._nothing(target)
+            return nothing
         if transform is not None:
             expression = expression.mapped(transform, layout.shape, layout.order)
         try:
@@ -183,7 +209,7 @@ class NetworkWalk:
         return expression
 
     def _node(self, node: Any) -> Affine:
-        if type(node).__name__ == "TensorNode":
+        if _is_tensor_node(node):
             return self._tensor_node(node)
         if node.size_in == 0 and isinstance(node.output, np.ndarray):
             layout = self.layout(node)
@@ -212,16 +238,31 @@ class NetworkWalk:
                 raise refusal(layer)
             tensor = HANDLERS[type_name(layer)](layer, [Tensor(self._sum(node), tuple(node.shape_in))])
             if activation_name(tensor.activation) != "linear" or tensor.softmax:
-                raise UnsupportedLayerError(
-                    "an activation inside a TensorFlow layer is not spiking",
-                    activation_name(tensor.activation),
-                    "Let an ensemble compute it; softmax only at the end",
-                )
+                return self._layer_population(node, tensor)
         except UnsupportedLayerError as reason:
             self.problem(node, reason.what, reason.value, reason.remedy)
             return self._nothing(node)
         layout = self.layout(node)
         return tensor.affine.ordered(layout.order, layout.shape)
+
+    def _layer_population(self, node: Any, tensor: Tensor) -> Affine:
+        """Neurons in place of the activation inside a Keras layer."""
+        neuron, scale = (None, 1.0)
+        if self.layer_neuron is not None and not tensor.softmax:
+            neuron, scale = self.layer_neuron(node, tensor.activation)
+        if neuron is None:
+            raise UnsupportedLayerError(
+                "the activation inside a TensorFlow layer has no spiking counterpart",
+                activation_name(tensor.activation),
+                "Let an ensemble of spiking neurons compute it; softmax only at the end",
+            )
+        layout = self.layout(node)
+        currents = tensor.affine.ordered(layout.order, layout.shape)
+        model, amplitude = self._neuron_model(node, neuron)
+        self.spiking_layers.add(node)
+        name = self.name(node, "layer")
+        self.builder.population(name, currents, model, scale, 0.0, amplitude / scale)
+        return Affine({(name, 0.0): None}, np.zeros(currents.size), currents.shape, currents.order)
 
     def _population(self, neurons: Any) -> Affine:
         ensemble = neurons.ensemble
@@ -230,7 +271,7 @@ class NetworkWalk:
         if ensemble.noise is not None:
             self.problem(ensemble, "injected noise is not converted", remedy="Set noise=None")
         currents = self._sum(neurons)
-        model, amplitude = self._neuron_model(ensemble)
+        model, amplitude = self._neuron_model(ensemble, ensemble.neuron_type)
         drawn = self.parameters.neurons(ensemble)
         if drawn is None:
             self.problem(
@@ -248,8 +289,7 @@ class NetworkWalk:
         self.builder.population(name, currents, model, gain, bias, amplitude, voltage)
         return self._source(neurons)
 
-    def _neuron_model(self, ensemble: Any) -> tuple[NeuronModel, float]:
-        neuron = ensemble.neuron_type
+    def _neuron_model(self, ensemble: Any, neuron: Any) -> tuple[NeuronModel, float]:
         base, amplitude = neuron, float(getattr(neuron, "amplitude", 1.0))
         if type(neuron).__name__ == "RegularSpiking":
             base = neuron.base_type
@@ -293,9 +333,9 @@ class NetworkWalk:
         if isinstance(target, nengo.ensemble.Neurons) and probe.attr not in ("output", "spikes"):
             self.problem(where, "only spikes can be read out", probe.attr, "Probe the neurons' output")
             return
-        softmax = type(target).__name__ == "TensorNode" and is_softmax(target.tensor_func)
+        softmax = _is_tensor_node(target) and is_softmax(target.tensor_func)
         expression = self._sum(target) if softmax else self.expression(target)
-        if probe.obj is not probe.target and probe.slice != slice(None):
+        if probe.slice is not None:
             expression = expression.take(np.arange(target.size_out)[probe.slice])
         try:
             tau = _time_constant(probe.synapse)
@@ -317,14 +357,20 @@ class NetworkWalk:
 
 def _is_input(node: Any) -> bool:
     """Whether values are given to the node from outside: it has no input, and a function or zeros as output."""
-    if node.size_in > 0 or type(node).__name__ == "TensorNode":
+    if node.size_in > 0 or _is_tensor_node(node):
         return False
     return not isinstance(node.output, np.ndarray) or not node.output.any()
+
+
+def _is_tensor_node(obj: Any) -> bool:
+    return type(obj).__name__ == "TensorNode"
 
 
 def _time_constant(synapse: Any) -> float:
     if synapse is None:
         return 0.0
+    if isinstance(synapse, (int, float)):
+        return float(synapse)
     if type(synapse) is nengo.Lowpass:
         return float(synapse.tau)
     raise UnsupportedConnectionError(

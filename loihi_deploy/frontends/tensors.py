@@ -103,10 +103,11 @@ def moved(tensor: Tensor, indices: NDArray[np.intp]) -> Tensor:
 
 def arranged_like(tensor: Tensor, shape: Shape) -> Layout:
     """Layout for a tensor of another shape: channels stay last in memory where they are first in Keras."""
-    order = image_layout(tensor.shape, channels_last=False).order
-    if order is not None and tensor.affine.order is not None and len(shape) == len(tensor.shape):
-        if np.array_equal(order, tensor.affine.order):
-            return image_layout(shape, channels_last=False)
+    before = image_layout(tensor.shape, channels_last=False).order
+    order = tensor.affine.order
+    kept = before is not None and order is not None and np.array_equal(before, order)
+    if kept and len(shape) == len(tensor.shape):
+        return image_layout(shape, channels_last=False)
     return Layout(stored_shape(shape))
 
 
