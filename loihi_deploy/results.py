@@ -180,22 +180,36 @@ class Evaluation:
     counters : Counters
     seconds : float
         Wall time.
+    n_correct_by_step : (n_steps,) int64 array or None
+        Correct decisions, had every presentation ended after each of its steps, where that was asked for.
     """
 
     n_correct: int
     n_total: int
     counters: Counters
     seconds: float = 0.0
+    n_correct_by_step: NDArray[np.int64] | None = None
 
     @property
     def accuracy(self) -> float:
         """n_correct / n_total; 0 for no sample."""
         return self.n_correct / self.n_total if self.n_total else 0.0
 
+    @property
+    def accuracy_by_step(self) -> NDArray[np.float64]:
+        """Accuracy had every presentation ended after each of its steps; empty where that was not asked for."""
+        if self.n_correct_by_step is None:
+            return np.zeros(0)
+        return np.asarray(self.n_correct_by_step / max(self.n_total, 1), dtype=np.float64)
+
     def __add__(self, other: Evaluation) -> Evaluation:
+        both = None
+        if self.n_correct_by_step is not None and other.n_correct_by_step is not None:
+            both = self.n_correct_by_step + other.n_correct_by_step
         return Evaluation(
             self.n_correct + other.n_correct,
             self.n_total + other.n_total,
             self.counters + other.counters,
             self.seconds + other.seconds,
+            both,
         )

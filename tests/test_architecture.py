@@ -17,6 +17,7 @@ LAYERS = (
     {"content", "errors", "fixed_point"},
     {"data", "graph", "hardware", "options"},
     {"program", "results"},
+    {"kernels"},
     {
         "artifact",
         "benchmarks",
@@ -32,7 +33,7 @@ LAYERS = (
     },
     {"backends", "training"},
     {"deployment"},
-    {"demo", "simulator"},
+    {"bench", "demo", "simulator"},
     {"cli"},
 )
 # Who may import a framework, wherever in its code the import stands.
@@ -43,7 +44,7 @@ IMPORTERS = {
     "nengo_dl": {"frontends", "training"},
     "nengo_extras": {"training"},
     "nengo_loihi": {"backends.nengo_loihi", "simulator"},
-    "numba": {"emulator", "host"},
+    "numba": {"kernels", "simulator"},
     "nxsdk": {"backends.nengo_loihi"},
     "tensorflow": {"frontends", "training"},
     "tf_keras": {"frontends", "training"},

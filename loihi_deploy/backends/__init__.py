@@ -1,9 +1,10 @@
 """Running a program: encoder, chip and readout together, on one of several engines.
 
-``"emulator"`` is this package's fast engine, ``"numpy"`` its plain one (for tests), ``"reference"`` nengo-loihi's
-emulator, ``"hardware"`` the chip through nengo-loihi and NxSDK.
+``"emulator"`` is this package's fast engine, ``"numpy"`` its plain one, ``"reference"`` nengo-loihi's emulator, and
+``"hardware"`` the chip through nengo-loihi and NxSDK.
 """
 
-from loihi_deploy.backends.running import BACKENDS, evaluate, run
+from loihi_deploy.backends.job import BACKENDS
+from loihi_deploy.backends.running import evaluate, run
 
 __all__ = ["BACKENDS", "evaluate", "run"]

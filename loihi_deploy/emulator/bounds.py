@@ -35,7 +35,7 @@ class Bounds:
 
     @property
     def current_fits(self) -> bool:
-        """q and u never wrap."""
+        """Neither q nor u ever wraps."""
         return _fits(self.q, Q_BITS) and _fits(self.u, U_BITS)
 
     @property

@@ -204,7 +204,7 @@ class Engine:
         return Recording(table, np.concatenate(chosen), columns, width[True], width[False])
 
     def noise_values(self, rng: np.random.RandomState, steps: int) -> NDArray[np.int32]:
-        """Noise of the noisy populations, (steps, n), drawn as nengo-loihi draws it: for every compartment, used or not."""
+        """Noise of the noisy populations, (steps, n); as in nengo-loihi every compartment draws, noisy or not."""
         program = self.program
         noisy = [p for p in program.populations if p.noise is not None]
         if not noisy:
@@ -217,7 +217,7 @@ class Engine:
             for p in noisy
             if p.noise is not None
         ]
-        return np.concatenate(values, axis=1).astype(np.int32)
+        return np.asarray(np.concatenate(values, axis=1), dtype=np.int32)
 
     def run(
         self,
@@ -236,7 +236,7 @@ class Engine:
         Parameters
         ----------
         events : Events
-            What the sources send in these steps.
+            What the host sends in these steps; the sources are among its populations.
         arrays : ChipArrays
         first_step, steps : int
             Steps ``first_step .. first_step + steps - 1`` of the run.
@@ -245,8 +245,8 @@ class Engine:
         watched : dict of int
             Sizes of the populations whose spikes are returned.
         recording : Recording
-        recorded : arrays (n, steps, recording.n_spikes) bool and (n, steps, recording.n_values) int32
-            Filled.
+        recorded : arrays (n, all steps, recording.n_spikes) bool and (n, all steps, recording.n_values) int32
+            Filled for these steps.
         counts : (n, n_populations, COUNT_FIELDS) int64 array
             Added to; see the kernels.
         """
@@ -255,6 +255,7 @@ class Engine:
             *self._constants,
             np.array([self._order.index(name) for name in watched], np.int64),
             *(arrays.u, arrays.v, arrays.refractory, arrays.spiked, arrays.pending),
+            np.array([list(events.sizes).index(s.name) for s in self.program.sources], np.int64),
             *(events.counts, events.indices, noise, first_step, steps),
             *(counts, out.counts, out.indices, recording.table, recording.chosen),
             *(recorded[0].view(np.uint8), recorded[1]),

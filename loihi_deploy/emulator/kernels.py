@@ -3,9 +3,9 @@
 Notation as in `loihi_deploy.emulator.reference`: q synaptic input, u current, u2 current with bias, v voltage. For each
 population in turn: spikes of the last step add their weights to q; then every block of `BLOCK` compartments is updated.
 
-- q is summed in mantissas, in 16 bits where no sum can leave them (`narrow`), else in 32, and shifted afterwards.
-- Decay without a 35-bit product: with x = 4096 h + l, 0 <= l < 4096, floor(x f / 4096) = h f + floor(l f / 4096); rounding
-  toward zero adds 4095 below for negative x.
+- q is summed in mantissas, in 16 bits where no sum can leave them, else in 32; then it is shifted.
+- Decay without a 35-bit product: with x = 4096 h + l, 0 <= l < 4096, floor(x f / 4096) = h f + floor(l f / 4096);
+  rounding toward zero adds 4095 to l f for negative x.
 - Wrapping to b bits and sign is a shift up and an arithmetic shift down by 31 - b.
 - A block is passed over while nothing in it can change: no current, no arriving spike, and voltages that the last step
   left as they were.
@@ -62,7 +62,7 @@ def _decayed(x, factor):  # type: ignore[no-untyped-def]
 
 @compiled
 def _currents(u, q, factor, shift):  # type: ignore[no-untyped-def]
-    """u of a block where nothing can wrap; empties q. Returns zero if the block has no current left."""
+    """Update u of a block where nothing can wrap; empties q. Returns zero if the block has no current left."""
     any_current = int32(0)
     for k in range(u.size):
         new = int32(_decayed(u[k], factor) + int32(int32(q[k]) << shift))
@@ -74,7 +74,7 @@ def _currents(u, q, factor, shift):  # type: ignore[no-untyped-def]
 
 @compiled
 def _currents_checked(u, q, noise, factor, shift):  # type: ignore[no-untyped-def]
-    """u of a block with noise and wrapping. Returns what `_currents` does, and the wraps of q and of u."""
+    """Update u of a block with noise and wrapping. Returns what `_currents` does, and the wraps of q and of u."""
     any_current = wraps_q = wraps_u = int32(0)
     for k in range(u.size):
         exact_q = int32(int32(int32(q[k]) << shift) + noise[k])
@@ -91,7 +91,7 @@ def _currents_checked(u, q, noise, factor, shift):  # type: ignore[no-untyped-de
 
 @compiled
 def _voltages(u, v, bias, spiked, threshold, v_min, v_max):  # type: ignore[no-untyped-def]
-    """v and spikes of a block without leak, refractory delay or wrapping. Returns spikes, and zero if v is at rest."""
+    """Update v of a block without leak, refractory delay or wrapping. Returns spikes, and zero if v rests."""
     n_spikes = change = int32(0)
     for k in range(v.size):
         old = v[k]
@@ -108,7 +108,7 @@ def _voltages(u, v, bias, spiked, threshold, v_min, v_max):  # type: ignore[no-u
 
 @compiled
 def _voltages_checked(u, v, bias, refractory, spiked, factor, threshold, v_min, v_max):  # type: ignore[no-untyped-def]
-    """v and spikes of any block. Returns spikes, zero if v is at rest, and the wraps of u2."""
+    """Update v of any block. Returns spikes, zero if v rests, and the wraps of u2."""
     n_spikes = change = wraps = int32(0)
     for k in range(v.size):
         exact_u2 = int32(u[k] + bias[k])
@@ -129,14 +129,14 @@ def _voltages_checked(u, v, bias, refractory, spiked, factor, threshold, v_min, 
 
 @compiled
 def _count_down(refractory, spiked, delay):  # type: ignore[no-untyped-def]
-    """Set the counters of those that spiked, and lower all by one. Returns zero if no counter runs."""
+    """Set the counters of those that spiked, and lower all by one. Returns zero if no counter ran or runs."""
     running = np.uint8(0)
     start = np.uint8(delay - 1)
     for k in range(refractory.size):
         r = refractory[k]
-        r = start if spiked[k] != 0 else np.uint8(r - (r > 0))
-        refractory[k] = r
-        running |= r
+        new = start if spiked[k] != 0 else np.uint8(r - (r > 0))
+        refractory[k] = new
+        running |= r | new
     return running
 
 
@@ -194,21 +194,21 @@ def _update(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _arrive(source, i, t, event_counts, event_indices, starts, pending, spikes):  # type: ignore[no-untyped-def]
+def _arrive(source, column, t, event_counts, event_indices, starts, pending, spikes):  # type: ignore[no-untyped-def]
     """List the spikes of a source that arrive at step `t`; returns their number."""
     first = source[SOURCE_SPIKES_FIRST]
     sent = t - source[DELAY]
     if sent < 0:
         row = source[PENDING_FIRST] + t * source[PENDING_SIZE]
         return list_spikes(pending, row, source[PENDING_SIZE], spikes[first:], 0)
-    n = np.int64(event_counts[sent, i])
+    n = np.int64(event_counts[sent, column])
     for k in range(n):
-        spikes[first + k] = event_indices[starts[sent, i] + k]
+        spikes[first + k] = event_indices[starts[sent, column] + k]
     return n
 
 
 @compiled
-def _keep_pending(source, i, steps, event_counts, event_indices, starts, pending):  # type: ignore[no-untyped-def]
+def _keep_pending(source, column, steps, event_counts, event_indices, starts, pending):  # type: ignore[no-untyped-def]
     """Keep what has been sent and has not arrived."""
     size = source[PENDING_SIZE]
     for row in range(source[DELAY]):
@@ -218,7 +218,7 @@ def _keep_pending(source, i, steps, event_counts, event_indices, starts, pending
             line[:] = pending[source[PENDING_FIRST] + (row + steps) * size :][:size]
         else:
             line[:] = 0
-            for k in range(starts[sent, i], starts[sent, i] + event_counts[sent, i]):
+            for k in range(starts[sent, column], starts[sent, column] + event_counts[sent, column]):
                 line[event_indices[k]] = 1
 
 
@@ -275,7 +275,7 @@ def _record(records, chosen, u, v, spiked, recorded_spikes, recorded_values):  #
 def simulate(  # type: ignore[no-untyped-def]
     populations, sources, table, geometry, weights, projections, bias, watched,
     u, v, refractory, spiked, pending,
-    event_counts, event_indices, noise_values, first_step, steps,
+    source_columns, event_counts, event_indices, noise_values, first_step, steps,
     counts, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values,
 ):  # fmt: skip
     """Run every sample of a batch for `steps` steps; see `Engine` for the arrays."""
@@ -291,7 +291,7 @@ def simulate(  # type: ignore[no-untyped-def]
         n_places += sources[i, PENDING_SIZE]
     spikes = np.empty((2, n_places), np.int32)
     n_spikes = np.zeros((2, n_sources + n_populations), np.int64)
-    starts = np.zeros((steps, n_sources), np.int64)
+    starts = np.zeros((steps, event_counts.shape[2]), np.int64)
     for s in range(u.shape[0]):
         moving[:] = HAS_CURRENT | HAS_CHANGED
         for i in range(n_populations):
@@ -302,9 +302,9 @@ def simulate(  # type: ignore[no-untyped-def]
             )
         place = 0
         for t in range(steps):
-            for i in range(n_sources):
-                starts[t, i] = place
-                place += event_counts[s, t, i]
+            for column in range(event_counts.shape[2]):
+                starts[t, column] = place
+                place += event_counts[s, t, column]
         n_out = 0
         for t in range(steps):
             last, now = t % 2, 1 - t % 2
@@ -312,7 +312,14 @@ def simulate(  # type: ignore[no-untyped-def]
                 _make_noise(populations, noise_values[t], bias, noise, membrane)
             for i in range(n_sources):
                 n_spikes[last, i] = _arrive(
-                    sources[i], i, t, event_counts[s], event_indices[s], starts, pending[s], spikes[last]
+                    sources[i],
+                    source_columns[i],
+                    t,
+                    event_counts[s],
+                    event_indices[s],
+                    starts,
+                    pending[s],
+                    spikes[last],
                 )
             for i in range(n_populations):
                 p = populations[i]
@@ -370,6 +377,16 @@ def simulate(  # type: ignore[no-untyped-def]
                     out_indices[s, n_out] = spikes[now, k]
                     n_out += 1
             if records.shape[0] > 0:
-                _record(records, chosen, u[s], v[s], spiked[s], recorded_spikes[s, t], recorded_values[s, t])
+                _record(
+                    records,
+                    chosen,
+                    u[s],
+                    v[s],
+                    spiked[s],
+                    recorded_spikes[s, first_step + t],
+                    recorded_values[s, first_step + t],
+                )
         for i in range(n_sources):
-            _keep_pending(sources[i], i, steps, event_counts[s], event_indices[s], starts, pending[s])
+            _keep_pending(
+                sources[i], source_columns[i], steps, event_counts[s], event_indices[s], starts, pending[s]
+            )

@@ -8,6 +8,7 @@ are held at 0; spikes where v > threshold; reset. Equal to nengo-loihi 1.1.0, ``
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,14 +84,14 @@ def simulate(
         {name: array.copy() for name, array in group.items()}
         for group in (state.u, state.v, state.refractory)
     )
-    spiked = dict(state.spikes)
+    spiked: dict[str, NDArray[np.bool_]] = dict(state.spikes)
     lines = {name: np.concatenate([state.pending[name], spikes[name]], axis=1) for name in state.pending}
     rng = np.random.RandomState()
     if state.noise is not None:
         rng.set_state(state.noise)
     fans = {synapses.name: fan_out(synapses.transform) for synapses in program.synapses}
     counts = {p.name: PopulationCounts(p.size) for p in program.populations}
-    history: dict[str, dict[str, list[NDArray[np.generic]]]] = {
+    history: dict[str, dict[str, list[NDArray[Any]]]] = {
         p.name: {"spikes": [], "u": [], "v": []} for p in program.populations
     }
 
@@ -110,8 +111,8 @@ def simulate(
             q, wraps_q = _wrapped(q if at_membrane else q + noise, Q_BITS)
             u_new, wraps_u = _wrapped(decay(u[p.name], p.decay_u, U_DECAY_OFFSET) + q, U_BITS)
             u2, wraps_u2 = _wrapped(u_new + p.bias + (noise if at_membrane else 0), U_BITS)
-            v_new = decay(v[p.name], p.decay_v) + u2.astype(np.int32)
-            v_new = np.clip(v_new, p.v_min, p.v_max)
+            decayed: NDArray[np.int32] = decay(v[p.name], p.decay_v)
+            v_new = np.clip(decayed + u2.astype(np.int32), p.v_min, p.v_max)
             v_new[refractory[p.name] > 0] = 0
             spiked_now = v_new > p.threshold
             v_new[spiked_now] = 0
@@ -121,9 +122,9 @@ def simulate(
             u[p.name], v[p.name], spiked[p.name] = u_new.astype(np.int32), v_new, spiked_now
             n_spikes = int(spiked_now.sum())
             counts[p.name] += PopulationCounts(p.size, n_spikes, events, wraps_q, wraps_u + wraps_u2)
-            for variable, values in (("spikes", spiked_now), ("u", u[p.name]), ("v", v_new)):
-                if variable in _needed(record, p.name):
-                    history[p.name][variable].append(values.copy())
+            now: dict[str, NDArray[Any]] = {"spikes": spiked_now, "u": u[p.name], "v": v_new}
+            for variable in _needed(record, p.name) & now.keys():
+                history[p.name][variable].append(now[variable].copy())
 
     end = ChipState(
         u,
@@ -138,7 +139,7 @@ def simulate(
 
 def _wrapped(x: NDArray[np.int64], bits: int) -> tuple[NDArray[np.int64], int]:
     """The wrapped values, and how many of them changed."""
-    wrapped = wrap(x, bits)
+    wrapped: NDArray[np.int64] = wrap(x, bits)
     return wrapped, int((wrapped != x).sum())
 
 
@@ -150,7 +151,7 @@ def _noise_draws(program: Program, rng: np.random.RandomState) -> dict[str, NDAr
 
 
 def _noise(noise: Noise, draw: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.trunc((draw + 64 * noise.offset) * 2.0 ** (noise.exponent - 7)).astype(np.int64)
+    return np.asarray(np.trunc((draw + 64 * noise.offset) * 2.0 ** (noise.exponent - 7)), dtype=np.int64)
 
 
 def _needed(record: Record | None, name: str) -> set[str]:
@@ -161,10 +162,10 @@ def _needed(record: Record | None, name: str) -> set[str]:
 def _recorded(
     program: Program,
     record: Record | None,
-    history: Mapping[str, Mapping[str, list[NDArray[np.generic]]]],
+    history: Mapping[str, Mapping[str, list[NDArray[Any]]]],
     n: int,
-) -> dict[str, dict[str, NDArray[np.generic]]]:
-    recorded: dict[str, dict[str, NDArray[np.generic]]] = {}
+) -> dict[str, dict[str, NDArray[Any]]]:
+    recorded: dict[str, dict[str, NDArray[Any]]] = {}
     for name, variables in (record or {}).items():
         dtypes = {"spikes": bool, "u": np.int32, "v": np.int32}
         empty = {key: np.zeros((n, 0, program.nodes[name].size), dtype) for key, dtype in dtypes.items()}

@@ -79,8 +79,9 @@ class Decoder:
         self,
         events: Events,
         arrays: tuple[NDArray[np.float64], NDArray[np.float64]],
-        traces: NDArray[np.float64],
+        trace: NDArray[np.float64],
+        first_step: int = 0,
     ) -> None:
-        """Add what the spikes decode to, to `traces`, (n, steps, sum of readout sizes), and change `arrays` in place."""
+        """Add what the spikes decode to, to `trace` (n, all steps, total size), changing `arrays` in place."""
         if self._projections:
-            kernels.decode(*self._constants, events.counts, events.indices, *arrays, traces)
+            kernels.decode(*self._constants, events.counts, events.indices, *arrays, trace, first_step)

@@ -87,12 +87,12 @@ class Encoder:
         gain, bias = np.zeros(self._n_neurons), np.zeros(self._n_neurons)
         constants = np.zeros((len(order), 3))
         populations = np.zeros((len(order), 3), np.int64)
-        for row, p in enumerate(graph.populations):
-            part = slice(self._first[p.name], self._first[p.name] + p.size)
-            gain[part], bias[part] = p.gain, p.bias
-            populations[row] = part.start, p.size, KINDS[p.neuron.kind, p.neuron.discretized]
-            if p.neuron.kind == "lif":
-                tau_rc, tau_ref = effective_taus(p.neuron, graph.dt)
+        for row, population in enumerate(graph.populations):
+            part, neuron = self._part(population.name), population.neuron
+            gain[part], bias[part] = population.gain, population.bias
+            populations[row] = part.start, population.size, KINDS[neuron.kind, neuron.discretized]
+            if neuron.kind == "lif":
+                tau_rc, tau_ref = effective_taus(neuron, graph.dt)
                 constants[row] = tau_rc, tau_ref, np.expm1(-graph.dt / tau_rc)
         self._constants = (
             *(populations, constants, laid_out.table, laid_out.geometry, laid_out.weights),
@@ -103,7 +103,7 @@ class Encoder:
 
     def together(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Arrays (n, frames, size) of every input side by side, in float64."""
-        return np.concatenate([inputs[name] for name in self._inputs], axis=2).astype(np.float64, copy=False)
+        return np.concatenate([inputs[name] for name in self._inputs], axis=2, dtype=np.float64)
 
     def start(self, n: int) -> tuple[NDArray[np.float64], ...]:
         """Voltages, refractory times and filtered values of `n` samples at rest."""

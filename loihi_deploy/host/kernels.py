@@ -13,14 +13,14 @@ IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED = 0, 1, 2, 3
 
 @compiled
 def step_if(drive, voltage, spiked):  # type: ignore[no-untyped-def]
-    """Spiking rectified linear neurons, all of one population; `drive` is max(J, 0) dt. Returns spikes beyond one."""
+    """Spiking rectified linear neurons; `drive` is max(J, 0) dt. `spiked` counts to 255. Returns spikes beyond one."""
     beyond = 0
     for k in range(voltage.size):
         v = voltage[k] + drive[k]
         n = np.floor(v)
         voltage[k] = v - n
-        spiked[k] = n > 0
-        beyond += np.int64(max(n - 1, 0.0))
+        spiked[k] = np.uint8(min(n, 255.0))
+        beyond += int(max(n - 1, 0.0))
     return beyond
 
 
@@ -49,6 +49,32 @@ def step_lif(j, voltage, refractory_time, spiked, dt, tau_rc, tau_ref, full_step
             v = 0.0
         refractory_time[k] = left
         voltage[k] = max(v, 0.0)
+
+
+@compiled
+def make_drive(kind, gain, bias, dt, total):  # type: ignore[no-untyped-def]
+    """Turn summed projections, in place, into what `step` takes: J, or for rectified neurons J dt."""
+    for k in range(total.size):
+        total[k] = total[k] * gain[k] + bias[k]
+    if kind == IF:
+        for k in range(total.size):
+            total[k] = max(total[k], 0.0) * dt
+    elif kind == IF_DISCRETIZED:
+        for k in range(total.size):
+            total[k] = total[k] * dt
+
+
+@compiled
+def step(kind, constants, dt, drive, voltage, refractory_time, spiked):  # type: ignore[no-untyped-def]
+    """Step one population; returns spikes beyond one."""
+    if kind == IF:
+        return step_if(drive, voltage, spiked)
+    if kind == IF_DISCRETIZED:
+        step_if_discretized(drive, voltage, spiked)
+    else:
+        tau_rc, tau_ref, full_step = constants[0], constants[1], constants[2]
+        step_lif(drive, voltage, refractory_time, spiked, dt, tau_rc, tau_ref, full_step, kind == LIF)
+    return 0
 
 
 @compiled
@@ -89,29 +115,16 @@ def encode(  # type: ignore[no-untyped-def]
                             j[first + k] += y
                             x = drive[first_out + k]
                             filtered[s, first_out - n_neurons + k] = factors[r] * y + (1 - factors[r]) * x
-                for k in range(n_neurons):
-                    j[k] = j[k] * gain[k] + bias[k]
                 for p in range(populations.shape[0]):
                     first, size, kind = populations[p]
-                    if kind == IF:
-                        for k in range(first, first + size):
-                            j[k] = max(j[k], 0.0) * dt
-                    elif kind == IF_DISCRETIZED:
-                        for k in range(first, first + size):
-                            j[k] = j[k] * dt
+                    part = slice(first, first + size)
+                    make_drive(kind, gain[part], bias[part], dt, j[part])
             for p in range(populations.shape[0]):
                 first, size, kind = populations[p]
                 part = slice(first, first + size)
-                if kind == IF:
-                    lost[p] += step_if(j[part], voltage[s, part], spiked[part])
-                elif kind == IF_DISCRETIZED:
-                    step_if_discretized(j[part], voltage[s, part], spiked[part])
-                else:
-                    tau_rc, tau_ref, full_step = constants[p]
-                    step_lif(
-                        j[part], voltage[s, part], refractory_time[s, part], spiked[part],
-                        dt, tau_rc, tau_ref, full_step, kind == LIF,
-                    )  # fmt: skip
+                lost[p] += step(
+                    kind, constants[p], dt, j[part], voltage[s, part], refractory_time[s, part], spiked[part]
+                )
                 before = n_out
                 n_out = list_spikes(spiked, first, (size + 7) // 8 * 8, indices[s], n_out)
                 counts[s, t, p] = n_out - before
@@ -119,9 +132,10 @@ def encode(  # type: ignore[no-untyped-def]
 
 @compiled
 def decode(  # type: ignore[no-untyped-def]
-    table, geometry, weights, projections, factors, dt, counts, indices, filtered, delayed, traces
+    table, geometry, weights, projections, factors, dt,
+    counts, indices, filtered, delayed, traces, first_step,
 ):  # fmt: skip
-    """Filter and decode the spikes of every sample of a batch, adding to `traces`; see `Decoder` for the arrays."""
+    """Decode and filter the spikes of every sample of a batch, adding to `traces`; see `Decoder` for the arrays."""
     x = np.zeros(filtered.shape[1])
     touched = np.zeros(x.size // 256 + 2, np.uint8)
     for s in range(counts.shape[0]):
@@ -150,4 +164,88 @@ def decode(  # type: ignore[no-untyped-def]
                         now = oldest
                     y = factors[r] * filtered[s, first + k] + (1 - factors[r]) * now
                     filtered[s, first + k] = y
-                    traces[s, t, first_trace + k] += y
+                    traces[s, first_step + t, first_trace + k] += y
+
+
+@compiled
+def _filter(x, y, factor, total):  # type: ignore[no-untyped-def]
+    """Add the filtered values to `total`, and empty the accumulator."""
+    for k in range(total.size):
+        y[k] = factor * y[k] + (1 - factor) * x[k]
+        x[k] = 0
+        total[k] += y[k]
+
+
+@compiled
+def simulate_network(  # type: ignore[no-untyped-def]
+    populations, constants, groups, factors, table, geometry, weights, pres,
+    gain, bias, initial_voltage, dt, frames, hold, traces,
+):  # fmt: skip
+    """Run a whole network for every sample of a batch, from rest; see `_Network` for the arrays."""
+    n_neurons = gain.size
+    n_populations = 0
+    n_accumulators = 0
+    n_outputs = 0
+    for p in range(populations.shape[0]):
+        if populations[p, 2] >= 0:
+            n_populations += 1
+        else:
+            n_outputs += populations[p, 1]
+    for g in range(groups.shape[0]):
+        n_accumulators += groups[g, 1]
+    x, y = np.zeros(n_accumulators), np.zeros(n_accumulators)
+    total = np.zeros(n_neurons + 8 * populations.shape[0] + n_outputs)
+    touched = np.zeros(n_accumulators // 256 + 2, np.uint8)
+    voltage, refractory_time = np.zeros(n_neurons), np.zeros(n_neurons)
+    spiked = np.zeros((2, n_neurons), np.uint8)
+    lists = np.zeros((2, n_populations, np.max(populations[:, 1]) + 8), np.int32)
+    n_spikes = np.zeros((2, n_populations), np.int64)
+    for s in range(frames.shape[0]):
+        voltage[:] = initial_voltage
+        refractory_time[:] = 0
+        x[:] = 0
+        y[:] = 0
+        n_spikes[:] = 0
+        for t in range(traces.shape[1]):
+            last, now = t % 2, 1 - t % 2
+            first_output = 0
+            for p in range(populations.shape[0]):
+                first, size, kind, first_group, end_group = populations[p]
+                seen = last if kind >= 0 else now
+                sums = total[first : first + size]
+                sums[:] = 0
+                for g in range(first_group, end_group):
+                    place, _, from_input, first_projection, end_projection = groups[g]
+                    xs, ys = x[place : place + size], y[place : place + size]
+                    if from_input and t % hold == 0:
+                        xs[:] = 0
+                        for r in range(first_projection, end_projection):
+                            for i in range(pres[r, 1]):
+                                value = frames[s, t // hold, pres[r, 0] + i]
+                                if value != 0:
+                                    deliver(table[r], geometry, weights, i, value, x, place, touched)
+                    if from_input and factors[g] == 0:
+                        for k in range(size):
+                            sums[k] += xs[k]
+                    elif from_input:
+                        for k in range(size):
+                            sums[k] += ys[k]
+                            ys[k] = factors[g] * ys[k] + (1 - factors[g]) * xs[k]
+                    else:
+                        for r in range(first_projection, end_projection):
+                            pre = pres[r, 0]
+                            for i in range(n_spikes[seen, pre]):
+                                k = lists[seen, pre, i]
+                                value = spiked[seen, populations[pre, 0] + k] * constants[pre, 3]
+                                deliver(table[r], geometry, weights, k, value, x, place, touched)
+                        _filter(xs, ys, factors[g], sums)
+                if kind >= 0:
+                    part = slice(first, first + size)
+                    make_drive(kind, gain[part], bias[part], dt, sums)
+                    step(
+                        kind, constants[p], dt, sums, voltage[part], refractory_time[part], spiked[now, part]
+                    )
+                    n_spikes[now, p] = list_spikes(spiked[now], first, (size + 7) // 8 * 8, lists[now, p], 0)
+                else:
+                    traces[s, t, first_output : first_output + size] = sums
+                    first_output += size

@@ -47,7 +47,7 @@ def step(
         voltage += np.maximum(j, 0) * dt
         n_spikes = np.floor(voltage)
         voltage -= n_spikes
-        return n_spikes
+        return np.asarray(n_spikes)
     if neuron.kind == "if":
         voltage += j * dt
         spiked = voltage > 1
@@ -59,10 +59,9 @@ def step(
     delta_t = np.clip(dt - refractory_time, 0, dt)
     voltage -= (j - voltage) * np.expm1(-delta_t / tau_rc)
     spiked = voltage > 1
-    if neuron.discretized:
-        spike_time = dt
-    else:
-        spike_time = dt + tau_rc * np.log1p(-(voltage[spiked] - 1) / (j[spiked] - 1))
+    spike_time = np.full(int(spiked.sum()), dt)
+    if not neuron.discretized:
+        spike_time += tau_rc * np.log1p(-(voltage[spiked] - 1) / (j[spiked] - 1))
     voltage[voltage < 0] = 0
     voltage[spiked] = 0
     refractory_time[spiked] = tau_ref + spike_time

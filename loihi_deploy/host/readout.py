@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,16 +13,14 @@ def window_steps(steps: int, window: float) -> int:
     return max(1, round(window * steps))
 
 
-def answers(
-    readout: Graph, traces: Mapping[str, NDArray[np.float64]], window: float
-) -> dict[str, NDArray[np.float64]]:
+def answers(readout: Graph, trace: NDArray[np.float64], window: float) -> dict[str, NDArray[np.float64]]:
     """Average each readout over the last part of the presentation, add its bias, apply its activation.
 
     Parameters
     ----------
     readout : Graph
-    traces : dict of (n, steps, size) arrays
-        Filtered, decoded values.
+    trace : (n, steps, total size) array
+        Filtered, decoded values of all readouts side by side.
     window : float
         Fraction of the presentation, 0..1.
 
@@ -32,38 +28,40 @@ def answers(
     -------
     dict of (n, *shape) arrays
     """
-    return {
-        node.name: _activation(
-            node, traces[node.name][:, -window_steps(traces[node.name].shape[1], window) :].mean(axis=1)
-        ).reshape(-1, *node.shape)
-        for node in readout.readouts
-    }
+    means = trace[:, -window_steps(trace.shape[1], window) :].mean(axis=1)
+    result, first = {}, 0
+    for node in readout.readouts:
+        values = _activated(node, means[:, first : first + node.size] + node.bias)
+        result[node.name] = values.reshape(-1, *node.shape)
+        first += node.size
+    return result
 
 
-def answers_by_step(node: Readout, trace: NDArray[np.float64], window: float) -> NDArray[np.float64]:
-    """What `answers` would give had the presentation ended after each of its steps.
+def decisions_by_step(readout: Graph, trace: NDArray[np.float64], window: float) -> NDArray[np.int64]:
+    """Classes that the first readout would decide for, had the presentation ended after each of its steps.
 
     Parameters
     ----------
-    node : Readout
-    trace : (n, steps, size) array
+    readout : Graph
+    trace : (n, steps, total size) array
     window : float
 
     Returns
     -------
-    (n, steps, size) array
-        Before the activation, which changes no decision.
+    (n, steps) int64 array
     """
-    steps = trace.shape[1]
-    total = np.concatenate([np.zeros_like(trace[:, :1]), np.cumsum(trace, axis=1)], axis=1)
-    width = np.array([window_steps(k, window) for k in range(1, steps + 1)])
+    node = readout.readouts[0]
+    n, steps = trace.shape[:2]
+    total = np.zeros((n, steps + 1, node.size))
+    np.cumsum(trace[:, :, : node.size], axis=1, out=total[:, 1:])
     end = np.arange(1, steps + 1)
-    return (total[:, end] - total[:, end - width]) / width[:, None] + node.bias
+    width = np.array([window_steps(k, window) for k in range(1, steps + 1)])
+    values = (total[:, end] - total[:, end - width]) / width[:, None] + node.bias
+    return np.asarray(np.argmax(values, axis=2))
 
 
-def _activation(node: Readout, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    values = mean + node.bias
+def _activated(node: Readout, values: NDArray[np.float64]) -> NDArray[np.float64]:
     if node.activation == "softmax":
         exponentials = np.exp(values - values.max(axis=-1, keepdims=True))
-        values = exponentials / exponentials.sum(axis=-1, keepdims=True)
+        return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
     return values

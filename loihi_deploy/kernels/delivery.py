@@ -5,10 +5,10 @@ targets:
 
 - dense: one run, the column of the matrix.
 - sparse: the entries of the column, with their target indices.
-- convolution: kernels are shared, never expanded. Along one axis an input at position y meets the outputs
-  oy = first, first + 1, ... through the taps i = y + pad - oy * stride, which fall by the stride. Taps are therefore stored
-  by phase (i mod stride), each phase falling, so that neighbouring outputs meet neighbouring taps: without groups one
-  spike is a few runs of (outputs in a row) x (channels).
+- convolution: kernels are shared, never expanded. Along an axis an input at position y meets the outputs
+  oy = first, first + 1, ... through the taps i = y + pad - oy * stride, which fall by the stride. Taps are therefore
+  stored by phase (i mod stride), each phase falling, so that neighbouring outputs meet neighbouring taps: one spike
+  is a few runs of (outputs in a row) x (channels) where there are no groups.
 
 `geometry` holds indices (int32), `weights` the values; `table` has one row of `FIELDS` numbers for each projection.
 """
@@ -171,7 +171,7 @@ def deliver(fields, geometry, weights, index, scale, acc, offset, touched):  # t
 
 @compiled
 def list_spikes(spiked, first, n, out, n_out):  # type: ignore[no-untyped-def]
-    """Append to `out` the numbers, counted from `first`, of the set bytes (0 or 1) among ``spiked[first : first + n]``.
+    """Append to `out` the numbers, from `first` on, of the bytes that are not 0 among ``spiked[first : first + n]``.
 
     `n` is a multiple of 8; `out` needs room for one number more. Returns the new number of entries.
     """
@@ -180,5 +180,5 @@ def list_spikes(spiked, first, n, out, n_out):  # type: ignore[no-untyped-def]
         if words[w] != 0:
             for k in range(8 * w, 8 * w + 8):
                 out[n_out] = k  # overwritten by the next one where there is no spike: cheaper than a branch
-                n_out += spiked[first + k]
+                n_out += spiked[first + k] != 0
     return n_out
