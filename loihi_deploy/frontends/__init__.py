@@ -10,7 +10,7 @@ from loihi_deploy.frontends.compat import import_nengo_dl, import_tensorflow
 from loihi_deploy.graph import Graph
 from loihi_deploy.options import DeployOptions
 
-__all__ = ["convert", "import_nengo_dl", "import_tensorflow"]
+__all__ = ["check_conversion", "convert", "import_nengo_dl", "import_tensorflow"]
 
 
 def convert(source: Any, options: DeployOptions | None = None) -> Graph:
@@ -37,15 +37,15 @@ def convert(source: Any, options: DeployOptions | None = None) -> Graph:
     options = DeployOptions() if options is None else options
     if isinstance(source, Graph):
         return source
-    if any(_is_instance(source, package, "Model") for package in ("keras", "tf_keras")):
+    if any(is_instance(source, package, "Model") for package in ("keras", "tf_keras")):
         from loihi_deploy.frontends.keras import convert_keras
 
         return convert_keras(source, options)
-    if _is_instance(source, "nengo_dl", "Converter"):
+    if is_instance(source, "nengo_dl", "Converter"):
         from loihi_deploy.frontends.converter import convert_converter
 
         return convert_converter(source, options)
-    if _is_instance(source, "nengo", "Network"):
+    if is_instance(source, "nengo", "Network"):
         from loihi_deploy.frontends.nengo_network import convert_network
 
         return convert_network(source, options)
@@ -58,6 +58,13 @@ def convert(source: Any, options: DeployOptions | None = None) -> Graph:
     )
 
 
-def _is_instance(source: Any, package: str, name: str) -> bool:
+def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> bool:
+    """Compare the rate network of `graph` with its source; see `loihi_deploy.frontends.verification`."""
+    from loihi_deploy.frontends import verification
+
+    return verification.check_conversion(source, graph, x, n_samples)
+
+
+def is_instance(source: Any, package: str, name: str) -> bool:
     """Whether `source` is of a class of a framework; none can exist before the framework is loaded."""
     return isinstance(source, getattr(sys.modules.get(package), name, ()))

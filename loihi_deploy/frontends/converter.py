@@ -20,6 +20,11 @@ def convert_converter(converter: Any, options: DeployOptions) -> Graph:
 
     Populations, inputs and readouts have the names of their Keras layers.
     """
+    return walk_converter(converter, options).graph()
+
+
+def walk_converter(converter: Any, options: DeployOptions) -> NetworkWalk:
+    """Evaluate a Converter's network as affine expressions."""
     network, model = converter.net, converter.model
     names: dict[Any, str] = {}
     layers: dict[Any, Any] = {}
@@ -57,7 +62,7 @@ def convert_converter(converter: Any, options: DeployOptions) -> Graph:
     )
     for output, probe in zip(model.outputs, converter.outputs.values(), strict=True):
         walk.readout(probe, output._keras_history[0].name)
-    return walk.graph()
+    return walk
 
 
 def _layer_neuron(converter: Any, layers: dict[Any, Any], node: Any, activation: Any) -> tuple[Any, float]:

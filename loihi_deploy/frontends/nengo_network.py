@@ -41,6 +41,11 @@ LayerNeuron = Callable[[Any, Any], tuple[Any, float]]
 
 def convert_network(network: nengo.Network, options: DeployOptions) -> Graph:
     """Convert a Nengo network; see `loihi_deploy.frontends.convert`."""
+    return walk_network(network, options).graph()
+
+
+def walk_network(network: nengo.Network, options: DeployOptions) -> NetworkWalk:
+    """Evaluate a Nengo network as affine expressions."""
     builder = GraphBuilder(f"Nengo network {network.label!r}", 0.0)
     walk = NetworkWalk(network, builder, options.dt, convolution_layouts(network))
     if not network.all_probes:
@@ -49,7 +54,7 @@ def convert_network(network: nengo.Network, options: DeployOptions) -> Graph:
         )
     for probe in network.all_probes:
         walk.readout(probe, probe.label or getattr(_owner(probe.obj), "label", None) or "output")
-    return walk.graph()
+    return walk
 
 
 def _owner(obj: Any) -> Any:
@@ -82,6 +87,13 @@ class NetworkWalk:
         Of connections from neurons that have none.
     layer_neuron : function from TensorNode and activation to (neuron type, scale of firing rates), or None
         What computes the activation inside a Keras layer that NengoDL runs as it is; None refuses such a layer.
+
+    Attributes
+    ----------
+    input_names, populations : dict from object to str
+        Names of the nodes that are inputs, and of the neurons that became populations.
+    known : dict from object to Affine
+        The expressions found so far.
     """
 
     def __init__(
@@ -105,6 +117,8 @@ class NetworkWalk:
         self.layer_neuron = layer_neuron
         self.parameters = Parameters(network)
         self.reserved: dict[Any, str] = {}
+        self.input_names: dict[Any, str] = {}
+        self.populations: dict[Any, str] = {}
         self.known: dict[Any, Affine] = {}
         self.active: set[Any] = set()
         self.spiking_layers: set[Any] = set()
@@ -117,7 +131,8 @@ class NetworkWalk:
         for node, shape in inputs.items():
             order = self.layout(node).order
             shape = shape if order is None else self.layout(node).shape
-            self.known[node] = builder.input(self.name(node, "input"), shape, order)
+            self.input_names[node] = self.name(node, "input")
+            self.known[node] = builder.input(self.input_names[node], shape, order)
 
     def name(self, obj: Any, kind: str) -> str:
         """A unique name, made when it is first asked for."""
@@ -285,7 +300,7 @@ class NetworkWalk:
             back = np.argsort(currents.order)
             gain, bias = gain[back], bias[back]
             voltage = voltage if voltage is None else voltage[back]
-        name = self.name(neurons, "ensemble")
+        name = self.populations[neurons] = self.name(neurons, "ensemble")
         self.builder.population(name, currents, model, gain, bias, amplitude, voltage)
         return self._source(neurons)
 

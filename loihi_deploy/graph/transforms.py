@@ -148,14 +148,15 @@ class Conv2D(Content):
 
     def _padded(self, x: NDArray[Any]) -> NDArray[Any]:
         """Images (n, height, width, channels) with every position that a kernel reads; rows that none reads cut off."""
-        pads, kept = [], []
+        pads, cropped, read = [], [], []
         for axis in (0, 1):
             needed = (self.out_shape[axis] - 1) * self.strides[axis] + self.kernel.shape[axis]
             before = self.padding[axis]
-            after = needed - before - self.in_shape[axis]
-            pads.append((max(before, 0), max(after, 0)))
-            kept.append(slice(max(-before, 0), self.in_shape[axis] + min(after, 0)))
-        return np.pad(x[:, kept[0], kept[1]], [(0, 0), *pads, (0, 0)])
+            pads.append((max(before, 0), max(needed - before - self.in_shape[axis], 0)))
+            cropped.append(slice(max(-before, 0), None))
+            read.append(slice(0, needed))
+        padded = np.pad(x[:, cropped[0], cropped[1]], [(0, 0), *pads, (0, 0)])
+        return padded[:, read[0], read[1]]
 
     def apply(self, x: NDArray[Any]) -> NDArray[Any]:
         """Map (n, in_size) to (n, out_size), in the dtype of `x`."""
