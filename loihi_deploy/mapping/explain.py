@@ -84,7 +84,8 @@ def _fits(program: Program | None, name: str, limits: CoreLimits, bounds: Mappin
 
 def _alone(program: Program, name: str, changed: Synapses, channels: int) -> Program | None:
     """The population by itself, one of its senders with fewer channels."""
-    sources, synapses = {}, []
+    sources: dict[str, SpikeSource] = {}
+    synapses = []
     for into in program.into(name):
         grid = grids(program)[into.pre]
         transform: Transform | None = into.transform
@@ -144,13 +145,9 @@ def with_channels(program: Program, name: str, channels: int) -> Program | None:
     populations = []
     for population in program.populations:
         if population.name == name:
-            initial = population.initial_voltage
-            cut = [
-                None if v is None else v.reshape(grid)[..., :channels].reshape(-1)
-                for v in (population.bias, initial)
-            ]
             shape = (*grid[:2], channels) if len(population.shape) == 3 else (prod(grid[:2]) * channels,)
-            population = replace(population, shape=shape, bias=cut[0], initial_voltage=cut[1])
+            bias = population.bias.reshape(grid)[..., :channels].reshape(-1)
+            population = replace(population, shape=shape, bias=bias, initial_voltage=None)
         populations.append(population)
     nothing = Graph((), (), ())
     return Program(nothing, program.sources, tuple(populations), tuple(synapses), nothing, dt=program.dt)

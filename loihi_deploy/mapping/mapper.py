@@ -29,7 +29,7 @@ from loihi_deploy.mapping.resources import (
     slice_bundles,
     traffic,
 )
-from loihi_deploy.mapping.search import choose, fullness, messages, pruned
+from loihi_deploy.mapping.search import all_couplings, choose, fullness, messages, pruned
 from loihi_deploy.mapping.shapes import Shapes, shapes_of, shapes_with_boxes
 from loihi_deploy.program import Program
 
@@ -166,13 +166,14 @@ def _plan(
     """Slices for every core: the fewest cores of several plans, and of those the one that sends least."""
     limits = board.chip.core
     fewest = sum(int(shapes.n_slices.min()) for shapes in options.values())
+    couplings = all_couplings(program, options, limits)
     best: tuple[tuple[int, float], Cores] | None = None
     for interchip in (False, True):
         if not interchip and fewest > 2 * board.chip.n_cores:
             continue  # sharing cannot bring that onto one chip
         for fractional in (False, True):
             costs = {name: _cost(shapes, fractional, bounds) for name, shapes in options.items()}
-            chosen = choose(program, options, costs, limits, interchip=interchip, bounds=bounds)
+            chosen = choose(program, options, couplings, costs, limits, interchip=interchip, bounds=bounds)
             if chosen is None:
                 continue
             cores = [[piece] for name, i in chosen.items() for piece in options[name].slices(i)]
@@ -200,8 +201,9 @@ def _busiest(
 ) -> dict[str, dict[str, int]] | None:
     """Output axon slots and destinations of the busiest core of each population; None if there is no plan."""
     limits = board.chip.core
+    couplings = all_couplings(program, options, limits)
     costs = {name: _cost(shapes, False, bounds) for name, shapes in options.items()}
-    chosen = choose(program, options, costs, limits, interchip=False, bounds=bounds)
+    chosen = choose(program, options, couplings, costs, limits, interchip=False, bounds=bounds)
     if chosen is None:
         return None
     cores = [[piece] for name, i in chosen.items() for piece in options[name].slices(i)]
@@ -224,9 +226,10 @@ def _core_count(program: Program, board: Board) -> int | None:
         if not len(fitting):
             return None
         options[population.name] = pruned(program, fitting, bounds)
+    couplings = all_couplings(program, options, limits)
     costs = {name: _cost(shapes, False, bounds) for name, shapes in options.items()}
     several = sum(int(shapes.n_slices.min()) for shapes in options.values()) > board.chip.n_cores
-    chosen = choose(program, options, costs, limits, interchip=several, bounds=bounds)
+    chosen = choose(program, options, couplings, costs, limits, interchip=several, bounds=bounds)
     if chosen is None:
         return None
     return sum(int(options[name].n_slices[i]) for name, i in chosen.items())
@@ -239,7 +242,8 @@ def _cost(shapes: Shapes, fractional: bool, bounds: MappingOf[str, int]) -> NDAr
     populations may share it.
     """
     whole = np.prod(shapes.grid) / shapes.box.prod(axis=1) if fractional else shapes.n_slices
-    return whole + 1e-8 * messages(shapes) + 1e-9 * fullness(shapes, bounds)
+    cost: NDArray[np.float64] = whole + 1e-8 * messages(shapes) + 1e-9 * fullness(shapes, bounds)
+    return cost
 
 
 def assemble(

@@ -16,6 +16,7 @@ import numpy as np
 from loihi_deploy.graph import Dense
 from loihi_deploy.hardware import CoreLimits
 from loihi_deploy.mapping.layout import (
+    Bundle,
     Ints,
     as_convolution,
     as_matrix,
@@ -34,9 +35,9 @@ Cores = list[list[Slice]]
 
 _MOST_TILES = 64
 _TRIES_PER_SLICE = 40
-_MOST_VACATED = 4
-_BUSY = 0.85
-"""Cores that use more than this of a limit are left alone."""
+_MOST_WORK = 60_000
+"""Tries times cores, after which a plan is left as it is: what a try takes grows with the cores."""
+_MOST_VACATED = 16
 _REMEMBERED = 500
 
 
@@ -172,7 +173,8 @@ class Packer:
         self._limits = limits
         self._bounds = bounds
         self._wires = Wires(program, limits, interchip)
-        self._usage: dict[tuple[Any, ...], dict[str, int]] = {}
+        self._work = 0
+        self._made: dict[tuple[Any, ...], list[Bundle]] = {}
 
     def packed(self, cores: Cores, movable: Callable[[str], bool]) -> Cores:
         """Give the slices of hardly used cores to others.
@@ -185,7 +187,7 @@ class Packer:
         """
         while True:
             for vacated in self._candidates(cores, movable):
-                fewer = self._without(cores, vacated)
+                fewer = self._without(cores, vacated) if self._work <= _MOST_WORK else None
                 if fewer is not None:
                     cores = fewer
                     break
@@ -206,27 +208,29 @@ class Packer:
             alone = all(p.population == population.name for number in held for p in cores[number])
             if 1 < len(held) <= _MOST_VACATED and alone and movable(population.name):
                 whole.append(held)
-        return whole + [(number,) for share, number in single if share <= _BUSY]
+        return whole + [(number,) for _, number in single]
 
     def _share(self, slices: Sequence[Slice]) -> float:
         used = self._used(slices)
         return max(used[name] / self._bounds[name] for name in ("compartments", "in_axons", "synapse_words"))
 
     def _used(self, slices: Sequence[Slice]) -> dict[str, int]:
-        key = tuple((p.population, p.start, p.stop, p.offset, p.lane, p.wirings) for p in slices)
-        if key not in self._usage:
-            made = [
-                bundle for piece in slices for bundle in slice_bundles(self._program, piece, self._limits)
-            ]
-            self._usage[key] = core_usage(self._program, slices, made, self._limits)
-        return self._usage[key]
+        made = [bundle for piece in slices for bundle in self._bundles(piece)]
+        return core_usage(self._program, slices, made, self._limits)
+
+    def _bundles(self, piece: Slice) -> list[Bundle]:
+        key = (piece.population, piece.start, piece.stop, piece.offset, piece.lane, piece.wirings)
+        if key not in self._made:
+            self._made[key] = slice_bundles(self._program, piece, self._limits)
+        return self._made[key]
 
     def _without(self, cores: Cores, vacated: tuple[int, ...]) -> Cores | None:
         """The plan without some cores, their slices spread over the others; None if there is no room."""
         hosts = [list(slices) for number, slices in enumerate(cores) if number not in vacated]
-        if not hosts:
-            return None
         moving = [piece for number in vacated for piece in cores[number]]
+        room = len(hosts) * self._bounds["compartments"] - sum(p.size for slices in hosts for p in slices)
+        if room < sum(piece.size for piece in moving):
+            return None
         if len(vacated) > 1:
             grid = grids(self._program)[moving[0].population]
             moving = [replace(moving[0], start=(0, 0, 0), stop=grid)]
@@ -255,7 +259,8 @@ class Packer:
             if capacity.sum() < counts[i]:
                 continue
             tries += 1
-            if tries > _TRIES_PER_SLICE:
+            self._work += len(hosts)
+            if tries > _TRIES_PER_SLICE or self._work > _MOST_WORK:
                 return None
             tiles = _tiles(piece, options, int(i))
             trial = [list(slices) for slices in hosts]
@@ -293,15 +298,13 @@ class Packer:
         return np.array(boxes, dtype=np.int64).reshape(-1, 3)
 
     def _fits(self, cores: Cores, changed: Iterable[int]) -> bool:
-        for number in changed:
-            used = self._used(cores[number])
-            if any(used[name] > bound for name, bound in self._bounds.items()):
-                return False
-        outputs = self._wires.outputs(cores)
-        return bool(
-            (outputs.slots <= self._bounds["out_axon_slots"]).all()
-            and (outputs.destinations <= self._bounds["destinations"]).all()
-        )
+        outputs = self._wires.outputs(cores)  # first, since most plans fail here
+        if (outputs.slots > self._bounds["out_axon_slots"]).any():
+            return False
+        if (outputs.destinations > self._bounds["destinations"]).any():
+            return False
+        used = [self._used(cores[number]) for number in changed]
+        return all(one[name] <= bound for one in used for name, bound in self._bounds.items())
 
 
 def _core_settings(program: Program, population: str) -> tuple[Any, ...]:

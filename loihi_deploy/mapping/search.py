@@ -211,9 +211,19 @@ def _irregular_table(program: Program, projection: int, pre: Shapes, post: Shape
     return axons, destinations
 
 
+def all_couplings(program: Program, options: Mapping[str, Shapes], limits: CoreLimits) -> dict[int, Coupling]:
+    """`coupling` of every projection between populations, by its number."""
+    return {
+        i: coupling(program, i, options[synapses.pre], options[synapses.post], limits)
+        for i, synapses in enumerate(program.synapses)
+        if synapses.pre in options
+    }
+
+
 def choose(
     program: Program,
     options: Mapping[str, Shapes],
+    couplings: Mapping[int, Coupling],
     costs: Mapping[str, NDArray[np.float64]],
     limits: CoreLimits,
     *,
@@ -227,6 +237,8 @@ def choose(
     program : Program
     options : dict of Shapes
         By population.
+    couplings : dict of Coupling
+        From `all_couplings`.
     costs : dict of arrays
         Of each shape.
     limits : CoreLimits
@@ -243,8 +255,7 @@ def choose(
     order = [p.name for p in reversed(program.populations)]
     column = {name: k for k, name in enumerate(order)}
     extra = limits.extra_slots_interchip if interchip else 0
-    inside = [(i, s.pre, s.post) for i, s in enumerate(program.synapses) if s.pre in column]
-    tables = {i: coupling(program, i, options[pre], options[post], limits) for i, pre, post in inside}
+    inside = [(i, program.synapses[i].pre, program.synapses[i].post) for i in couplings]
     chosen = np.full((1, len(order)), -1)
     cost = np.zeros(1)
     slots = np.zeros((1, len(order)), np.int64)
@@ -260,7 +271,7 @@ def choose(
         for i, pre, post in inside:
             if name not in (pre, post) or chosen[0, column[pre]] < 0 or chosen[0, column[post]] < 0:
                 continue
-            table, a, b = tables[i], chosen[:, column[pre]], chosen[:, column[post]]
+            table, a, b = couplings[i], chosen[:, column[pre]], chosen[:, column[post]]
             slots[:, column[pre]] += table.slots[a, b] + extra * table.axons[a, b]
             targets[:, column[pre]] += table.destinations[a, b]
             fits &= slots[:, column[pre]] <= bounds["out_axon_slots"]
