@@ -122,6 +122,11 @@ class Engine:
             n_noisy += p.size if p.noise is not None else 0
             n_projections += len(into)
             place += -(-p.size // BLOCK) * BLOCK + 8
+        self._bias = bias
+        self._n_spike_places = place
+        self._spikes_first = np.concatenate(
+            [self._sources[:, k.SOURCE_SPIKES_FIRST], populations[:, k.SPIKES_FIRST]]
+        )
         self._constants = (
             *(populations, self._sources, laid_out.table, laid_out.geometry, laid_out.weights),
             *(np.array(projections, np.int64).reshape(-1, 2), bias),
@@ -259,8 +264,21 @@ class Engine:
             *(events.counts, events.indices, noise, first_step, steps),
             *(counts, out.counts, out.indices, recording.table, recording.chosen),
             *(recorded[0].view(np.uint8), recorded[1]),
+            *self._working_memory(steps, len(events.sizes)),
         )
         return out
+
+    def _working_memory(self, steps: int, n_columns: int) -> tuple[NDArray[Any], ...]:
+        """What the loop needs beside the state: accumulators, noise, marks on blocks, and lists of spikes."""
+        n, blocks = self.n_places, self.n_places // BLOCK
+        return (
+            self._spikes_first,
+            *(np.zeros(n, np.int16), np.zeros(n, np.int32), np.zeros(n, np.int32), self._bias.copy()),
+            *(np.zeros(blocks, np.uint8), np.zeros(blocks, np.uint8)),
+            np.empty((2, self._n_spike_places), np.int32),  # of the last step and of this one
+            np.zeros((2, len(self._spikes_first)), np.int64),
+            np.zeros((steps, n_columns), np.int64),
+        )
 
     def empty_counts(self, n: int) -> NDArray[np.int64]:
         """Counts of `n` samples before the first step."""

@@ -10,8 +10,8 @@ population in turn: spikes of the last step add their weights to q; then every b
 - A block is passed over while nothing in it can change: no current, no arriving spike, and voltages that the last step
   left as they were.
 
-Loops run over slices, in int32 throughout, so that the compiler vectorizes them; each touches few arrays, because it
-gives up where it would have to prove that many do not overlap.
+So that the compiler vectorizes the loops over a block, they compute in int32 throughout, their indices are unsigned, their
+length is a constant, and each touches few arrays: it gives up where it must prove that many do not overlap.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from __future__ import annotations
 import numpy as np
 
 from loihi_deploy.fixed_point import Q_BITS, U_BITS
-from loihi_deploy.kernels.delivery import BLOCK, compiled, deliver, list_spikes
+from loihi_deploy.kernels.delivery import BLOCK, compiled, deliver, inlined, list_spikes
 
 int32 = np.int32
 LOW = np.int32(4095)
+N_BLOCK = np.uint64(BLOCK)
 TWELVE = np.int32(12)
 SIGN = np.int32(31)
 Q_UP = np.int32(31 - Q_BITS)
@@ -54,46 +55,49 @@ VARIABLE, COLUMN, START, LENGTH = 0, 1, 2, 3
 RECORD_SPIKES, RECORD_U, RECORD_V = 0, 1, 2
 
 
-@compiled
+@inlined
 def _decayed(x, factor):  # type: ignore[no-untyped-def]
     low = int32(int32(int32(x & LOW) * factor) + int32(int32(x >> SIGN) & LOW))
     return int32(int32(int32(x >> TWELVE) * factor) + int32(low >> TWELVE))
 
 
-@compiled
-def _currents(u, q, factor, shift):  # type: ignore[no-untyped-def]
+@inlined
+def _currents(u, q, first, factor, shift):  # type: ignore[no-untyped-def]
     """Update u of a block where nothing can wrap; empties q. Returns zero if the block has no current left."""
     any_current = int32(0)
-    for k in range(u.size):
+    for i in range(N_BLOCK):
+        k = first + i
         new = int32(_decayed(u[k], factor) + int32(int32(q[k]) << shift))
         q[k] = 0
         u[k] = new
-        any_current |= new
+        any_current = int32(any_current | new)
     return any_current
 
 
-@compiled
-def _currents_checked(u, q, noise, factor, shift):  # type: ignore[no-untyped-def]
+@inlined
+def _currents_checked(u, q, noise, first, factor, shift):  # type: ignore[no-untyped-def]
     """Update u of a block with noise and wrapping. Returns what `_currents` does, and the wraps of q and of u."""
     any_current = wraps_q = wraps_u = int32(0)
-    for k in range(u.size):
+    for i in range(N_BLOCK):
+        k = first + i
         exact_q = int32(int32(int32(q[k]) << shift) + noise[k])
         q[k] = 0
         wrapped_q = int32(int32(exact_q << Q_UP) >> Q_UP)
-        wraps_q += int32(wrapped_q != exact_q)
+        wraps_q = int32(wraps_q + int32(wrapped_q != exact_q))
         exact_u = int32(_decayed(u[k], factor) + wrapped_q)
         new = int32(int32(exact_u << U_UP) >> U_UP)
-        wraps_u += int32(new != exact_u)
+        wraps_u = int32(wraps_u + int32(new != exact_u))
         u[k] = new
-        any_current |= new
+        any_current = int32(any_current | new)
     return any_current, wraps_q, wraps_u
 
 
-@compiled
-def _voltages(u, v, bias, spiked, threshold, v_min, v_max):  # type: ignore[no-untyped-def]
+@inlined
+def _voltages(u, v, bias, spiked, first, threshold, v_min, v_max):  # type: ignore[no-untyped-def]
     """Update v of a block without leak, refractory delay or wrapping. Returns spikes, and zero if v rests."""
     n_spikes = change = int32(0)
-    for k in range(v.size):
+    for i in range(N_BLOCK):
+        k = first + i
         old = v[k]
         new = int32(old + int32(u[k] + bias[k]))
         new = min(max(new, v_min), v_max)
@@ -101,19 +105,22 @@ def _voltages(u, v, bias, spiked, threshold, v_min, v_max):  # type: ignore[no-u
         new = int32(0) if fires else new
         spiked[k] = fires
         v[k] = new
-        n_spikes += int32(fires)
-        change |= int32(old ^ new)
+        n_spikes = int32(n_spikes + int32(fires))
+        change = int32(change | int32(old ^ new))
     return n_spikes, change
 
 
-@compiled
-def _voltages_checked(u, v, bias, refractory, spiked, factor, threshold, v_min, v_max):  # type: ignore[no-untyped-def]
+@inlined
+def _voltages_checked(  # type: ignore[no-untyped-def]
+    u, v, bias, refractory, spiked, first, factor, threshold, v_min, v_max
+):  # fmt: skip
     """Update v of any block. Returns spikes, zero if v rests, and the wraps of u2."""
     n_spikes = change = wraps = int32(0)
-    for k in range(v.size):
+    for i in range(N_BLOCK):
+        k = first + i
         exact_u2 = int32(u[k] + bias[k])
         u2 = int32(int32(exact_u2 << U_UP) >> U_UP)
-        wraps += int32(u2 != exact_u2)
+        wraps = int32(wraps + int32(u2 != exact_u2))
         old = v[k]
         new = int32(_decayed(old, factor) + u2)
         new = min(max(new, v_min), v_max)
@@ -122,29 +129,30 @@ def _voltages_checked(u, v, bias, refractory, spiked, factor, threshold, v_min, 
         new = int32(0) if fires else new
         spiked[k] = fires
         v[k] = new
-        n_spikes += int32(fires)
-        change |= int32(old ^ new)
+        n_spikes = int32(n_spikes + int32(fires))
+        change = int32(change | int32(old ^ new))
     return n_spikes, change, wraps
 
 
-@compiled
-def _count_down(refractory, spiked, delay):  # type: ignore[no-untyped-def]
+@inlined
+def _count_down(refractory, spiked, first, delay):  # type: ignore[no-untyped-def]
     """Set the counters of those that spiked, and lower all by one. Returns zero if no counter ran or runs."""
     running = np.uint8(0)
     start = np.uint8(delay - 1)
-    for k in range(refractory.size):
-        r = refractory[k]
-        new = start if spiked[k] != 0 else np.uint8(r - (r > 0))
+    for i in range(N_BLOCK):
+        k = first + i
+        old = refractory[k]
+        new = start if spiked[k] != 0 else np.uint8(old - (old > 0))
         refractory[k] = new
-        running |= r | new
+        running = np.uint8(running | np.uint8(old | new))
     return running
 
 
-@compiled
+@inlined
 def _update(  # type: ignore[no-untyped-def]
     p, u, v, refractory, spiked, q, bias, noise, touched, moving, counts, spikes
 ):  # fmt: skip
-    """Update one population; lists its spikes in `spikes` and returns their number."""
+    """Update one population; lists its spikes at their place in `spikes` and returns their number."""
     factor_u, factor_v = int32(p[FACTOR_U]), int32(p[FACTOR_V])
     threshold, v_min, v_max, shift = int32(p[THRESHOLD]), int32(p[V_MIN]), int32(p[V_MAX]), int32(p[SHIFT])
     first = p[FIRST]
@@ -155,74 +163,65 @@ def _update(  # type: ignore[no-untyped-def]
         touched[b] = 0
         if not (arrived or noisy or moving[b] != 0):
             continue
-        part = slice(b * BLOCK, b * BLOCK + BLOCK)
+        at = np.uint64(b * BLOCK)
         has_current = False
         if arrived or noisy or moving[b] & HAS_CURRENT:
             if p[PLAIN_CURRENT]:
-                has_current = _currents(u[part], q[part], factor_u, shift) != 0
+                has_current = _currents(u, q, at, factor_u, shift) != 0
             else:
-                any_current, now_q, now_u = _currents_checked(u[part], q[part], noise[part], factor_u, shift)
+                any_current, now_q, now_u = _currents_checked(u, q, noise, at, factor_u, shift)
                 has_current = any_current != 0
                 wraps_q += now_q
                 wraps_u += now_u
         if p[PLAIN_VOLTAGE]:
-            now, change = _voltages(u[part], v[part], bias[part], spiked[part], threshold, v_min, v_max)
+            now, change = _voltages(u, v, bias, spiked, at, threshold, v_min, v_max)
         else:
             now, change, now_u2 = _voltages_checked(
-                u[part],
-                v[part],
-                bias[part],
-                refractory[part],
-                spiked[part],
-                factor_v,
-                threshold,
-                v_min,
-                v_max,
+                u, v, bias, refractory, spiked, at, factor_v, threshold, v_min, v_max
             )
             wraps_u += now_u2
             if p[REFRACTORY] > 1:
-                change |= _count_down(refractory[part], spiked[part], p[REFRACTORY])
+                change = int32(change | int32(_count_down(refractory, spiked, at, p[REFRACTORY])))
         moving[b] = (HAS_CURRENT if has_current else 0) | (HAS_CHANGED if change != 0 or now != 0 else 0)
         if now > 0:
             before = n_spikes
-            n_spikes = list_spikes(spiked, b * BLOCK, BLOCK, spikes, n_spikes)
-            for k in range(before, n_spikes):
+            n_spikes = list_spikes(spiked, b * BLOCK, BLOCK, spikes, p[SPIKES_FIRST], n_spikes)
+            for k in range(p[SPIKES_FIRST] + before, p[SPIKES_FIRST] + n_spikes):
                 spikes[k] += b * BLOCK - first
     counts[WRAPS_Q] += wraps_q
     counts[WRAPS_U] += wraps_u
     return n_spikes
 
 
-@compiled
+@inlined
 def _arrive(source, column, t, event_counts, event_indices, starts, pending, spikes):  # type: ignore[no-untyped-def]
     """List the spikes of a source that arrive at step `t`; returns their number."""
     first = source[SOURCE_SPIKES_FIRST]
     sent = t - source[DELAY]
     if sent < 0:
         row = source[PENDING_FIRST] + t * source[PENDING_SIZE]
-        return list_spikes(pending, row, source[PENDING_SIZE], spikes[first:], 0)
+        return list_spikes(pending, row, source[PENDING_SIZE], spikes, first, 0)
     n = np.int64(event_counts[sent, column])
     for k in range(n):
         spikes[first + k] = event_indices[starts[sent, column] + k]
     return n
 
 
-@compiled
+@inlined
 def _keep_pending(source, column, steps, event_counts, event_indices, starts, pending):  # type: ignore[no-untyped-def]
     """Keep what has been sent and has not arrived."""
-    size = source[PENDING_SIZE]
+    first, size = source[PENDING_FIRST], source[PENDING_SIZE]
     for row in range(source[DELAY]):
-        line = pending[source[PENDING_FIRST] + row * size :][:size]
+        line = pending[first + row * size : first + (row + 1) * size]
         sent = steps - source[DELAY] + row
-        if sent < 0:
-            line[:] = pending[source[PENDING_FIRST] + (row + steps) * size :][:size]
-        else:
-            line[:] = 0
+        for k in range(size):
+            line[k] = pending[first + (row + steps) * size + k] if sent < 0 else 0
+        if sent >= 0:
             for k in range(starts[sent, column], starts[sent, column] + event_counts[sent, column]):
                 line[event_indices[k]] = 1
 
 
-@compiled
+@inlined
 def _deliver(  # type: ignore[no-untyped-def]
     p, table, geometry, weights, projections, spikes, spikes_first, n_spikes, q, touched
 ):  # fmt: skip
@@ -244,7 +243,7 @@ def _deliver(  # type: ignore[no-untyped-def]
     return events
 
 
-@compiled
+@inlined
 def _make_noise(populations, noise_values, bias, noise, membrane):  # type: ignore[no-untyped-def]
     """Put this step's noise in its place: added to q, or to the bias."""
     for i in range(populations.shape[0]):
@@ -257,7 +256,7 @@ def _make_noise(populations, noise_values, bias, noise, membrane):  # type: igno
                 membrane[p[FIRST] + k] = int32(bias[p[FIRST] + k] + noise_values[p[NOISE_FIRST] + k])
 
 
-@compiled
+@inlined
 def _record(records, chosen, u, v, spiked, recorded_spikes, recorded_values):  # type: ignore[no-untyped-def]
     for i in range(records.shape[0]):
         record = records[i]
@@ -277,28 +276,18 @@ def simulate(  # type: ignore[no-untyped-def]
     u, v, refractory, spiked, pending,
     source_columns, event_counts, event_indices, noise_values, first_step, steps,
     counts, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values,
+    spikes_first, q16, q32, noise, membrane, moving, touched, spikes, n_spikes, starts,
 ):  # fmt: skip
     """Run every sample of a batch for `steps` steps; see `Engine` for the arrays."""
     n_sources, n_populations = sources.shape[0], populations.shape[0]
-    n = u.shape[1]
-    q16, q32 = np.zeros(n, np.int16), np.zeros(n, np.int32)
-    noise, membrane = np.zeros(n, np.int32), bias.copy()
-    moving, touched = np.zeros(n // BLOCK, np.uint8), np.zeros(n // BLOCK + 1, np.uint8)
-    # Spikes of the last step and of this one: a list for each node, from its own place on.
-    spikes_first = np.concatenate((sources[:, SOURCE_SPIKES_FIRST], populations[:, SPIKES_FIRST]))
-    n_places = n + 8 * (n_sources + n_populations + 1)
-    for i in range(n_sources):
-        n_places += sources[i, PENDING_SIZE]
-    spikes = np.empty((2, n_places), np.int32)
-    n_spikes = np.zeros((2, n_sources + n_populations), np.int64)
-    starts = np.zeros((steps, event_counts.shape[2]), np.int64)
     for s in range(u.shape[0]):
-        moving[:] = HAS_CURRENT | HAS_CHANGED
+        for b in range(moving.size):
+            moving[b] = HAS_CURRENT | HAS_CHANGED
         for i in range(n_populations):
             p = populations[i]
             padded = (p[SIZE] + BLOCK - 1) // BLOCK * BLOCK
             n_spikes[0, n_sources + i] = list_spikes(
-                spiked[s], p[FIRST], padded, spikes[0, p[SPIKES_FIRST] :], 0
+                spiked[s], p[FIRST], padded, spikes[0], p[SPIKES_FIRST], 0
             )
         place = 0
         for t in range(steps):
@@ -329,43 +318,14 @@ def simulate(  # type: ignore[no-untyped-def]
                     n_arriving += n_spikes[last, projections[r, PRE]]
                 wraps = count[WRAPS_Q] + count[WRAPS_U]
                 arrival = (table, geometry, weights, projections, spikes[last], spikes_first, n_spikes[last])
-                out = spikes[now, p[SPIKES_FIRST] :]
+                state = (u[s], v[s], refractory[s], spiked[s])
+                rest = (membrane, noise, touched, moving, count, spikes[now])
                 if p[NARROW] or n_arriving <= p[BUDGET]:
                     count[EVENTS] += _deliver(p, *arrival, q16, touched)
-                    n_new = _update(
-                        *(
-                            p,
-                            u[s],
-                            v[s],
-                            refractory[s],
-                            spiked[s],
-                            q16,
-                            membrane,
-                            noise,
-                            touched,
-                            moving,
-                            count,
-                            out,
-                        )
-                    )
+                    n_new = _update(p, *state, q16, *rest)
                 else:
                     count[EVENTS] += _deliver(p, *arrival, q32, touched)
-                    n_new = _update(
-                        *(
-                            p,
-                            u[s],
-                            v[s],
-                            refractory[s],
-                            spiked[s],
-                            q32,
-                            membrane,
-                            noise,
-                            touched,
-                            moving,
-                            count,
-                            out,
-                        )
-                    )
+                    n_new = _update(p, *state, q32, *rest)
                 n_spikes[now, n_sources + i] = n_new
                 count[SPIKES] += n_new
                 if count[FIRST_WRAP] < 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.host import kernels
 from loihi_deploy.host.neurons import lowpass_factor, starts
-from loihi_deploy.kernels.delivery import layout
+from loihi_deploy.kernels.delivery import block_marks, layout
 from loihi_deploy.kernels.events import Events
 from loihi_deploy.program import Program
 from loihi_deploy.results import HostState
@@ -84,4 +84,14 @@ class Decoder:
     ) -> None:
         """Add what the spikes decode to, to `trace` (n, all steps, total size), changing `arrays` in place."""
         if self._projections:
-            kernels.decode(*self._constants, events.counts, events.indices, *arrays, trace, first_step)
+            x = np.zeros(self._n_filtered)
+            kernels.decode(
+                *self._constants,
+                events.counts,
+                events.indices,
+                *arrays,
+                trace,
+                first_step,
+                x,
+                block_marks(x.size),
+            )

@@ -12,7 +12,7 @@ from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.graph import Graph
 from loihi_deploy.host import kernels
 from loihi_deploy.host.neurons import effective_taus, initial_voltage, lowpass_factor, starts
-from loihi_deploy.kernels.delivery import layout
+from loihi_deploy.kernels.delivery import block_marks, layout
 from loihi_deploy.kernels.events import Events
 from loihi_deploy.results import HostState
 
@@ -160,7 +160,16 @@ class Encoder:
             Spikes beyond one for a neuron and step.
         """
         events = Events.empty(self.sizes, len(inputs), steps)
+        n_sums = self._n_neurons + self._n_filtered
         kernels.encode(
-            *self._constants, inputs, first_step, steps, hold, *arrays, events.counts, events.indices, lost
+            *self._constants,
+            *(inputs, first_step, steps, hold),
+            *(*arrays, events.counts, events.indices, lost),
+            *(
+                np.zeros(n_sums),
+                np.zeros(self._n_neurons),
+                np.zeros(self._n_neurons, np.uint8),
+                block_marks(n_sums),
+            ),
         )
         return events

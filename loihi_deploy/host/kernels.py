@@ -6,12 +6,18 @@ import math
 
 import numpy as np
 
-from loihi_deploy.kernels.delivery import compiled, deliver, list_spikes
+from loihi_deploy.kernels.delivery import compiled, deliver, inlined, list_spikes
 
 IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED = 0, 1, 2, 3
 
 
-@compiled
+@inlined
+def _empty(array):  # type: ignore[no-untyped-def]
+    for k in range(array.size):
+        array[k] = 0
+
+
+@inlined
 def step_if(drive, voltage, spiked):  # type: ignore[no-untyped-def]
     """Spiking rectified linear neurons; `drive` is max(J, 0) dt. `spiked` counts to 255. Returns spikes beyond one."""
     beyond = 0
@@ -24,7 +30,7 @@ def step_if(drive, voltage, spiked):  # type: ignore[no-untyped-def]
     return beyond
 
 
-@compiled
+@inlined
 def step_if_discretized(drive, voltage, spiked):  # type: ignore[no-untyped-def]
     """Spiking rectified linear neurons that lose the overshoot; `drive` is J dt."""
     for k in range(voltage.size):
@@ -34,7 +40,7 @@ def step_if_discretized(drive, voltage, spiked):  # type: ignore[no-untyped-def]
         voltage[k] = 0 if fires else max(v, 0)
 
 
-@compiled
+@inlined
 def step_lif(j, voltage, refractory_time, spiked, dt, tau_rc, tau_ref, full_step, substeps):  # type: ignore[no-untyped-def]
     """Leaky neurons; `full_step` is expm1(-dt / tau_rc), `substeps` asks for spike times within the step."""
     for k in range(voltage.size):
@@ -51,7 +57,7 @@ def step_lif(j, voltage, refractory_time, spiked, dt, tau_rc, tau_ref, full_step
         voltage[k] = max(v, 0.0)
 
 
-@compiled
+@inlined
 def make_drive(kind, gain, bias, dt, total):  # type: ignore[no-untyped-def]
     """Turn summed projections, in place, into what `step` takes: J, or for rectified neurons J dt."""
     for k in range(total.size):
@@ -64,7 +70,7 @@ def make_drive(kind, gain, bias, dt, total):  # type: ignore[no-untyped-def]
             total[k] = total[k] * dt
 
 
-@compiled
+@inlined
 def step(kind, constants, dt, drive, voltage, refractory_time, spiked):  # type: ignore[no-untyped-def]
     """Step one population; returns spikes beyond one."""
     if kind == IF:
@@ -83,13 +89,10 @@ def encode(  # type: ignore[no-untyped-def]
     inputs, first_step, steps, hold,
     voltage, refractory_time, filtered,
     counts, indices, lost,
+    drive, j, spiked, touched,
 ):  # fmt: skip
     """Step the encoder of every sample of a batch; see `Encoder` for the arrays."""
     n_neurons = gain.size
-    drive = np.zeros(n_neurons + filtered.shape[1])
-    j = np.zeros(n_neurons)
-    spiked = np.zeros(n_neurons, np.uint8)
-    touched = np.zeros(drive.size // 256 + 2, np.uint8)
     for s in range(inputs.shape[0]):
         frame = -1
         n_out = 0
@@ -97,7 +100,7 @@ def encode(  # type: ignore[no-untyped-def]
             new_frame = (first_step + t) // hold != frame
             if new_frame:
                 frame = (first_step + t) // hold
-                drive[:] = 0
+                _empty(drive)
                 for r in range(table.shape[0]):
                     _, first_in, n_in, first_out, _ = projections[r]
                     for i in range(n_in):
@@ -105,7 +108,8 @@ def encode(  # type: ignore[no-untyped-def]
                         if x != 0:
                             deliver(table[r], geometry, weights, i, x, drive, first_out, touched)
             if new_frame or filtered.shape[1] > 0:
-                j[:] = drive[:n_neurons]
+                for k in range(n_neurons):
+                    j[k] = drive[k]
                 for r in range(table.shape[0]):
                     p, _, _, first_out, n_out_filtered = projections[r]
                     if n_out_filtered > 0:
@@ -126,7 +130,7 @@ def encode(  # type: ignore[no-untyped-def]
                     kind, constants[p], dt, j[part], voltage[s, part], refractory_time[s, part], spiked[part]
                 )
                 before = n_out
-                n_out = list_spikes(spiked, first, (size + 7) // 8 * 8, indices[s], n_out)
+                n_out = list_spikes(spiked, first, (size + 7) // 8 * 8, indices[s], 0, n_out)
                 counts[s, t, p] = n_out - before
 
 
@@ -134,14 +138,13 @@ def encode(  # type: ignore[no-untyped-def]
 def decode(  # type: ignore[no-untyped-def]
     table, geometry, weights, projections, factors, dt,
     counts, indices, filtered, delayed, traces, first_step,
+    x, touched,
 ):  # fmt: skip
     """Decode and filter the spikes of every sample of a batch, adding to `traces`; see `Decoder` for the arrays."""
-    x = np.zeros(filtered.shape[1])
-    touched = np.zeros(x.size // 256 + 2, np.uint8)
     for s in range(counts.shape[0]):
         position = 0
         for t in range(counts.shape[1]):
-            x[:] = 0
+            _empty(x)
             for column in range(counts.shape[2]):
                 n = counts[s, t, column]
                 for r in range(table.shape[0]):
@@ -167,7 +170,7 @@ def decode(  # type: ignore[no-untyped-def]
                     traces[s, first_step + t, first_trace + k] += y
 
 
-@compiled
+@inlined
 def _filter(x, y, factor, total):  # type: ignore[no-untyped-def]
     """Add the filtered values to `total`, and empty the accumulator."""
     for k in range(total.size):
@@ -180,32 +183,18 @@ def _filter(x, y, factor, total):  # type: ignore[no-untyped-def]
 def simulate_network(  # type: ignore[no-untyped-def]
     populations, constants, groups, factors, table, geometry, weights, pres,
     gain, bias, initial_voltage, dt, frames, hold, traces,
+    x, y, total, touched, voltage, refractory_time, spiked, lists, n_spikes,
 ):  # fmt: skip
     """Run a whole network for every sample of a batch, from rest; see `_Network` for the arrays."""
     n_neurons = gain.size
-    n_populations = 0
-    n_accumulators = 0
-    n_outputs = 0
-    for p in range(populations.shape[0]):
-        if populations[p, 2] >= 0:
-            n_populations += 1
-        else:
-            n_outputs += populations[p, 1]
-    for g in range(groups.shape[0]):
-        n_accumulators += groups[g, 1]
-    x, y = np.zeros(n_accumulators), np.zeros(n_accumulators)
-    total = np.zeros(n_neurons + 8 * populations.shape[0] + n_outputs)
-    touched = np.zeros(n_accumulators // 256 + 2, np.uint8)
-    voltage, refractory_time = np.zeros(n_neurons), np.zeros(n_neurons)
-    spiked = np.zeros((2, n_neurons), np.uint8)
-    lists = np.zeros((2, n_populations, np.max(populations[:, 1]) + 8), np.int32)
-    n_spikes = np.zeros((2, n_populations), np.int64)
     for s in range(frames.shape[0]):
-        voltage[:] = initial_voltage
-        refractory_time[:] = 0
-        x[:] = 0
-        y[:] = 0
-        n_spikes[:] = 0
+        for k in range(voltage.size):
+            voltage[k] = initial_voltage[k]
+        _empty(refractory_time)
+        _empty(x)
+        _empty(y)
+        for p in range(n_spikes.shape[1]):
+            n_spikes[0, p] = 0
         for t in range(traces.shape[1]):
             last, now = t % 2, 1 - t % 2
             first_output = 0
@@ -213,12 +202,12 @@ def simulate_network(  # type: ignore[no-untyped-def]
                 first, size, kind, first_group, end_group = populations[p]
                 seen = last if kind >= 0 else now
                 sums = total[first : first + size]
-                sums[:] = 0
+                _empty(sums)
                 for g in range(first_group, end_group):
                     place, _, from_input, first_projection, end_projection = groups[g]
                     xs, ys = x[place : place + size], y[place : place + size]
                     if from_input and t % hold == 0:
-                        xs[:] = 0
+                        _empty(xs)
                         for r in range(first_projection, end_projection):
                             for i in range(pres[r, 1]):
                                 value = frames[s, t // hold, pres[r, 0] + i]
@@ -245,7 +234,10 @@ def simulate_network(  # type: ignore[no-untyped-def]
                     step(
                         kind, constants[p], dt, sums, voltage[part], refractory_time[part], spiked[now, part]
                     )
-                    n_spikes[now, p] = list_spikes(spiked[now], first, (size + 7) // 8 * 8, lists[now, p], 0)
+                    n_spikes[now, p] = list_spikes(
+                        spiked[now], first, (size + 7) // 8 * 8, lists[now, p], 0, 0
+                    )
                 else:
-                    traces[s, t, first_output : first_output + size] = sums
+                    for k in range(size):
+                        traces[s, t, first_output + k] = sums[k]
                     first_output += size

@@ -17,7 +17,7 @@ from loihi_deploy.host import kernels
 from loihi_deploy.host.encoder import KINDS
 from loihi_deploy.host.neurons import effective_taus, initial_voltage, lowpass_factor, starts
 from loihi_deploy.host.readout import answers
-from loihi_deploy.kernels.delivery import layout
+from loihi_deploy.kernels.delivery import block_marks, layout
 from loihi_deploy.kernels.threads import in_order, parts_of, thread_count
 
 CHUNK = 8
@@ -114,6 +114,10 @@ class _Network:
             if p.neuron.kind == "lif":
                 tau_rc, tau_ref = effective_taus(p.neuron, graph.dt)
                 constants[row, :3] = tau_rc, tau_ref, np.expm1(-graph.dt / tau_rc)
+        self._n_neurons, self._n_accumulators = n_neurons, place
+        self._n_places = sum(_padded(node.size) for node in targets)
+        self._n_populations = len(graph.populations)
+        self._largest = max(p.size for p in graph.populations)
         self._n_outputs = sum(node.size for node in graph.readouts)
         self._arguments = (
             *(populations, constants, np.array(groups, np.int64).reshape(-1, 5), np.array(factors)),
@@ -124,7 +128,14 @@ class _Network:
     def run(self, frames: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
         """Traces (n, steps, total readout size) of samples (n, n_frames, total input size) from rest."""
         trace = np.zeros((len(frames), steps, self._n_outputs))
-        kernels.simulate_network(*self._arguments, frames, steps // frames.shape[1], trace)
+        n = self._n_neurons
+        kernels.simulate_network(
+            *(*self._arguments, frames, steps // frames.shape[1], trace),
+            *(np.zeros(self._n_accumulators), np.zeros(self._n_accumulators), np.zeros(self._n_places)),
+            *(block_marks(self._n_accumulators), np.zeros(n), np.zeros(n), np.zeros((2, n), np.uint8)),
+            np.zeros((2, self._n_populations, self._largest + 8), np.int32),
+            np.zeros((2, self._n_populations), np.int64),
+        )
         return trace
 
 

@@ -30,11 +30,26 @@ BLOCK = 256
 
 DENSE, SPARSE, CONV = 0, 1, 2
 KIND, GEOMETRY, WEIGHTS, OUT_SIZE = 0, 1, 2, 3
-IN_WIDTH, IN_CHANNELS, KERNEL_H, KERNEL_W, OUT_WIDTH, OUT_CHANNELS, GROUPS, ROWS = 4, 5, 6, 7, 8, 9, 10, 11
-FIELDS = 12
+IN_WIDTH, IN_CHANNELS, KERNEL_H, KERNEL_W, OUT_WIDTH, OUT_CHANNELS, GROUP_IN, GROUP_OUT, ROWS = (
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+)
+FIELDS = 13
 
-compiled = njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
-"""How every kernel is compiled: without the interpreter's lock, kept on disk."""
+_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
+# Without numba's runtime ("_nrt") nothing is allocated and no references are counted: for every array that a function
+# takes, counting costs as much as a short run of weights. Working memory is therefore handed in.
+compiled = njit(cache=True, **_OPTIONS)
+"""How a kernel is compiled: kept on disk, without the interpreter's lock."""
+inlined = njit(forceinline=True, **_OPTIONS)
+"""How the parts of a kernel are compiled."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,11 @@ def layout(transforms: Sequence[Transform], dtype: Any) -> Layout:
     )
 
 
+def block_marks(n: int) -> NDArray[np.uint8]:
+    """Room for a mark on each block of `n` accumulators."""
+    return np.zeros(n // BLOCK + 1, np.uint8)
+
+
 def _laid_out(transform: Transform) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
     """Fields, indices and reordered values of one transform."""
     fields = np.zeros(FIELDS, np.int64)
@@ -91,7 +111,8 @@ def _laid_out_convolution(
     fields[IN_WIDTH], fields[IN_CHANNELS] = conv.in_shape[1:]
     fields[KERNEL_H], fields[KERNEL_W] = conv.kernel.shape[:2]
     fields[OUT_WIDTH], fields[OUT_CHANNELS] = conv.out_shape[1:]
-    fields[GROUPS] = conv.groups
+    group_in, group_out = conv.kernel.shape[2], conv.kernel.shape[3] // conv.groups
+    fields[GROUP_IN], fields[GROUP_OUT] = group_in, group_out
     indices, orders = [], []
     for axis in (0, 1):
         size, stride = conv.kernel.shape[axis], conv.strides[axis]
@@ -104,21 +125,21 @@ def _laid_out_convolution(
         indices += [first, count, np.array(taps)]
         orders.append(order)
     fields[ROWS] = conv.in_shape[0]
-    group_in, group_out = conv.kernel.shape[2], conv.kernel.shape[3] // conv.groups
     kernel = conv.kernel[orders[0]][:, orders[1]]
     kernel = kernel.reshape(*kernel.shape[:2], group_in, conv.groups, group_out)
     return fields, np.concatenate(indices).astype(np.int32), kernel.transpose(3, 2, 0, 1, 4)
 
 
-@compiled
+@inlined
 def _add_run(acc, first, weights, start, n, scale):  # type: ignore[no-untyped-def]
-    targets = acc[first : first + n]
-    row = weights[start : start + n]
-    for k in range(n):
-        targets[k] += row[k] * scale
+    # Unsigned, because an index that might be negative keeps the loop from being vectorized; no slices, because each
+    # costs more than a short run.
+    target, source = np.uint64(first), np.uint64(start)
+    for k in range(np.uint64(n)):
+        acc[target + k] += weights[source + k] * scale
 
 
-@compiled
+@inlined
 def deliver(fields, geometry, weights, index, scale, acc, offset, touched):  # type: ignore[no-untyped-def]
     """Add ``scale`` times the weights of input `index` to the accumulators that begin at `offset`.
 
@@ -126,59 +147,69 @@ def deliver(fields, geometry, weights, index, scale, acc, offset, touched):  # t
     """
     kind = fields[KIND]
     base = fields[WEIGHTS]
+    indices = fields[GEOMETRY]
     if kind == DENSE:
         n = fields[OUT_SIZE]
         _add_run(acc, offset, weights, base + index * n, n, scale)
-        touched[offset // BLOCK : (offset + n - 1) // BLOCK + 1] = 1
+        _touch(touched, offset, n)
         return n
-    tables = geometry[fields[GEOMETRY] :]
     if kind == SPARSE:
-        targets = tables[fields[ROWS] :]
-        first, last = np.int64(tables[index]), np.int64(tables[index + 1])
+        targets = indices + fields[ROWS]
+        first, last = np.int64(geometry[indices + index]), np.int64(geometry[indices + index + 1])
         for k in range(first, last):
-            target = offset + targets[k]
+            target = offset + geometry[targets + k]
             acc[target] += weights[base + k] * scale
             touched[target // BLOCK] = 1
         return last - first
 
     height, width, channels = fields[ROWS], fields[IN_WIDTH], fields[IN_CHANNELS]
-    pixel = index // channels
+    pixel = np.int64(
+        np.uint32(index) // np.uint32(channels)
+    )  # unsigned and short: divisions are the costly part here
     channel = index - pixel * channels
-    y = pixel // width
-    x = pixel - y * width
-    columns = tables[3 * height :]
-    first_y, n_y, tap_y = np.int64(tables[y]), np.int64(tables[height + y]), np.int64(tables[2 * height + y])
-    first_x, n_x = np.int64(columns[x]), np.int64(columns[width + x])
-    tap_x = np.int64(columns[2 * width + x])
+    y = np.int64(np.uint32(pixel) // np.uint32(width))
+    row = indices + y
+    column = indices + 3 * height + (pixel - y * width)
+    first_y, n_y, tap_y = geometry[row], geometry[row + height], geometry[row + 2 * height]
+    first_x, n_x, tap_x = geometry[column], geometry[column + width], geometry[column + 2 * width]
     if n_x == 0:
         return 0
-    kernel_h, kernel_w = fields[KERNEL_H], fields[KERNEL_W]
-    out_width, out_channels, groups = fields[OUT_WIDTH], fields[OUT_CHANNELS], fields[GROUPS]
-    group_out = out_channels // groups
-    group = channel // (channels // groups)
-    for row in range(n_y):
-        start = base + ((channel * kernel_h + tap_y + row) * kernel_w + tap_x) * group_out
-        target = offset + ((first_y + row) * out_width + first_x) * out_channels + group * group_out
-        if groups == 1:
+    out_width, out_channels, group_out = fields[OUT_WIDTH], fields[OUT_CHANNELS], fields[GROUP_OUT]
+    start = base + ((channel * fields[KERNEL_H] + tap_y) * fields[KERNEL_W] + tap_x) * group_out
+    target = offset + (first_y * out_width + first_x) * out_channels
+    if group_out < out_channels:
+        target += np.int64(np.uint32(channel) // np.uint32(fields[GROUP_IN])) * group_out
+    for _ in range(n_y):
+        if group_out == out_channels:
             _add_run(acc, target, weights, start, n_x * out_channels, scale)
         else:
-            for column in range(n_x):
-                for k in range(group_out):
-                    acc[target + column * out_channels + k] += weights[start + column * group_out + k] * scale
-        touched[target // BLOCK : (target + (n_x - 1) * out_channels + group_out - 1) // BLOCK + 1] = 1
+            for j in range(n_x):
+                _add_run(acc, target + j * out_channels, weights, start + j * group_out, group_out, scale)
+        _touch(touched, target, (n_x - 1) * out_channels + group_out)
+        start += fields[KERNEL_W] * group_out
+        target += out_width * out_channels
     return n_y * n_x * group_out
 
 
-@compiled
-def list_spikes(spiked, first, n, out, n_out):  # type: ignore[no-untyped-def]
-    """Append to `out` the numbers, from `first` on, of the bytes that are not 0 among ``spiked[first : first + n]``.
+@inlined
+def _touch(touched, first, n):  # type: ignore[no-untyped-def]
+    for block in range(first // BLOCK, (first + n - 1) // BLOCK + 1):
+        touched[block] = 1
 
-    `n` is a multiple of 8; `out` needs room for one number more. Returns the new number of entries.
+
+@inlined
+def list_spikes(spiked, first, n, out, place, n_out):  # type: ignore[no-untyped-def]
+    """Append to the list that begins at ``out[place]`` the numbers, from `first` on, of bytes that are not 0.
+
+    Looks at ``spiked[first : first + n]``; `n` is a multiple of 8, and the list needs room for one number more than
+    there are. Returns the new length of the list, which was `n_out`.
     """
     words = spiked[first : first + n].view(np.uint64)
     for w in range(words.size):
         if words[w] != 0:
             for k in range(8 * w, 8 * w + 8):
-                out[n_out] = k  # overwritten by the next one where there is no spike: cheaper than a branch
+                out[place + n_out] = (
+                    k  # overwritten by the next one where there is no spike: cheaper than a branch
+                )
                 n_out += spiked[first + k] != 0
     return n_out

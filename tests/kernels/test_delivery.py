@@ -63,5 +63,5 @@ def test_list_spikes():
     spiked = np.zeros(64, np.uint8)
     spiked[[3, 16, 17, 40, 63]] = 1
     out = np.full(9, -1, np.int32)
-    n = list_spikes(spiked, 16, 40, out, 1)
+    n = list_spikes(spiked, 16, 40, out, 0, 1)
     assert out[:n].tolist() == [-1, 0, 1, 24]
