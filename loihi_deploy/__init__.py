@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from loihi_deploy.program import Program
     from loihi_deploy.quantization import quantize
     from loihi_deploy.results import Counters, Evaluation, RunResult
+    from loihi_deploy.simulator import Simulator
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ __all__ = [
     "PartitionedGraph",
     "Program",
     "RunResult",
+    "Simulator",
     "benchmarks",
     "board_names",
     "convert",
@@ -59,6 +61,7 @@ _HOMES = {
     "PartitionedGraph": "graph",
     "Program": "program",
     "RunResult": "results",
+    "Simulator": "simulator",
     "benchmarks": "",
     "board_names": "hardware",
     "convert": "frontends",

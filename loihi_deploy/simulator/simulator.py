@@ -1,0 +1,402 @@
+"""The Nengo simulator whose ensembles run on the chip.
+
+It is `nengo.Simulator` for the part of a network that stays on the host, with the chip stepped between.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nengo
+import numpy as np
+from nengo.exceptions import SimulatorClosed
+from nengo.simulator import SimulationData
+from nengo.utils.progress import Progress, ProgressTracker
+from nengo_loihi.builder import Model
+from nengo_loihi.probe import ProbeFilter
+from numpy.typing import NDArray
+
+from loihi_deploy.deployment import Deployment
+from loihi_deploy.errors import BackendError, InputError, MappingError, Problem
+from loihi_deploy.hardware import Board, load_board
+from loihi_deploy.simulator.building import build, initial_voltages
+from loihi_deploy.simulator.chip import Chip
+from loihi_deploy.simulator.host import Messages, fed
+from loihi_deploy.simulator.placement import Division, Placement, anything_on_chip
+from loihi_deploy.simulator.reference import ReferenceChip
+
+CHIPS = {"emulator": Chip, "reference": ReferenceChip}
+Data = Mapping[nengo.Node, NDArray[Any]]
+
+
+class Simulator(nengo.Simulator):  # type: ignore[misc]
+    """Simulate a Nengo network with its ensembles on the emulated chip.
+
+    The interface is that of `nengo.Simulator`. What is probed equals, bit by bit, what nengo-loihi's emulator gives
+    for the same network and seed, learning and noise included. ``nengo_loihi.add_params`` and the parameters that it
+    adds (``on_chip``, ``block_shape``, ``pop_type``) are honoured and optional. A network with nothing for the chip to
+    do runs on the host; ensembles that the chip cannot run are left there with a warning.
+
+    Initial voltages are applied where a neuron type was given an ``initial_state``; Nengo's random default is not, and
+    voltages then start from 0, as in nengo-loihi.
+
+    Parameters
+    ----------
+    network : nengo.Network or None
+    dt : float
+        Step in seconds.
+    seed : int, optional
+        Of noise, stochastic rounding and processes; ``network.seed + 1`` if not given, else random.
+    model : nengo_loihi.builder.Model or nengo.builder.Model, optional
+        Build into this model, with its settings; Nengo's, where nothing is on chip.
+    backend : {'emulator', 'reference'}
+        This package's engine, or nengo-loihi's emulator.
+    progress_bar : bool or nengo.utils.progress.ProgressBar
+    optimize : bool
+        Let Nengo merge operators where nothing is on chip.
+    precompute : bool, optional
+        Run the chip's inputs ahead of the chip, as nengo-loihi does; where possible, if not given.
+    remove_passthrough : bool
+        Replace passthrough nodes between ensembles on chip by direct connections.
+    board : str, path or Board
+        Board whose cores the network must fit.
+    minibatch_size : int, optional
+        Samples to run side by side, each from rest, with data for nodes given to `run`; probed data then has samples
+        as its first axis.
+
+    Raises
+    ------
+    nengo.exceptions.BuildError
+        If the network cannot be built.
+    NotOnChipError
+        A BuildError: if the chip cannot do what ``on_chip = True`` asks for, or synapses of different time constants
+        end at the same neurons.
+    MappingError
+        If the network needs more cores than the board has.
+    InputError, BackendError
+        If arguments do not fit the network or each other.
+    """
+
+    def __init__(
+        self,
+        network: nengo.Network | None,
+        dt: float = 0.001,
+        seed: int | None = None,
+        model: Any = None,
+        backend: str = "emulator",
+        progress_bar: Any = True,
+        optimize: bool = True,
+        *,
+        precompute: bool | None = None,
+        remove_passthrough: bool = True,
+        board: str | Path | Board = "nahuku32",
+        minibatch_size: int | None = None,
+    ) -> None:
+        self.closed = True  # until everything is built
+        self._built: Any = None
+        self._chip: Any = None
+        self._pre: nengo.Simulator | None = None
+        self._others: list[Simulator] = []
+        self._minibatch_size = minibatch_size
+        self._board = load_board(board) if isinstance(board, str | Path) else board
+        if backend not in CHIPS:
+            raise BackendError.single(
+                "no such backend for networks of Nengo",
+                "backend",
+                backend,
+                ", ".join(CHIPS),
+                "For the chip itself use nengo_loihi.Simulator(network, target='loihi')",
+            )
+        if minibatch_size is not None and minibatch_size < 1:
+            raise InputError.single("must be at least 1", "minibatch_size", minibatch_size)
+        if seed is None:
+            drawn = int(np.random.default_rng().integers(nengo.utils.numpy.maxint))
+            seed = drawn if network is None or network.seed is None else network.seed + 1
+        placement = None if network is None else Placement(network)
+        on_chip = placement is not None and anything_on_chip(placement)
+        self._check_model(model, on_chip=on_chip)
+        if placement is not None and on_chip:
+            with ProgressTracker(progress_bar, Progress("Building", "Build")):
+                self._built = model or Model(dt=float(dt), label=f"{network}, dt={dt:f}")
+                build(self._built, network, Division(network, placement, precompute, remove_passthrough))
+                self._check_built()
+            self._chip = CHIPS[backend](self._built, seed, initial_voltages(self._built))
+            self._start(seed)
+        else:
+            merge = optimize and minibatch_size is None  # data for nodes need the operators as they are
+            super().__init__(
+                network, dt=dt, seed=seed, model=model, progress_bar=progress_bar, optimize=merge
+            )
+        self.progress_bar, self.optimize = progress_bar, optimize
+        self._others = [self._copy() for _ in range((minibatch_size or 1) - 1)]
+        if minibatch_size is not None:
+            self.data = Batch([self, *self._others])
+
+    @staticmethod
+    def _check_model(model: Any, *, on_chip: bool) -> None:
+        wanted = Model if on_chip else nengo.builder.Model
+        if model is not None and not isinstance(model, wanted):
+            where = "with ensembles on chip" if on_chip else "with nothing on chip"
+            raise InputError.single(
+                f"not the model of a network {where}",
+                "model",
+                f"{type(model).__module__}.{type(model).__name__}",
+                f"{wanted.__module__}.{wanted.__name__}",
+            )
+
+    def _check_built(self) -> None:
+        """Check what is known once the blocks are there."""
+        if len(self._built.blocks) > self._board.n_cores:
+            raise MappingError.single(
+                "the network needs more cores than the board has",
+                f"board '{self._board.name}'",
+                len(self._built.blocks),
+                self._board.n_cores,
+                "Use a larger board, or fewer neurons or connections",
+            )
+        if self._minibatch_size is not None and not self._built.split.precompute:
+            raise InputError.single(
+                "samples cannot run side by side where the host acts on what the chip answers",
+                "minibatch_size",
+                self._minibatch_size,
+                remedy="Leave out minibatch_size, or the connections from the chip back to its inputs",
+            )
+
+    def _start(self, seed: int) -> None:
+        """Make the host's simulators of a built network."""
+        built = self._built
+        if built.host_pre.params:
+            self._pre = nengo.Simulator(
+                None, dt=built.dt, seed=seed, model=built.host_pre, progress_bar=False, optimize=False
+            )
+            _own_data(self._pre)
+        super().__init__(None, dt=built.dt, seed=seed, model=built.host, progress_bar=False, optimize=False)
+        _own_data(self)
+        self._from_chip: dict[Any, list[NDArray[Any]]] = {
+            probe: [] for probe in built.nengo_probes if probe not in built.chip2host_params
+        }
+        before = [self._pre._sim_data] if self._pre else []
+        self.data = SimulationData(ChainMap(self._from_chip, built.params, self._sim_data, *before))
+
+    def _copy(self) -> Simulator:
+        """Another simulator of the same built network."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.closed = True
+        other._pre, other._others = None, []
+        if self._built is not None:
+            other._chip = self._chip.copy()
+            other._start(self.seed)
+        else:
+            nengo.Simulator.__init__(
+                other, None, dt=self.dt, seed=self.seed, model=self.model, progress_bar=False, optimize=False
+            )
+            _own_data(other)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State of a network with nothing on chip; Nengo's, which leaves out what cannot be pickled."""
+        if self._built is not None or self._minibatch_size is not None:
+            raise NotImplementedError(
+                "A simulator with ensembles on chip, or of several samples, cannot be pickled; pickle the network"
+            )
+        return super().__getstate__()  # type: ignore[no-any-return]
+
+    @property
+    def _on_host(self) -> list[nengo.Simulator]:
+        return [self, *([self._pre] if self._pre else [])]
+
+    def reset(self, seed: int | None = None) -> None:
+        """Go back to the state before the first step; `seed` changes what noise and processes draw."""
+        super().reset(seed)
+        if self._built is not None:
+            if self._pre is not None:
+                self._pre.reset(self.seed)
+            self._chip.reset(self.seed)
+            self._filter = ProbeFilter(dt=self.dt)
+            self._messages = Messages(self._built, self._on_host, self._chip)
+        for other in self._others:
+            other.reset(seed)
+
+    def clear_probes(self) -> None:
+        """Forget what was probed."""
+        super().clear_probes()
+        if self._built is not None and hasattr(self, "_from_chip"):
+            for rows in self._from_chip.values():
+                rows.clear()
+            if self._pre is not None:
+                self._pre.clear_probes()
+        for other in self._others:
+            other.clear_probes()
+
+    def close(self) -> None:
+        """Free what running needs; probed data stays."""
+        for simulator in (*([self._pre] if self._pre else []), *self._others):
+            simulator.close()
+        super().close()
+
+    def step(self) -> None:
+        """Advance by one step."""
+        self.run_steps(1, progress_bar=False)
+
+    def run(self, time_in_seconds: float, progress_bar: Any = None, data: Data | None = None) -> None:
+        """Advance by a time in seconds; see `run_steps`."""
+        if data is None:
+            super().run(time_in_seconds, progress_bar=progress_bar)
+        else:
+            self.run_steps(round(float(time_in_seconds) / self.dt), progress_bar, data)
+
+    def run_steps(self, steps: int, progress_bar: Any = None, data: Data | None = None) -> None:
+        """Advance by a number of steps.
+
+        Parameters
+        ----------
+        steps : int
+        progress_bar : bool or nengo.utils.progress.ProgressBar, optional
+            Instead of the simulator's own.
+        data : dict of (minibatch_size, steps, size) arrays, optional
+            What nodes put out, by node; only with a `minibatch_size`.
+
+        Raises
+        ------
+        SimulatorClosed
+            If the simulator was closed.
+        InputError
+            If the data do not fit.
+        """
+        if self.closed:
+            raise SimulatorClosed("Simulator cannot run because it is closed.")
+        samples = [self, *self._others]
+        rows = self._checked(steps, data or {})
+        bar = self.progress_bar if progress_bar is None else progress_bar
+        with ProgressTracker(bar, Progress("Simulating", "Simulation", steps)) as tracker:
+            if self._built is None:
+                for sample, values in zip(samples, rows, strict=True):
+                    with fed(sample._on_host, values):
+                        sample._step_host(steps, tracker if sample is self else None)
+            elif self._built.split.precompute:
+                self._run_ahead(steps, rows, tracker)
+            else:
+                self._run_together(steps, tracker)
+
+    def _checked(self, steps: int, data: Data) -> list[dict[nengo.Node, NDArray[Any]]]:
+        """Check data for nodes and split them by sample."""
+        n = self._minibatch_size or 1
+        problems = []
+        if data and self._minibatch_size is None:
+            remedy = "Make Simulator(..., minibatch_size=n)"
+            problems.append(Problem("data need a minibatch_size", "data", remedy=remedy))
+        for node, values in data.items():
+            known = any(node in simulator.model.sig for simulator in self._on_host)
+            if not (isinstance(node, nengo.Node) and known and node.size_in == 0):
+                problems.append(Problem("not an input node of the network", "data", str(node)))
+            elif np.shape(values) != (n, steps, node.size_out):
+                problems.append(
+                    Problem("data do not fit", f"data of {node}", np.shape(values), (n, steps, node.size_out))
+                )
+        if problems:
+            raise InputError("Cannot run with these data", problems)
+        return [{node: np.asarray(values)[k] for node, values in data.items()} for k in range(n)]
+
+    def _step_host(self, steps: int, tracker: ProgressTracker | None) -> None:
+        for _ in range(steps):
+            super().step()
+            if tracker is not None:
+                tracker.total_progress.step()
+
+    def _run_ahead(self, steps: int, rows: list[dict[Any, NDArray[Any]]], tracker: ProgressTracker) -> None:
+        """Run what feeds the chip, then the chip, then what it feeds, each for all steps."""
+        samples = [self, *self._others]
+        events = []
+        for sample, values in zip(samples, rows, strict=True):
+            sample._chip.begin(steps)
+            if sample._pre is not None:
+                with fed([sample._pre], values):
+                    for _ in range(steps):
+                        sample._pre.step()
+            events.append(sample._messages.take_spikes(steps))
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda sample, spikes: sample._chip.advance(spikes), samples, events))
+        for sample, values in zip(samples, rows, strict=True):
+            sample._messages.give(steps)
+            with fed([sample], values):
+                sample._step_host(steps, tracker if sample is self else None)
+            sample._collect()
+
+    def _run_together(self, steps: int, tracker: ProgressTracker) -> None:
+        """Run host and chip in turns, step by step."""
+        self._chip.begin(steps)
+        for _ in range(steps):
+            super().step()
+            spikes = self._messages.take_spikes(1)
+            self._chip.set_errors(self._messages.take_errors())
+            self._chip.advance(spikes)
+            self._messages.give(1)
+            tracker.total_progress.step()
+        self._collect()
+
+    def _collect(self) -> None:
+        """Filter what the chip's probes recorded and keep what was asked for."""
+        for probe, rows in self._from_chip.items():
+            target = self._built.objs[probe]["out"]
+            values = self._filter(target, self._chip.recorded(target))
+            period = 1 if probe.sample_every is None else probe.sample_every / self.dt
+            steps = self._chip.t - len(values) + 1 + np.arange(len(values))
+            rows.extend(values[steps % period < 1])
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        """What is on chip, mapped to the board, with resources and reports as of `loihi_deploy.deploy`.
+
+        Each of nengo-loihi's blocks is a population; they are packed on cores by `loihi_deploy.map_to_cores`. It is for
+        looking at: inputs and decoding stay with the simulator, so that running it gives no answer.
+
+        Raises
+        ------
+        BackendError
+            If nothing is on chip.
+        QuantizationError
+            If there are weights that change: learning is not part of a program.
+        MappingError
+            If the network does not fit the board.
+        """
+        from loihi_deploy.simulator.resources import deployment_of
+
+        if self._built is None:
+            raise BackendError.single("nothing of this network is on chip, so nothing is deployed", "network")
+        return deployment_of(self._built, self._board)
+
+
+def _own_data(simulator: nengo.Simulator) -> None:
+    """Let a simulator keep probed data by itself: simulators of the same model would share them."""
+    simulator._sim_data = dict(simulator._sim_data)
+    simulator.data = SimulationData(simulator._sim_data)
+    nengo.Simulator.clear_probes(simulator)
+
+
+class Batch(Mapping[Any, Any]):
+    """Data of several samples: probed data with the samples as first axis, parameters as Nengo gives them."""
+
+    def __init__(self, samples: list[Simulator]) -> None:
+        self._samples = [samples[0].data, *(sample.data for sample in samples[1:])]
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, nengo.Probe):
+            return np.stack([data[key] for data in self._samples])
+        return self._samples[0][key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._samples[0])
+
+    def __len__(self) -> int:
+        return len(self._samples[0])
+
+    def reset(self) -> None:
+        """Forget what was read."""
+        for data in self._samples:
+            data.reset()
