@@ -92,6 +92,8 @@ class NetworkWalk:
     ----------
     input_names, populations : dict from object to str
         Names of the nodes that are inputs, and of the neurons that became populations.
+    drawn : dict from object to (gain, bias)
+        Of the neurons that became populations, in the network's own order.
     known : dict from object to Affine
         The expressions found so far.
     """
@@ -119,6 +121,7 @@ class NetworkWalk:
         self.reserved: dict[Any, str] = {}
         self.input_names: dict[Any, str] = {}
         self.populations: dict[Any, str] = {}
+        self.drawn: dict[Any, tuple[NDArray[Any], NDArray[Any]]] = {}
         self.known: dict[Any, Affine] = {}
         self.active: set[Any] = set()
         self.spiking_layers: set[Any] = set()
@@ -296,6 +299,7 @@ class NetworkWalk:
             )
             return self._nothing(neurons)
         gain, bias, voltage = drawn
+        self.drawn[neurons] = gain, bias
         if currents.order is not None:
             back = np.argsort(currents.order)
             gain, bias = gain[back], bias[back]

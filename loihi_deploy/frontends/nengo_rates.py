@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.frontends.converter import walk_converter
+from loihi_deploy.frontends.layouts import is_whole
 from loihi_deploy.frontends.nengo_network import walk_network
 from loihi_deploy.graph import Graph
 from loihi_deploy.options import DeployOptions
+
+DT = 0.001
 
 
 def nengo_references(
@@ -24,44 +27,52 @@ def nengo_references(
     if any(type(node).__name__ == "TensorNode" for node in network.all_nodes):
         return None
     walk = (walk_converter if is_converter else walk_network)(source, DeployOptions())
-    places = {id(obj): index for index, obj in enumerate(network.all_objects)}
-    rates = network.copy()
-    copies = rates.all_objects
-    dt = 0.001
-    with rates:
-        for connection in rates.all_connections:
-            connection.synapse = None
-        for ensemble in rates.all_ensembles:
-            ensemble.neuron_type = _rate_neuron(ensemble.neuron_type)
-        for node, name in walk.input_names.items():
-            copies[places[id(node)]].output = _Samples(_given(flat[name], walk.layout(node).order), dt)
-        probes = {
-            neurons: nengo.Probe(copies[places[id(neurons.ensemble)]].neurons) for neurons in walk.populations
-        }
-    with nengo.Simulator(rates, dt=dt, progress_bar=False, optimize=False) as sim:
+    order = {name: index for index, name in enumerate(graph.nodes)}
+    neurons = sorted(walk.populations, key=lambda obj: order[walk.populations[obj]])
+    made: dict[Any, Any] = {}
+    with nengo.Network() as rates:
+        for node in network.all_nodes:
+            output = node.output
+            if node in walk.input_names:
+                output = _Samples(flat[walk.input_names[node]], walk.layout(node).order)
+            made[node] = nengo.Node(output, size_in=node.size_in)
+        for obj in neurons:
+            gain, bias = walk.drawn[obj]
+            neuron = _rate_neuron(obj.ensemble.neuron_type)
+            made[obj] = nengo.Ensemble(obj.size_in, 1, gain=gain, bias=bias, neuron_type=neuron).neurons
+        for connection in network.all_connections:
+            if connection.pre_obj in made and connection.post_obj in made:
+                nengo.Connection(
+                    _part(made[connection.pre_obj], connection.pre_slice),
+                    _part(made[connection.post_obj], connection.post_slice),
+                    transform=connection.transform,
+                    synapse=None,
+                    seed=walk.parameters.model.seeds[connection],
+                )
+        probes = [nengo.Probe(made[obj]) for obj in neurons]
+    with nengo.Simulator(rates, dt=DT, progress_bar=False, optimize=False) as sim:
         sim.run_steps(len(next(iter(flat.values()))), progress_bar=False)
     found = []
-    for neurons, name in walk.populations.items():
-        values, order = sim.data[probes[neurons]], walk.known[neurons].order
-        found.append((name, values if order is None else values[:, np.argsort(order)]))
-    return iter(sorted(found, key=lambda item: list(graph.nodes).index(item[0])))
+    for obj, probe in zip(neurons, probes, strict=True):
+        values, stored = sim.data[probe], walk.known[obj].order
+        found.append((walk.populations[obj], values if stored is None else values[:, np.argsort(stored)]))
+    return iter(found)
 
 
 class _Samples:
-    """Output function of a node: sample k at step k."""
+    """Output function of a node: sample k at step k, in the order that the node emits."""
 
-    def __init__(self, samples: NDArray[Any], dt: float) -> None:
-        self.samples = samples
-        self.dt = dt
+    def __init__(self, samples: NDArray[Any], order: NDArray[np.intp] | None) -> None:
+        self.samples = np.asarray(samples if order is None else samples[:, order], np.float64)
 
-    def __call__(self, t: float) -> NDArray[Any]:
-        step = min(max(round(t / self.dt) - 1, 0), len(self.samples) - 1)
-        return np.asarray(self.samples[step], np.float64)
+    def __call__(self, t: float) -> NDArray[np.float64]:
+        step = min(max(round(t / DT) - 1, 0), len(self.samples) - 1)
+        values: NDArray[np.float64] = self.samples[step]
+        return values
 
 
-def _given(samples: NDArray[Any], order: NDArray[np.intp] | None) -> NDArray[Any]:
-    """Stored samples in the order that the node emits."""
-    return samples if order is None else samples[:, order]
+def _part(obj: Any, which: Any) -> Any:
+    return obj if is_whole(which) else obj[which]
 
 
 def _rate_neuron(neuron: Any) -> Any:

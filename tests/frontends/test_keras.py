@@ -349,7 +349,7 @@ class TestModelsOverTime:
                 layers().Dense(2, name="out"),
             ]
         )
-        graph = convert(model)
+        graph = convert(model, DeployOptions(synapse=0.005))
         assert graph.inputs[0].shape == (12,)
         taus = {projection.name: round(projection.tau, 6) for projection in graph.projections}
         assert taus == {"frames->spikes": 0.0, "spikes->second": 0.1, "second->out": 0.005}
