@@ -6,6 +6,7 @@ of nengo-loihi takes seconds, so it waits until a function is called.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,6 +146,7 @@ def simulate(
     record: Mapping[str, Iterable[str]] | None = None,
     *,
     seed: int = 0,
+    seconds: list[float] | None = None,
 ) -> Simulation:
     """Run the chip part on nengo-loihi's emulator, each sample from rest.
 
@@ -160,6 +162,8 @@ def simulate(
     seed : int
         Of the noise, which nengo-loihi draws in the order of compartments on cores: other values than those of the
         other engines.
+    seconds : list of float, optional
+        What the steps of each sample took, without building, is appended.
 
     Returns
     -------
@@ -179,7 +183,10 @@ def simulate(
         slices = [emulator.block_info.slices[block] for block in made.model.blocks]
         _set_initial_voltages(program, made.places, slices, emulator.compartment.voltage)
         wraps = _count_wraps(nl, emulator.compartment)
+        start = time.perf_counter()
         emulator.run_steps(steps)
+        if seconds is not None:
+            seconds.append(time.perf_counter() - start)
         for key, probe in made.probes.items():
             samples[key].append(_in_order(made.places[key[0]], emulator.collect_probe_output(probe)))
         for name, kind in overflows:
@@ -276,7 +283,7 @@ def _places(program: Program, mapping: CoreMapping, name: str) -> _Places:
         pieces = [piece for piece in core.slices if piece.population == name]
         if pieces:
             cores.append(number)
-            compartments.append(np.concatenate([piece.offset + np.arange(piece.size) for piece in pieces]))
+            compartments.append(np.concatenate([piece.compartments() for piece in pieces]))
             neurons.append(np.concatenate([piece.neurons(grid) for piece in pieces]))
     return _Places(tuple(cores), tuple(compartments), tuple(neurons))
 
@@ -290,11 +297,12 @@ def _block(nl: Any, program: Program, core: Core, label: str) -> Any:
     for piece in core.slices:
         population = program.nodes[piece.population]
         assert isinstance(population, Compartments)
-        part = slice(piece.offset, piece.offset + piece.size)
+        part = slice(piece.offset, piece.offset + piece.n_compartments)
         compartment.decay_u[part] = population.decay_u
         compartment.decay_v[part] = population.decay_v
         compartment.vth[part] = population.threshold
-        compartment.bias[part] = population.bias[piece.neurons(grids(program)[piece.population])]
+        own = piece.neurons(grids(program)[piece.population])
+        compartment.bias[piece.compartments()] = population.bias[own]
         compartment.refract_delay[part] = population.refractory
         compartment.vmin, compartment.vmax = population.v_min, population.v_max
         if population.noise is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from loihi_deploy.graph import Conv2D
 from loihi_deploy.hardware import CoreLimits
-from loihi_deploy.mapping.layout import as_convolution, axis_reach, grids
+from loihi_deploy.mapping.layout import as_convolution, axis_key, axis_reach, grids
 from loihi_deploy.program import Program
 
 
@@ -65,18 +65,10 @@ def _axons(program: Program, projection: int, limits: CoreLimits) -> int:
     conv = as_convolution(program, projection)
     if conv is None:
         return -(-prod(grids(program)[synapses.pre]) // limits.pop32_max_channels)
-    used = [
-        axis_reach(
-            conv.in_shape[axis],
-            conv.kernel.shape[axis],
-            conv.strides[axis],
-            conv.padding[axis],
-            0,
-            conv.out_shape[axis],
-        ).count
-        > 0
-        for axis in (0, 1)
-    ]
+    used = []
+    for axis in (0, 1):
+        *along, n_out = axis_key(conv, axis)
+        used.append(axis_reach(*along, 0, n_out).count > 0)
     return int(used[0].sum() * used[1].sum())
 
 

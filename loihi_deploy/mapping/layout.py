@@ -91,27 +91,46 @@ class Reach:
 
 
 @lru_cache(maxsize=4096)
-def axis_reach(size: int, kernel: int, stride: int, padding: int, start: int, stop: int) -> Reach:
-    """`Reach` of inputs 0..size-1 into outputs start..stop-1."""
+def axis_reach(
+    size: int, kernel: int, stride: int, padding: int, start: int, stop: int, margin: int = 0
+) -> Reach:
+    """`Reach` of inputs 0..size-1 into outputs start..stop-1, and of those that reach any also into a margin around."""
     i = np.arange(size) + padding
-    first = np.maximum(-((kernel - 1 - i) // stride), start)
-    last = np.minimum(i // stride, stop - 1)
-    count = np.maximum(last - first + 1, 0)
-    return Reach(first - start, count, i - first * stride)
+    first, last = -((kernel - 1 - i) // stride), i // stride
+    reaches = np.minimum(last, stop - 1) >= np.maximum(first, start)
+    first, last = np.maximum(first, start - margin), np.minimum(last, stop - 1 + margin)
+    return Reach(first - start, np.where(reaches, last - first + 1, 0), i - first * stride)
 
 
-def reach(conv: Conv2D, start: Grid, stop: Grid) -> tuple[Reach, Reach]:
+@lru_cache(maxsize=4096)
+def axis_margin(n_in: int, kernel: int, stride: int, padding: int, n_out: int, size: int) -> int:
+    """Margin with which inputs reach parts of an axis by the whole kernel: how far beyond a part they reach."""
+    i = np.arange(n_in) + padding
+    first, last = -((kernel - 1 - i) // stride), i // stride
+    margin = 0
+    for start in range(0, n_out, size):
+        stop = min(start + size, n_out)
+        reaches = np.minimum(last, stop - 1) >= np.maximum(first, start)
+        beyond = np.maximum(start - first, last - stop + 1)[reaches]
+        margin = max(margin, int(beyond.max(initial=0)))
+    return margin
+
+
+def axis_key(conv: Conv2D, axis: int) -> tuple[int, int, int, int, int]:
+    """Inputs, kernel, stride, padding and outputs along an axis."""
+    return (
+        conv.in_shape[axis],
+        conv.kernel.shape[axis],
+        conv.strides[axis],
+        conv.padding[axis],
+        conv.out_shape[axis],
+    )
+
+
+def reach(conv: Conv2D, start: Grid, stop: Grid, margin: tuple[int, int] = (0, 0)) -> tuple[Reach, Reach]:
     """`Reach` along rows and columns."""
     rows, columns = (
-        axis_reach(
-            conv.in_shape[axis],
-            conv.kernel.shape[axis],
-            conv.strides[axis],
-            conv.padding[axis],
-            start[axis],
-            stop[axis],
-        )
-        for axis in (0, 1)
+        axis_reach(*axis_key(conv, axis)[:-1], start[axis], stop[axis], margin[axis]) for axis in (0, 1)
     )
     return rows, columns
 
@@ -221,7 +240,7 @@ def _row_bundle(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimi
     lengths = row_lengths(matrix, rows)
     columns = np.flatnonzero(lengths)
     base = min(piece.offset, limits.max_compartment_base)
-    first = piece.offset - base
+    index = piece.compartments() - base
     explicit = isinstance(matrix, Sparse) and not wiring.compressed
 
     def make_sets() -> Sets:
@@ -230,13 +249,14 @@ def _row_bundle(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimi
             part.sort_indices()
             if explicit:
                 spans = [slice(part.indptr[i], part.indptr[i + 1]) for i in columns]
-                indices = [part.indices[span][None].astype(np.int32) + np.int32(first) for span in spans]
+                indices = [index[part.indices[span]][None].astype(np.int32) for span in spans]
                 return [part.data[span][None] for span in spans], indices
             filled = part[:, columns].toarray()
         else:
             filled = matrix.weights[rows]
-        index = np.arange(first, first + len(rows), dtype=np.int32)[None]
-        return [filled[None, :, k] for k in range(len(columns))], [index] * len(columns)
+        return [filled[None, :, k] for k in range(len(columns))], [index[None].astype(np.int32)] * len(
+            columns
+        )
 
     return Bundle(
         wiring.projection,
@@ -246,7 +266,7 @@ def _row_bundle(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimi
         np.full(len(columns), base),
         np.arange(len(columns)),
         lengths[columns] if explicit else np.full(len(columns), len(rows)),
-        first + len(rows) - 1,
+        int(index.max()),
         make_sets,
     )
 
@@ -283,10 +303,10 @@ class PixelAxons:
 
 def pixel_axons(conv: Conv2D, piece: Slice, axon: int, limits: CoreLimits) -> PixelAxons:
     """Find the axons, their bases, and the sets of weights that they share."""
-    rows, columns = reach(conv, piece.start, piece.stop)
+    rows, columns = reach(conv, piece.start, piece.stop, piece.margin)
     i, j = np.flatnonzero(rows.count), np.flatnonzero(columns.count)
-    width = piece.shape[1]
-    position = (rows.first[i][:, None] * width + columns.first[j]).reshape(-1) * piece.lane
+    width = piece.plane[1]
+    position = (rows.first[i][:, None] * width + columns.first[j]).reshape(-1) * piece.lane + piece.lead
     if not position.size:
         empty = np.zeros(0, np.int64)
         return PixelAxons(empty, empty, empty, np.zeros((0, 5), np.int64))
@@ -314,12 +334,12 @@ def pixel_axons(conv: Conv2D, piece: Slice, axon: int, limits: CoreLimits) -> Pi
 def channel_index(piece: Slice) -> Ints:
     """Index of each channel of the slice at its first position, relative to the slice."""
     channels = np.arange(piece.shape[2])
-    return channels // piece.lane * (piece.shape[0] * piece.shape[1] * piece.lane) + channels % piece.lane
+    return channels // piece.lane * (prod(piece.plane) * piece.lane) + channels % piece.lane
 
 
 def _pixel_bundle(piece: Slice, wiring: Wiring, conv: Conv2D, band: Band, limits: CoreLimits) -> Bundle:
     axons = pixel_axons(conv, piece, wiring.axon, limits)
-    width = piece.shape[1]
+    width = piece.plane[1]
     channel_of = channel_index(piece)[band.targets]  # atoms, filters
     sets = axons.sets
     atoms = np.arange(band.start, band.stop)

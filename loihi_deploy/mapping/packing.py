@@ -28,16 +28,17 @@ from loihi_deploy.mapping.layout import (
 )
 from loihi_deploy.mapping.plan import Grid, Slice
 from loihi_deploy.mapping.resources import axon_slots, core_usage, slice_bundles
-from loihi_deploy.mapping.shapes import Shapes, cut, shapes_with_boxes, sizes
+from loihi_deploy.mapping.shapes import Shapes, shapes_with_boxes, sizes
 from loihi_deploy.program import Compartments, Program
 
 Cores = list[list[Slice]]
 
 _MOST_TILES = 64
 _TRIES_PER_SLICE = 40
-_MOST_WORK = 60_000
+_MOST_WORK = 10_000
 """Tries times cores, after which a plan is left as it is: what a try takes grows with the cores."""
 _MOST_VACATED = 16
+_MOST_RECUT = 4
 _REMEMBERED = 500
 
 
@@ -159,7 +160,7 @@ def arranged(slices: Iterable[Slice]) -> list[Slice]:
     placed, offset = [], 0
     for piece in sorted(slices, key=lambda piece: not any(wiring.compressed for wiring in piece.wirings)):
         placed.append(replace(piece, offset=offset))
-        offset += piece.size
+        offset += piece.n_compartments
     return placed
 
 
@@ -228,18 +229,22 @@ class Packer:
         """The plan without some cores, their slices spread over the others; None if there is no room."""
         hosts = [list(slices) for number, slices in enumerate(cores) if number not in vacated]
         moving = [piece for number in vacated for piece in cores[number]]
-        room = len(hosts) * self._bounds["compartments"] - sum(p.size for slices in hosts for p in slices)
-        if room < sum(piece.size for piece in moving):
-            return None
         if len(vacated) > 1:
             grid = grids(self._program)[moving[0].population]
             moving = [replace(moving[0], start=(0, 0, 0), stop=grid)]
+            # cut otherwise, it may do with one core less by itself
+            hosts += [[] for _ in vacated[1:]] if len(vacated) <= _MOST_RECUT else []
+        room = len(hosts) * self._bounds["compartments"] - sum(
+            p.n_compartments for slices in hosts for p in slices
+        )
+        if room < sum(piece.size for piece in moving):
+            return None
         for piece in sorted(moving, key=lambda piece: -piece.size):
             found = self._spread(hosts, piece)
             if found is None:
                 return None
             hosts = found
-        return hosts
+        return [slices for slices in hosts if slices]
 
     def _spread(self, hosts: Cores, piece: Slice) -> Cores | None:
         """Cut a box into tiles that fit the room left on cores."""
@@ -249,18 +254,19 @@ class Packer:
             return None
         options = shapes_with_boxes(self._program, piece.population, tilings, self._limits)
         counts = np.prod(-(-np.array(piece.shape) // options.box), axis=1)
-        tries = 0
+        tried: set[tuple[int, ...]] = set()
         for i in np.lexsort([options.usage["synapse_words"], counts]):
             capacity = np.full(len(hosts), _MOST_TILES)
             for name, left in room.items():
                 if options.usage[name][i]:
                     capacity = np.minimum(capacity, left // options.usage[name][i])
             capacity = np.maximum(capacity, 0)
-            if capacity.sum() < counts[i]:
+            kind = (*options.box[i].tolist(), int(options.way[i]))  # layouts aside, these need the same axons
+            if capacity.sum() < counts[i] or kind in tried:
                 continue
-            tries += 1
+            tried.add(kind)
             self._work += len(hosts)
-            if tries > _TRIES_PER_SLICE or self._work > _MOST_WORK:
+            if len(tried) > _TRIES_PER_SLICE or self._work > _MOST_WORK:
                 return None
             tiles = _tiles(piece, options, int(i))
             trial = [list(slices) for slices in hosts]
@@ -316,9 +322,7 @@ def _core_settings(program: Program, population: str) -> tuple[Any, ...]:
 
 def _tiles(piece: Slice, options: Shapes, number: int) -> list[Slice]:
     """Cut a box into tiles of one of the shapes."""
-    box, lane = tuple(int(n) for n in options.box[number]), int(options.lane[number])
-    wirings = options.wirings[int(options.way[number])]
-    tiles = cut(piece.population, piece.shape, box, lane, wirings)
+    tiles = options.cut(number, piece.shape)
     return [
         replace(tile, start=_moved(tile.start, piece.start), stop=_moved(tile.stop, piece.start))
         for tile in tiles

@@ -53,9 +53,15 @@ class Wiring(Content):
 class Slice(Content):
     """A box of a population that lies on one core.
 
-    Compartment ``offset + (c // lane * height * width + y * width + x) * lane + c % lane`` holds neuron (y, x, c) of
-    the box: channels lie together in lanes, positions run within a lane. ``lane = 1`` is channel-major order, a lane of
-    all channels is the order of the population itself.
+    Neuron (y, x, c) of the box has compartment
+    ``offset + lead + (c // lane * rows * columns + y * columns + x) * lane + c % lane``: channels lie together in
+    lanes, positions run within a lane. ``lane = 1`` is channel-major order, a lane of all channels is the order of the
+    population itself. ``rows`` and ``columns`` are those of the box and its margin.
+
+    The margin is compartments that stand for outputs just outside the box. Synapses onto them do nothing, since they
+    have no axons; but with them every pixel of a sender can use the whole kernel, where without them pixels at the
+    edges need sets of weights of their own. A margin below a row or plane is that above the next; ``lead`` is that
+    before the first.
 
     Parameters
     ----------
@@ -66,6 +72,8 @@ class Slice(Content):
         First compartment on the core.
     lane : int
         Divides the number of channels of the box.
+    margin : (int, int)
+        Rows and columns.
     wirings : tuple of Wiring
         One for each projection into the population.
     """
@@ -75,6 +83,7 @@ class Slice(Content):
     stop: Grid
     offset: int = 0
     lane: int = 1
+    margin: tuple[int, int] = (0, 0)
     wirings: tuple[Wiring, ...] = ()
 
     @property
@@ -87,6 +96,30 @@ class Slice(Content):
     def size(self) -> int:
         """Neurons in the slice."""
         return prod(self.shape)
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Rows and columns, with the margin."""
+        return self.shape[0] + self.margin[0], self.shape[1] + self.margin[1]
+
+    @property
+    def lead(self) -> int:
+        """Compartments of the margin before the first neuron."""
+        return (self.margin[0] * self.plane[1] + self.margin[1]) * self.lane
+
+    @property
+    def n_compartments(self) -> int:
+        """Compartments on the core: the neurons and the margin."""
+        return self.lead + self.shape[2] * prod(self.plane)
+
+    def compartments(self) -> NDArray[np.int64]:
+        """Compartment of each neuron, in the order of `neurons`."""
+        rows, columns = self.plane
+        lanes = np.arange(self.shape[2] // self.lane).reshape(-1, 1, 1, 1) * (rows * columns)
+        y = np.arange(self.shape[0]).reshape(1, -1, 1, 1) * columns
+        x = np.arange(self.shape[1]).reshape(1, 1, -1, 1)
+        inside: NDArray[np.int64] = (lanes + y + x) * self.lane + np.arange(self.lane)
+        return self.offset + self.lead + inside.reshape(-1)
 
     def neurons(self, grid: Grid) -> NDArray[np.int64]:
         """Flat indices of its neurons in the population, in the order of the compartments."""
@@ -118,7 +151,12 @@ class Core(Content):
 
     @property
     def n_compartments(self) -> int:
-        """Compartments in use."""
+        """Compartments in use, margins included."""
+        return sum(piece.n_compartments for piece in self.slices)
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons that it holds."""
         return sum(piece.size for piece in self.slices)
 
     @property

@@ -170,7 +170,7 @@ def core_usage(
     populations = [program.nodes[piece.population] for piece in slices]
     compartments = [p for p in populations if isinstance(p, Compartments)]
     used = dict.fromkeys((rule.name for rule in CORE_RULES), 0)
-    used["compartments"] = sum(piece.size for piece in slices)
+    used["compartments"] = sum(piece.n_compartments for piece in slices)
     for bundle in made:
         bits = synapse_bits(bundle, limits)
         used["in_axons"] += bundle.n_axons

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.graph import Conv2D, Dense
 from loihi_deploy.hardware import CoreLimits
-from loihi_deploy.mapping.layout import Ints, as_convolution, as_matrix, axis_reach, bands, grids
+from loihi_deploy.mapping.layout import Ints, as_convolution, as_matrix, axis_key, axis_reach, bands, grids
 from loihi_deploy.mapping.plan import Grid, Wiring
 from loihi_deploy.mapping.resources import axon_slots
 from loihi_deploy.mapping.shapes import Shapes
@@ -121,13 +121,7 @@ def _axis_table(conv: Conv2D, axis: int, pre_sizes: Ints, post_sizes: Ints) -> t
     """Inputs of the busiest part that reach parts of the target, summed over these, and how many parts they reach."""
     distinct_pre, of_pre = np.unique(pre_sizes, return_inverse=True)
     distinct_post, of_post = np.unique(post_sizes, return_inverse=True)
-    key = (
-        conv.in_shape[axis],
-        conv.kernel.shape[axis],
-        conv.strides[axis],
-        conv.padding[axis],
-        conv.out_shape[axis],
-    )
+    key = axis_key(conv, axis)
     used = np.array(
         [[_axis_pair(*key, int(a), int(b)) for b in distinct_post] for a in distinct_pre], dtype=np.int64
     )

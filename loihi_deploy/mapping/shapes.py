@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 
 from loihi_deploy.graph import Conv2D, Dense
 from loihi_deploy.hardware import CoreLimits
-from loihi_deploy.mapping.layout import Ints, as_convolution, as_matrix, axis_reach, grids, row_lengths
+from loihi_deploy.mapping.layout import (
+    Ints,
+    as_convolution,
+    as_matrix,
+    axis_key,
+    axis_margin,
+    axis_reach,
+    grids,
+    row_lengths,
+)
 from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Grid, Slice, Wiring
 from loihi_deploy.mapping.resources import index_bits, words
 from loihi_deploy.program import Program
@@ -38,6 +47,8 @@ class Shapes:
     box : (n, 3) int array
         Rows, columns and channels of a slice; slices at the far ends may be smaller.
     lane : (n,) int array
+    margin : (n, 2) int array
+        See `Slice`.
     wirings : tuple of tuple of Wiring
         Ways to wire all projections into it.
     way : (n,) int array
@@ -52,6 +63,7 @@ class Shapes:
     grid: Grid
     box: Ints
     lane: Ints
+    margin: Ints
     wirings: tuple[tuple[Wiring, ...], ...]
     way: Ints
     usage: dict[str, Ints]
@@ -79,6 +91,7 @@ class Shapes:
             self.grid,
             self.box[chosen],
             self.lane[chosen],
+            self.margin[chosen],
             self.wirings,
             self.way[chosen],
             usage,
@@ -95,21 +108,31 @@ class Shapes:
 
     def slices(self, number: int) -> list[Slice]:
         """Cut the population into slices of one of the shapes."""
-        box, lane = tuple(map(int, self.box[number])), int(self.lane[number])
-        return cut(self.population, self.grid, box, lane, self.wirings[int(self.way[number])])
+        return self.cut(number, self.grid)
+
+    def cut(self, number: int, grid: Grid) -> list[Slice]:
+        """Cut a box, from its first corner on, into slices of one of the shapes."""
+        box, lane = [int(n) for n in self.box[number]], int(self.lane[number])
+        margin = int(self.margin[number, 0]), int(self.margin[number, 1])
+        return cut(self.population, grid, box, lane, margin, self.wirings[int(self.way[number])])
 
 
 def cut(
-    population: str, grid: Grid, box: Sequence[int], lane: int, wirings: tuple[Wiring, ...]
+    population: str,
+    grid: Grid,
+    box: Sequence[int],
+    lane: int,
+    margin: tuple[int, int],
+    wirings: tuple[Wiring, ...],
 ) -> list[Slice]:
-    """Cut a whole population into boxes, those at the far ends smaller where it does not go up evenly."""
+    """Cut a grid into boxes, those at the far ends smaller where it does not go up evenly."""
     made = []
     starts = [range(0, n, size) for n, size in zip(grid, box, strict=True)]
     for start in product(*starts):
         stop = tuple(min(a + size, n) for a, size, n in zip(start, box, grid, strict=True))
         channels = stop[2] - start[2]
         fits = lane if channels % lane == 0 else channels if lane == box[2] else 1
-        made.append(Slice(population, start, stop, 0, fits, wirings))  # type: ignore[arg-type]
+        made.append(Slice(population, start, stop, 0, fits, margin, wirings))  # type: ignore[arg-type]
     return made
 
 
@@ -120,10 +143,9 @@ def sizes(n: int) -> list[int]:
 
 def shapes_of(program: Program, name: str, limits: CoreLimits) -> Shapes:
     """Every shape worth looking at, with what it uses."""
-    grid = grids(program)[name]
     ways = wiring_choices(program, name, limits)
-    box = np.array(list(_boxes(grid, limits.max_compartments)), dtype=np.int64).reshape(-1, 3)
-    found = _counted(program, name, grid, box, ways, limits)
+    box = _boxes(program, name, limits.max_compartments)
+    found = _counted(program, name, box, ways, limits)
     # where memory is what binds, as many channels as it holds
     full = found[found.usage["synapse_words"] > limits.synapse_memory_words]
     if len(full):
@@ -131,16 +153,36 @@ def shapes_of(program: Program, name: str, limits: CoreLimits) -> Shapes:
         largest = np.floor(full.box[:, 2] * share).astype(np.int64)
         more = [np.column_stack([full.box[:, :2], largest - less]) for less in (0, 1, 2)]
         extra = np.unique(np.concatenate(more), axis=0)
-        extra = extra[(extra[:, 2] > 0) & ~(extra[:, None] == box).all(axis=2).any(axis=1)]
+        extra = extra[(extra[:, 2] > 0) & ~_contains(box, extra)]
         if len(extra):
-            found = _joined(found, _counted(program, name, grid, extra, ways, limits))
+            found = _joined(found, _counted(program, name, extra, ways, limits))
     return found
+
+
+def _contains(rows: Ints, wanted: Ints) -> NDArray[np.bool_]:
+    """Which rows of `wanted` are among `rows`."""
+    known = {tuple(row) for row in rows.tolist()}
+    return np.array([tuple(row) in known for row in wanted.tolist()], dtype=bool)
 
 
 def shapes_with_boxes(program: Program, name: str, boxes: Ints, limits: CoreLimits) -> Shapes:
     """The ways to lay out and wire slices of given shapes, (n, 3)."""
-    ways = wiring_choices(program, name, limits)
-    return _counted(program, name, grids(program)[name], boxes, ways, limits)
+    return _counted(program, name, boxes, wiring_choices(program, name, limits), limits)
+
+
+def _margins(program: Program, name: str, box: Ints) -> Ints:
+    """Margin of each box with which all convolutions into a population can use whole kernels, (n, 2)."""
+    convs = [as_convolution(program, i) for i, s in enumerate(program.synapses) if s.post == name]
+    margin = np.zeros((len(box), 2), np.int64)
+    for conv in convs:
+        for axis in (0, 1) if conv is not None else ():
+            assert conv is not None
+            part, which = np.unique(box[:, axis], return_inverse=True)
+            needed = np.array(
+                [axis_margin(*axis_key(conv, axis), int(size)) for size in part], dtype=np.int64
+            )
+            margin[:, axis] = np.maximum(margin[:, axis], needed[which])
+    return margin
 
 
 def _joined(a: Shapes, b: Shapes) -> Shapes:
@@ -150,6 +192,7 @@ def _joined(a: Shapes, b: Shapes) -> Shapes:
         a.grid,
         np.concatenate([a.box, b.box]),
         np.concatenate([a.lane, b.lane]),
+        np.concatenate([a.margin, b.margin]),
         a.wirings,
         np.concatenate([a.way, b.way]),
         usage,
@@ -157,13 +200,19 @@ def _joined(a: Shapes, b: Shapes) -> Shapes:
     )
 
 
-def _boxes(grid: Grid, most: int) -> Iterator[Grid]:
-    height, width, channels = grid
-    for h, w in product(sizes(height), sizes(width)):
+def _boxes(program: Program, name: str, most: int) -> Ints:
+    """Boxes that fit a core's compartments, (n, 3): parts as equal as can be, or with as many channels as fit."""
+    height, width, channels = grids(program)[name]
+    spatial = np.array(list(product(sizes(height), sizes(width), [1])), dtype=np.int64)
+    margins = _margins(program, name, spatial)
+    made = []
+    for (h, w, _), (above, beside) in zip(spatial.tolist(), margins.tolist(), strict=True):
         room = min(most // (h * w), channels)
-        if room:
-            for c in {*(c for c in sizes(channels) if c <= room), room, room - room % 4} - {0}:
-                yield h, w, c
+        rows, columns = h + above, w + beside
+        with_margin = min((most - above * columns - beside) // (rows * columns), channels)
+        kept = {c for c in sizes(channels) if c <= room} | {room, room - room % 4, max(with_margin, 0)}
+        made += [(h, w, c) for c in sorted(kept - {0})]
+    return np.array(made, dtype=np.int64).reshape(-1, 3)
 
 
 def wiring_choices(program: Program, name: str, limits: CoreLimits) -> tuple[tuple[Wiring, ...], ...]:
@@ -194,87 +243,126 @@ def _projection_wirings(program: Program, projection: int, limits: CoreLimits) -
             yield Wiring(projection, "pixels", axon, -(-channels // n_chunks))
 
 
+@dataclass(frozen=True)
+class _Layouts:
+    """Boxes with the ways to lay them out on a core.
+
+    Parameters
+    ----------
+    box : (n, 3) int array
+    lane : (n,) int array
+    margin : (n, 2) int array
+    """
+
+    box: Ints
+    lane: Ints
+    margin: Ints
+
+    @property
+    def plane(self) -> Ints:
+        plane: Ints = self.box[:, :2] + self.margin
+        return plane
+
+    @property
+    def lead(self) -> Ints:
+        lead: Ints = (self.margin[:, 0] * self.plane[:, 1] + self.margin[:, 1]) * self.lane
+        return lead
+
+    @property
+    def n_compartments(self) -> Ints:
+        n: Ints = self.lead + self.plane.prod(axis=1) * self.box[:, 2]
+        return n
+
+
+def _layouts(box: Ints, margin: Ints, grid: Grid, limits: CoreLimits) -> _Layouts:
+    """Boxes in every order of compartments worth trying.
+
+    Lanes of 1; of all channels, where a base then reaches every position; and of the unit in which pop16 counts bases.
+    Those of 1 without and with a margin.
+    """
+    positions, channels = box[:, 0] * box[:, 1], box[:, 2]
+    many = (channels > 1) & (positions > 1)
+    whole = many & ((positions - 1) * channels <= limits.max_compartment_base)
+    unit = limits.pop16_base_multiple
+    even = many & (channels % unit == 0) & (((grid[2] - 1) % channels + 1) % unit == 0)
+    around = margin.any(axis=1)
+    none = np.zeros_like(margin)
+    parts = [
+        (box, np.ones(len(box), np.int64), none),
+        (box[whole], channels[whole], none[whole]),
+        (box[even], np.full(int(even.sum()), unit), none[even]),
+        (box[around], np.ones(int(around.sum()), np.int64), margin[around]),
+    ]
+    return _Layouts(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
 def _counted(
     program: Program,
     name: str,
-    grid: Grid,
     box: Ints,
     ways: tuple[tuple[Wiring, ...], ...],
     limits: CoreLimits,
 ) -> Shapes:
-    """Count boxes in every lane and every way of wiring."""
-    laned = np.concatenate([np.column_stack([box, np.full(len(box), 1)]), *_more_lanes(box, grid, limits)])
-    box, lane = laned[:, :3], laned[:, 3]
-    size = box.prod(axis=1)
-    single: dict[Wiring, dict[str, Ints]] = {}
-    for wiring in {wiring for way in ways for wiring in way}:
-        single[wiring] = _wiring_usage(program, name, grid, box, lane, wiring, limits)
-    total: list[dict[str, Ints]] = []
+    """Count boxes in every layout and every way of wiring."""
+    grid = grids(program)[name]
+    layouts = _layouts(box, _margins(program, name, box), grid, limits)
+    n, n_ways = len(layouts.box), len(ways)
+    single = {
+        wiring: _wiring_usage(program, name, layouts, wiring, limits)
+        for wiring in {wiring for way in ways for wiring in way}
+    }
+    total = []
     for way in ways:
-        used = {key: np.zeros(len(box), np.int64) for key in _COUNTED}
+        used = {key: np.zeros(n, np.int64) for key in _COUNTED}
         for wiring in way:
-            for key in _COUNTED:
-                one = single[wiring][key]
+            for key, one in single[wiring].items():
                 used[key] = np.maximum(used[key], one) if key == "words_per_axon" else used[key] + one
         total.append(used)
-    n_ways = len(ways)
     usage = {key: np.concatenate([used[key] for used in total]) for key in _LIMITED}
-    usage["compartments"] = np.tile(size, n_ways)
+    usage["compartments"] = np.tile(layouts.n_compartments, n_ways)
     found = Shapes(
         name,
         grid,
-        np.tile(box, (n_ways, 1)),
-        np.tile(lane, n_ways),
+        np.tile(layouts.box, (n_ways, 1)),
+        np.tile(layouts.lane, n_ways),
+        np.tile(layouts.margin, (n_ways, 1)),
         ways,
-        np.repeat(np.arange(n_ways), len(box)),
+        np.repeat(np.arange(n_ways), n),
         usage,
         np.concatenate([used["senders"] for used in total]),
     )
-    # the base of a pop16 set is a multiple of 4, so that positions must be as far apart
-    unit = limits.pop16_base_multiple
-    has_pop16 = np.array([any(wiring.axon == POP16 for wiring in way) for way in ways] or [False])
-    aligned = (found.lane % unit == 0) | (found.box[:, :2].prod(axis=1) == 1)
-    return found[~has_pop16[found.way] | aligned]
-
-
-def _more_lanes(box: Ints, grid: Grid, limits: CoreLimits) -> Iterator[Ints]:
-    """Lanes other than 1: all channels together, where a base reaches every position, and the unit of pop16."""
-    positions, channels = box[:, 0] * box[:, 1], box[:, 2]
-    whole = (channels > 1) & (positions > 1) & ((positions - 1) * channels <= limits.max_compartment_base)
-    yield np.column_stack([box[whole], channels[whole]])
-    unit = limits.pop16_base_multiple
-    last = (grid[2] - 1) % channels + 1
-    even = (channels % unit == 0) & (last % unit == 0) & (channels > unit) & (positions > 1)
-    yield np.column_stack([box[even], np.full(int(even.sum()), unit)])
+    # the base of a pop16 set is a multiple of 4, so that positions must be as far apart; a margin is of use to
+    # pixels only, and breaks the runs of compartments that rows want
+    has_pop16 = np.array([any(wiring.axon == POP16 for wiring in way) for way in ways])
+    has_rows = np.array([any(wiring.kind == "rows" for wiring in way) for way in ways])
+    aligned = (found.lane % limits.pop16_base_multiple == 0) | (found.box[:, :2].prod(axis=1) == 1)
+    useful = ~(has_pop16[found.way] & ~aligned) & ~(has_rows[found.way] & found.margin.any(axis=1))
+    return found[useful]
 
 
 def _wiring_usage(
-    program: Program, name: str, grid: Grid, box: Ints, lane: Ints, wiring: Wiring, limits: CoreLimits
+    program: Program, name: str, layouts: _Layouts, wiring: Wiring, limits: CoreLimits
 ) -> dict[str, Ints]:
     if wiring.kind == "pixels":
         conv = as_convolution(program, wiring.projection)
         assert conv is not None
-        return _pixel_usage(conv, box, lane, wiring, limits)
+        return _pixel_usage(conv, layouts, wiring, limits)
     matrix = as_matrix(program.synapses[wiring.projection].transform)
     if isinstance(matrix, Dense):
-        run = words(box.prod(axis=1), limits.synapse_weight_bits, limits)
-        axons = np.full(len(box), matrix.in_size)
-        return {
-            "in_axons": axons,
-            "pop16_in_axons": np.zeros_like(axons),
-            "synapse_words": axons * run,
-            "words_per_axon": run,
-            "senders": axons,
-        }
-    distinct, which = np.unique(box, axis=0, return_inverse=True)
-    rows = [_sparse_usage(matrix, name, grid, shape, wiring, limits) for shape in distinct]
-    table = np.array(rows, dtype=np.int64).reshape(-1, 3)[which.reshape(-1)]
+        run = words(layouts.box.prod(axis=1), limits.synapse_weight_bits, limits)
+        axons = np.full(len(run), matrix.in_size)
+        used = axons, axons * run, run
+    else:
+        distinct, which = np.unique(layouts.box, axis=0, return_inverse=True)
+        rows = [_sparse_usage(matrix, name, grids(program)[name], box, wiring, limits) for box in distinct]
+        table = np.array(rows, dtype=np.int64).reshape(-1, 3)[which.reshape(-1)]
+        used = table[:, 0], table[:, 1], table[:, 2]
     return {
-        "in_axons": table[:, 0],
-        "pop16_in_axons": np.zeros(len(box), np.int64),
-        "synapse_words": table[:, 1],
-        "words_per_axon": table[:, 2],
-        "senders": table[:, 0],
+        "in_axons": used[0],
+        "pop16_in_axons": np.zeros_like(used[0]),
+        "synapse_words": used[1],
+        "words_per_axon": used[2],
+        "senders": used[0],
     }
 
 
@@ -283,7 +371,7 @@ def _sparse_usage(
 ) -> tuple[int, int, int]:
     """The most axons, words, and words per axon over all slices of a shape."""
     most = np.zeros(3, np.int64)
-    for piece in cut(name, grid, [int(n) for n in box], 1, ()):
+    for piece in cut(name, grid, [int(n) for n in box], 1, (0, 0), ()):
         lengths = row_lengths(matrix, piece.neurons(grid))
         lengths = lengths[lengths > 0]
         if not lengths.size:
@@ -317,29 +405,22 @@ class _Profiles:
     count: Ints
 
 
-def _axis_profiles(conv: Conv2D, axis: int, part_sizes: Ints) -> _Profiles:
-    key = (
-        conv.in_shape[axis],
-        conv.kernel.shape[axis],
-        conv.strides[axis],
-        conv.padding[axis],
-        conv.out_shape[axis],
-    )
-    return _profiles(*key, tuple(int(size) for size in part_sizes))
+def _axis_profiles(conv: Conv2D, axis: int, ways_to_cut: Ints) -> _Profiles:
+    return _profiles(*axis_key(conv, axis), tuple((int(size), int(margin)) for size, margin in ways_to_cut))
 
 
 @lru_cache(maxsize=256)
 def _profiles(
-    n_in: int, kernel: int, stride: int, padding: int, n_out: int, part_sizes: tuple[int, ...]
+    n_in: int, kernel: int, stride: int, padding: int, n_out: int, ways_to_cut: tuple[tuple[int, int], ...]
 ) -> _Profiles:
     n_counts = -(-kernel // stride)
     found: list[set[tuple[int, ...]]] = []
     first, count = [], []
-    for size in part_sizes:
+    for size, margin in ways_to_cut:
         seen: set[tuple[int, ...]] = set()
         furthest = most = 0
         for start in range(0, n_out, size):
-            part = axis_reach(n_in, kernel, stride, padding, start, min(start + size, n_out))
+            part = axis_reach(n_in, kernel, stride, padding, start, min(start + size, n_out), margin)
             used = part.count > 0
             if not used.any():
                 continue
@@ -356,44 +437,48 @@ def _profiles(
     return _Profiles(table[:, :, 1:], table[:, :, 0], np.array(first), np.array(count))
 
 
-def _pixel_usage(conv: Conv2D, box: Ints, lane: Ints, wiring: Wiring, limits: CoreLimits) -> dict[str, Ints]:
-    height, width, channels = box.T
+def _pixel_usage(conv: Conv2D, layouts: _Layouts, wiring: Wiring, limits: CoreLimits) -> dict[str, Ints]:
+    channels, lane = layouts.box[:, 2], layouts.lane
     group_in, group_out = conv.kernel.shape[2], conv.out_shape[2] // conv.groups
     # channels of the sender that reach a slice, and channels of the slice that each of them reaches; a slice that cuts
-    # groups apart may reach into two more of them
+    # groups apart may reach into one more of them
     whole = (channels % group_out == 0) | (group_out % channels == 0) & (conv.out_shape[2] % channels == 0)
     groups = np.minimum(-(-channels // group_out) + np.where(whole, 0, 1), conv.groups)
     atoms, targets = groups * group_in, np.minimum(channels, group_out)
 
-    row_sizes, row_of = np.unique(height, return_inverse=True)
-    column_sizes, column_of = np.unique(width, return_inverse=True)
-    rows, columns = _axis_profiles(conv, 0, row_sizes), _axis_profiles(conv, 1, column_sizes)
-    furthest = (rows.first[row_of] * width + columns.first[column_of]) * lane
+    row_cuts, row_of = np.unique(
+        np.column_stack([layouts.box[:, 0], layouts.margin[:, 0]]), axis=0, return_inverse=True
+    )
+    column_cuts, column_of = np.unique(
+        np.column_stack([layouts.box[:, 1], layouts.margin[:, 1]]), axis=0, return_inverse=True
+    )
+    row_of, column_of = row_of.reshape(-1), column_of.reshape(-1)
+    rows, columns = _axis_profiles(conv, 0, row_cuts), _axis_profiles(conv, 1, column_cuts)
+    n_columns = layouts.plane[:, 1]
+    furthest = (rows.first[row_of] * n_columns + columns.first[column_of]) * lane + layouts.lead
     span = limits.max_compartment_base + 1
     copies = furthest // span + 1  # sets that differ in what the base leaves to the index; at most this many
-    spread = ((rows.count[row_of] - 1) * width + columns.count[column_of] - 1) * lane
-    channel = (channels // lane - 1) * height * width * lane + lane - 1
-    top = np.minimum(spread + channel + (copies - 1) * span, box.prod(axis=1) - 1)
+    spread = ((rows.count[row_of] - 1) * n_columns + columns.count[column_of] - 1) * lane
+    channel = (channels // lane - 1) * layouts.plane.prod(axis=1) * lane + lane - 1
+    top = np.minimum(spread + channel + (copies - 1) * span, layouts.n_compartments - 1)
     bits = limits.synapse_weight_bits + index_bits(top, limits)
 
     full, rest = np.divmod(atoms, wiring.channels)
-    sets = np.zeros(len(box), np.int64)
-    run = np.zeros(len(box), np.int64)
-    n_rows, n_columns = rows.sets.shape[2], columns.sets.shape[2]
-    per_set = np.zeros((len(box), n_rows, n_columns), np.int64)
-    for i, j in product(range(n_rows), range(n_columns)):
+    most = np.zeros(len(channels), np.int64)
+    counts = rows.sets.shape[2], columns.sets.shape[2]
+    per_set = np.zeros((len(channels), *counts), np.int64)
+    for i, j in product(*map(range, counts)):
         n = (i + 1) * (j + 1) * targets
         per_set[:, i, j] = full * words(n * wiring.channels, bits, limits) + words(n * rest, bits, limits)
     for p, q in product(range(rows.sets.shape[1]), range(columns.sets.shape[1])):
         both = rows.sets[row_of, p][:, :, None] * columns.sets[column_of, q][:, None, :]
-        sets = np.maximum(sets, (both * per_set).sum(axis=(1, 2)))
-    run = words(rows.count[row_of] * columns.count[column_of] * targets, bits, limits)
+        most = np.maximum(most, (both * per_set).sum(axis=(1, 2)))
     pixels = rows.inputs.max(axis=1)[row_of] * columns.inputs.max(axis=1)[column_of]
     n_axons = pixels * (full + (rest > 0))
     return {
         "in_axons": n_axons,
         "pop16_in_axons": n_axons if wiring.axon == POP16 else np.zeros_like(n_axons),
-        "synapse_words": sets * copies,
-        "words_per_axon": run,
+        "synapse_words": most * copies,
+        "words_per_axon": words(rows.count[row_of] * columns.count[column_of] * targets, bits, limits),
         "senders": pixels * atoms,
     }

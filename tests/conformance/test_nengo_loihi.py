@@ -92,7 +92,7 @@ def network(seed, kind):
     )
 
 
-def cut(program, name, shape, lane, wire):
+def cut(program, name, shape, lane, wire, margin=(0, 0)):
     """Slices of a shape, with one way of wiring for all projections."""
     height, width, channels = grids(program)[name]
     wirings = tuple(wire(program, i) for i, s in enumerate(program.synapses) if s.post == name)
@@ -101,7 +101,9 @@ def cut(program, name, shape, lane, wire):
         for x in range(0, width, w):
             for f in range(0, channels, c):
                 stop = (min(y + h, height), min(x + w, width), min(f + c, channels))
-                yield Slice(name, (y, x, f), stop, 0, lane if (stop[2] - f) % lane == 0 else 1, wirings)
+                yield Slice(
+                    name, (y, x, f), stop, 0, lane if (stop[2] - f) % lane == 0 else 1, margin, wirings
+                )
 
 
 def by_pixels_pop32(program, i):
@@ -127,7 +129,7 @@ def stacked(slices):
     offset, placed = 0, []
     for piece in slices:
         placed.append(replace(piece, offset=offset))
-        offset += piece.size
+        offset += piece.n_compartments
     return placed
 
 
@@ -174,8 +176,32 @@ def rows_only(program):
     ]
 
 
+def with_margins(program):
+    """Compartments around the slices that stand for outputs elsewhere, so that all pixels share one set of weights."""
+    shapes = {
+        "same": ((3, 5, 4), 1, (2, 2)),
+        "strided": ((3, 1, 6), 2, (1, 0)),
+        "grouped": ((3, 2, 8), 1, (0, 0)),
+        "depthwise": ((2, 1, 12), 1, (1, 1)),
+        "dense": ((1, 1, 30), 1, (0, 0)),
+        "sparse": ((1, 1, 90), 1, (3, 1)),
+    }
+    return [
+        [piece]
+        for name, (shape, lane, margin) in shapes.items()
+        for piece in cut(
+            program, name, shape, lane, by_pixels_pop32 if margin == (0, 0) else by_explicit, margin
+        )
+    ]
+
+
+def by_explicit(program, i):
+    convolution = isinstance(program.synapses[i].transform, Conv2D)
+    return Wiring(i, "pixels", POP32, 1024) if convolution else Wiring(i, "rows")
+
+
 @pytest.mark.parametrize("kind", ["if", "lif"])
-@pytest.mark.parametrize("layout", [one_core_per_slice, shared_cores, rows_only])
+@pytest.mark.parametrize("layout", [one_core_per_slice, shared_cores, rows_only, with_margins])
 def test_every_step_is_equal(kind, layout):
     program = network(3, kind)
     board = load_board("kapoho_bay")
