@@ -1,9 +1,10 @@
 """The networks that speed, memory and mapping are measured on, with seeded random weights and realistic activity.
 
 Topologies: nengo-loihi's CIFAR-10 and MNIST examples (``cifar10-convnet``, ``mnist-convnet``), the network of the NxTF
-tutorial (``nxtf-mnist``), and 1,000 leaky neurons with all-to-all recurrent synapses (``recurrent-lif``). Biases are
-small and weights normal (He et al. 2015); firing rates are then scaled so that the mean of each layer on the inputs of
-`inputs` is a given rate: 9.5 Hz on chip gives the 450 spikes per step of nengo-loihi's trained CIFAR-10 example.
+tutorial (``nxtf-mnist``), 1,000 leaky neurons with all-to-all recurrent synapses (``recurrent-lif``), and MobileNet v1
+(Howard et al. 2017, arXiv 1704.04861) at full width on images of 128 x 128 pixels (``mobilenet-128``). Biases are small and weights normal (He et al. 2015); firing rates are then scaled so that the mean of each layer on the inputs of
+`inputs` is a given rate: in the first 100 steps from rest, 18 Hz on chip give the 450 spikes per step of nengo-loihi's
+trained CIFAR-10 example.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from loihi_deploy.graph.rates import rate_activity
 
 SYNAPSE = 0.005
 ENCODER_RATE = 30.0
-RATE = 9.5
+RATE = 18.0
 CALIBRATION_SAMPLES = 8
 LOIHI_RELU = NeuronModel("if", discretized=True)
 LOIHI_LIF = NeuronModel("lif", tau_rc=0.02, tau_ref=0.002, discretized=True)
@@ -39,6 +40,7 @@ IMAGES = {
     "cifar10-convnet": (32, 32, 3),
     "mnist-convnet": (28, 28, 1),
     "nxtf-mnist": (28, 28, 1),
+    "mobilenet-128": (128, 128, 3),
 }
 N_RECURRENT = 1000
 N_RECURRENT_INPUTS = 16
@@ -63,7 +65,7 @@ def nxtf_mnist() -> Graph:
 def recurrent_lif() -> Graph:
     """1,000 leaky neurons at about 40 Hz, each driven by all."""
     rng = np.random.default_rng(0)
-    current = LOIHI_LIF.input_for_rate(40.0)
+    current = LOIHI_LIF.input_for_rate(48.0)  # some of it is lost to inhibition and to the start from rest
     recurrent = rng.normal(0, 0.3 / (40 * np.sqrt(N_RECURRENT)), (N_RECURRENT, N_RECURRENT))
     feedforward = rng.normal(0, 0.1 / np.sqrt(N_RECURRENT_INPUTS), (N_RECURRENT, N_RECURRENT_INPUTS))
     decoder = rng.normal(0, 1 / N_RECURRENT, (10, N_RECURRENT))
@@ -80,11 +82,55 @@ def recurrent_lif() -> Graph:
     )
 
 
+def mobilenet_128() -> Graph:
+    """MobileNet v1, 28 layers: 1.6 million neurons on chip, 4.2 million weights."""
+    name = "mobilenet-128"
+    separable = [
+        (64, 1),
+        (128, 2),
+        (128, 1),
+        (256, 2),
+        (256, 1),
+        (512, 2),
+        *[(512, 1)] * 5,
+        (1024, 2),
+        (1024, 1),
+    ]
+    rng = np.random.default_rng(0)
+    shape, pre = IMAGES[name], "input"
+    populations, projections = [], []
+    layers = [("conv0", 3, 2, 32)]
+    for i, (channels, stride) in enumerate(separable, start=1):
+        layers += [(f"depthwise{i}", 3, stride, 0), (f"pointwise{i}", 1, 1, channels)]
+    for layer, size, stride, channels in layers:
+        groups = 1 if channels else shape[2]
+        out = (-(-shape[0] // stride), -(-shape[1] // stride), channels or shape[2])
+        padding = (max((out[0] - 1) * stride + size - shape[0], 0) // 2,) * 2
+        fan_in = size * size * shape[2] // groups
+        kernel = rng.normal(0, np.sqrt(2 / fan_in), (size, size, shape[2] // groups, out[2]))
+        transform = Conv2D(kernel, (stride, stride), padding, shape, out, groups)
+        bias = np.tile(rng.normal(0, 0.05, out[2]), out[0] * out[1])
+        populations.append(Population(layer, out, LOIHI_RELU, 1.0, bias))
+        projections.append(Projection(pre, layer, transform, SYNAPSE if populations[1:] else 0.0))
+        shape, pre = out, layer
+    # the mean over all positions, then 1,000 classes
+    classes = rng.normal(0, np.sqrt(1 / shape[2]), (1000, shape[2])) / (shape[0] * shape[1])
+    projections.append(Projection(pre, "output", Dense(np.tile(classes, shape[0] * shape[1])), SYNAPSE))
+    graph = Graph(
+        (Input("input", IMAGES[name]),),
+        tuple(populations),
+        tuple(projections),
+        (Readout("output", (1000,), np.zeros(1000)),),
+    )
+    return _at_rates(graph, inputs(name, 2, seed=1))
+
+
 NETWORKS: dict[str, Callable[[], Graph]] = {
     "cifar10-convnet": cifar10_convnet,
     "mnist-convnet": mnist_convnet,
     "nxtf-mnist": nxtf_mnist,
     "recurrent-lif": recurrent_lif,
+    "mobilenet-128": mobilenet_128,
 }
 """By name, functions that make the networks."""
 
