@@ -10,8 +10,8 @@ population in turn: spikes of the last step add their weights to q; then every b
 - A block is passed over while nothing in it can change: no current, no arriving spike, and voltages that the last step
   left as they were.
 
-So that the compiler vectorizes the loops over a block, they compute in int32 throughout, their indices are unsigned, their
-length is a constant, and each touches few arrays: it gives up where it must prove that many do not overlap.
+So that the compiler vectorizes the loops over a block, they compute in int32 throughout, their indices are unsigned,
+their length is a constant, and each touches few arrays: it gives up where it must prove that many do not overlap.
 """
 
 from __future__ import annotations

@@ -186,7 +186,6 @@ def simulate_network(  # type: ignore[no-untyped-def]
     x, y, total, touched, voltage, refractory_time, spiked, lists, n_spikes,
 ):  # fmt: skip
     """Run a whole network for every sample of a batch, from rest; see `_Network` for the arrays."""
-    n_neurons = gain.size
     for s in range(frames.shape[0]):
         for k in range(voltage.size):
             voltage[k] = initial_voltage[k]
