@@ -4,8 +4,7 @@ Topologies: nengo-loihi's CIFAR-10 and MNIST examples (``cifar10-convnet``, ``mn
 tutorial (``nxtf-mnist``), 1,000 leaky neurons with all-to-all recurrent synapses (``recurrent-lif``), and MobileNet v1
 (Howard et al. 2017, arXiv 1704.04861) at full width on images of 128 x 128 pixels (``mobilenet-128``). Biases are small
 and weights normal (He et al. 2015); firing rates are then scaled so that the mean of each layer on the inputs of
-`inputs` is a given rate: in the first 100 steps from rest, 18 Hz on chip give the 450 spikes per step of nengo-loihi's
-trained CIFAR-10 example.
+`inputs` is a given rate: 9.5 Hz on chip gives the 450 spikes per step of nengo-loihi's trained CIFAR-10 example.
 """
 
 from __future__ import annotations
