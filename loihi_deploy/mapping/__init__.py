@@ -2,6 +2,7 @@
 
 from loihi_deploy.mapping.mapper import map_to_cores
 from loihi_deploy.mapping.plan import Core, Mapping, PopulationPlan, Slice, Wiring
+from loihi_deploy.mapping.report import mapping_csv, mapping_json, mapping_tables, mapping_values
 from loihi_deploy.mapping.resources import RULES, Rule
 
 SAVED_TYPES = (Core, Mapping, PopulationPlan, Slice, Wiring)
@@ -17,4 +18,8 @@ __all__ = [
     "Slice",
     "Wiring",
     "map_to_cores",
+    "mapping_csv",
+    "mapping_json",
+    "mapping_tables",
+    "mapping_values",
 ]

@@ -167,7 +167,7 @@ def _plan(
     limits = board.chip.core
     fewest = sum(int(shapes.n_slices.min()) for shapes in options.values())
     couplings = all_couplings(program, options, limits)
-    best: tuple[tuple[int, float], Cores] | None = None
+    best: tuple[tuple[int, int], Cores] | None = None
     for interchip in (False, True):
         if not interchip and fewest > 2 * board.chip.n_cores:
             continue  # sharing cannot bring that onto one chip
@@ -179,9 +179,10 @@ def _plan(
             cores = [[piece] for name, i in chosen.items() for piece in options[name].slices(i)]
             order = {population.name: k for k, population in enumerate(program.populations)}
             cores.sort(key=lambda slices: order[slices[0].population])
-            cores = Packer(program, limits, bounds, interchip).packed(cores, lambda name: name not in fixed)
+            packer = Packer(program, limits, bounds, interchip)
+            cores = packer.packed(cores, lambda name: name not in fixed)
             if interchip or len(cores) <= board.chip.n_cores:
-                rank = len(cores), sum(float(messages(options[name])[i]) for name, i in chosen.items())
+                rank = len(cores), packer.messages(cores)
                 if best is None or rank < best[0]:
                     best = rank, cores
         if best is not None:
@@ -294,10 +295,17 @@ def assemble(
         for k in order
     )
     sources = [source.name for source in program.sources]
+    flows.sort(
+        key=lambda flow: (
+            flow.population,
+            rank[flow.pre] if isinstance(flow.pre, int) else -1,
+            rank[flow.post],
+        )
+    )
     table = np.array(
         [
             (
-                int(rank[flow.pre]) if isinstance(flow.pre, int) else -1 - sources.index(flow.pre),
+                rank[flow.pre] if isinstance(flow.pre, int) else -1 - sources.index(flow.pre),
                 rank[flow.post],
                 flow.axons,
                 flow.slots,
@@ -307,7 +315,6 @@ def assemble(
         ],
         dtype=np.int64,
     ).reshape(-1, 5)
-    table = table[np.lexsort([table[:, 1], table[:, 0]])]
 
     found = []
     for k, core in enumerate(placed):
@@ -330,6 +337,7 @@ def assemble(
         placed,
         plans,
         table,
+        tuple(flow.population for flow in flows),
         tuple(str(problem) for _, problem in found),
         None if rates is None else {name: float(rates[name]) for name in program.nodes},
     )

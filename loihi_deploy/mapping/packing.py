@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations, product
 from math import prod
 from typing import Any
 
@@ -193,7 +193,25 @@ class Packer:
                     cores = fewer
                     break
             else:
-                return cores
+                return [self._joined(slices, movable) for slices in cores]
+
+    def messages(self, cores: Cores) -> int:
+        """Messages that are sent if every neuron and spike source spikes once."""
+        return sum(
+            bundle.neurons.size for slices in cores for piece in slices for bundle in self._bundles(piece)
+        )
+
+    def _joined(self, slices: list[Slice], movable: Callable[[str], bool]) -> list[Slice]:
+        """Make one slice of two that lie side by side, where it fits: every spike to it is then sent once only."""
+        for a, b in combinations(slices, 2):
+            one = _union(a, b) if movable(a.population) else None
+            if one is None:
+                continue
+            joined = arranged([one, *(piece for piece in slices if piece is not a and piece is not b)])
+            used = self._used(joined)
+            if all(used[name] <= bound for name, bound in self._bounds.items()):
+                return self._joined(joined, movable)
+        return slices
 
     def _candidates(self, cores: Cores, movable: Callable[[str], bool]) -> list[tuple[int, ...]]:
         """Sets of cores that might be emptied: all those of a small population, and single ones, the emptiest first."""
@@ -311,6 +329,19 @@ class Packer:
             return False
         used = [self._used(cores[number]) for number in changed]
         return all(one[name] <= bound for one in used for name, bound in self._bounds.items())
+
+
+def _union(a: Slice, b: Slice) -> Slice | None:
+    """The box that two boxes make up, in channel-major order; None if they don't."""
+    if a.population != b.population or a.wirings != b.wirings:
+        return None
+    for axis in range(3):
+        others = [k for k in range(3) if k != axis]
+        alike = all(a.start[k] == b.start[k] and a.stop[k] == b.stop[k] for k in others)
+        for first, second in ((a, b), (b, a)):
+            if alike and first.stop[axis] == second.start[axis]:
+                return replace(a, start=first.start, stop=second.stop, lane=1)
+    return None
 
 
 def _core_settings(program: Program, population: str) -> tuple[Any, ...]:

@@ -217,6 +217,8 @@ class Mapping(Content):
     flows : (n, 5) int64 array
         From core (index into `cores`; -1 - k for spike source k), to core, output axons, slots that they take within a
         chip, and neurons: each spike of these is one message.
+    senders : tuple of str
+        The population or spike source of each flow.
     warnings : tuple of str
         Rules that are broken where that was allowed.
     rates : dict of float or None
@@ -228,6 +230,7 @@ class Mapping(Content):
     cores: tuple[Core, ...]
     populations: tuple[PopulationPlan, ...]
     flows: NDArray[np.int64]
+    senders: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     rates: MappingOf[str, float] | None = None
 
@@ -254,6 +257,31 @@ class Mapping(Content):
             for name in (self.populations[0].bounds if self.populations else ())
         ]
         return -(-max(totals, default=0) // 1000)
+
+    def to_json(self) -> str:
+        """Every figure as JSON: see `loihi_deploy.mapping.report.mapping_values`."""
+        from loihi_deploy.mapping.report import mapping_json
+
+        return mapping_json(self)
+
+    def to_csv(self, part: Literal["cores", "populations", "chips"] = "cores") -> str:
+        """Figures of each core, population or chip as CSV."""
+        from loihi_deploy.mapping.report import mapping_csv
+
+        return mapping_csv(self, part)
+
+    def __rich__(self) -> Any:
+        from loihi_deploy.mapping.report import mapping_tables
+
+        return mapping_tables(self)
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=120, force_terminal=False)
+        with console.capture() as captured:
+            console.print(self)
+        return captured.get().rstrip()
 
     def cores_of(self, population: str) -> tuple[int, ...]:
         """Indices into `cores` of those that hold some of a population."""
