@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.errors import ConversionError, Problem
+from loihi_deploy.errors import ConversionError, InputError, Problem
 from loihi_deploy.frontends.affine import Affine, GraphBuilder, stored_shape
 from loihi_deploy.frontends.keras_graph import (
     Key,
@@ -109,8 +110,11 @@ class KerasWalk:
             return [tensor]
         except UnsupportedLayerError as reason:
             self.builder.problems.append(reason.problem(layer))
-            leading = tensors[0].leading if tensors else 1
-            return [_unknown(output, leading) for output in listed(node.outputs)]
+        except InputError as error:
+            where = f"layer {layer.name!r} ({type(layer).__name__})"
+            self.builder.problems.extend(replace(problem, where=where) for problem in error.problems)
+        leading = tensors[0].leading if tensors else 1
+        return [_unknown(output, leading) for output in listed(node.outputs)]
 
     def linear(self, layer: Any, node: Any, tensors: list[Tensor]) -> Tensor:
         """What a layer computes before its activation."""

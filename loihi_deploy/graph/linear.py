@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.errors import InputError
 from loihi_deploy.graph.transforms import Conv2D, Dense, Shape, Sparse, Transform
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+MOST_ENTRIES = 50_000_000  # of a convolution written out as a matrix: 600 MB
 MOSTLY_FULL = 0.5  # a matrix with a larger share of entries is stored densely
 
 
@@ -86,10 +88,10 @@ def compose(outer: Transform, inner: Transform) -> Transform:
     if isinstance(outer, Dense):
         if isinstance(inner, Dense):
             return Dense(outer.weights @ inner.weights)
-        return as_matrix((inner.csr().T @ outer.weights.T).T)
+        return as_matrix((_matrix(inner).T @ outer.weights.T).T)
     if isinstance(inner, Dense):
-        return as_matrix(outer.csr() @ inner.weights)
-    return as_matrix(outer.csr() @ inner.csr())
+        return as_matrix(_matrix(outer) @ inner.weights)
+    return as_matrix(_matrix(outer) @ _matrix(inner))
 
 
 def add(first: Transform, second: Transform) -> Transform:
@@ -101,8 +103,8 @@ def add(first: Transform, second: Transform) -> Transform:
     if isinstance(first, Dense) and isinstance(second, Dense):
         return Dense(first.weights + second.weights)
     if isinstance(first, Dense) or isinstance(second, Dense):
-        return as_matrix(np.asarray((first.csr() + second.csr()).todense()))
-    return as_matrix(first.csr() + second.csr())
+        return as_matrix(np.asarray((_matrix(first) + _matrix(second)).todense()))
+    return as_matrix(_matrix(first) + _matrix(second))
 
 
 def as_matrix(matrix: NDArray[Any] | csr_matrix) -> Dense | Sparse:
@@ -147,6 +149,21 @@ def depthwise(conv: Conv2D) -> Conv2D:
         return conv
     kernel = conv.kernel[:, :, np.arange(filters) // per_channel, np.arange(filters)]
     return replace(conv, kernel=kernel.reshape(rows, columns, 1, filters), groups=channels)
+
+
+def _matrix(transform: Transform) -> csr_matrix:
+    """The transform written out as a matrix, if that is of a reasonable size."""
+    if isinstance(transform, Conv2D):
+        n_entries = transform.out_size * prod(transform.kernel.shape[:3])
+        if n_entries > MOST_ENTRIES:
+            raise InputError.single(
+                "linear layers in a row that are no single convolution, and too large for a matrix",
+                f"convolution from {transform.in_shape} to {transform.out_shape}",
+                n_entries,
+                MOST_ENTRIES,
+                "Put a ReLU between them, or use padding='valid' in the second one",
+            )
+    return transform.csr()
 
 
 def _merge(outer: Conv2D, inner: Conv2D) -> Conv2D | None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loihi_deploy.errors import ConversionError, InputError
 from loihi_deploy.frontends import check_conversion, convert
-from loihi_deploy.graph import Conv2D, Graph, NeuronModel, Sparse
+from loihi_deploy.graph import Conv2D, Graph, NeuronModel, Sparse, linear
 from loihi_deploy.options import DeployOptions
 from tests.frontends import keras_models
 from tests.frontends.keras_models import MODELS, chain, conv, dense, ending, keras, layer, layers, relu_conv
@@ -284,6 +284,13 @@ def test_networks_without_neurons_shape_or_structure():
             return x
 
     refused(Subclassed())
+
+
+def test_matrices_beyond_all_measure_are_refused(monkeypatch):
+    monkeypatch.setattr(linear, "MOST_ENTRIES", 1000)
+    (problem,) = refused(MODELS["linear_stack"]())
+    assert "conv2d" in problem.where
+    assert problem.limit == 1000
 
 
 def test_diverged_weights_are_refused():
