@@ -8,30 +8,34 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loihi_deploy.frontends.affine import GraphBuilder
-from loihi_deploy.frontends.convolutions import convolution, dilated
+from loihi_deploy.frontends.keras_windows import (
+    average_pooling,
+    channels_last,
+    conv,
+    conv_transpose,
+    depthwise_conv,
+    global_average_pooling,
+    separable_conv,
+    sizes,
+    spatial_part,
+    values,
+)
 from loihi_deploy.frontends.tensors import (
     Tensor,
     UnsupportedLayerError,
-    applied,
     concatenated,
     elementwise,
     moved,
     summed,
 )
-from loihi_deploy.graph import Dense, NeuronModel, Shape, linear
+from loihi_deploy.graph import Dense, NeuronModel, linear
 
 Handler = Callable[[Any, list[Tensor]], Tensor]
 
 FRAMEWORKS = ("keras", "tf_keras", "keras_spiking", "tensorflow")
 RELU_REMEDY = "Train the network with ReLU in this place"
-
-
-def values(variable: Any) -> NDArray[np.float64]:
-    """A variable's value."""
-    return np.asarray(variable, np.float64)
 
 
 def type_name(layer: Any) -> str:
@@ -94,28 +98,11 @@ def _is_plain(relu: Any) -> bool:
     return relu.max_value is None and not relu.negative_slope and not relu.threshold
 
 
-def _sizes(value: Any, rank: int) -> Shape:
-    """A number for each dimension."""
-    return (int(value),) * rank if np.ndim(value) == 0 else tuple(int(n) for n in value)
-
-
-def _channels_last(layer: Any) -> bool:
-    return getattr(layer, "data_format", None) != "channels_first"
-
-
-def _spatial(shape: Shape, channels_last: bool) -> Shape:
-    return shape[:-1] if channels_last else shape[1:]
-
-
-def _image_shape(spatial: Shape, channels: int, channels_last: bool) -> Shape:
-    return (*spatial, channels) if channels_last else (channels, *spatial)
-
-
 def _same(layer: Any, inputs: list[Tensor]) -> Tensor:
     return inputs[0]
 
 
-# -- weights --------------------------------------------------------------------------------------
+# -- weights and normalization ---------------------------------------------------------------------
 
 
 def _dense(layer: Any, inputs: list[Tensor]) -> Tensor:
@@ -129,110 +116,6 @@ def _dense(layer: Any, inputs: list[Tensor]) -> Tensor:
         affine = affine.mapped(linear.pointwise(kernel.T, x.shape), linear.image_shape(shape))
     x = replace(x, affine=affine, shape=shape, activation=layer.activation)
     return elementwise(x, offset=values(layer.bias)) if layer.use_bias else x
-
-
-def _convolved(layer: Any, x: Tensor, kernel: NDArray[Any], groups: int, **given: Any) -> Tensor:
-    """Apply a kernel with the layer's strides, padding and dilation; no bias, no activation."""
-    last = _channels_last(layer)
-    spatial = _spatial(x.shape, last)
-    rank = len(spatial)
-    if rank == 3 and not last:
-        raise UnsupportedLayerError("channels_first in three dimensions", remedy="Use channels_last")
-    strides = _sizes(given.get("strides", layer.strides), rank)
-    kernel = dilated(kernel, _sizes(given.get("dilation", layer.dilation_rate), rank))
-    padding = given.get("padding", layer.padding)
-    transform, out = convolution(kernel, spatial, strides, padding, groups)
-    return applied(x, transform, _image_shape(out, kernel.shape[-1], last), last)
-
-
-def _finished(layer: Any, x: Tensor) -> Tensor:
-    """Add the layer's bias, one for each channel, and leave its activation to be applied."""
-    if layer.use_bias:
-        bias = values(layer.bias)
-        if not _channels_last(layer):
-            bias = bias.reshape(-1, *[1] * (len(x.shape) - 1))
-        x = elementwise(x, offset=bias)
-    return replace(x, activation=layer.activation)
-
-
-def _conv(layer: Any, inputs: list[Tensor]) -> Tensor:
-    return _finished(layer, _convolved(layer, inputs[0], values(layer.kernel), layer.groups))
-
-
-def _depthwise_kernel(layer: Any) -> NDArray[Any]:
-    kernel = values(layer.depthwise_kernel if hasattr(layer, "depthwise_kernel") else layer.kernel)
-    return kernel.reshape(*kernel.shape[:-2], 1, -1)
-
-
-def _depthwise_conv(layer: Any, inputs: list[Tensor]) -> Tensor:
-    x = inputs[0]
-    groups = x.shape[-1] if _channels_last(layer) else x.shape[0]
-    return _finished(layer, _convolved(layer, x, _depthwise_kernel(layer), groups))
-
-
-def _separable_conv(layer: Any, inputs: list[Tensor]) -> Tensor:
-    x = inputs[0]
-    groups = x.shape[-1] if _channels_last(layer) else x.shape[0]
-    x = _convolved(layer, x, _depthwise_kernel(layer), groups)
-    x = _convolved(layer, x, values(layer.pointwise_kernel), 1, strides=1, dilation=1, padding="valid")
-    return _finished(layer, x)
-
-
-def _conv_transpose(layer: Any, inputs: list[Tensor]) -> Tensor:
-    x, last = inputs[0], _channels_last(layer)
-    spatial = _spatial(x.shape, last)
-    rank = len(spatial)
-    if getattr(layer, "output_padding", None) is not None or set(_sizes(layer.dilation_rate, rank)) != {1}:
-        raise UnsupportedLayerError("output padding or dilation", remedy="Leave both at their defaults")
-    if rank == 3 and not last:
-        raise UnsupportedLayerError("channels_first in three dimensions", remedy="Use channels_last")
-    kernel, strides = values(layer.kernel), _sizes(layer.strides, rank)
-    out = tuple(
-        size * stride if layer.padding == "same" else size * stride + max(taps - stride, 0)
-        for size, stride, taps in zip(spatial, strides, kernel.shape[:rank], strict=True)
-    )
-    forward, _ = convolution(kernel, out, strides, layer.padding)
-    transform = linear.as_matrix(forward.csr().T.tocsr())
-    return _finished(layer, applied(x, transform, _image_shape(out, kernel.shape[-2], last), last))
-
-
-# -- pooling and normalization --------------------------------------------------------------------
-
-
-def _average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
-    x, last = inputs[0], _channels_last(layer)
-    rank = len(x.shape) - 1
-    return _averaged(x, last, _sizes(layer.pool_size, rank), _sizes(layer.strides, rank), layer.padding)
-
-
-def _global_average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
-    x, last = inputs[0], _channels_last(layer)
-    if x.leading == 2:
-        if len(x.shape) != 1 or not last:
-            raise UnsupportedLayerError(
-                "pooling over time and space at once", remedy="Wrap the pooling over space in TimeDistributed"
-            )
-        return replace(x, over_time=True)
-    spatial = _spatial(x.shape, last)
-    pooled = _averaged(x, last, spatial, spatial, "valid")
-    channels = x.shape[-1] if last else x.shape[0]
-    if getattr(layer, "keepdims", False):
-        return pooled
-    return pooled.with_affine(pooled.affine.ordered(None, (channels,)), (channels,))
-
-
-def _averaged(x: Tensor, last: bool, pool: Shape, strides: Shape, padding: str) -> Tensor:
-    """Mean over windows; cells beyond the edge are not counted."""
-    spatial = _spatial(x.shape, last)
-    channels = x.shape[-1] if last else x.shape[0]
-    if len(spatial) == 3 and not last:
-        raise UnsupportedLayerError("channels_first in three dimensions", remedy="Use channels_last")
-    kernel = np.full((*pool, 1, channels), 1 / prod(pool))
-    transform, out = convolution(kernel, spatial, strides, padding, channels)
-    if padding == "same":
-        share = transform.apply(np.ones((1, transform.in_size)))[0]
-        transform = transform.scaled_rows(1 / share)
-    return applied(x, transform, _image_shape(out, channels, last), last)
 
 
 def _batch_normalization(layer: Any, inputs: list[Tensor]) -> Tensor:
@@ -264,7 +147,7 @@ def _rescaling(layer: Any, inputs: list[Tensor]) -> Tensor:
 def _flatten(layer: Any, inputs: list[Tensor]) -> Tensor:
     x = inputs[0]
     indices = x.indices()
-    if not _channels_last(layer) and len(x.shape) > 1:
+    if not channels_last(layer) and len(x.shape) > 1:
         indices = np.moveaxis(indices, 0, -1)  # Keras puts channels last before it flattens
     return moved(x, indices.ravel())
 
@@ -292,16 +175,16 @@ def _margins(value: Any, rank: int) -> list[tuple[int, int]]:
 def _zero_padding(layer: Any, inputs: list[Tensor]) -> Tensor:
     x = inputs[0]
     margins = _margins(layer.padding, len(x.shape) - 1)
-    around = [*margins, (0, 0)] if _channels_last(layer) else [(0, 0), *margins]
+    around = [*margins, (0, 0)] if channels_last(layer) else [(0, 0), *margins]
     return moved(x, np.pad(x.indices(), around, constant_values=-1))
 
 
 def _cropping(layer: Any, inputs: list[Tensor]) -> Tensor:
-    x, last = inputs[0], _channels_last(layer)
+    x, last = inputs[0], channels_last(layer)
     kept = [
         slice(before, size - after)
         for (before, after), size in zip(
-            _margins(layer.cropping, len(x.shape) - 1), _spatial(x.shape, last), strict=True
+            _margins(layer.cropping, len(x.shape) - 1), spatial_part(x.shape, last), strict=True
         )
     ]
     return moved(x, x.indices()[tuple([*kept, slice(None)] if last else [slice(None), *kept])])
@@ -314,8 +197,8 @@ def _up_sampling(layer: Any, inputs: list[Tensor]) -> Tensor:
             "interpolation while upsampling", layer.interpolation, "Use interpolation='nearest'"
         )
     indices = x.indices()
-    for axis, factor in enumerate(_sizes(layer.size, len(x.shape) - 1)):
-        indices = np.repeat(indices, factor, axis=axis if _channels_last(layer) else axis + 1)
+    for axis, factor in enumerate(sizes(layer.size, len(x.shape) - 1)):
+        indices = np.repeat(indices, factor, axis=axis if channels_last(layer) else axis + 1)
     return moved(x, indices)
 
 
@@ -422,13 +305,13 @@ HANDLERS: dict[str, Handler] = {
     "Subtract": _subtract,
     "SyncBatchNormalization": _batch_normalization,
     "TimeDistributed": _time_distributed,
-    **{f"AveragePooling{n}D": _average_pooling for n in (1, 2, 3)},
-    **{f"Conv{n}D": _conv for n in (1, 2, 3)},
-    **{f"Conv{n}DTranspose": _conv_transpose for n in (1, 2, 3)},
+    **{f"AveragePooling{n}D": average_pooling for n in (1, 2, 3)},
+    **{f"Conv{n}D": conv for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": conv_transpose for n in (1, 2, 3)},
     **{f"Cropping{n}D": _cropping for n in (1, 2, 3)},
-    **{f"DepthwiseConv{n}D": _depthwise_conv for n in (1, 2)},
-    **{f"GlobalAveragePooling{n}D": _global_average_pooling for n in (1, 2, 3)},
-    **{f"SeparableConv{n}D": _separable_conv for n in (1, 2)},
+    **{f"DepthwiseConv{n}D": depthwise_conv for n in (1, 2)},
+    **{f"GlobalAveragePooling{n}D": global_average_pooling for n in (1, 2, 3)},
+    **{f"SeparableConv{n}D": separable_conv for n in (1, 2)},
     **{f"UpSampling{n}D": _up_sampling for n in (1, 2, 3)},
     **{f"ZeroPadding{n}D": _zero_padding for n in (1, 2, 3)},
     # these act in training only

@@ -12,9 +12,6 @@ from typing import Any
 
 import nengo
 import numpy as np
-from nengo.builder import Model
-from nengo.builder.network import seed_network
-from nengo.dists import Choice, Distribution, get_samples
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import Problem
@@ -22,6 +19,7 @@ from loihi_deploy.frontends.affine import Affine, GraphBuilder, add
 from loihi_deploy.frontends.connections import UnsupportedConnectionError, connection_map
 from loihi_deploy.frontends.keras_layers import HANDLERS, activation_name, is_softmax, refusal, type_name
 from loihi_deploy.frontends.layouts import Layout, convolution_layouts, image_layout
+from loihi_deploy.frontends.parameters import Parameters
 from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
 from loihi_deploy.graph import Graph, NeuronModel, Shape
 from loihi_deploy.options import DeployOptions
@@ -395,55 +393,3 @@ def _time_constant(synapse: Any) -> float:
     raise UnsupportedConnectionError(
         "only lowpass synapses exist on the chip", type(synapse).__name__, "Use nengo.Lowpass(tau)"
     )
-
-
-class Parameters:
-    """Weights, gains, biases and initial voltages as Nengo's builder draws them from a network's seeds."""
-
-    def __init__(self, network: nengo.Network) -> None:
-        self.model = Model(dt=0.001)
-        seed_network(network, self.model.seeds, self.model.seeded, base_rng=np.random.RandomState(0))
-
-    def weights(self, connection: Any) -> Any:
-        """Sampled transform: an array, a sparse matrix, or None for the identity."""
-        transform = connection.transform
-        if isinstance(transform, nengo.transforms.NoTransform):
-            return None
-        init = getattr(transform, "init", None)
-        drawn = isinstance(init, Distribution) or isinstance(getattr(init, "data", None), Distribution)
-        if drawn and not self.model.seeded[connection]:
-            raise UnsupportedConnectionError(
-                "weights are drawn anew in every build",
-                None,
-                "Call sim.freeze_params(network) after training, or give the network a seed",
-            )
-        return transform.sample(rng=np.random.RandomState(self.model.seeds[connection]))
-
-    def neurons(self, ensemble: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None] | None:
-        """Gain, bias and initial voltage (None: zero) of every neuron; None without a seed.
-
-        Nengo draws initial voltages by default, the chip starts at zero: only those that were asked for are kept.
-        """
-        n = ensemble.n_neurons
-        initial = (ensemble.neuron_type.initial_state or {}).get("voltage")
-        if type(ensemble.neuron_type).__name__ == "RegularSpiking":
-            initial = None
-        settled = [ensemble.gain, ensemble.bias, np.zeros(n) if initial is None else initial]
-        if all(_is_settled(value) for value in settled):
-            gain, bias, voltage = (np.broadcast_to(get_samples(value, n), (n,)) for value in settled)
-        elif self.model.seeded[ensemble]:
-            if ensemble not in self.model.params:
-                self.model.build(ensemble)
-            built = self.model.params[ensemble]
-            gain, bias = built.gain, built.bias
-            voltage = self.model.sig[ensemble.neurons]["voltage"].initial_value
-        else:
-            return None
-        return gain, bias, (None if initial is None or not voltage.any() else voltage)
-
-
-def _is_settled(value: Any) -> bool:
-    """Whether a parameter is the same in every build."""
-    if isinstance(value, Choice):
-        return len(value.options) == 1
-    return value is not None and not isinstance(value, Distribution)
