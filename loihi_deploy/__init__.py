@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loihi_deploy import benchmarks, data, errors
-    from loihi_deploy.deployment import Deployment, deploy, load
+    from loihi_deploy.deployment import Deployment, balance, deploy, load
     from loihi_deploy.frontends import convert
     from loihi_deploy.graph import Graph, PartitionedGraph
     from loihi_deploy.hardware import Board, board_names, load_board
@@ -35,6 +35,7 @@ __all__ = [
     "Program",
     "RunResult",
     "Simulator",
+    "balance",
     "benchmarks",
     "board_names",
     "convert",
@@ -62,6 +63,7 @@ _HOMES = {
     "Program": "program",
     "RunResult": "results",
     "Simulator": "simulator",
+    "balance": "deployment",
     "benchmarks": "",
     "board_names": "hardware",
     "convert": "frontends",

@@ -1,7 +1,7 @@
 """The pipeline: from a trained network to a deployment.
 
-``source → convert → normalize → partition → quantize → map_to_cores``: each a function from one frozen value to
-the next.
+``source → convert → normalize → partition → balance → quantize → map_to_cores``: each a function from one frozen
+value to the next.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ import numpy as np
 
 from loihi_deploy import backends
 from loihi_deploy.artifact import read_artifact, write_artifact
+from loihi_deploy.balancing import correct
 from loihi_deploy.content import Content
 from loihi_deploy.errors import ArtifactError, InputError, Problem
 from loihi_deploy.frontends import convert
@@ -28,21 +29,28 @@ from loihi_deploy.graph import (
     Input,
     Link,
     NeuronModel,
+    PartitionedGraph,
     Population,
     Projection,
     Readout,
     Sparse,
 )
+from loihi_deploy.graph.edges import encoder_populations
 from loihi_deploy.graph.rates import flat_inputs, rate_outputs
-from loihi_deploy.hardware import Board, load_board
+from loihi_deploy.hardware import Board, Chip, load_board
 from loihi_deploy.mapping import SAVED_TYPES as MAPPING_TYPES
 from loihi_deploy.mapping import Mapping, map_to_cores
-from loihi_deploy.normalization import normalize
-from loihi_deploy.options import DeployOptions
+from loihi_deploy.normalization import normalize, with_leaky_neurons
+from loihi_deploy.options import READOUT_WINDOW, DeployOptions
 from loihi_deploy.partitioning import partition
 from loihi_deploy.program import Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
 from loihi_deploy.quantization import quantize
 from loihi_deploy.results import Evaluation, RunResult
+
+BALANCE_SAMPLES = 100
+"""Calibration samples that the integer network is balanced on."""
+BALANCE_ROUNDS = 2
+"""More change nothing that matters."""
 
 Backend = Literal["emulator", "reference", "hardware"]
 
@@ -84,7 +92,7 @@ def deploy(
     """
     options = options or DeployOptions()
     board = board if isinstance(board, Board) else load_board(board)
-    graph = convert(source, options)
+    graph = convert(source, replace(options, neuron="if"))
     if options.normalization == "percentile":
         if calibration is None:
             raise InputError.single(
@@ -93,11 +101,56 @@ def deploy(
                 remedy="Give some hundred samples as calibration=..., or keep the source's own gains with "
                 "DeployOptions(normalization='none')",
             )
-        graph = normalize(graph, calibration, options.target_rate, options.percentile)
-    partitioned = partition(graph, options.encoder, options.target_rate)
+        graph = normalize(
+            graph, calibration, options.target_rate, options.percentile, options.encoder, options.encoder_rate
+        )
+    if options.neuron == "lif":
+        host = encoder_populations(graph, options.encoder)
+        graph = with_leaky_neurons(graph, {p.name for p in graph.populations} - set(host))
+    partitioned = partition(graph, options.encoder, options.encoder_rate)
+    if calibration is not None and options.balance_steps:
+        partitioned = balance(
+            partitioned, calibration, options.balance_steps, options.readout_window, board.chip
+        )
     program = quantize(partitioned, board.chip)
     mapping = map_to_cores(program, board)
     return Deployment(graph, program, mapping, options, _provenance(calibration))
+
+
+def balance(
+    partitioned: PartitionedGraph,
+    calibration: Any,
+    steps: int = 100,
+    readout_window: float = READOUT_WINDOW,
+    chip: Chip | None = None,
+) -> PartitionedGraph:
+    """Correct a network, on calibration data, for what the chip's neurons do differently.
+
+    Parameters
+    ----------
+    partitioned : PartitionedGraph
+    calibration : array or mapping of arrays
+        Samples, (n, *input_shape), of which the first hundred are run.
+    steps : int
+        Presentation time.
+    readout_window : float
+        The last part of the presentation that rates are measured in, 0..1.
+    chip : Chip, optional
+        As for `quantize`.
+
+    Returns
+    -------
+    PartitionedGraph
+    """
+    inputs = {
+        name: values[:BALANCE_SAMPLES]
+        for name, values in flat_inputs(partitioned.encoder, calibration).items()
+    }
+    current = partitioned
+    for _ in range(BALANCE_ROUNDS):
+        rates = backends.firing_rates(quantize(current, chip), inputs, steps, readout_window)
+        current = correct(partitioned, current, rates)
+    return current
 
 
 def _provenance(calibration: Any) -> dict[str, str | None]:

@@ -6,16 +6,20 @@ rectified linear neurons nothing else changes: the rate network computes the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from loihi_deploy.errors import NormalizationError, Problem
-from loihi_deploy.graph import Graph
+from loihi_deploy.graph import Graph, NeuronModel
+from loihi_deploy.graph.edges import Encoder, encoder_populations
 from loihi_deploy.graph.rates import flat_inputs, rate_batches
-from loihi_deploy.options import PERCENTILE, TARGET_RATE
+from loihi_deploy.options import ENCODER_RATE, PERCENTILE, TARGET_RATE
+
+LIF_OFFSET = 0.75
+"""Input of a leaky neuron that stands for the zero of a rectified linear one; chosen by experiment."""
 
 
 def scale_firing_rates(graph: Graph, scale: float | Mapping[str, float]) -> Graph:
@@ -77,6 +81,8 @@ def normalize(
     x: Any,
     target_rate: float | Mapping[str, float] = TARGET_RATE,
     percentile: float = PERCENTILE,
+    encoder: Encoder = "auto",
+    encoder_rate: float = ENCODER_RATE,
 ) -> Graph:
     """Scale every population so that a percentile of its firing rates on calibration data is the target.
 
@@ -90,10 +96,16 @@ def normalize(
     percentile : float
         0..100; see Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682, who chose 99.9.
 
+    encoder : {'auto', 'first_layer', 'on_off'}
+        As for `partition`. The highest rate of populations that run on the host becomes `encoder_rate`, or 1 / dt where
+        that is less.
+    encoder_rate : float
+        In Hz.
+
     Returns
     -------
     Graph
-        With rescaled populations, and the magnitude of each input recorded for an on/off encoder.
+        With rescaled populations, and the largest magnitude of each input recorded for an on/off encoder.
 
     Raises
     ------
@@ -118,9 +130,39 @@ def normalize(
         )
     targets = dict(target_rate) if isinstance(target_rate, Mapping) else dict.fromkeys(measured, target_rate)
     factors = {name: float(targets.get(name, TARGET_RATE)) / rate for name, rate in measured.items()}
+    if host := encoder_populations(graph, encoder):
+        highest = calibration_rates(graph, x, 100.0)
+        factors.update({name: min(encoder_rate, 1 / graph.dt) / highest[name] for name in host})
     scaled = scale_firing_rates(graph, factors)
     inputs = []
     for node in graph.inputs:
-        magnitude = float(np.percentile(np.abs(flat_inputs(graph, x)[node.name]), percentile))
+        magnitude = float(np.abs(flat_inputs(graph, x)[node.name]).max())
         inputs.append(replace(node, scale=magnitude if magnitude > 0 else 1.0))
     return replace(scaled, inputs=tuple(inputs))
+
+
+def with_leaky_neurons(
+    graph: Graph, names: Collection[str], tau_rc: float = 0.02, tau_ref: float = 0.0
+) -> Graph:
+    """Let leaky integrate-and-fire neurons stand in for rectified linear ones.
+
+    A leaky neuron far above its threshold of 1 fires at about ``(input - 1/2) / tau_rc``; near it, the fluctuations of
+    a spiking input smooth its steep onset. So a rectified linear neuron with input a (in Hz) becomes a leaky one with
+    input ``LIF_OFFSET + tau_rc * a``. The rate network stays what it was.
+
+    Parameters
+    ----------
+    graph : Graph
+    names : collection of str
+        Populations to change, if they are integrate-and-fire; others stay as they are.
+    tau_rc, tau_ref : float
+        Membrane time constant and refractory period in seconds.
+    """
+    leaky = NeuronModel("lif", tau_rc, tau_ref, relu_offset=LIF_OFFSET)
+    populations = tuple(
+        replace(p, neuron=leaky, gain=p.gain * tau_rc, bias=p.bias * tau_rc + LIF_OFFSET)
+        if p.name in names and p.neuron.kind == "if"
+        else p
+        for p in graph.populations
+    )
+    return replace(graph, populations=populations)

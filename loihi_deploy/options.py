@@ -11,10 +11,14 @@ import numpy as np
 from loihi_deploy.content import Content
 from loihi_deploy.errors import InputError, Problem
 
-TARGET_RATE = 500.0
+TARGET_RATE = 700.0
 """Default firing rate in Hz that a percentile of a layer's rates is scaled to."""
-PERCENTILE = 99.0
+PERCENTILE = 99.9
 """Default percentile of a layer's firing rates."""
+READOUT_WINDOW = 0.5
+"""Default part of the presentation, its last, that outputs are averaged over."""
+ENCODER_RATE = 1000.0
+"""Default highest firing rate in Hz of neurons on the host."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +28,8 @@ class DeployOptions(Content):
     Parameters
     ----------
     neuron : {'if', 'lif'}
-        What a ReLU of a Keras model becomes: integrate-and-fire (spiking rectified linear) or leaky integrate-and-fire
-        neurons. Sources that already have spiking neurons keep theirs.
+        What the rectified linear neurons of the chip become: integrate-and-fire (spiking rectified linear), or leaky
+        integrate-and-fire neurons that stand in for them. Leaky neurons of the source stay what they are.
     synapse : float
         Time constant in seconds of the lowpass synapses of a Keras model; 0 for none. Other sources keep theirs.
     dt : float
@@ -38,9 +42,14 @@ class DeployOptions(Content):
         How firing rates are set from calibration data: so that the given percentile of each layer's rates is
         `target_rate`, or not at all (the source's own gains).
     target_rate : float
-        Firing rate in Hz.
+        Firing rate in Hz for neurons on chip.
     percentile : float
         0..100.
+    encoder_rate : float
+        Highest firing rate in Hz of neurons on the host; at most 1 / dt, since a spike per step is what the chip takes.
+    balance_steps : int
+        Presentation time in steps at which the integer network is corrected from calibration data for what the chip's
+        neurons do differently (see `loihi_deploy.balancing`); 0 for no correction.
     readout_window : float
         Outputs are averaged over this last part of the presentation, 0..1.
 
@@ -51,13 +60,15 @@ class DeployOptions(Content):
     """
 
     neuron: Literal["if", "lif"] = "if"
-    synapse: float = 0.005
+    synapse: float = 0.003
     dt: float = 0.001
     encoder: Literal["auto", "first_layer", "on_off"] = "auto"
     normalization: Literal["percentile", "none"] = "percentile"
     target_rate: float = TARGET_RATE
     percentile: float = PERCENTILE
-    readout_window: float = 0.5
+    encoder_rate: float = ENCODER_RATE
+    balance_steps: int = 100
+    readout_window: float = READOUT_WINDOW
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
@@ -69,6 +80,8 @@ class DeployOptions(Content):
             "synapse": (0.0, 10.0),
             "dt": (1e-5, 0.1),
             "target_rate": (1e-3, 1e5),
+            "encoder_rate": (1e-3, 1e5),
+            "balance_steps": (0, 10_000),
             "percentile": (50.0, 100.0),
             "readout_window": (1e-6, 1.0),
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
@@ -18,8 +17,9 @@ from loihi_deploy.graph import (
     Population,
     Projection,
 )
+from loihi_deploy.graph.edges import Encoder, first_layer, input_names, mixed_populations, needs_on_off
 from loihi_deploy.graph.linear import compose
-from loihi_deploy.options import TARGET_RATE
+from loihi_deploy.options import ENCODER_RATE
 
 TO_CHIP_DELAY = 1
 """A spike of the host at step t is processed on chip at step t + 1, as between cores (nengo-loihi does the same)."""
@@ -29,8 +29,8 @@ FROM_CHIP_DELAY = 0
 
 def partition(
     graph: Graph,
-    encoder: Literal["auto", "first_layer", "on_off"] = "auto",
-    encoder_rate: float = TARGET_RATE,
+    encoder: Encoder = "auto",
+    encoder_rate: float = ENCODER_RATE,
 ) -> PartitionedGraph:
     """Cut a network into host encoder, chip graph and host readout.
 
@@ -69,7 +69,7 @@ def partition(
         )
         for readout in graph.readouts
         for projection in graph.into(readout.name)
-        if projection.pre in _input_names(graph)
+        if projection.pre in input_names(graph)
     ]
     undriven = [population.name for population in graph.populations if not _driven(graph, population.name)]
     problems += [
@@ -78,55 +78,29 @@ def partition(
     ]
     if problems:
         raise PartitionError("Cannot cut the network into host and chip parts", problems)
-    first = _first_layer(graph)
-    mixed = [name for name in first if any(p.pre not in _input_names(graph) for p in graph.into(name))]
-    chip_left = len(first) < len(graph.populations)
-    if encoder == "auto":
-        encoder = "first_layer" if chip_left and not mixed and _is_1x1(graph) else "on_off"
-    if encoder == "on_off":
-        graph = _with_on_off_encoder(graph, encoder_rate)
-        first = _first_layer(graph)
-    else:
-        problems = [
-            Problem(
-                "takes real input values and spikes at once, so it can stand neither on the host nor on the chip",
-                name,
-                remedy="Use encoder='on_off'",
-            )
-            for name in mixed
-        ]
-        if not chip_left:
-            problems.append(
-                Problem(
-                    "every spiking layer is an encoder, none is left for the chip",
-                    ", ".join(first),
-                    remedy="Use encoder='on_off', which keeps the first layer on chip",
-                )
-            )
-        if problems:
-            raise PartitionError("Cannot make the first layer the encoder", problems)
-    return _cut(graph, first)
-
-
-def _input_names(graph: Graph) -> set[str]:
-    return {node.name for node in graph.inputs}
-
-
-def _first_layer(graph: Graph) -> list[str]:
-    """Populations that an input drives."""
-    inputs = _input_names(graph)
-    return [
-        p.name
-        for p in graph.populations
-        if any(projection.pre in inputs for projection in graph.into(p.name))
+    first = first_layer(graph)
+    if needs_on_off(graph, encoder):
+        graph = _with_on_off_encoder(graph, min(encoder_rate, 1 / graph.dt))
+        return _cut(graph, first_layer(graph))
+    problems = [
+        Problem(
+            "takes real input values and spikes at once, so it can stand neither on the host nor on the chip",
+            name,
+            remedy="Use encoder='on_off'",
+        )
+        for name in mixed_populations(graph)
     ]
-
-
-def _is_1x1(graph: Graph) -> bool:
-    transforms = [p.transform for name in _first_layer(graph) for p in graph.into(name)]
-    return all(
-        isinstance(t, Conv2D) and t.kernel.shape[:2] == (1, 1) and t.strides == (1, 1) for t in transforms
-    )
+    if len(first) == len(graph.populations):
+        problems.append(
+            Problem(
+                "every spiking layer is an encoder, none is left for the chip",
+                ", ".join(first),
+                remedy="Use encoder='on_off', which keeps the first layer on chip",
+            )
+        )
+    if problems:
+        raise PartitionError("Cannot make the first layer the encoder", problems)
+    return _cut(graph, first)
 
 
 def _driven(graph: Graph, name: str) -> bool:
@@ -134,7 +108,7 @@ def _driven(graph: Graph, name: str) -> bool:
     seen, todo = set(), [name]
     while todo:
         current = todo.pop()
-        if current in _input_names(graph) or (
+        if current in input_names(graph) or (
             isinstance(node := graph.nodes[current], Population) and bool((node.bias > 0).any())
         ):
             return True
@@ -167,22 +141,33 @@ def _with_on_off_encoder(graph: Graph, rate: float) -> Graph:
             Projection(name, old.post, compose(old.transform, join), old.tau or _usual_tau(graph, old.post))
             for old in graph.out_of(node.name)
         ]
-    inputs = _input_names(graph)
+    inputs = input_names(graph)
     kept = tuple(p for p in graph.projections if p.pre not in inputs)
     return replace(graph, populations=(*populations, *graph.populations), projections=(*projections, *kept))
 
 
 def _usual_tau(graph: Graph, post: str) -> float:
     """The synapse for spikes that replace real values: that of other projections into the population, or after it."""
-    inputs = _input_names(graph)
+    inputs = input_names(graph)
     others = [p.tau for p in graph.into(post) if p.pre not in inputs]
     return (others or [p.tau for p in graph.out_of(post)] or [p.tau for p in graph.projections] or [0.0])[0]
+
+
+def _out_of_phase(population: Population) -> Population:
+    """Spread initial voltages evenly, so that equal inputs do not make neurons fire at the same step.
+
+    Nengo draws them at random for the same reason; steps of the golden ratio spread better, and the same every time.
+    """
+    if population.initial_voltage is not None or population.neuron.discretized:
+        return population
+    golden = (np.sqrt(5) - 1) / 2
+    return replace(population, initial_voltage=(np.arange(population.size) * golden) % 1)
 
 
 def _cut(graph: Graph, first: list[str]) -> PartitionedGraph:
     populations = {population.name: population for population in graph.populations}
     readouts = {readout.name for readout in graph.readouts}
-    encoders = tuple(populations[name] for name in first)
+    encoders = tuple(_out_of_phase(populations[name]) for name in first)
     on_chip = tuple(replace(p, amplitude=1.0) for p in graph.populations if p.name not in first)
 
     def folded(projection: Projection) -> Projection:

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from loihi_deploy.errors import InputError, NormalizationError
 from loihi_deploy.graph import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.graph.rates import flat_inputs, rate_activity
-from loihi_deploy.normalization import calibration_rates, normalize, scale_firing_rates
-from loihi_deploy.options import TARGET_RATE
+from loihi_deploy.normalization import calibration_rates, normalize, scale_firing_rates, with_leaky_neurons
 
 
 def network(seed=0):
@@ -48,14 +47,14 @@ def test_the_function_is_unchanged_and_the_percentile_is_the_target(seed, target
         return
     scaled = normalize(graph, X, target, percentile)
     np.testing.assert_allclose(outputs(scaled), outputs(graph), rtol=1e-9, atol=1e-9)
-    for rate in calibration_rates(scaled, X, percentile).values():
-        assert rate == pytest.approx(target, rel=1e-4)
+    rates = calibration_rates(scaled, X, percentile)
+    assert [rates["c"], rates["d"]] == pytest.approx([target, target], rel=1e-4)
 
 
 def test_a_target_for_each_layer():
     scaled = normalize(network(), X, {"c": 50.0, "d": 100.0}, 100.0)
     found = calibration_rates(scaled, X, 100.0)
-    assert [found[name] for name in "ecd"] == pytest.approx([TARGET_RATE, 50, 100], rel=1e-4)
+    assert [found[name] for name in "cd"] == pytest.approx([50, 100], rel=1e-4)
 
 
 def test_scale_firing_rates_as_the_converter():
@@ -110,3 +109,16 @@ def test_samples_may_be_flat_without_channel_or_in_frames():
     assert flat_inputs(graph, X[..., 0])["x"].shape == (50, 1, 16)
     assert flat_inputs(graph, X.reshape(50, 16))["x"].shape == (50, 1, 16)
     assert flat_inputs(graph, X.reshape(10, 5, 4, 4, 1))["x"].shape == (10, 5, 16)
+
+
+def test_leaky_neurons_leave_the_rate_network_as_it_was():
+    graph = normalize(network(), X, 100.0)
+    leaky = with_leaky_neurons(graph, {"c", "d"})
+    assert [p.neuron.kind for p in leaky.populations] == ["if", "lif", "lif"]
+    np.testing.assert_allclose(outputs(leaky), outputs(graph), rtol=1e-9, atol=1e-9)
+
+
+def test_host_neurons_never_need_more_than_a_spike_per_step():
+    graph = normalize(network(), X, encoder_rate=5000.0)
+    rates = rate_activity(graph, {"x": X.reshape(50, -1)})["e"]
+    assert rates.max() == pytest.approx(1 / graph.dt, rel=1e-6)

@@ -5,6 +5,7 @@
 """
 
 from loihi_deploy.backends.job import BACKENDS
+from loihi_deploy.backends.measuring import firing_rates
 from loihi_deploy.backends.running import evaluate, run
 
-__all__ = ["BACKENDS", "evaluate", "run"]
+__all__ = ["BACKENDS", "evaluate", "firing_rates", "run"]

@@ -36,12 +36,16 @@ class NeuronModel(Content):
     discretized : bool
         True for nengo-loihi's LoihiLIF and LoihiSpikingRectifiedLinear: where the host steps such a neuron it loses the
         overshoot over the threshold and rounds its time constants, as the chip does. On chip it makes no difference.
+    relu_offset : float or None
+        For a leaky neuron that stands in for a rectified linear one: the input at which the line
+        ``(input - relu_offset) / tau_rc`` starts, which the rate network computes; None otherwise.
     """
 
     kind: Literal["if", "lif"] = "if"
     tau_rc: float = np.inf
     tau_ref: float = 0.0
     discretized: bool = False
+    relu_offset: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tau_rc", float(self.tau_rc))
@@ -54,6 +58,8 @@ class NeuronModel(Content):
         """Firing rates in Hz for constant input `j` (threshold 1): the rectified line, or the LIF curve of Nengo."""
         if self.kind == "if":
             return np.maximum(j, 0)
+        if self.relu_offset is not None:
+            return np.maximum((j - self.relu_offset) / self.tau_rc, 0)
         above = j > 1
         out = np.zeros_like(j)
         out[above] = 1 / (self.tau_ref + self.tau_rc * np.log1p(1 / (j[above] - 1)))
@@ -63,6 +69,8 @@ class NeuronModel(Content):
         """The constant input at which the neuron fires at `rate` Hz."""
         if self.kind == "if":
             return rate
+        if self.relu_offset is not None:
+            return self.relu_offset + self.tau_rc * rate
         return float(1 + 1 / np.expm1((1 / rate - self.tau_ref) / self.tau_rc))
 
 
