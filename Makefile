@@ -1,5 +1,6 @@
 # make demo    train, convert, deploy and compare a network on the bundled images; the report lands in out/
 # make test    run the tests
+# make nengo-tests   run Nengo's own tests with `loihi_deploy.Simulator` (some minutes)
 # make check   lint, format, types, direction of imports
 # make clean   remove everything that these commands made
 #
@@ -11,7 +12,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: demo test check clean
+.PHONY: demo test nengo-tests check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -19,6 +20,9 @@ demo: $(VENV)/.convert
 
 test: $(VENV)/.convert-test
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+nengo-tests: $(VENV)/.convert-test
+	$(VENV)/bin/python -m pytest -c tests/nengo_suite/pytest.ini --pyargs nengo --quiet $(ARGS)
 
 check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/ruff check

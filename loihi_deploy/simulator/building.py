@@ -120,14 +120,21 @@ def _in_loihi_form(
     simple = is_transform_type(connection.transform, ("Dense", "NoTransform"))
     if pre_on_chip != post_on_chip and not simple and not (post_on_chip and spikes):
         return _relayed(model, connection, transform_first=post_on_chip)
-    whole_only = isinstance(connection.post_obj, Neurons) or not (pre_on_chip or spikes)
-    sliced = post_on_chip and whole_only and connection.post_slice != slice(None)
+    weights = pre_on_chip and isinstance(connection.pre_obj, nengo.Ensemble) and connection.solver.weights
+    sliced = post_on_chip and not weights and not _is_everything(connection.post_slice)
     repeated = (
-        spikes and isinstance(connection.pre_slice, list | np.ndarray) and (pre_on_chip or post_on_chip)
+        (pre_on_chip or post_on_chip)
+        and not isinstance(connection.pre_obj, nengo.Ensemble)
+        and connection.function is None
+        and isinstance(connection.pre_slice, list | np.ndarray)
     )
     if simple and (sliced or repeated):
         return [_whole(model, connection, sliced=sliced, repeated=repeated)]
     return [connection]
+
+
+def _is_everything(part: Any) -> bool:
+    return isinstance(part, slice) and part == slice(None)
 
 
 def _relayed(model: Model, connection: nengo.Connection, *, transform_first: bool) -> list[nengo.Connection]:
@@ -158,7 +165,7 @@ def _whole(model: Model, connection: nengo.Connection, *, sliced: bool, repeated
     matrix = _matrix(model, connection)
     if sliced:
         rows = np.zeros((connection.post_obj.size_in, matrix.shape[1]))
-        rows[connection.post_slice] = matrix
+        np.add.at(rows, connection.post_slice, matrix)
         matrix = rows
     if repeated:
         columns = np.zeros((connection.pre_obj.size_out, matrix.shape[0]))
@@ -195,6 +202,12 @@ def _matrix(model: Model, connection: nengo.Connection) -> NDArray[np.float64]:
     return transform
 
 
+def _composed(transform: Any, decoders: NDArray[Any]) -> NDArray[Any]:
+    """Transform times decoders; a transform that is no matrix is left out, as in Nengo, which applies it by itself."""
+    composed: NDArray[Any] = multiply(transform, decoders) if np.ndim(transform) <= 2 else decoders
+    return composed
+
+
 def _parameters(
     model: Model, connection: nengo.Connection, on_host: list[BuiltConnection]
 ) -> BuiltConnection:
@@ -204,14 +217,16 @@ def _parameters(
     post = connection.post_obj
     if model.split.solved is not None:
         eval_points, weights, solver_info = model.split.solved
+        if isinstance(connection.solver, nengo.solvers.NoSolver):
+            eval_points = None
         if not (connection.solver.weights and not connection.solver.compositional):
-            weights = multiply(transform, weights)
+            weights = _composed(transform, weights)
             if connection.solver.weights:
                 encoders = model.params[post].scaled_encoders / post.radius
                 weights = multiply(encoders[:, connection.post_slice], weights)
     elif on_host:
         eval_points, solver_info, weights = on_host[0].eval_points, on_host[0].solver_info, on_host[0].weights
-        weights = weights * post.radius if isinstance(post, nengo.Ensemble) else multiply(transform, weights)
+        weights = weights * post.radius if isinstance(post, nengo.Ensemble) else _composed(transform, weights)
     else:
         eval_points, solver_info, weights = None, None, transform if has_transform else None
     return BuiltConnection(

@@ -23,6 +23,7 @@ NOISE_STEPS = 256
 """Steps for which noise is drawn at once."""
 
 Events = NDArray[np.int64]
+NO_EVENTS: Events = np.zeros(0, np.int64)
 
 
 class Chip:
@@ -50,6 +51,8 @@ class Chip:
         self._learning = Learning(model, self.layout)
         self._columns, self._index = self._recorded_columns(model.probes)
         self.reset(seed)
+        self.begin(0)
+        self._run([])  # no step: what is compiled is compiled or loaded now, and the first step takes as long as any
 
     def _recorded_columns(
         self, probes: Sequence[LoihiProbe]
@@ -79,7 +82,7 @@ class Chip:
         self._state = np.stack([np.zeros(n, np.int32), self._start_voltage, np.zeros(n, np.int32)])
         self._spiked = np.zeros(n, np.bool_)
         self._q = np.zeros(n, np.int32)
-        self._arriving: Events = np.zeros(0, np.int64)
+        self._arriving = NO_EVENTS
         self._outputs: dict[str, NDArray[Any]] = {}
         self._written = 0
         self.layout.weights[:] = self._start_weights
@@ -137,7 +140,7 @@ class Chip:
         written = slice(self._written, self._written + steps)
         wrapped = run(
             np.cumsum([0, *map(len, arriving)]),
-            np.concatenate(arriving),
+            np.concatenate([*arriving, NO_EVENTS]),
             layout.links,
             layout.axons,
             layout.rows,
