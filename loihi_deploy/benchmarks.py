@@ -72,7 +72,7 @@ def recurrent_lif() -> Graph:
     bias = rng.uniform(current - 0.2, current + 0.2, N_RECURRENT)
     return Graph(
         (Input("input", (N_RECURRENT_INPUTS,)),),
-        (Population("neurons", (N_RECURRENT,), LOIHI_LIF, 1.0, bias),),
+        (Population("neurons", (N_RECURRENT,), LOIHI_LIF, np.ones(()), bias),),
         (
             Projection("input", "neurons", Dense(feedforward), SYNAPSE),
             Projection("neurons", "neurons", Dense(recurrent), SYNAPSE),
@@ -110,7 +110,7 @@ def mobilenet_128() -> Graph:
         kernel = rng.normal(0, np.sqrt(2 / fan_in), (size, size, shape[2] // groups, out[2]))
         transform = Conv2D(kernel, (stride, stride), padding, shape, out, groups)
         bias = np.tile(rng.normal(0, 0.05, out[2]), out[0] * out[1])
-        populations.append(Population(layer, out, LOIHI_RELU, 1.0, bias))
+        populations.append(Population(layer, out, LOIHI_RELU, np.ones(()), bias))
         projections.append(Projection(pre, layer, transform, SYNAPSE if populations[1:] else 0.0))
         shape, pre = out, layer
     # the mean over all positions, then 1,000 classes
@@ -171,12 +171,14 @@ def _convnet(name: str, convolutions: list[tuple[int, int, int]], n_dense: int =
         kernel = rng.normal(0, np.sqrt(2 / (size * size * shape[2])), (size, size, shape[2], channels))
         transform: Transform = Conv2D(kernel, (stride, stride), (0, 0), shape, out)
         bias = np.tile(rng.normal(0, 0.05, channels), out[0] * out[1])
-        populations.append(Population(f"conv{i}", out, LOIHI_RELU, 1.0, bias))
+        populations.append(Population(f"conv{i}", out, LOIHI_RELU, np.ones(()), bias))
         projections.append(Projection(pre, f"conv{i}", transform, SYNAPSE if i else 0.0))
         shape, pre = out, f"conv{i}"
     if n_dense:
         transform = Dense(rng.normal(0, np.sqrt(2 / prod(shape)), (n_dense, prod(shape))))
-        populations.append(Population("dense", (n_dense,), LOIHI_RELU, 1.0, rng.normal(0, 0.05, n_dense)))
+        populations.append(
+            Population("dense", (n_dense,), LOIHI_RELU, np.ones(()), rng.normal(0, 0.05, n_dense))
+        )
         projections.append(Projection(pre, "dense", transform, SYNAPSE))
         pre, shape = "dense", (1, 1, n_dense)
     decoder = np.eye(10) if prod(shape) == 10 else rng.normal(0, np.sqrt(1 / prod(shape)), (10, prod(shape)))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from loihi_deploy.backends.chunk import Chunk, Wanted, recorded_spikes
 from loihi_deploy.emulator import kernels as columns
 from loihi_deploy.emulator.engine import engine
-from loihi_deploy.emulator.reference import initial_state
 from loihi_deploy.host.decoder import Decoder
 from loihi_deploy.host.encoder import Encoder
 from loihi_deploy.kernels.events import Events
@@ -42,6 +41,15 @@ class Line:
         decoded = {projection.pre for projection in program.readout.projections}
         self.decoded = tuple(name for name in self.chip.sizes if name in decoded)
         self.n_outputs = sum(node.size for node in program.readout.readouts)
+
+        self._decoders: dict[tuple[str, ...], Decoder] = {}
+
+    def _decoder(self, columns: Mapping[str, int]) -> Decoder:
+        """The decoder of events of these populations, laid out once."""
+        key = tuple(columns)
+        if key not in self._decoders:
+            self._decoders[key] = Decoder(self.program, columns)
+        return self._decoders[key]
 
     def present(
         self,
@@ -73,15 +81,14 @@ class Line:
         recording = chip.recording(on_chip, wanted.neurons)
         listed = [name for name in chip.sizes if "events" in on_chip.get(name, ())]
         watched = {name: size for name, size in chip.sizes.items() if name in (*self.decoded, *listed)}
-        decoders = Decoder(self.program, encoder.sizes), Decoder(self.program, watched)
+        decoders = self._decoder(encoder.sizes), self._decoder(watched)
 
-        start = state.chip if state else initial_state(self.program, n, seed)
         encoder_arrays = encoder.load(state.encoder) if state else encoder.start(n)
-        chip_arrays = chip.load(start, n)
+        chip_arrays = chip.load(state.chip, n) if state else chip.start(n)
         decoder_arrays = [d.load(state.readout, n) if state else d.start(n) for d in decoders]
-        rng = np.random.RandomState()
-        if start.noise is not None:
-            rng.set_state(start.noise)
+        rng = np.random.RandomState(seed) if chip.is_noisy else None
+        if rng is not None and state and state.chip.noise is not None:
+            rng.set_state(state.chip.noise)
 
         trace = np.zeros((n, steps, self.n_outputs))
         spikes = np.zeros((n, steps, recording.n_spikes), bool)
@@ -116,7 +123,7 @@ class Line:
         end = None
         if keep_state:
             saved = [d.save(arrays) for d, arrays in zip(decoders, decoder_arrays, strict=True)]
-            noise_state = None if start.noise is None else tuple(rng.get_state(legacy=True))
+            noise_state = None if rng is None else tuple(rng.get_state(legacy=True))
             end = RunState(
                 encoder.save(encoder_arrays),
                 chip.save(chip_arrays, noise_state),
@@ -158,7 +165,7 @@ class Line:
         trace = np.zeros((n, steps, self.n_outputs))
         saved: dict[str, NDArray[np.float64]] = {}
         for events in (emitted, out):
-            decoder = Decoder(self.program, events.sizes)
+            decoder = self._decoder(events.sizes)
             filters = decoder.load(state.readout, n) if state else decoder.start(n)
             decoder.run(events, filters, trace)
             saved |= decoder.save(filters)

@@ -78,10 +78,10 @@ def predict_seconds(graph: Graph, x: NDArray[np.float64], steps: int, repeats: i
     data = {node: np.repeat(x[:, None], steps, axis=1).astype(np.float32)}
     seconds = []
     with nengo_dl.Simulator(network, minibatch_size=len(x), progress_bar=False) as simulator:
-        simulator.predict(data)  # builds TensorFlow's graph
+        simulator.predict(data, verbose=0)  # builds TensorFlow's graph
         for _ in range(repeats):
             start = time.perf_counter()
-            simulator.predict(data)
+            simulator.predict(data, verbose=0)
             seconds.append(time.perf_counter() - start)
     return min(seconds)
 

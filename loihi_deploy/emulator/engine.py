@@ -59,6 +59,7 @@ class Engine:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.bounds = accumulator_bounds(program)
+        self.is_noisy = any(p.noise is not None for p in program.populations)
         self.sizes = {p.name: p.size for p in program.populations}
         self._order = list(self.sizes)
         padded = [-(-size // BLOCK) * BLOCK for size in self.sizes.values()]
@@ -141,8 +142,8 @@ class Engine:
             delay, first, size, _ = row
             yield source.name, slice(first, first + delay * size), (delay, size), source.size
 
-    def load(self, state: ChipState, n: int) -> ChipArrays:
-        """Arrays of a batch of `n` samples from their state."""
+    def start(self, n: int) -> ChipArrays:
+        """Arrays of a batch of `n` samples at rest."""
         shape = n, self.n_places
         arrays = ChipArrays(
             np.zeros(shape, np.int32),
@@ -151,6 +152,14 @@ class Engine:
             np.zeros(shape, np.uint8),
             np.zeros((n, self.n_pending), np.uint8),
         )
+        for p in self.program.populations:
+            if p.initial_voltage is not None:
+                arrays.v[:, self.part(p.name)] = p.initial_voltage
+        return arrays
+
+    def load(self, state: ChipState, n: int) -> ChipArrays:
+        """Arrays of a batch of `n` samples from their state."""
+        arrays = self.start(n)
         for name in self._order:
             arrays.u[:, self.part(name)] = state.u[name]
             arrays.v[:, self.part(name)] = state.v[name]
@@ -208,18 +217,17 @@ class Engine:
         table = np.array(rows, np.int64).reshape(-1, 4)
         return Recording(table, np.concatenate(chosen), columns, width[True], width[False])
 
-    def noise_values(self, rng: np.random.RandomState, steps: int) -> NDArray[np.int32]:
+    def noise_values(self, rng: np.random.RandomState | None, steps: int) -> NDArray[np.int32]:
         """Noise of the noisy populations, (steps, n); as in nengo-loihi every compartment draws, noisy or not."""
         program = self.program
-        noisy = [p for p in program.populations if p.noise is not None]
-        if not noisy:
+        if rng is None:
             return np.zeros((steps, 0), np.int32)
         draws = rng.randint(-127, 128, size=(steps, program.n_compartments), dtype=np.int32)
         ends = dict(zip(self._order, np.cumsum(list(self.sizes.values())).tolist(), strict=True))
         values = [
             (draws[:, ends[p.name] - p.size : ends[p.name]] + 64 * p.noise.offset)
             * 2.0 ** (p.noise.exponent - 7)
-            for p in noisy
+            for p in program.populations
             if p.noise is not None
         ]
         return np.asarray(np.concatenate(values, axis=1), dtype=np.int32)
@@ -317,8 +325,9 @@ def simulate(
     state = state or initial_state(program, n, seed)
     chip = engine(program)
     arrays = chip.load(state, n)
-    rng = np.random.RandomState()
+    rng = None
     if state.noise is not None:
+        rng = np.random.RandomState()
         rng.set_state(state.noise)
     wanted = {name: tuple(variables) for name, variables in (record or {}).items()}
     recording = chip.recording(wanted)
@@ -341,7 +350,7 @@ def simulate(
         }
         for name, variables in wanted.items()
     }
-    end = chip.save(arrays, None if state.noise is None else tuple(rng.get_state(legacy=True)))
+    end = chip.save(arrays, None if rng is None else tuple(rng.get_state(legacy=True)))
     return Simulation(results, chip.population_counts(counts), end)
 
 

@@ -67,7 +67,7 @@ def _currents(u, q, first, factor, shift):  # type: ignore[no-untyped-def]
     any_current = int32(0)
     for i in range(N_BLOCK):
         k = first + i
-        new = int32(_decayed(u[k], factor) + int32(int32(q[k]) << shift))
+        new = int32(_decayed(u[k], factor) + int32(int32(q[k]) << int32(shift & SIGN)))
         q[k] = 0
         u[k] = new
         any_current = int32(any_current | new)
@@ -80,7 +80,7 @@ def _currents_checked(u, q, noise, first, factor, shift):  # type: ignore[no-unt
     any_current = wraps_q = wraps_u = int32(0)
     for i in range(N_BLOCK):
         k = first + i
-        exact_q = int32(int32(int32(q[k]) << shift) + noise[k])
+        exact_q = int32(int32(int32(q[k]) << int32(shift & SIGN)) + noise[k])
         q[k] = 0
         wrapped_q = int32(int32(exact_q << Q_UP) >> Q_UP)
         wraps_q = int32(wraps_q + int32(wrapped_q != exact_q))

@@ -72,7 +72,7 @@ class Decoder:
         saved = {f"{name}/filtered": filtered[:, part].copy() for name, part in self._parts.items()}
         for name, (line, delay) in self._lines.items():
             size = self._parts[name].stop - self._parts[name].start
-            saved[f"{name}/delayed"] = delayed[:, line].reshape(-1, delay, size).copy()
+            saved[f"{name}/delayed"] = delayed[:, line].reshape(len(delayed), delay, size).copy()
         return saved
 
     def run(

@@ -10,7 +10,9 @@ targets:
   stored by phase (i mod stride), each phase falling, so that neighbouring outputs meet neighbouring taps: one spike
   is a few runs of (outputs in a row) x (channels) where there are no groups.
 
-`geometry` holds indices (int32), `weights` the values; `table` has one row of `FIELDS` numbers for each projection.
+`geometry` holds indices (int32), `weights` the values; `table` has one row of `FIELDS` numbers for each projection. All
+indices are unsigned in the compiled code: one that might be negative costs a check, and keeps loops from being
+vectorized. Divisions are multiplications by 2^40 / divisor, rounded up: exact where dividend times divisor is below 2^40.
 """
 
 from __future__ import annotations
@@ -25,23 +27,24 @@ from numpy.typing import NDArray
 
 from loihi_deploy.graph import Conv2D, Dense, Sparse, Transform
 
-BLOCK = 256
+BLOCK_BITS = 8
+BLOCK = 1 << BLOCK_BITS
 """Neurons in a block: the unit in which activity is noted, so that silent parts can be passed over."""
 
 DENSE, SPARSE, CONV = 0, 1, 2
 KIND, GEOMETRY, WEIGHTS, OUT_SIZE = 0, 1, 2, 3
-IN_WIDTH, IN_CHANNELS, KERNEL_H, KERNEL_W, OUT_WIDTH, OUT_CHANNELS, GROUP_IN, GROUP_OUT, ROWS = (
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-    10,
-    11,
-    12,
-)
-FIELDS = 13
+IN_WIDTH, IN_CHANNELS, KERNEL_H, KERNEL_W, OUT_WIDTH, OUT_CHANNELS, GROUP_IN, GROUP_OUT, ROWS = range(4, 13)
+PER_IN_CHANNELS, PER_IN_WIDTH, PER_GROUP_IN = range(13, 16)
+FIELDS = 16
+
+uint64 = np.uint64
+ONE = uint64(1)
+BLOCK_SHIFT = uint64(BLOCK_BITS)
+RECIPROCAL_BITS = 40
+RECIPROCAL_SHIFT = uint64(RECIPROCAL_BITS)
+BYTE_NUMBERS = uint64(0x0001020304050607)
+BYTE_SHIFT = uint64(56)
+LOWEST_BITS = uint64(0x0101010101010101)
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
 # Without numba's runtime ("_nrt") nothing is allocated and no references are counted: for every array that a function
@@ -56,14 +59,14 @@ inlined = njit(forceinline=True, **_OPTIONS)
 class Layout:
     """Projections as three arrays; see the module's text."""
 
-    table: NDArray[np.int64]
+    table: NDArray[np.uint64]
     geometry: NDArray[np.int32]
     weights: NDArray[Any]
 
 
 def layout(transforms: Sequence[Transform], dtype: Any) -> Layout:
     """Lay out transforms one behind the other, their weights in one array of `dtype`."""
-    table = np.zeros((len(transforms), FIELDS), np.int64)
+    table = np.zeros((len(transforms), FIELDS), np.uint64)
     geometry: list[NDArray[np.int32]] = []
     weights: list[NDArray[Any]] = []
     n_geometry = n_weights = 0
@@ -87,9 +90,9 @@ def block_marks(n: int) -> NDArray[np.uint8]:
     return np.zeros(n // BLOCK + 1, np.uint8)
 
 
-def _laid_out(transform: Transform) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
+def _laid_out(transform: Transform) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[Any]]:
     """Fields, indices and reordered values of one transform."""
-    fields = np.zeros(FIELDS, np.int64)
+    fields = np.zeros(FIELDS, np.uint64)
     fields[OUT_SIZE] = transform.out_size
     if isinstance(transform, Dense):
         fields[KIND] = DENSE
@@ -105,14 +108,20 @@ def _laid_out(transform: Transform) -> tuple[NDArray[np.int64], NDArray[np.int32
 
 
 def _laid_out_convolution(
-    conv: Conv2D, fields: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
+    conv: Conv2D, fields: NDArray[np.uint64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[Any]]:
     fields[KIND] = CONV
     fields[IN_WIDTH], fields[IN_CHANNELS] = conv.in_shape[1:]
     fields[KERNEL_H], fields[KERNEL_W] = conv.kernel.shape[:2]
     fields[OUT_WIDTH], fields[OUT_CHANNELS] = conv.out_shape[1:]
     group_in, group_out = conv.kernel.shape[2], conv.kernel.shape[3] // conv.groups
     fields[GROUP_IN], fields[GROUP_OUT] = group_in, group_out
+    for reciprocal, divisor in (
+        (PER_IN_CHANNELS, IN_CHANNELS),
+        (PER_IN_WIDTH, IN_WIDTH),
+        (PER_GROUP_IN, GROUP_IN),
+    ):
+        fields[reciprocal] = -(-(1 << RECIPROCAL_BITS) // int(fields[divisor]))
     indices, orders = [], []
     for axis in (0, 1):
         size, stride = conv.kernel.shape[axis], conv.strides[axis]
@@ -132,84 +141,93 @@ def _laid_out_convolution(
 
 @inlined
 def _add_run(acc, first, weights, start, n, scale):  # type: ignore[no-untyped-def]
-    # Unsigned, because an index that might be negative keeps the loop from being vectorized; no slices, because each
-    # costs more than a short run.
-    target, source = np.uint64(first), np.uint64(start)
-    for k in range(np.uint64(n)):
-        acc[target + k] += weights[source + k] * scale
+    for k in range(n):
+        acc[first + k] += weights[start + k] * scale
 
 
 @inlined
-def deliver(fields, geometry, weights, index, scale, acc, offset, touched):  # type: ignore[no-untyped-def]
-    """Add ``scale`` times the weights of input `index` to the accumulators that begin at `offset`.
+def _touch(touched, first, n):  # type: ignore[no-untyped-def]
+    for block in range(first >> BLOCK_SHIFT, ((first + n - ONE) >> BLOCK_SHIFT) + ONE):
+        touched[block] = 1
 
-    Marks the blocks that changed in `touched`; returns the number of weights added.
+
+@inlined
+def deliver(fields, geometry, weights, number, scale, acc, offset, touched):  # type: ignore[no-untyped-def]
+    """Add ``scale`` times the weights of input `number` to the accumulators that begin at `offset`.
+
+    Marks the blocks that changed in `touched`; returns the number of weights added. No slices are taken, because each
+    costs more than a short run.
     """
-    kind = fields[KIND]
-    base = fields[WEIGHTS]
-    indices = fields[GEOMETRY]
-    if kind == DENSE:
+    index, first = uint64(number), uint64(offset)
+    base, indices = fields[WEIGHTS], fields[GEOMETRY]
+    if fields[KIND] == DENSE:
         n = fields[OUT_SIZE]
-        _add_run(acc, offset, weights, base + index * n, n, scale)
-        _touch(touched, offset, n)
-        return n
-    if kind == SPARSE:
+        _add_run(acc, first, weights, base + index * n, n, scale)
+        _touch(touched, first, n)
+        return np.int64(n)
+    if fields[KIND] == SPARSE:
         targets = indices + fields[ROWS]
-        first, last = np.int64(geometry[indices + index]), np.int64(geometry[indices + index + 1])
-        for k in range(first, last):
-            target = offset + geometry[targets + k]
+        start, end = uint64(geometry[indices + index]), uint64(geometry[indices + index + ONE])
+        for k in range(start, end):
+            target = first + uint64(geometry[targets + k])
             acc[target] += weights[base + k] * scale
-            touched[target // BLOCK] = 1
-        return last - first
+            touched[target >> BLOCK_SHIFT] = 1
+        return np.int64(end - start)
 
     height, width, channels = fields[ROWS], fields[IN_WIDTH], fields[IN_CHANNELS]
-    pixel = np.int64(
-        np.uint32(index) // np.uint32(channels)
-    )  # unsigned and short: divisions are the costly part here
+    pixel = (index * fields[PER_IN_CHANNELS]) >> RECIPROCAL_SHIFT
     channel = index - pixel * channels
-    y = np.int64(np.uint32(pixel) // np.uint32(width))
+    y = (pixel * fields[PER_IN_WIDTH]) >> RECIPROCAL_SHIFT
     row = indices + y
-    column = indices + 3 * height + (pixel - y * width)
-    first_y, n_y, tap_y = geometry[row], geometry[row + height], geometry[row + 2 * height]
-    first_x, n_x, tap_x = geometry[column], geometry[column + width], geometry[column + 2 * width]
+    column = indices + height + height + height + (pixel - y * width)
+    first_y, n_y, tap_y = (
+        uint64(geometry[row]),
+        uint64(geometry[row + height]),
+        uint64(geometry[row + height + height]),
+    )
+    first_x, n_x, tap_x = (
+        uint64(geometry[column]),
+        uint64(geometry[column + width]),
+        uint64(geometry[column + width + width]),
+    )
     if n_x == 0:
         return 0
     out_width, out_channels, group_out = fields[OUT_WIDTH], fields[OUT_CHANNELS], fields[GROUP_OUT]
     start = base + ((channel * fields[KERNEL_H] + tap_y) * fields[KERNEL_W] + tap_x) * group_out
-    target = offset + (first_y * out_width + first_x) * out_channels
+    target = first + (first_y * out_width + first_x) * out_channels
     if group_out < out_channels:
-        target += np.int64(np.uint32(channel) // np.uint32(fields[GROUP_IN])) * group_out
+        target += ((channel * fields[PER_GROUP_IN]) >> RECIPROCAL_SHIFT) * group_out
     for _ in range(n_y):
         if group_out == out_channels:
             _add_run(acc, target, weights, start, n_x * out_channels, scale)
         else:
             for j in range(n_x):
                 _add_run(acc, target + j * out_channels, weights, start + j * group_out, group_out, scale)
-        _touch(touched, target, (n_x - 1) * out_channels + group_out)
+        _touch(touched, target, (n_x - ONE) * out_channels + group_out)
         start += fields[KERNEL_W] * group_out
         target += out_width * out_channels
-    return n_y * n_x * group_out
-
-
-@inlined
-def _touch(touched, first, n):  # type: ignore[no-untyped-def]
-    for block in range(first // BLOCK, (first + n - 1) // BLOCK + 1):
-        touched[block] = 1
+    return np.int64(n_y * n_x * group_out)
 
 
 @inlined
 def list_spikes(spiked, first, n, out, place, n_out):  # type: ignore[no-untyped-def]
     """Append to the list that begins at ``out[place]`` the numbers, from `first` on, of bytes that are not 0.
 
-    Looks at ``spiked[first : first + n]``; `n` is a multiple of 8, and the list needs room for one number more than
-    there are. Returns the new length of the list, which was `n_out`.
+    Looks at ``spiked[first : first + n]``; `n` is a multiple of 8. Returns the new length of the list, which was `n_out`.
     """
     words = spiked[first : first + n].view(np.uint64)
-    for w in range(words.size):
-        if words[w] != 0:
-            for k in range(8 * w, 8 * w + 8):
-                out[place + n_out] = (
-                    k  # overwritten by the next one where there is no spike: cheaper than a branch
-                )
-                n_out += spiked[first + k] != 0
-    return n_out
+    end = uint64(place + n_out)
+    for w in range(uint64(words.size)):
+        word = words[w]
+        if word == 0:
+            continue
+        word |= word >> uint64(4)
+        word |= word >> uint64(2)
+        word = (word | word >> ONE) & LOWEST_BITS
+        while word != 0:
+            # the lowest set bit is 2^(8 i) for byte i: it shifts a constant so that i stands in the highest byte
+            lowest = word & (~word + ONE)
+            out[end] = w * uint64(8) + ((BYTE_NUMBERS * lowest) >> BYTE_SHIFT)
+            end += ONE
+            word ^= lowest
+    return np.int64(end) - place

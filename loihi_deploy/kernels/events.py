@@ -30,7 +30,7 @@ class Events:
     @classmethod
     def empty(cls, sizes: Mapping[str, int], n: int, steps: int) -> Events:
         """Room for every spike there can be; memory that is not written to is not taken."""
-        capacity = steps * sum(sizes.values()) + 1  # `list_spikes` writes one ahead
+        capacity = steps * sum(sizes.values())
         return cls(sizes, np.zeros((n, steps, len(sizes)), np.int32), np.empty((n, capacity), np.int32))
 
     @classmethod
