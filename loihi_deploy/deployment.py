@@ -21,7 +21,7 @@ from loihi_deploy.artifact import read_artifact, write_artifact
 from loihi_deploy.balancing import correct
 from loihi_deploy.content import Content
 from loihi_deploy.errors import ArtifactError, InputError, Problem
-from loihi_deploy.frontends import convert
+from loihi_deploy.frontends import check_conversion, convert
 from loihi_deploy.graph import (
     Conv2D,
     Dense,
@@ -93,6 +93,8 @@ def deploy(
     options = options or DeployOptions()
     board = board if isinstance(board, Board) else load_board(board)
     graph = convert(source, replace(options, neuron="if"))
+    if calibration is not None:
+        check_conversion(source, graph, calibration)
     if options.normalization == "percentile":
         if calibration is None:
             raise InputError.single(
