@@ -35,7 +35,7 @@ class Content:
         return state.hexdigest()
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.digest == self.digest  # type: ignore[attr-defined]
+        return type(other) is type(self) and other.digest == self.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)

@@ -46,7 +46,7 @@ def decay(x: NDArray[Any], constant: ArrayLike, offset: int = 0) -> NDArray[Any]
     """
     factor = (1 << DECAY_BITS) - offset - np.asarray(constant, dtype=np.int64)
     magnitude = (np.abs(x.astype(np.int64)) * factor) >> DECAY_BITS
-    return (np.sign(x) * magnitude).astype(x.dtype)
+    return np.asarray((np.sign(x) * magnitude).astype(x.dtype))
 
 
 def decay_magnitude(constant: ArrayLike, offset: int = 0, x0: float = 2.0**21) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ file names its chip file and says how many chips it has. The field names below a
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -304,7 +305,7 @@ def board_names() -> tuple[str, ...]:
     return tuple(board.name for board in sorted(boards, key=lambda board: (board.n_chips, board.name)))
 
 
-def load_board(name_or_path: str | Path) -> Board:
+def load_board(name_or_path: str | os.PathLike[str]) -> Board:
     """Load a board by name, or from a file of the user's own.
 
     Parameters

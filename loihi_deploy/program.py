@@ -212,7 +212,7 @@ class Program(Content):
             raise InputError("The program is not consistent", problems)
 
     def _problems(self) -> Iterable[Problem]:
-        names = [node.name for node in (*self.sources, *self.populations)]
+        names = [node.name for node in self.all_nodes]
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield Problem("a name stands for two things", name)
         for synapses in self.synapses:
@@ -241,10 +241,15 @@ class Program(Content):
                     "initial voltages do not fit", population.name, initial.shape, (population.size,)
                 )
 
+    @property
+    def all_nodes(self) -> tuple[SpikeSource | Compartments, ...]:
+        """Sources, then populations."""
+        return (*self.sources, *self.populations)
+
     @cached_property
     def nodes(self) -> dict[str, SpikeSource | Compartments]:
         """Every spike source and population by name."""
-        return {node.name: node for node in (*self.sources, *self.populations)}
+        return {node.name: node for node in self.all_nodes}
 
     @property
     def n_compartments(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import InputError, Problem
-from loihi_deploy.graph.types import Graph, Readout
+from loihi_deploy.graph.types import Graph, Population, Readout
 
 
 def rate_activity(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -35,7 +35,7 @@ def rate_activity(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> dict[str,
     activity: dict[str, NDArray[Any]] = dict(inputs)
     n, dtype = next((len(x), x.dtype) for x in inputs.values())
     amplitude = {population.name: population.amplitude for population in graph.populations}
-    for node in (*graph.populations, *graph.readouts):
+    for node in graph.all_nodes[len(graph.inputs) :]:
         total = np.zeros((n, node.size), dtype)
         for projection in graph.into(node.name):
             if projection.pre not in activity:
@@ -45,10 +45,10 @@ def rate_activity(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> dict[str,
                 )
             values = activity[projection.pre]
             total += projection.transform.apply(values) * dtype.type(amplitude.get(projection.pre, 1.0))
-        if isinstance(node, Readout):
-            activity[node.name] = total + node.bias.astype(dtype)
-        else:
+        if isinstance(node, Population):
             activity[node.name] = node.neuron.rates(node.currents(total))
+        elif isinstance(node, Readout):
+            activity[node.name] = total + node.bias.astype(dtype)
     return {name: values for name, values in activity.items() if name not in inputs}
 
 
@@ -76,7 +76,8 @@ def flat_inputs(graph: Graph, x: Any) -> dict[str, NDArray[Any]]:
     ----------
     graph : Graph
     x : array or mapping of arrays
-        (n, *shape), or (n, n_frames, *shape), or with flat shapes; a mapping by input name where there are several inputs.
+        (n, *shape), or (n, n_frames, *shape), or with flat shapes; a mapping by input name where there are several
+        inputs.
 
     Returns
     -------

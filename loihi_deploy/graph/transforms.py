@@ -54,10 +54,12 @@ class Dense(Content):
 
     @property
     def in_size(self) -> int:
+        """Number of inputs."""
         return int(self.weights.shape[1])
 
     @property
     def out_size(self) -> int:
+        """Number of outputs."""
         return int(self.weights.shape[0])
 
     @property
@@ -71,7 +73,7 @@ class Dense(Content):
 
     def apply(self, x: NDArray[Any]) -> NDArray[Any]:
         """Map (n, in_size) to (n, out_size), in the dtype of `x`."""
-        return x @ self.weights.T.astype(x.dtype, copy=False)
+        return np.asarray(x @ self.weights.T.astype(x.dtype, copy=False))
 
     def scaled_rows(self, gain: NDArray[np.float64]) -> Dense:
         """Multiply output i by gain[i]; gain has shape (out_size,)."""
@@ -131,10 +133,12 @@ class Conv2D(Content):
 
     @property
     def in_size(self) -> int:
+        """Number of inputs."""
         return prod(self.in_shape)
 
     @property
     def out_size(self) -> int:
+        """Number of outputs."""
         return prod(self.out_shape)
 
     @property
@@ -163,7 +167,9 @@ class Conv2D(Content):
         n = len(x)
         kernel_h, kernel_w, group_in, out_channels = self.kernel.shape
         padded = self._padded(x.reshape(n, *self.in_shape))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel_h, kernel_w), axis=(1, 2))
+        windows: NDArray[Any] = np.lib.stride_tricks.sliding_window_view(  # type: ignore[call-overload]
+            padded, (kernel_h, kernel_w), axis=(1, 2)
+        )
         windows = windows[:, :: self.strides[0], :: self.strides[1]]  # n, oh, ow, channels, kh, kw
         kernel = self.kernel.astype(x.dtype, copy=False)
         group_out = out_channels // self.groups
@@ -184,7 +190,7 @@ class Conv2D(Content):
         return np.concatenate(parts, axis=-1).reshape(n, self.out_size)
 
     def scaled_rows(self, gain: NDArray[np.float64]) -> Conv2D | Sparse:
-        """Multiply output i by gain[i]; stays a convolution where the gain is the same at all positions of a channel."""
+        """Multiply output i by gain[i]; stays a convolution where the gain is the same all over each channel."""
         per_position = gain.reshape(-1, self.out_shape[2])
         if (per_position == per_position[0]).all():
             return self.with_values(self.kernel * per_position[0])
@@ -285,6 +291,7 @@ class Sparse(Content):
 
     @property
     def out_size(self) -> int:
+        """Number of outputs."""
         return len(self.indptr) - 1
 
     @property

@@ -1,8 +1,8 @@
 """The float network: populations of neurons, the projections between them, real inputs and real readouts.
 
 Conventions. A neuron's input is ``J = gain * sum(projections) + bias``. Its output while it fires at rate a (in Hz) is
-``amplitude * a``: a spike stands for ``amplitude / dt`` during one step, as in Nengo. Multiplying gain and bias by s and
-dividing the amplitude by s changes firing rates and, for rectified linear neurons, nothing else.
+``amplitude * a``: a spike stands for ``amplitude / dt`` during one step, as in Nengo. Multiplying gain and bias by s
+and dividing the amplitude by s changes firing rates and, for rectified linear neurons, nothing else.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ class Input(Content):
 
     @property
     def size(self) -> int:
+        """Number of values."""
         return prod(self.shape)
 
 
@@ -141,11 +142,12 @@ class Population(Content):
 
     @property
     def size(self) -> int:
+        """Number of values."""
         return prod(self.shape)
 
     def currents(self, total: NDArray[Any]) -> NDArray[Any]:
         """Neuron inputs J = gain * total + bias for summed projections of shape (n, size), in their dtype."""
-        return total * self.gain.astype(total.dtype) + self.bias.astype(total.dtype)
+        return np.asarray(total * self.gain.astype(total.dtype) + self.bias.astype(total.dtype))
 
     def rescaled(self, factor: float) -> Population:
         """The same function at `factor` times the firing rates (exactly so for rectified linear neurons)."""
@@ -179,6 +181,7 @@ class Readout(Content):
 
     @property
     def size(self) -> int:
+        """Number of values."""
         return prod(self.shape)
 
 
@@ -202,6 +205,7 @@ class Projection(Content):
 
     @property
     def name(self) -> str:
+        """``pre->post``."""
         return f"{self.pre}->{self.post}"
 
 
@@ -235,11 +239,11 @@ class Graph(Content):
             raise InputError("The network is not consistent", problems)
 
     def _problems(self) -> Iterable[Problem]:
-        names = [node.name for node in (*self.inputs, *self.populations, *self.readouts)]
+        names = [node.name for node in self.all_nodes]
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield Problem("a name stands for two things", name, remedy="Give every layer a name of its own")
-        sources = {node.name: node.size for node in (*self.inputs, *self.populations)}
-        targets = {node.name: node.size for node in (*self.populations, *self.readouts)}
+        sources = {node.name: node.size for node in self.all_nodes if not isinstance(node, Readout)}
+        targets = {node.name: node.size for node in self.all_nodes if not isinstance(node, Input)}
         for projection in self.projections:
             for end, sizes, size in (
                 (projection.pre, sources, projection.transform.in_size),
@@ -272,10 +276,15 @@ class Graph(Content):
             if not (0 < population.amplitude < np.inf):
                 yield Problem("a spike's amplitude must be positive", population.name, population.amplitude)
 
+    @property
+    def all_nodes(self) -> tuple[Input | Population | Readout, ...]:
+        """Inputs, populations, readouts, in this order."""
+        return (*self.inputs, *self.populations, *self.readouts)
+
     @cached_property
     def nodes(self) -> dict[str, Input | Population | Readout]:
         """Every input, population and readout by name."""
-        return {node.name: node for node in (*self.inputs, *self.populations, *self.readouts)}
+        return {node.name: node for node in self.all_nodes}
 
     def into(self, name: str) -> tuple[Projection, ...]:
         """The projections into a population or readout."""

@@ -48,7 +48,9 @@ def train_convnet(data: Dataset, epochs: int = 8, seed: int = 0, verbose: bool =
         name="convnet",
     )
     batch_size = 64
-    schedule = tf.keras.optimizers.schedules.CosineDecay(3e-3, max(1, epochs * len(data.x_train) // batch_size))
+    schedule = tf.keras.optimizers.schedules.CosineDecay(
+        3e-3, max(1, epochs * len(data.x_train) // batch_size)
+    )
     model.compile(
         optimizer=tf.keras.optimizers.Adam(schedule),
         loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
