@@ -38,12 +38,12 @@ def build(model: Model, network: nengo.Network, division: Division) -> None:
     model.builder = Builder()
     seed_network(network, seeds=model.seeds, seeded=model.seeded)
     model.split = division
+    _refuse_mixed_synapses(model, network)
     model.build(network)
     for connection in division.passthrough.to_add:
         model.seeds[connection] = None
         model.seeded[connection] = False
         model.build(connection)
-    _refuse_mixed_synapses(division)
     blocks = split_model(model)
     model.block_comp_map = {new: indices for parts in blocks.values() for new, indices in parts.items()}
     discretize_model(model)
@@ -96,8 +96,6 @@ def build_connection(model: Model, connection: nengo.Connection) -> None:
     pre_on_chip, post_on_chip = (
         isinstance(end, nengo.Ensemble | nengo.Node) and division.on_chip(end) for end in (pre, post)
     )
-    if post_on_chip:
-        _note_tau(model, connection, pre_on_chip=pre_on_chip)
     division.solved = None
     ahead, behind = (dict(part.params) for part in (model.host_pre, model.host))
     for part in _in_loihi_form(model, connection, pre_on_chip=pre_on_chip, post_on_chip=post_on_chip):
@@ -234,33 +232,38 @@ def _parameters(
     )
 
 
-def _note_tau(model: Model, connection: nengo.Connection, *, pre_on_chip: bool) -> None:
-    """Note the time constant of the synapse that nengo-loihi gives a connection at its target on chip."""
-    spikes = isinstance(connection.pre_obj, Neurons)
-    to_neurons = isinstance(connection.post_obj, Neurons)
-    weights = pre_on_chip and not spikes and connection.solver.weights
-    direct = weights or (to_neurons and (spikes or pre_on_chip))
-    tau = model.decode_tau
-    if direct:
-        tau = 0.0 if connection.synapse is None else connection.synapse.tau
-    into = model.split.taus.setdefault(base_obj(connection.post), {})
-    into.setdefault(tau, []).append(connection)
-
-
-def _refuse_mixed_synapses(division: Division) -> None:
+def _refuse_mixed_synapses(model: Model, network: nengo.Network) -> None:
+    """Refuse synapses of different time constants at the same neurons; nengo-loihi takes the longest for all."""
+    passthrough, placement = model.split.passthrough, model.split.hostchip
+    taus: dict[Any, set[float]] = {}
+    for connection in (set(network.all_connections) | passthrough.to_add) - passthrough.to_remove:
+        post = base_obj(connection.post)
+        if isinstance(post, nengo.Ensemble) and placement.on_chip(post):
+            taus.setdefault(post, set()).add(_tau_on_chip(model, connection))
     problems = [
         Problem(
             "synapses of different time constants end at the same neurons, and a compartment has only one",
             str(ensemble),
-            ", ".join(f"{tau:g} s" for tau in sorted(taus)),
+            ", ".join(f"{tau:g} s" for tau in sorted(taus[ensemble])),
             "one",
             "Give these connections the same synapse, or the ensemble on_chip = False",
         )
-        for ensemble, taus in division.taus.items()
-        if len(taus) > 1
+        for ensemble in network.all_ensembles
+        if len(taus.get(ensemble, ())) > 1
     ]
     if problems:
         raise NotOnChipError("The synapses do not fit the chip", problems)
+
+
+def _tau_on_chip(model: Model, connection: nengo.Connection) -> float:
+    """Time constant of a connection at its target: that of decoding, where a decoded value is what is sent."""
+    pre = connection.pre_obj
+    spikes = isinstance(pre, Neurons)
+    pre_on_chip = spikes or model.split.on_chip(pre)
+    weights = pre_on_chip and isinstance(pre, nengo.Ensemble) and connection.solver.weights
+    if weights or (pre_on_chip and isinstance(connection.post_obj, Neurons)):
+        return 0.0 if connection.synapse is None else float(connection.synapse.tau)
+    return float(model.decode_tau)
 
 
 class Builder(LoihiBuilder):  # type: ignore[misc]

@@ -52,7 +52,9 @@ class Chip:
         self._columns, self._index = self._recorded_columns(model.probes)
         self.reset(seed)
         self.begin(0)
-        self._run([])  # no step: what is compiled is compiled or loaded now, and the first step takes as long as any
+        self._run(
+            []
+        )  # no step: what is compiled is compiled or loaded now, and the first step takes as long as any
 
     def _recorded_columns(
         self, probes: Sequence[LoihiProbe]

@@ -171,8 +171,6 @@ class Division(Split):  # type: ignore[misc]
     ----------
     initial_voltages : dict of arrays
         Initial voltages that were asked for, by ensemble, in Nengo's units (threshold 1).
-    taus : dict of dict
-        Connections into each ensemble on chip, by the time constant of their synapse there.
     solved : tuple or None
         Evaluation points, decoders and solver's information of the connection built last, where its pre is on chip.
     """
@@ -190,7 +188,6 @@ class Division(Split):  # type: ignore[misc]
         )
         self.precompute = self.precomputable() if precompute is None else precompute
         self.initial_voltages: dict[Any, Any] = {}
-        self.taus: dict[Any, dict[float, list[Any]]] = {}
         self.solved: Any = None
 
     def precomputable(self, obj: Any = None) -> bool:
