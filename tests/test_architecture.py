@@ -43,7 +43,7 @@ IMPORTERS = {
     "nengo": {"frontends", "training", "simulator", "backends.nengo_loihi", "bench.nengo_networks"},
     "nengo_dl": {"frontends", "training", "bench.nengo_networks"},
     "nengo_extras": {"training"},
-    "nengo_loihi": {"backends.nengo_loihi", "simulator"},
+    "nengo_loihi": {"backends.nengo_loihi", "bench.nengo_networks", "simulator"},
     "numba": {"kernels", "simulator"},
     "nxsdk": {"backends.nengo_loihi"},
     "tensorflow": {"frontends", "training"},

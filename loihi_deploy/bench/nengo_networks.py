@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,10 @@ def predict_seconds(graph: Graph, x: NDArray[np.float64], steps: int, repeats: i
     (node,) = nodes.values()
     data = {node: np.repeat(x[:, None], steps, axis=1).astype(np.float32)}
     seconds = []
-    with nengo_dl.Simulator(network, minibatch_size=len(x), progress_bar=False) as simulator:
+    with np.errstate(all="ignore"), warnings.catch_warnings():  # of rates and intercepts that nobody uses
+        warnings.simplefilter("ignore", UserWarning)
+        made = nengo_dl.Simulator(network, minibatch_size=len(x), progress_bar=False)
+    with made as simulator:
         simulator.predict(data, verbose=0)  # builds TensorFlow's graph
         for _ in range(repeats):
             start = time.perf_counter()
@@ -107,10 +111,7 @@ def _transform(projection: Projection, gain: NDArray[np.float64]) -> Any:
     import nengo
 
     transform: Transform = projection.transform
-    if gain.ndim:
-        transform = transform.scaled_rows(gain)
-    else:
-        transform = transform.with_values(transform.values * gain)
+    transform = transform.scaled_rows(gain) if gain.ndim else transform.with_values(transform.values * gain)
     if isinstance(transform, Conv2D):
         return nengo.Convolution(
             n_filters=transform.out_shape[2],

@@ -109,7 +109,7 @@ class Engine:
                 k.SHIFT: shifts[p.name],
                 k.PLAIN_CURRENT: p.noise is None and bounds.current_fits,
                 k.PLAIN_VOLTAGE: plain,
-                k.NARROW: -INT16_MAX <= bounds.mantissas[0] and bounds.mantissas[1] <= INT16_MAX,
+                k.NARROW: bounds.mantissas[0] >= -INT16_MAX and bounds.mantissas[1] <= INT16_MAX,
                 k.BUDGET: INT16_MAX // max(heaviest, 1),
                 k.NOISE_AT: _noise_place(p.noise),
                 k.NOISE_FIRST: n_noisy,

@@ -12,7 +12,7 @@ targets:
 
 `geometry` holds indices (int32), `weights` the values; `table` has one row of `FIELDS` numbers for each projection. All
 indices are unsigned in the compiled code: one that might be negative costs a check, and keeps loops from being
-vectorized. Divisions are multiplications by 2^40 / divisor, rounded up: exact where dividend times divisor is below 2^40.
+vectorized. Divisions are multiplications by 2^40 / divisor, rounded up: exact if dividend times divisor is below 2^40.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def deliver(fields, geometry, weights, number, scale, acc, offset, touched):  # 
 def list_spikes(spiked, first, n, out, place, n_out):  # type: ignore[no-untyped-def]
     """Append to the list that begins at ``out[place]`` the numbers, from `first` on, of bytes that are not 0.
 
-    Looks at ``spiked[first : first + n]``; `n` is a multiple of 8. Returns the new length of the list, which was `n_out`.
+    Looks at ``spiked[first : first + n]``; `n` is a multiple of 8. Returns the new length of the list; it was `n_out`.
     """
     words = spiked[first : first + n].view(np.uint64)
     end = uint64(place + n_out)

@@ -31,7 +31,7 @@ def assert_same(ours, theirs):
 
 
 @given(programs(), st.integers(0, 2**32 - 1), st.sampled_from([0.02, 0.2, 0.9]), st.integers(1, 12))
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=300)
 def test_equals_the_reference(program, seed, rate, steps):
     spikes = random_spikes(program, 2, steps, rate, seed)
     record = {p.name: EVERYTHING for p in program.populations}
