@@ -1,6 +1,6 @@
 """Train a Keras network on Fashion-MNIST, deploy it on Loihi, and compare the two.
 
-    python examples/fashion_mnist_keras.py [--data FOLDER] [--epochs 12] [--board nahuku32]
+    python examples/fashion_mnist_keras.py [--data FOLDER] [--epochs 12] [--board nahuku32] [--limit 1000]
 
 The first layer, a 1x1 convolution, stays on the host and turns pixels into spikes; the last one decodes
 spikes into class scores, on the host too. Everything between runs on the chip, in integers.
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--board", default="nahuku32")
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--limit", type=int, help="use only so many test images")
     args = parser.parse_args()
     data = ld.data.load_idx(args.data) if args.data else ld.data.fashion_mnist()
 
@@ -53,7 +54,7 @@ def main() -> None:
 
     deployment = ld.deploy(model, board=args.board, calibration=data.x_train[:500])
     deployment.save("fashion_mnist.loihi")
-    result = deployment.evaluate(data.x_test, data.y_test, steps=args.steps)
+    result = deployment.evaluate(data.x_test[: args.limit], data.y_test[: args.limit], steps=args.steps)
 
     mapping = deployment.mapping
     print(f"Keras network:        {100 * keras_accuracy:.2f} %")

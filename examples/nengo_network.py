@@ -1,6 +1,6 @@
 """Build a convolution network in Nengo, train it in NengoDL on Fashion-MNIST, deploy it on Loihi.
 
-    python examples/nengo_network.py [--data FOLDER] [--epochs 6] [--board nahuku32]
+    python examples/nengo_network.py [--data FOLDER] [--epochs 6] [--board nahuku32] [--limit 1000]
 
 Neurons are connected to neurons by convolutions and a matrix. The first ensemble sees the image through a 1x1
 convolution and stays on the host, where it turns pixels into spikes; a node collects the class scores.
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--board", default="nahuku32")
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--limit", type=int, help="use only so many test images")
     args = parser.parse_args()
     data = ld.data.load_idx(args.data) if args.data else ld.data.fashion_mnist()
 
@@ -71,8 +72,8 @@ def main() -> None:
         if connection.pre_obj is not image:
             connection.synapse = SYNAPSE
     deployment = ld.deploy(network, board=args.board, calibration=data.x_train[:500])
-    rate_accuracy = deployment.rate_accuracy(data.x_test, data.y_test)
-    result = deployment.evaluate(data.x_test, data.y_test, steps=args.steps)
+    rate_accuracy = deployment.rate_accuracy(data.x_test[: args.limit], data.y_test[: args.limit])
+    result = deployment.evaluate(data.x_test[: args.limit], data.y_test[: args.limit], steps=args.steps)
 
     mapping = deployment.mapping
     print(f"Rate network:         {100 * rate_accuracy:.2f} %")

@@ -1,4 +1,4 @@
-"""Images to train and test on: a bundled subset of Fashion-MNIST, and any set in IDX files.
+"""Images to train and test on: a bundled subset of Fashion-MNIST, any set in IDX files, and CIFAR-10.
 
 The bundled files hold, of Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747; MIT licence, Zalando
 SE), the first 1,000 training and the first 200 test images of each class in their original order;
@@ -13,10 +13,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.data.cifar import CIFAR10_CLASSES, TEST_FILE, TRAIN_FILES, read_batch
 from loihi_deploy.data.idx import FILE_NAMES, read_idx
 from loihi_deploy.errors import DataError, InputError, Problem
 
-__all__ = ["FASHION_MNIST_CLASSES", "Dataset", "fashion_mnist", "load_idx"]
+__all__ = [
+    "CIFAR10_CLASSES",
+    "FASHION_MNIST_CLASSES",
+    "Dataset",
+    "fashion_mnist",
+    "load_cifar10",
+    "load_idx",
+]
 
 FASHION_MNIST_CLASSES = (
     "T-shirt/top",
@@ -40,7 +48,7 @@ class Dataset:
     ----------
     name : str
         What the set is called in tables and reports.
-    x_train, x_test : ndarray of float32, shape (n, rows, columns, 1), range 0 to 1
+    x_train, x_test : ndarray of float32, shape (n, rows, columns, channels), range 0 to 1
         Images; read-only.
     y_train, y_test : ndarray of int64, shape (n,), range 0 to ``len(class_names) - 1``
         Labels; read-only.
@@ -153,5 +161,48 @@ def load_idx(directory: str | Path) -> Dataset:
     )
 
 
+def load_cifar10(directory: str | Path) -> Dataset:
+    """Load CIFAR-10 from the six files of its binary version.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Folder with ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``.
+
+    Returns
+    -------
+    Dataset
+        Images of 32x32 pixels and 3 channels.
+
+    Raises
+    ------
+    DataError
+        Files are missing or damaged; everything found is named.
+    """
+    folder = Path(directory)
+    if not folder.is_dir():
+        raise DataError.single(
+            "no such folder", str(folder), remedy="Name the folder that holds the files of CIFAR-10"
+        )
+    problems: list[Problem] = []
+    batches = [read_batch(folder / name, problems) for name in (*TRAIN_FILES, TEST_FILE)]
+    read = [batch for batch in batches if batch is not None]
+    if problems:
+        raise DataError(f"Cannot read the data in {folder}", problems)
+    *train, test = read
+    return Dataset(
+        name="CIFAR-10",
+        x_train=_scaled(np.concatenate([images for images, _ in train])),
+        y_train=np.concatenate([labels for _, labels in train]).astype(np.int64),
+        x_test=_scaled(test[0]),
+        y_test=test[1].astype(np.int64),
+        class_names=CIFAR10_CLASSES,
+    )
+
+
+def _scaled(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return pixels.astype(np.float32) / np.float32(255)
+
+
 def _as_images(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return (pixels.astype(np.float32) / np.float32(255))[..., np.newaxis]
+    return _scaled(pixels)[..., np.newaxis]

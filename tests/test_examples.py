@@ -1,0 +1,61 @@
+"""Every example runs, on little data and for a short time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.test_cifar import write_cifar10
+from tests.data.test_data import idx
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = {path.name: path for path in (ROOT / "examples").glob("*.py")}
+QUICK = {
+    "backend_choice.py": ["--neurons", "20", "--seconds", "0.05"],
+    "cifar10.py": ["--data", "cifar10", "--epochs", "1", "--steps", "20", "--limit", "5"],
+    "fashion_mnist_keras.py": ["--data", "mnist", "--epochs", "1", "--steps", "20", "--limit", "5"],
+    "mnist_record.py": ["--data", "mnist", "--epochs", "1", "--limit", "5"],
+    "nef_oscillator.py": ["--neurons", "50", "--seconds", "0.3"],
+    "nengo_network.py": ["--data", "mnist", "--epochs", "1", "--steps", "20", "--limit", "5"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with small data sets of random images in the formats of MNIST and CIFAR-10."""
+    path = tmp_path_factory.mktemp("examples")
+    rng = np.random.default_rng(0)
+    (path / "mnist").mkdir()
+    for part, n in (("train", 200), ("t10k", 20)):
+        images, labels = rng.integers(0, 256, (n, 28, 28)), np.arange(n) % 10
+        (path / "mnist" / f"{part}-images-idx3-ubyte").write_bytes(idx(images))
+        (path / "mnist" / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+    (path / "cifar10").mkdir()
+    write_cifar10(path / "cifar10", n=20)
+    return path
+
+
+def test_every_example_is_run():
+    assert set(QUICK) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_example(name, folder):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES[name], *QUICK[name]],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_examples_are_short(name):
+    assert len(EXAMPLES[name].read_text().splitlines()) < 120
