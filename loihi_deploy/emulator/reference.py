@@ -89,7 +89,7 @@ def simulate(
     rng = np.random.RandomState()
     if state.noise is not None:
         rng.set_state(state.noise)
-    fans = {synapses.name: fan_out(synapses.transform) for synapses in program.synapses}
+    fans = {synapses: fan_out(synapses.transform) for synapses in program.synapses}
     counts = {p.name: PopulationCounts(p.size) for p in program.populations}
     history: dict[str, dict[str, list[NDArray[Any]]]] = {
         p.name: {"spikes": [], "u": [], "v": []} for p in program.populations
@@ -104,7 +104,7 @@ def simulate(
             for synapses in program.into(p.name):
                 arrived = arriving[synapses.pre].astype(np.float64)  # exact: sums stay far below 2^53
                 q += synapses.transform.apply(arrived).astype(np.int64) << synapses.shift
-                events += int((arrived @ fans[synapses.name]).sum())
+                events += int((arrived @ fans[synapses]).sum())
             noise = _noise(p.noise, draws[p.name]) if p.noise is not None else np.zeros(p.size, np.int64)
             at_membrane = p.noise is not None and p.noise.at_membrane
 
