@@ -47,13 +47,13 @@ N_RECURRENT_INPUTS = 16
 
 
 def cifar10_convnet() -> Graph:
-    """nengo-loihi's CIFAR-10 example: 51,510 neurons, 522,996 weights."""  # noqa: D403
+    """nengo-loihi's CIFAR-10 example: 51,510 neurons, 522,996 weights."""
     convolutions = [(1, 1, 4), (3, 2, 64), (3, 1, 72), (3, 2, 256), (1, 1, 256), (1, 1, 64)]
     return _convnet("cifar10-convnet", convolutions, n_dense=100)
 
 
 def mnist_convnet() -> Graph:
-    """nengo-loihi's keras-to-loihi example."""  # noqa: D403
+    """nengo-loihi's keras-to-loihi example."""
     return _convnet("mnist-convnet", [(1, 1, 3), (3, 2, 32), (3, 2, 64)], n_dense=100)
 
 
