@@ -158,6 +158,15 @@ def demo(
 @data_option
 @board_option
 @deploy_options
+@click.option(
+    "--fix",
+    multiple=True,
+    metavar="NAME=SHAPE",
+    help="Slices of a population: conv1=8x8x16, or a number of cores: dense=2.",
+)
+@click.option("--max-cores", type=click.IntRange(1), help="Use no more cores than this.")
+@click.option("--downgrade", multiple=True, metavar="RULE", help="Warn of a rule instead of obeying it.")
+@click.option("--cores", "show_cores", is_flag=True, help="List every core.")
 @json_option
 def compile_command(
     model: str,
@@ -165,17 +174,22 @@ def compile_command(
     calibration: Path | None,
     data_folder: Path | None,
     board: str,
+    fix: tuple[str, ...],
+    max_cores: int | None,
+    downgrade: tuple[str, ...],
+    show_cores: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Compile MODEL, a saved Keras model (.keras, .h5) or the name of a benchmark network, and show the core plan."""
     from loihi_deploy import benchmarks
     from loihi_deploy.deployment import deploy
-    from loihi_deploy.report import layers_table, summary
+    from loihi_deploy.report import mapping_report, summary
 
+    plan: dict[str, Any] = {"fix": _fixed(fix), "max_cores": max_cores, "downgrade": downgrade}
     if model in benchmarks.NETWORKS:
         options["normalization"] = "none"  # these come with their firing rates
-        deployment = deploy(benchmarks.NETWORKS[model](), board, options=_options(options))
+        deployment = deploy(benchmarks.NETWORKS[model](), board, options=_options(options), **plan)
     else:
         from loihi_deploy.frontends.saved_models import load_keras_model
 
@@ -183,16 +197,28 @@ def compile_command(
         samples = None
         if options["normalization"] != "none":
             samples = _load_array(calibration) if calibration else _dataset(data_folder).x_train[:500]
-        deployment = deploy(source, board, samples, _options(options))
+        deployment = deploy(source, board, samples, _options(options), **plan)
     if output is not None:
         deployment.save(output)
     figures = summary(deployment.program, deployment.mapping)
     if as_json:
         _print_json(figures)
     else:
-        layers_table(figures)
+        mapping_report(figures, deployment.mapping, show_cores)
         if output is not None:
             click.echo(f"Written to {output}")
+
+
+def _fixed(entries: tuple[str, ...]) -> dict[str, Any]:
+    """What --fix says, for `map_to_cores`."""
+    fixed: dict[str, Any] = {}
+    for entry in entries:
+        name, _, shape = entry.rpartition("=")
+        numbers = shape.split("x")
+        if not name or not all(number.isdigit() for number in numbers):
+            raise click.UsageError(f"--fix {entry}: give NAME=HEIGHTxWIDTHxCHANNELS or NAME=CORES")
+        fixed[name] = int(shape) if len(numbers) == 1 else tuple(map(int, numbers))
+    return fixed
 
 
 @commands.command()
@@ -238,6 +264,7 @@ def run(
 @click.option("--samples", type=click.Path(path_type=Path), help="Samples in a .npy file, instead of --data.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Their labels in a .npy file.")
 @click.option("--limit", type=click.IntRange(1), help="Use only so many samples.")
+@click.option("--by-step", is_flag=True, help="Also accuracy after each step of the presentation.")
 @steps_option
 @backend_option
 @json_option
@@ -247,6 +274,7 @@ def evaluate(
     samples: Path | None,
     labels: Path | None,
     limit: int | None,
+    by_step: bool,
     steps: int,
     backend: Any,
     as_json: bool,
@@ -263,7 +291,7 @@ def evaluate(
     else:
         data = _dataset(data_folder)
         x, y = data.x_test, data.y_test
-    result = deployment.evaluate(x[:limit], y[:limit], steps, backend=backend)
+    result = deployment.evaluate(x[:limit], y[:limit], steps, backend=backend, by_step=by_step)
     figures = counters_values(result.counters, deployment.program.dt)
     if as_json:
         _print_json(
@@ -274,11 +302,14 @@ def evaluate(
                 "steps": steps,
                 "backend": backend,
                 "seconds": result.seconds,
+                **({"accuracy_by_step": result.accuracy_by_step.tolist()} if by_step else {}),
                 **figures,
             }
         )
     else:
         counters_table(figures)
+        for step in range(10, steps, 10) if by_step else ():
+            click.echo(f"{step:4d} steps: {100 * result.accuracy_by_step[step - 1]:.2f} %")
         click.echo(
             f"Accuracy {100 * result.accuracy:.2f} % ({result.n_correct} of {result.n_total}) "
             f"at {steps} steps, {result.seconds:.1f} s"
@@ -300,3 +331,40 @@ def boards(names: tuple[str, ...], as_json: bool) -> None:
         _print_json([{**asdict(board), "n_cores": board.n_cores} for board in found])
     else:
         boards_table(found)
+
+
+@commands.command()
+@click.option("--network", "networks", multiple=True, help="Only these benchmark networks.")
+@click.option("--batch", type=click.IntRange(1), help="Samples in a run.")
+@click.option("--threads", type=click.IntRange(1), help="Threads; every core of the machine if not given.")
+@steps_option
+@click.option(
+    "--repeats", default=5, show_default=True, type=click.IntRange(1), help="Runs of which the best counts."
+)
+@json_option
+def bench(
+    networks: tuple[str, ...],
+    batch: int | None,
+    threads: int | None,
+    steps: int,
+    repeats: int,
+    as_json: bool,
+) -> None:
+    """Measure our emulator against nengo-loihi's and NengoDL's, side by side, on equal spikes."""
+    from loihi_deploy import bench as benchmarking
+
+    rows = benchmarking.bench(
+        networks or None,
+        batch,
+        threads,
+        steps=steps,
+        repeats=repeats,
+        say=lambda text: click.echo(text, err=True),
+    )
+    if as_json:
+        _print_json(rows)
+    else:
+        from rich.console import Console
+
+        Console().print(benchmarking.table(rows))
+    sys.exit(0 if all(row["spikes_equal"] is not False for row in rows) else 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -45,12 +46,15 @@ from loihi_deploy.options import READOUT_WINDOW, DeployOptions
 from loihi_deploy.partitioning import partition
 from loihi_deploy.program import Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
 from loihi_deploy.quantization import quantize
-from loihi_deploy.results import Evaluation, RunResult
+from loihi_deploy.results import Evaluation, RunResult, RunState
 
 BALANCE_SAMPLES = 100
 """Calibration samples that the integer network is balanced on."""
 BALANCE_ROUNDS = 2
 """More change nothing that matters."""
+
+TRAFFIC_SAMPLES, TRAFFIC_STEPS = 20, 50
+"""Samples and steps (for each frame) that spikes between cores are counted on."""
 
 Backend = Literal["emulator", "reference", "hardware"]
 
@@ -67,6 +71,10 @@ def deploy(
     board: str | os.PathLike[str] | Board = "nahuku32",
     calibration: Any = None,
     options: DeployOptions | None = None,
+    *,
+    fix: MappingOf[str, Any] | None = None,
+    max_cores: int | None = None,
+    downgrade: Iterable[str] = (),
 ) -> Deployment:
     """Make a trained network ready to run on a board.
 
@@ -80,6 +88,8 @@ def deploy(
         Samples, (n, *input_shape), that firing rates are set from; some hundred are enough. Not needed where
         ``options.normalization`` is 'none'.
     options : DeployOptions, optional
+    fix, max_cores, downgrade
+        As for `map_to_cores`.
 
     Returns
     -------
@@ -115,7 +125,8 @@ def deploy(
             partitioned, calibration, options.balance_steps, options.readout_window, board.chip
         )
     program = quantize(partitioned, board.chip)
-    mapping = map_to_cores(program, board)
+    rates = None if calibration is None else _mean_rates(program, calibration)
+    mapping = map_to_cores(program, board, fix=fix, max_cores=max_cores, downgrade=downgrade, rates=rates)
     return Deployment(graph, program, mapping, options, _provenance(calibration))
 
 
@@ -153,6 +164,13 @@ def balance(
         rates = backends.firing_rates(quantize(current, chip), inputs, steps, readout_window)
         current = correct(partitioned, current, rates)
     return current
+
+
+def _mean_rates(program: Program, calibration: Any) -> dict[str, float]:
+    """Mean firing rate in Hz of each population, from a few calibration samples: what placement weighs traffic by."""
+    inputs = {name: x[:TRAFFIC_SAMPLES] for name, x in flat_inputs(program.encoder, calibration).items()}
+    rates = backends.firing_rates(program, inputs, TRAFFIC_STEPS * next(iter(inputs.values())).shape[1], 1.0)
+    return {name: float(values.mean()) for name, values in rates.items()}
 
 
 def _provenance(calibration: Any) -> dict[str, str | None]:
@@ -216,10 +234,18 @@ class Deployment(Content):
         *,
         backend: Backend = "emulator",
         steps_per_frame: int | None = None,
-        record: Any = (),
+        record: Iterable[str] | MappingOf[str, Iterable[str]] = (),
+        neurons: MappingOf[str, Any] | None = None,
+        stream: bool = False,
+        state: RunState | None = None,
+        return_state: bool = False,
+        on_overflow: Literal["count", "raise"] = "count",
+        seed: int = 0,
+        threads: int | None = None,
+        chunk_size: int | None = None,
         progress: bool | None = None,
     ) -> RunResult:
-        """Present samples and decode the answers; every sample starts from rest.
+        """Present samples and decode the answers.
 
         Parameters
         ----------
@@ -227,14 +253,31 @@ class Deployment(Content):
             (n_samples, *input_shape) static, or (n_samples, n_frames, *input_shape); a mapping by input name where
             there are several inputs.
         steps : int
-            Steps of presentation of a static sample.
+            Steps of presentation of a sample, a multiple of its frames.
         backend : {'emulator', 'reference', 'hardware'}
             Our engine, nengo-loihi's emulator, or the chip through nengo-loihi and NxSDK.
         steps_per_frame : int, optional
-            How long each frame is shown; ``steps / n_frames`` if not given.
+            How long each frame is shown, in place of `steps`.
         record : iterable of str or mapping
             Populations whose spikes, or whose chosen variables, are to be recorded:
-            ``["conv1"]``, ``{"conv1": ["spikes", "v"]}``.
+            ``["conv1"]``, ``{"conv1": ["spikes", "u", "v", "events"]}``.
+        neurons : dict of slices or index lists, optional
+            Which neurons of a recorded population; all if nothing is said.
+        stream : bool
+            True presents the samples one after the other without a reset, as a chip runs; False starts each from rest.
+        state : RunState, optional
+            From which to continue: what an earlier run with `return_state` left in its result.
+        return_state : bool
+            Whether the result holds the state after the last step.
+        on_overflow : {'count', 'raise'}
+            What happens when an accumulator wraps around.
+        seed : int
+            Of noise on chip.
+        threads : int, optional
+            The environment variable LOIHI_DEPLOY_THREADS, or every core of the machine, if not given. Results do not
+            depend on it.
+        chunk_size : int, optional
+            Samples that a thread takes at a time; results do not depend on it.
         progress : bool, optional
             Show a progress bar; on a terminal only, if not given.
 
@@ -244,24 +287,46 @@ class Deployment(Content):
             If samples, steps or names do not fit.
         BackendError
             If the backend cannot run here.
+        AccumulatorOverflowError
+            If an accumulator wraps around and `on_overflow` is 'raise'.
         """
-        inputs = flat_inputs(self.graph, x)
         return backends.run(
             self.program,
-            inputs,
+            flat_inputs(self.graph, x),
             steps,
             backend=backend,
             mapping=self.mapping,
             steps_per_frame=steps_per_frame,
             record=record,
+            neurons=neurons,
             readout_window=self.options.readout_window,
+            seed=seed,
+            stream=stream,
+            state=state,
+            return_state=return_state,
+            on_overflow=on_overflow,
+            threads=threads,
+            chunk_size=chunk_size,
             progress=progress,
         )
 
     def evaluate(
-        self, x: Any, y: Any, steps: int = 100, *, backend: Backend = "emulator", **kwargs: Any
+        self,
+        x: Any,
+        y: Any,
+        steps: int = 100,
+        *,
+        backend: Backend = "emulator",
+        by_step: bool = False,
+        steps_per_frame: int | None = None,
+        stream: bool = False,
+        on_overflow: Literal["count", "raise"] = "count",
+        seed: int = 0,
+        threads: int | None = None,
+        chunk_size: int | None = None,
+        progress: bool | None = None,
     ) -> Evaluation:
-        """Accuracy on labelled samples; further arguments are those of `run`.
+        """Accuracy on labelled samples; arguments that are not listed are those of `run`.
 
         Parameters
         ----------
@@ -269,6 +334,9 @@ class Deployment(Content):
             As for `run`.
         y : (n_samples,) int array
             Labels: indices of the readout's values.
+        by_step : bool
+            Also count decisions as if every presentation had ended after each of its steps
+            (``Evaluation.accuracy_by_step``).
 
         Raises
         ------
@@ -276,10 +344,23 @@ class Deployment(Content):
             If samples or labels do not fit.
         """
         inputs = flat_inputs(self.graph, x)
-        labels = self.check_labels(y, len(next(iter(inputs.values()))))
-        result = self.run(x, steps, backend=backend, **kwargs)
-        correct = result.outputs.reshape(len(labels), -1).argmax(axis=1) == labels
-        return Evaluation(int(correct.sum()), len(labels), result.counters, result.seconds)
+        return backends.evaluate(
+            self.program,
+            inputs,
+            self.check_labels(y, len(next(iter(inputs.values())))),
+            steps,
+            by_step=by_step,
+            backend=backend,
+            mapping=self.mapping,
+            steps_per_frame=steps_per_frame,
+            readout_window=self.options.readout_window,
+            seed=seed,
+            stream=stream,
+            on_overflow=on_overflow,
+            threads=threads,
+            chunk_size=chunk_size,
+            progress=progress,
+        )
 
     def rate_accuracy(self, x: Any, y: Any) -> float:
         """Accuracy of the float rate network that the deployment approximates, as a fraction."""

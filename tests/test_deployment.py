@@ -93,7 +93,7 @@ def test_stage_by_stage_is_the_same(deployment):
     graph = ld.normalize(ld.convert(network()), X)
     program = ld.quantize(ld.balance(ld.partition(graph), X))
     assert program == deployment.program
-    assert ld.map_to_cores(program, "loihi") == deployment.mapping
+    assert ld.map_to_cores(program, "loihi").n_cores == deployment.mapping.n_cores
 
 
 def test_save_and_load(deployment, tmp_path):

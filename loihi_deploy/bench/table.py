@@ -8,34 +8,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-COLUMNS = {
-    "network": "network",
-    "batch": "batch",
+FIGURES = {
     "threads": "threads",
-    "spikes_per_step": "spikes/step",
-    "steps_per_s": "steps/s",
-    "reference_steps_per_s": "nengo-loihi",
+    "spikes_per_step": "spikes on chip per step",
+    "steps_per_s": "steps·samples/s",
+    "reference_steps_per_s": "nengo-loihi, steps/s",
     "ratio": "ratio",
-    "spikes_equal": "equal",
-    "nengo_dl_steps_per_s": "NengoDL",
+    "spikes_equal": "spikes equal",
+    "nengo_dl_steps_per_s": "NengoDL, steps·samples/s",
     "nengo_dl_ratio": "ratio",
-    "ns_per_neuron_update": "ns/neuron",
-    "ns_per_synaptic_event": "ns/event",
-    "peak_memory_mb": "MB",
-    "build_s": "build s",
-    "reference_build_s": "nengo-loihi build s",
+    "ns_per_neuron_update": "ns per neuron update",
+    "ns_per_synaptic_event": "ns per synaptic event",
+    "peak_memory_mb": "peak memory, MB",
+    "build_s": "build, s",
+    "reference_build_s": "nengo-loihi build, s",
 }
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """What `bench` gave, for a terminal."""
+    """What `bench` gave, for a terminal: a column for each network and batch, a row for each figure."""
     from rich.table import Table
 
-    result = Table()
-    for key, title in COLUMNS.items():
-        result.add_column(title, justify="left" if key == "network" else "right")
-    for row in rows:
-        result.add_row(*(_text(row[key]) for key in COLUMNS))
+    measured = list(rows)
+    result = Table("", *(f"{row['network']}\n× {row['batch']}" for row in measured))
+    for column in result.columns[1:]:
+        column.justify = "right"
+    for key, title in FIGURES.items():
+        result.add_row(title, *(_text(row[key]) for row in measured))
     return result
 
 

@@ -1,6 +1,6 @@
 """Figures of a deployment as text, JSON and HTML."""
 
-from loihi_deploy.report.tables import boards_table, counters_table, demo_table, layers_table
+from loihi_deploy.report.tables import boards_table, counters_table, demo_table, layers_table, mapping_report
 from loihi_deploy.report.values import counters_values, layer_values, summary
 from loihi_deploy.report.writing import write_report
 
@@ -11,6 +11,7 @@ __all__ = [
     "demo_table",
     "layer_values",
     "layers_table",
+    "mapping_report",
     "summary",
     "write_report",
 ]

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loihi_deploy.hardware import Board
+from loihi_deploy.mapping import Mapping as CoreMapping
 
 
 def _table(title: str, columns: Iterable[str], left: int = 1) -> Table:
@@ -91,3 +92,12 @@ def demo_table(values: Mapping[str, Any], console: Console | None = None) -> Non
         f"{values['steps']} steps: {equal}"
     )
     layers_table(values, console)
+
+
+def mapping_report(values: Mapping[str, Any], mapping: CoreMapping, cores: bool = False) -> None:
+    """Print the layers, then what they use of the board; every core of it if `cores`."""
+    from loihi_deploy.mapping.report import mapping_tables
+
+    console = Console()
+    layers_table(values, console)
+    console.print(mapping_tables(mapping, cores))
