@@ -47,6 +47,13 @@ class Placement(HostChipSplit):  # type: ignore[misc]
     """
 
     def __init__(self, network: nengo.Network) -> None:
+        tensors = [node for node in network.all_nodes if type(node).__name__ == "TensorNode"]
+        if tensors:
+            remedy = "Give the Converter itself to the simulator, or write the layer with Nengo's own objects"
+            problems = [
+                Problem("a layer that only TensorFlow can run", str(node), remedy=remedy) for node in tensors
+            ]
+            raise NotOnChipError("Cannot simulate the network", problems)
         super().__init__(network)
         self.host_objs.update(probe for probe in network.all_probes if not self._is_at_object(probe))
 

@@ -26,6 +26,7 @@ from loihi_deploy.errors import BackendError, InputError, MappingError, Problem
 from loihi_deploy.hardware import Board, load_board
 from loihi_deploy.simulator.building import build, initial_voltages
 from loihi_deploy.simulator.chip import Chip
+from loihi_deploy.simulator.converted import converted, is_converter
 from loihi_deploy.simulator.host import Messages, fed
 from loihi_deploy.simulator.placement import Division, Placement, anything_on_chip
 from loihi_deploy.simulator.reference import ReferenceChip
@@ -47,7 +48,9 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
 
     Parameters
     ----------
-    network : nengo.Network or None
+    network : nengo.Network, nengo_dl.Converter or None
+        Of a Converter, whose layers are converted as by `loihi_deploy.convert`, the input nodes and output probes are
+        used as those of a network are.
     dt : float
         Step in seconds.
     seed : int, optional
@@ -84,7 +87,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
 
     def __init__(
         self,
-        network: nengo.Network | None,
+        network: Any,
         dt: float = 0.001,
         seed: int | None = None,
         model: Any = None,
@@ -116,7 +119,12 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
             raise InputError.single("must be at least 1", "minibatch_size", minibatch_size)
         if seed is None:
             drawn = int(np.random.default_rng().integers(nengo.utils.numpy.maxint))
-            seed = drawn if network is None or network.seed is None else network.seed + 1
+            own = getattr(network, "seed", None)
+            seed = drawn if own is None else own + 1
+        self._stands_for: Mapping[Any, Any] = {}
+        if is_converter(network):
+            made = converted(network, dt)
+            network, self._stands_for = made.network, made.stands_for
         placement = None if network is None else Placement(network)
         on_chip = placement is not None and anything_on_chip(placement)
         self._check_model(model, on_chip=on_chip)
@@ -134,8 +142,8 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
             )
         self.progress_bar, self.optimize = progress_bar, optimize
         self._others = [self._copy() for _ in range((minibatch_size or 1) - 1)]
-        if minibatch_size is not None:
-            self.data = Batch([self, *self._others])
+        if minibatch_size is not None or self._stands_for:
+            self.data = Batch([self, *self._others], self._stands_for, squeeze=minibatch_size is None)
 
     @staticmethod
     def _check_model(model: Any, *, on_chip: bool) -> None:
@@ -287,6 +295,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
     def _checked(self, steps: int, data: Data) -> list[dict[nengo.Node, NDArray[Any]]]:
         """Check data for nodes and split them by sample."""
         n = self._minibatch_size or 1
+        data = {self._stands_for.get(node, node): values for node, values in data.items()}
         problems = []
         if data and self._minibatch_size is None:
             remedy = "Make Simulator(..., minibatch_size=n)"
@@ -380,13 +389,25 @@ def _own_data(simulator: nengo.Simulator) -> None:
 
 
 class Batch(Mapping[Any, Any]):
-    """Data of several samples: probed data with the samples as first axis, parameters as Nengo gives them."""
+    """Data of several samples: probed data with the samples as first axis, parameters as Nengo gives them.
 
-    def __init__(self, samples: list[Simulator]) -> None:
-        self._samples = [samples[0].data, *(sample.data for sample in samples[1:])]
+    Parameters
+    ----------
+    samples : list of Simulator
+    stands_for : dict
+        Keys of the data by other keys that stand for them.
+    squeeze : bool
+        There is one sample, and no axis for it.
+    """
+
+    def __init__(self, samples: list[Simulator], stands_for: Mapping[Any, Any], *, squeeze: bool) -> None:
+        self._samples = [sample.data for sample in samples]
+        self._stands_for = stands_for
+        self._squeeze = squeeze
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, nengo.Probe):
+        key = self._stands_for.get(key, key)
+        if isinstance(key, nengo.Probe) and not self._squeeze:
             return np.stack([data[key] for data in self._samples])
         return self._samples[0][key]
 
