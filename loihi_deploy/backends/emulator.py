@@ -59,6 +59,7 @@ class Line:
         seed: int,
         state: RunState | None,
         keep_state: bool,
+        first_sample: int = 0,
     ) -> Chunk:
         """Present samples on the compiled engine.
 
@@ -73,6 +74,8 @@ class Line:
             From which to continue.
         keep_state : bool
             Whether the state after the last step is returned.
+        first_sample : int
+            Number of the first sample in the run, which random spikes depend on.
         """
         frames = self.encoder.together(inputs)
         n, n_frames = frames.shape[:2]
@@ -83,7 +86,7 @@ class Line:
         watched = {name: size for name, size in chip.sizes.items() if name in (*self.decoded, *listed)}
         decoders = self._decoder(encoder.sizes), self._decoder(watched)
 
-        encoder_arrays = encoder.load(state.encoder) if state else encoder.start(n)
+        encoder_arrays = encoder.load(state.encoder) if state else encoder.start(n, first_sample, seed)
         chip_arrays = chip.load(state.chip, n) if state else chip.start(n)
         decoder_arrays = [d.load(state.readout, n) if state else d.start(n) for d in decoders]
         rng = np.random.RandomState(seed) if chip.is_noisy else None
@@ -143,13 +146,16 @@ class Line:
         inputs: Mapping[str, NDArray[Any]],
         steps: int,
         wanted: Wanted,
+        seed: int,
         state: RunState | None,
         keep_state: bool,
+        first_sample: int = 0,
     ) -> Chunk:
         """Present samples on another engine of the chip part, between the same encoder and readout; see `present`."""
         frames = self.encoder.together(inputs)
         n, n_frames = frames.shape[:2]
-        arrays = self.encoder.load(state.encoder) if state else self.encoder.start(n)
+        encoder = self.encoder
+        arrays = encoder.load(state.encoder) if state else encoder.start(n, first_sample, seed)
         lost = np.zeros(len(self.encoder.sizes), np.int64)
         emitted = self.encoder.run(frames, 0, steps, steps // n_frames, arrays, lost)
         dense = emitted.to_dense()

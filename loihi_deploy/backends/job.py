@@ -73,15 +73,21 @@ class Job:
     def _batch(self, part: slice) -> Chunk:
         inputs = {name: x[part] for name, x in self.inputs.items()}
         state = None if self.state is None else part_of(self.state, part)
-        return self._present(inputs, self.steps, state, self.keep_state)
+        return self._present(inputs, self.steps, state, self.keep_state, part.start)
 
     def _present(
-        self, inputs: Mapping[str, NDArray[Any]], steps: int, state: RunState | None, keep_state: bool
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        steps: int,
+        state: RunState | None,
+        keep_state: bool,
+        first_sample: int = 0,
     ) -> Chunk:
+        how = (self.wanted, self.seed, state, keep_state, first_sample)
         if self.backend == "emulator":
-            return self.line.present(inputs, steps, self.wanted, self.seed, state, keep_state)
+            return self.line.present(inputs, steps, *how)
         simulate = _simulate(self.backend, self.line.program, self.mapping, self.seed)
-        return self.line.present_on(simulate, inputs, steps, self.wanted, state, keep_state)
+        return self.line.present_on(simulate, inputs, steps, *how)
 
 
 def checked_job(

@@ -27,12 +27,14 @@ class NeuronModel(Content):
 
     Parameters
     ----------
-    kind : {'if', 'lif'}
-        Integrate-and-fire (spiking rectified linear) or leaky integrate-and-fire.
+    kind : {'if', 'lif', 'poisson', 'ttfs'}
+        Integrate-and-fire (spiking rectified linear) or leaky integrate-and-fire; on the host also neurons that spike
+        at random with probability ``rate * dt`` in each step, and neurons with one spike in a presentation, the earlier
+        the higher the rate that it stands for (time to first spike). The last two have rectified linear rates.
     tau_rc : float
-        Membrane time constant in seconds; infinite for 'if'.
+        Membrane time constant in seconds; infinite for all but 'lif'.
     tau_ref : float
-        Refractory period in seconds; 0 for 'if'.
+        Refractory period in seconds; 0 for all but 'lif'.
     discretized : bool
         True for nengo-loihi's LoihiLIF and LoihiSpikingRectifiedLinear: where the host steps such a neuron it loses the
         overshoot over the threshold and rounds its time constants, as the chip does. On chip it makes no difference.
@@ -41,7 +43,7 @@ class NeuronModel(Content):
         ``(input - relu_offset) / tau_rc`` starts, which the rate network computes; None otherwise.
     """
 
-    kind: Literal["if", "lif"] = "if"
+    kind: Literal["if", "lif", "poisson", "ttfs"] = "if"
     tau_rc: float = np.inf
     tau_ref: float = 0.0
     discretized: bool = False
@@ -50,13 +52,14 @@ class NeuronModel(Content):
     def __post_init__(self) -> None:
         object.__setattr__(self, "tau_rc", float(self.tau_rc))
         object.__setattr__(self, "tau_ref", float(self.tau_ref))
-        fits = {"if": self.tau_rc == np.inf and self.tau_ref == 0, "lif": 0 < self.tau_rc < np.inf}
+        no_leak = self.tau_rc == np.inf and self.tau_ref == 0
+        fits = dict.fromkeys(("if", "poisson", "ttfs"), no_leak) | {"lif": 0 < self.tau_rc < np.inf}
         if not fits.get(self.kind, False) or self.tau_ref < 0:
             raise InputError.single("not a neuron model of the chip", "NeuronModel", repr(self))
 
     def rates(self, j: NDArray[Any]) -> NDArray[Any]:
         """Firing rates in Hz for constant input `j` (threshold 1): the rectified line, or the LIF curve of Nengo."""
-        if self.kind == "if":
+        if self.kind != "lif":
             return np.maximum(j, 0)
         if self.relu_offset is not None:
             return np.maximum((j - self.relu_offset) / self.tau_rc, 0)
@@ -67,7 +70,7 @@ class NeuronModel(Content):
 
     def input_for_rate(self, rate: float) -> float:
         """The constant input at which the neuron fires at `rate` Hz."""
-        if self.kind == "if":
+        if self.kind != "lif":
             return rate
         if self.relu_offset is not None:
             return self.relu_offset + self.tau_rc * rate
@@ -195,7 +198,8 @@ class Projection(Content):
         Names of an input or population, and of a population or readout.
     transform : Dense, Conv2D or Sparse
     tau : float
-        Time constant of the lowpass synapse in seconds; 0 is no filter.
+        Time constant of the lowpass synapse in seconds; 0 is no filter. Infinite keeps what arrives: a spike counts as
+        one in every step from its arrival to the end of the presentation.
     """
 
     pre: str
@@ -262,7 +266,7 @@ class Graph(Content):
                     f"{int((~np.isfinite(projection.transform.values)).sum())} NaN or infinite values",
                     remedy="Check the training: a diverged network cannot be deployed",
                 )
-            if not (0 <= projection.tau < np.inf):
+            if not projection.tau >= 0:
                 yield Problem("not a synaptic time constant", projection.name, projection.tau)
         for population in self.populations:
             if population.gain.shape not in ((), (population.size,)):

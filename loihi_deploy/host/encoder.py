@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.graph import Graph
 from loihi_deploy.host import kernels
-from loihi_deploy.host.neurons import effective_taus, initial_voltage, lowpass_factor, starts
+from loihi_deploy.host.neurons import effective_taus, initial_voltages, lowpass_factor, starts
 from loihi_deploy.kernels.delivery import block_marks, layout
 from loihi_deploy.kernels.events import Events
 from loihi_deploy.results import HostState
@@ -21,6 +21,8 @@ KINDS = {
     ("if", True): kernels.IF_DISCRETIZED,
     ("lif", False): kernels.LIF,
     ("lif", True): kernels.LIF_DISCRETIZED,
+    ("poisson", False): kernels.POISSON,
+    ("ttfs", False): kernels.TTFS,
 }
 
 
@@ -105,11 +107,11 @@ class Encoder:
         """Arrays (n, frames, size) of every input side by side, in float64."""
         return np.concatenate([inputs[name] for name in self._inputs], axis=2, dtype=np.float64)
 
-    def start(self, n: int) -> tuple[NDArray[np.float64], ...]:
-        """Voltages, refractory times and filtered values of `n` samples at rest."""
+    def start(self, n: int, first_sample: int = 0, seed: int = 0) -> tuple[NDArray[np.float64], ...]:
+        """Voltages, refractory times and filtered values of `n` samples at rest; see `neurons.initial_voltages`."""
         voltage = np.zeros((n, self._n_neurons))
         for p in self.graph.populations:
-            voltage[:, self._part(p.name)] = initial_voltage(p)
+            voltage[:, self._part(p.name)] = initial_voltages(p, n, first_sample, seed)
         return voltage, np.zeros_like(voltage), np.zeros((n, self._n_filtered))
 
     def _part(self, name: str) -> slice:

@@ -6,9 +6,19 @@ import math
 
 import numpy as np
 
+from loihi_deploy.host.neurons import UNIFORM_BITS, WEYL, WEYL_MODULUS
 from loihi_deploy.kernels.delivery import compiled, deliver, inlined, list_spikes
 
-IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED = 0, 1, 2, 3
+IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED, POISSON, TTFS = 0, 1, 2, 3, 4, 5
+UNIFORM_SHIFT = np.uint64(64 - UNIFORM_BITS)
+UNIFORM_UNIT = 2.0**-UNIFORM_BITS
+MIX = (
+    np.uint64(30),
+    np.uint64(0xBF58476D1CE4E5B9),
+    np.uint64(27),
+    np.uint64(0x94D049BB133111EB),
+    np.uint64(31),
+)
 
 
 @inlined
@@ -58,23 +68,59 @@ def step_lif(j, voltage, refractory_time, spiked, dt, tau_rc, tau_ref, full_step
 
 
 @inlined
+def step_poisson(drive, voltage, spiked):  # type: ignore[no-untyped-def]
+    """Neurons that spike at random; `drive` is max(J, 0) dt. Returns spikes beyond one."""
+    beyond = 0
+    for k in range(voltage.size):
+        state = voltage[k] + WEYL
+        state -= WEYL_MODULUS if state >= WEYL_MODULUS else 0.0
+        voltage[k] = state
+        x = np.uint64(state)
+        x = (x ^ (x >> MIX[0])) * MIX[1]
+        x = (x ^ (x >> MIX[2])) * MIX[3]
+        x = x ^ (x >> MIX[4])
+        spiked[k] = (x >> UNIFORM_SHIFT) * UNIFORM_UNIT < drive[k]
+        beyond += int(max(np.ceil(drive[k]) - 1, 0.0))
+    return beyond
+
+
+@inlined
+def step_ttfs(drive, voltage, refractory_time, spiked, presentation):  # type: ignore[no-untyped-def]
+    """Neurons with one spike in a presentation; `drive` is J dt. Returns spikes beyond one."""
+    beyond = 0
+    for k in range(voltage.size):
+        value = drive[k]
+        fires = refractory_time[k] == 0 and value > 0 and voltage[k] >= np.rint((1 - value) * presentation)
+        voltage[k] += 1
+        spiked[k] = fires
+        if fires:
+            refractory_time[k] = 1
+            beyond += int(max(np.ceil(value) - 1, 0.0))
+    return beyond
+
+
+@inlined
 def make_drive(kind, gain, bias, dt, total):  # type: ignore[no-untyped-def]
     """Turn summed projections, in place, into what `step` takes: J, or for rectified neurons J dt."""
     for k in range(total.size):
         total[k] = total[k] * gain[k] + bias[k]
-    if kind == IF:
+    if kind in (IF, POISSON):
         for k in range(total.size):
             total[k] = max(total[k], 0.0) * dt
-    elif kind == IF_DISCRETIZED:
+    elif kind in (IF_DISCRETIZED, TTFS):
         for k in range(total.size):
             total[k] = total[k] * dt
 
 
 @inlined
-def step(kind, constants, dt, drive, voltage, refractory_time, spiked):  # type: ignore[no-untyped-def]
+def step(kind, constants, dt, drive, voltage, refractory_time, spiked, presentation):  # type: ignore[no-untyped-def]
     """Step one population; returns spikes beyond one."""
     if kind == IF:
         return step_if(drive, voltage, spiked)
+    if kind == POISSON:
+        return step_poisson(drive, voltage, spiked)
+    if kind == TTFS:
+        return step_ttfs(drive, voltage, refractory_time, spiked, presentation)
     if kind == IF_DISCRETIZED:
         step_if_discretized(drive, voltage, spiked)
     else:
@@ -126,9 +172,8 @@ def encode(  # type: ignore[no-untyped-def]
             for p in range(populations.shape[0]):
                 first, size, kind = populations[p]
                 part = slice(first, first + size)
-                lost[p] += step(
-                    kind, constants[p], dt, j[part], voltage[s, part], refractory_time[s, part], spiked[part]
-                )
+                state = (voltage[s, part], refractory_time[s, part], spiked[part])
+                lost[p] += step(kind, constants[p], dt, j[part], *state, hold)
                 before = n_out
                 n_out = list_spikes(spiked, first, (size + 7) // 8 * 8, indices[s], 0, n_out)
                 counts[s, t, p] = n_out - before
@@ -230,9 +275,8 @@ def simulate_network(  # type: ignore[no-untyped-def]
                 if kind >= 0:
                     part = slice(first, first + size)
                     make_drive(kind, gain[part], bias[part], dt, sums)
-                    step(
-                        kind, constants[p], dt, sums, voltage[part], refractory_time[part], spiked[now, part]
-                    )
+                    state = (voltage[part], refractory_time[part], spiked[now, part])
+                    step(kind, constants[p], dt, sums, *state, hold)
                     n_spikes[now, p] = list_spikes(
                         spiked[now], first, (size + 7) // 8 * 8, lists[now, p], 0, 0
                     )

@@ -7,10 +7,19 @@ Threshold 1, resting and lowest voltage 0. J is the input current, v the voltage
   v = 0 there, and where v < 0
 - 'lif', Nengo's ``LIF``: sub-step spike times and refractory periods
 - 'lif' discretized, nengo-loihi's ``LoihiLIF``: time constants rounded as on chip, no sub-step times
+
+Two more have other states in the place of voltage and refractory time:
+
+- 'poisson': a spike with probability J dt. The place of v holds a Weyl sequence, v += WEYL modulo 2^52, which starts at
+  a hash of seed, sample, population and neuron; SplitMix64's finalizer (Steele et al. 2014,
+  doi:10.1145/2714064.2660195) makes a uniform number of it. Samples can so be worked off in any order
+- 'ttfs', time to first spike: one spike, in the first step t >= round((1 - J dt) T) of a presentation of T steps. The
+  place of v counts steps, that of the refractory time is 1 after the spike
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.graph import NeuronModel, Population
+
+WEYL = 2783377641436327.0
+"""2^52 divided by the golden ratio, made odd: the step of the sequence behind random spikes."""
+WEYL_MODULUS = 2.0**52
+UNIFORM_BITS = 53
 
 
 def effective_taus(neuron: NeuronModel, dt: float) -> tuple[float, float]:
@@ -39,10 +53,49 @@ def initial_voltage(population: Population) -> NDArray[np.float64]:
     return np.broadcast_to(initial, (population.size,)).astype(np.float64)
 
 
+def initial_voltages(population: Population, n: int, first_sample: int, seed: int) -> NDArray[np.float64]:
+    """What stands in the place of voltages at the start: (n, size), for n samples from number `first_sample` on."""
+    if population.neuron.kind == "poisson":
+        key = _mixed(np.uint64((seed << 32 | zlib.crc32(population.name.encode())) & (1 << 64) - 1))
+        sample = _mixed(key + np.arange(first_sample, first_sample + n, dtype=np.uint64))
+        keys = _mixed(sample[:, None] + np.arange(population.size, dtype=np.uint64))
+        return (keys >> np.uint64(12)).astype(np.float64)
+    return np.tile(initial_voltage(population), (n, 1))
+
+
+def _mixed(x: Any) -> Any:
+    """SplitMix64's finalizer."""
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
 def step(
-    neuron: NeuronModel, dt: float, j: NDArray[Any], voltage: NDArray[Any], refractory_time: NDArray[Any]
+    neuron: NeuronModel,
+    dt: float,
+    j: NDArray[Any],
+    voltage: NDArray[Any],
+    refractory_time: NDArray[Any],
+    presentation: int = 1,
 ) -> NDArray[Any]:
-    """Advance neurons by one step, the state in place; returns the number of spikes of each."""
+    """Advance neurons by one step, the state in place; returns the number of spikes of each.
+
+    `presentation` is its length in steps, which a spike's time is part of. A number of spikes above one stands for what
+    a neuron cannot send.
+    """
+    if neuron.kind == "poisson":
+        voltage += WEYL
+        voltage[voltage >= WEYL_MODULUS] -= WEYL_MODULUS
+        uniform = (_mixed(voltage.astype(np.uint64)) >> np.uint64(64 - UNIFORM_BITS)) / 2.0**UNIFORM_BITS
+        probability = np.maximum(j, 0) * dt
+        return np.asarray(np.where(probability > 1, np.ceil(probability), uniform < probability))
+    if neuron.kind == "ttfs":
+        value = j * dt
+        fires = (refractory_time == 0) & (voltage >= np.rint((1 - value) * presentation)) & (value > 0)
+        voltage += 1
+        refractory_time[fires] = 1
+        return np.asarray(np.where(fires & (value > 1), np.ceil(value), fires))
     if neuron.kind == "if" and not neuron.discretized:
         voltage += np.maximum(j, 0) * dt
         n_spikes = np.floor(voltage)

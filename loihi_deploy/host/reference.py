@@ -19,7 +19,12 @@ from loihi_deploy.results import HostState
 
 
 def encode(
-    encoder: Graph, inputs: Mapping[str, NDArray[Any]], steps: int, state: HostState | None = None
+    encoder: Graph,
+    inputs: Mapping[str, NDArray[Any]],
+    steps: int,
+    state: HostState | None = None,
+    first_sample: int = 0,
+    seed: int = 0,
 ) -> tuple[dict[str, NDArray[np.bool_]], dict[str, int], HostState]:
     """Turn real inputs into spikes.
 
@@ -32,6 +37,8 @@ def encode(
     steps : int
     state : HostState, optional
         From an earlier call, to be continued; from rest if not given.
+    first_sample, seed : int
+        Number of the first sample, and a seed: what random spikes depend on.
 
     Returns
     -------
@@ -54,7 +61,7 @@ def encode(
             if p.tau > 0:
                 arrays.setdefault(f"{p.name}/filtered", np.zeros((n, population.size)))
         voltage = arrays.setdefault(
-            f"{population.name}/voltage", np.tile(neurons.initial_voltage(population), (n, 1))
+            f"{population.name}/voltage", neurons.initial_voltages(population, n, first_sample, seed)
         )
         refractory = arrays.setdefault(f"{population.name}/refractory_time", np.zeros((n, population.size)))
         out = np.zeros((n, steps, population.size), dtype=bool)
@@ -71,7 +78,7 @@ def encode(
                 else:
                     total += x
             n_spikes = neurons.step(
-                population.neuron, encoder.dt, population.currents(total), voltage, refractory
+                population.neuron, encoder.dt, population.currents(total), voltage, refractory, hold
             )
             out[:, t] = n_spikes > 0
             lost[population.name] += int(np.maximum(n_spikes - 1, 0).sum())
