@@ -13,7 +13,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -52,6 +52,9 @@ BALANCE_SAMPLES = 100
 """Calibration samples that the integer network is balanced on."""
 BALANCE_ROUNDS = 2
 """More change nothing that matters."""
+
+if TYPE_CHECKING:
+    from loihi_deploy.verification import Verification
 
 TRAFFIC_SAMPLES, TRAFFIC_STEPS = 20, 50
 """Samples and steps (for each frame) that spikes between cores are counted on."""
@@ -360,6 +363,50 @@ class Deployment(Content):
             threads=threads,
             chunk_size=chunk_size,
             progress=progress,
+        )
+
+    def verify(self, x: Any, y: Any = None, steps: int = 100, *, reference_samples: int = 5) -> Verification:
+        """Accuracy and firing rates after each stage on the way to the chip, and what to do about the largest loss.
+
+        The stages: rate network, spiking network, quantized rate network, integer program on the emulator, and the
+        same on nengo-loihi's emulator.
+
+        Parameters
+        ----------
+        x : array or mapping of arrays
+            Static samples, (n, *input_shape); some hundred are enough.
+        y : (n,) int array, optional
+            Labels.
+        steps : int
+            Presentation time.
+        reference_samples : int
+            Samples for nengo-loihi's emulator, which is slow; 0 leaves it out.
+
+        Raises
+        ------
+        InputError
+            If samples or labels do not fit.
+        """
+        from loihi_deploy.verification import verify_stages
+
+        inputs = flat_inputs(self.graph, x)
+        n, n_frames = next(iter(inputs.values())).shape[:2]
+        if n_frames > 1:
+            raise InputError.single(
+                "only static samples have rates to compare with", "x", f"{n_frames} frames"
+            )
+        labels = None if y is None else self.check_labels(y, n)
+        parts = partition(self.graph, self.options.encoder, self.options.encoder_rate)
+        return verify_stages(
+            self.graph,
+            quantize(parts, self.board.chip),
+            self.program,
+            self.mapping,
+            inputs,
+            labels,
+            steps,
+            self.options.readout_window,
+            reference_samples,
         )
 
     def rate_accuracy(self, x: Any, y: Any) -> float:

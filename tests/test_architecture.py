@@ -32,6 +32,7 @@ LAYERS = (
         "quantization",
     },
     {"backends", "report", "training"},
+    {"tuning", "verification"},
     {"deployment"},
     {"bench", "demo", "simulator"},
     {"cli"},

@@ -7,12 +7,13 @@ neurons see at step t what others spiked up to step t - 1, filtered. Readouts se
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.graph import Graph, Population, Projection, Readout
+from loihi_deploy.graph import Graph, Population, Projection, Readout, Sparse
 from loihi_deploy.host import kernels
 from loihi_deploy.host.encoder import KINDS
 from loihi_deploy.host.neurons import effective_taus, initial_voltage, lowpass_factor, starts
@@ -21,6 +22,8 @@ from loihi_deploy.kernels.delivery import block_marks, layout
 from loihi_deploy.kernels.threads import in_order, parts_of, thread_count
 
 CHUNK = 8
+TRACE_BYTES = 1 << 25
+"""Room for the readouts' values at every step, for each thread."""
 
 
 def spiking_outputs(
@@ -48,15 +51,54 @@ def spiking_outputs(
     (n, size) array
         After the readout's activation.
     """
+    return next(iter(_readouts(graph, inputs, steps, window, threads).values()))
+
+
+def spiking_rates(
+    graph: Graph,
+    inputs: Mapping[str, NDArray[Any]],
+    steps: int,
+    window: float = 0.5,
+    threads: int | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """Mean firing rates of every neuron in the last part of the presentation; arguments as for `spiking_outputs`.
+
+    Returns
+    -------
+    dict of (n, size) arrays
+        In Hz, by population.
+    """
+    taps = tuple(Readout(p.name, p.shape, np.zeros(1)) for p in graph.populations)
+    renamed = tuple(replace(tap, name=f"{tap.name} (rate)") for tap in taps)
+    count = tuple(
+        Projection(p.name, tap.name, Sparse(np.full(p.size, 1 / p.amplitude), *_diagonal(p.size), p.size))
+        for p, tap in zip(graph.populations, renamed, strict=True)
+    )
+    kept = tuple(p for p in graph.projections if p.post not in {node.name for node in graph.readouts})
+    tapped = replace(graph, projections=(*kept, *count), readouts=renamed)
+    found = _readouts(tapped, inputs, steps, window, threads)
+    return {tap.name: found[f"{tap.name} (rate)"] for tap in taps}
+
+
+def _diagonal(n: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Columns and row starts of an identity matrix."""
+    return np.arange(n, dtype=np.int32), np.arange(n + 1)
+
+
+def _readouts(
+    graph: Graph, inputs: Mapping[str, NDArray[Any]], steps: int, window: float, threads: int | None
+) -> dict[str, NDArray[np.float64]]:
+    """Averages (n, size) of every readout, after its activation."""
     network = _Network(graph)
     frames = np.concatenate([inputs[node.name] for node in graph.inputs], axis=2, dtype=np.float64)
     n = len(frames)
-    readout = graph.readouts[0]
-    outputs = np.zeros((n, readout.size))
+    outputs = {node.name: np.zeros((n, node.size)) for node in graph.readouts}
+    chunk = max(1, min(CHUNK, TRACE_BYTES // (8 * steps * sum(node.size for node in graph.readouts))))
     for part, trace in in_order(
-        lambda p: network.run(frames[p], steps), parts_of(n, CHUNK), thread_count(threads)
+        lambda p: network.run(frames[p], steps), parts_of(n, chunk), thread_count(threads)
     ):
-        outputs[part] = answers(graph, trace, window)[readout.name].reshape(-1, readout.size)
+        for name, values in answers(graph, trace, window).items():
+            outputs[name][part] = values.reshape(-1, outputs[name].shape[1])
     return outputs
 
 
