@@ -113,6 +113,16 @@ def _load_array(path: Path) -> Any:
         raise InputError.single("not a readable .npy file", str(path), str(error)) from error
 
 
+def _samples(folder: Path | None, samples: Path | None, labels: Path | None) -> tuple[Any, Any]:
+    """Labelled samples: arrays of the user's own, or a data set's test images."""
+    if (samples is None) != (labels is None):
+        raise click.UsageError("--samples and --labels go together")
+    if samples is not None and labels is not None:
+        return _load_array(samples), _load_array(labels)
+    data = _dataset(folder)
+    return data.x_test, data.y_test
+
+
 @commands.command()
 @data_option
 @board_option
@@ -283,14 +293,8 @@ def evaluate(
     from loihi_deploy.deployment import load
     from loihi_deploy.report import counters_table, counters_values
 
-    if (samples is None) != (labels is None):
-        raise click.UsageError("--samples and --labels go together")
+    x, y = _samples(data_folder, samples, labels)
     deployment = load(deployment_file)
-    if samples is not None and labels is not None:
-        x, y = _load_array(samples), _load_array(labels)
-    else:
-        data = _dataset(data_folder)
-        x, y = data.x_test, data.y_test
     result = deployment.evaluate(x[:limit], y[:limit], steps, backend=backend, by_step=by_step)
     figures = counters_values(result.counters, deployment.program.dt)
     if as_json:
@@ -314,6 +318,48 @@ def evaluate(
             f"Accuracy {100 * result.accuracy:.2f} % ({result.n_correct} of {result.n_total}) "
             f"at {steps} steps, {result.seconds:.1f} s"
         )
+
+
+@commands.command()
+@click.argument("deployment_file", type=click.Path(path_type=Path))
+@data_option
+@click.option("--samples", type=click.Path(path_type=Path), help="Samples in a .npy file, instead of --data.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Their labels in a .npy file.")
+@click.option(
+    "--limit", default=200, show_default=True, type=click.IntRange(1), help="Use only so many samples."
+)
+@click.option(
+    "--reference-samples",
+    default=5,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Samples for nengo-loihi's emulator.",
+)
+@steps_option
+@json_option
+def verify(
+    deployment_file: Path,
+    data_folder: Path | None,
+    samples: Path | None,
+    labels: Path | None,
+    limit: int,
+    reference_samples: int,
+    steps: int,
+    as_json: bool,
+) -> None:
+    """Show accuracy and firing rates after each stage on the way to the chip, and what to do about the largest loss."""
+    from dataclasses import asdict
+
+    from loihi_deploy.deployment import load
+    from loihi_deploy.report import verification_tables
+
+    deployment = load(deployment_file)
+    x, y = _samples(data_folder, samples, labels)
+    result = deployment.verify(x[:limit], y[:limit], steps, reference_samples=reference_samples)
+    if as_json:
+        _print_json(asdict(result))
+    else:
+        verification_tables(asdict(result))
 
 
 @commands.command()

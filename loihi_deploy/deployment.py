@@ -44,7 +44,7 @@ from loihi_deploy.mapping import Mapping, map_to_cores
 from loihi_deploy.normalization import normalize, with_leaky_neurons
 from loihi_deploy.options import READOUT_WINDOW, DeployOptions
 from loihi_deploy.partitioning import partition
-from loihi_deploy.program import Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
+from loihi_deploy.program import BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
 from loihi_deploy.quantization import quantize
 from loihi_deploy.results import Evaluation, RunResult, RunState
 
@@ -54,6 +54,7 @@ BALANCE_ROUNDS = 2
 """More change nothing that matters."""
 
 if TYPE_CHECKING:
+    from loihi_deploy.tuning import Tuning
     from loihi_deploy.verification import Verification
 
 TRAFFIC_SAMPLES, TRAFFIC_STEPS = 20, 50
@@ -63,7 +64,7 @@ Backend = Literal["emulator", "reference", "hardware"]
 
 SAVED_TYPES = (
     *(Conv2D, Dense, Sparse, Graph, Input, Population, NeuronModel, Projection, Readout, Link),
-    *(Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses),
+    *(BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses),
     DeployOptions,
     *MAPPING_TYPES,
 )
@@ -162,10 +163,12 @@ def balance(
         name: values[:BALANCE_SAMPLES]
         for name, values in flat_inputs(partitioned.encoder, calibration).items()
     }
+    values = {name: x.mean(axis=1) for name, x in inputs.items()}
+    kept = [p.name for p in partitioned.encoder.populations if p.neuron.kind == "ttfs"]
     current = partitioned
     for _ in range(BALANCE_ROUNDS):
-        rates = backends.firing_rates(quantize(current, chip), inputs, steps, readout_window)
-        current = correct(partitioned, current, rates)
+        rates = backends.firing_rates(quantize(current, chip), inputs, steps, readout_window, kept)
+        current = correct(partitioned, current, {**values, **rates})
     return current
 
 
@@ -408,6 +411,40 @@ class Deployment(Content):
             self.options.readout_window,
             reference_samples,
         )
+
+    def tune(self, x: Any, y: Any, max_steps: int = 200, max_drop: float = 0.005) -> Tuning:
+        """Find the shortest presentation, and its readout window, that keeps accuracy.
+
+        Parameters
+        ----------
+        x, y
+            As for `evaluate`; other samples than those that accuracy is reported on.
+        max_steps : int
+            Longest presentation to consider.
+        max_drop : float
+            How far accuracy may be below the rate network's, as a fraction.
+
+        Returns
+        -------
+        Tuning
+            Use it with ``run(x, tuning.steps)`` and ``deployment.with_readout_window(tuning.readout_window)``.
+
+        Raises
+        ------
+        InputError
+            If samples or labels do not fit, or no presentation up to `max_steps` is good enough.
+        """
+        from loihi_deploy.tuning import shortest_presentation
+
+        inputs = flat_inputs(self.graph, x)
+        labels = self.check_labels(y, len(next(iter(inputs.values()))))
+        return shortest_presentation(
+            self.program, inputs, labels, self.rate_accuracy(x, y), max_steps, max_drop
+        )
+
+    def with_readout_window(self, window: float) -> Deployment:
+        """The same deployment with outputs averaged over another last part of the presentation, 0..1."""
+        return replace(self, options=replace(self.options, readout_window=window))
 
     def rate_accuracy(self, x: Any, y: Any) -> float:
         """Accuracy of the float rate network that the deployment approximates, as a fraction."""

@@ -133,8 +133,10 @@ def remedies(
 ) -> tuple[str, ...]:
     """Name the stage and the layer that lose most, and one thing to try for each."""
     found = []
-    losses = [(before.agreement - after.agreement, after) for before, after in pairwise(stages)]
-    loss, worst = max(losses, key=lambda pair: pair[0])
+    loss, worst = max(
+        ((before.agreement - after.agreement, after) for before, after in pairwise(stages)),
+        key=lambda pair: pair[0],
+    )
     if loss > 0:
         advice = {
             SPIKING: "present samples for more steps",
@@ -142,21 +144,23 @@ def remedies(
             INTEGER: "present samples for more steps, or give more calibration samples",
         }.get(worst.name, "report it: this stage must not lose anything")
         found.append(f"{worst.name} loses most, {100 * loss:.1f} % of decisions: {advice}")
-    final = max(worst.layers, key=lambda layer: layer.relative_error, default=None)
-    if final is not None:
-        error = f"relative error of firing rates {100 * final.relative_error:.0f} %"
-        what = f"{final.name}: {error} at stage '{worst.name}'"
-        if final.silent > 0.1:
-            what = f"{final.name}: {100 * final.silent:.0f} % of neurons silent: raise its rate"
-        elif final.saturated > 0.01:
-            what = f"{final.name}: {100 * final.saturated:.1f} % of neurons saturated: lower its rate"
-        elif zeroed.get(final.name, 0) > 0.5:
-            what += (
-                f", {100 * zeroed[final.name]:.0f} % of its weights rounded to zero: clip its largest weights"
+    else:
+        worst = next(stage for stage in stages if stage.name == INTEGER)
+    layer = max(worst.layers, key=lambda each: each.relative_error)
+    if layer.silent > 0.1:
+        found.append(f"{layer.name}: {100 * layer.silent:.0f} % of neurons silent: raise its rate")
+    elif layer.saturated > 0.01:
+        found.append(f"{layer.name}: {100 * layer.saturated:.1f} % of neurons saturated: lower its rate")
+    else:
+        advice_for_layer = "present samples for more steps"
+        if zeroed.get(layer.name, 0) > 0.5:
+            advice_for_layer = (
+                f"{100 * zeroed[layer.name]:.0f} % of its weights are 0: clip its largest weights"
             )
-        else:
-            what += ": present samples for more steps"
-        found.append(what)
+        found.append(
+            f"{layer.name}: relative error of firing rates {100 * layer.relative_error:.0f} % ({worst.name}): "
+            f"{advice_for_layer}"
+        )
     for name, count in overflows.items():
         if count:
             found.append(

@@ -1,6 +1,13 @@
 """Figures of a deployment as text, JSON and HTML."""
 
-from loihi_deploy.report.tables import boards_table, counters_table, demo_table, layers_table, mapping_report
+from loihi_deploy.report.tables import (
+    boards_table,
+    counters_table,
+    demo_table,
+    layers_table,
+    mapping_report,
+    verification_tables,
+)
 from loihi_deploy.report.values import counters_values, layer_values, summary
 from loihi_deploy.report.writing import write_report
 
@@ -13,5 +20,6 @@ __all__ = [
     "layers_table",
     "mapping_report",
     "summary",
+    "verification_tables",
     "write_report",
 ]

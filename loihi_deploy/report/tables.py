@@ -101,3 +101,33 @@ def mapping_report(values: Mapping[str, Any], mapping: CoreMapping, cores: bool 
     console = Console()
     layers_table(values, console)
     console.print(mapping_tables(mapping, cores))
+
+
+def verification_tables(values: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print a `Verification` as plain values: a row for each stage, then one for each layer of each stage."""
+    console = console or Console()
+    stages = values["stages"]
+    table = _table("Stages", ["stage", "samples", "accuracy", "decides as the rate network"])
+    for stage in stages:
+        table.add_row(
+            stage["name"], str(stage["n_samples"]), _percent(stage["accuracy"]), _percent(stage["agreement"])
+        )
+    console.print(table)
+    columns = ["layer", "stage", "correlation", "relative error", "silent", "saturated"]
+    table = _table("Firing rates beside the rate network's", columns, left=2)
+    for name in dict.fromkeys(layer["name"] for layer in stages[0]["layers"]):
+        for stage in stages[1:]:
+            for layer in stage["layers"]:
+                if layer["name"] == name:
+                    table.add_row(
+                        name,
+                        stage["name"],
+                        f"{layer['correlation']:.4f}",
+                        *(_percent(layer[key]) for key in ("relative_error", "silent", "saturated")),
+                    )
+    console.print(table)
+    for name, count in values["overflows"].items():
+        if count:
+            console.print(f"{name}: {count:,} accumulators wrapped around", style="yellow")
+    for remedy in values["remedies"]:
+        console.print(remedy)
