@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loihi_deploy import benchmarks, data, errors
-    from loihi_deploy.deployment import Deployment, balance, deploy, load
+    from loihi_deploy.calibration import balance
+    from loihi_deploy.deployment import Deployment, deploy, load
     from loihi_deploy.frontends import convert
     from loihi_deploy.graph import Graph, PartitionedGraph
     from loihi_deploy.hardware import Board, board_names, load_board
@@ -63,7 +64,7 @@ _HOMES = {
     "Program": "program",
     "RunResult": "results",
     "Simulator": "simulator",
-    "balance": "deployment",
+    "balance": "calibration",
     "benchmarks": "",
     "board_names": "hardware",
     "convert": "frontends",

@@ -65,14 +65,20 @@ backend_option = click.option(
 
 def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that make a `DeployOptions`."""
-    from loihi_deploy.options import DeployOptions
+    from loihi_deploy.options import NORMALIZATIONS, DeployOptions
 
     defaults = DeployOptions().as_dict()
     for name, kind, text in (
         ("readout_window", float, "Part of the presentation, its last, that outputs are averaged over."),
+        ("balance_steps", int, "Presentation time at which the integer network is balanced; 0: not."),
+        ("encoder_rate", float, "Highest firing rate in Hz on the host."),
         ("percentile", float, "Percentile of firing rates that is set to the target."),
         ("target_rate", float, "Firing rate in Hz that each layer is scaled to."),
-        ("normalization", click.Choice(["percentile", "none"]), "How firing rates are set."),
+        (
+            "normalization",
+            click.Choice([choice for choice in NORMALIZATIONS if choice != "scale_firing_rates"]),
+            "How firing rates are set.",
+        ),
         (
             "encoder",
             click.Choice(["auto", "first_layer", "on_off"]),

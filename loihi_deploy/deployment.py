@@ -19,7 +19,7 @@ import numpy as np
 
 from loihi_deploy import backends
 from loihi_deploy.artifact import read_artifact, write_artifact
-from loihi_deploy.balancing import correct
+from loihi_deploy.calibration import balance, balance_thresholds, mean_rates, search_rates
 from loihi_deploy.content import Content
 from loihi_deploy.errors import ArtifactError, InputError, Problem
 from loihi_deploy.frontends import check_conversion, convert
@@ -30,7 +30,6 @@ from loihi_deploy.graph import (
     Input,
     Link,
     NeuronModel,
-    PartitionedGraph,
     Population,
     Projection,
     Readout,
@@ -41,24 +40,16 @@ from loihi_deploy.graph.rates import flat_inputs, rate_outputs
 from loihi_deploy.hardware import Board, Chip, load_board
 from loihi_deploy.mapping import SAVED_TYPES as MAPPING_TYPES
 from loihi_deploy.mapping import Mapping, map_to_cores
-from loihi_deploy.normalization import normalize, with_leaky_neurons
-from loihi_deploy.options import READOUT_WINDOW, DeployOptions
+from loihi_deploy.normalization import normalize, scale_firing_rates, with_leaky_neurons, with_synapses
+from loihi_deploy.options import DeployOptions
 from loihi_deploy.partitioning import partition
 from loihi_deploy.program import BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
 from loihi_deploy.quantization import quantize
 from loihi_deploy.results import Evaluation, RunResult, RunState
 
-BALANCE_SAMPLES = 100
-"""Calibration samples that the integer network is balanced on."""
-BALANCE_ROUNDS = 2
-"""More change nothing that matters."""
-
 if TYPE_CHECKING:
     from loihi_deploy.tuning import Tuning
     from loihi_deploy.verification import Verification
-
-TRAFFIC_SAMPLES, TRAFFIC_STEPS = 20, 50
-"""Samples and steps (for each frame) that spikes between cores are counted on."""
 
 Backend = Literal["emulator", "reference", "hardware"]
 
@@ -109,17 +100,8 @@ def deploy(
     graph = convert(source, replace(options, neuron="if"))
     if calibration is not None:
         check_conversion(source, graph, calibration)
-    if options.normalization == "percentile":
-        if calibration is None:
-            raise InputError.single(
-                "firing rates cannot be set without calibration data",
-                "calibration",
-                remedy="Give some hundred samples as calibration=..., or keep the source's own gains with "
-                "DeployOptions(normalization='none')",
-            )
-        graph = normalize(
-            graph, calibration, options.target_rate, options.percentile, options.encoder, options.encoder_rate
-        )
+    graph = with_synapses(graph, options.layer_synapses)
+    graph = _with_firing_rates(graph, calibration, options, board.chip)
     if options.neuron == "lif":
         host = encoder_populations(graph, options.encoder)
         graph = with_leaky_neurons(graph, {p.name for p in graph.populations} - set(host))
@@ -129,54 +111,33 @@ def deploy(
             partitioned, calibration, options.balance_steps, options.readout_window, board.chip
         )
     program = quantize(partitioned, board.chip)
-    rates = None if calibration is None else _mean_rates(program, calibration)
+    rates = None if calibration is None else mean_rates(program, calibration)
     mapping = map_to_cores(program, board, fix=fix, max_cores=max_cores, downgrade=downgrade, rates=rates)
     return Deployment(graph, program, mapping, options, _provenance(calibration))
 
 
-def balance(
-    partitioned: PartitionedGraph,
-    calibration: Any,
-    steps: int = 100,
-    readout_window: float = READOUT_WINDOW,
-    chip: Chip | None = None,
-) -> PartitionedGraph:
-    """Correct a network, on calibration data, for what the chip's neurons do differently.
-
-    Parameters
-    ----------
-    partitioned : PartitionedGraph
-    calibration : array or mapping of arrays
-        Samples, (n, *input_shape), of which the first hundred are run.
-    steps : int
-        Presentation time.
-    readout_window : float
-        The last part of the presentation that rates are measured in, 0..1.
-    chip : Chip, optional
-        As for `quantize`.
-
-    Returns
-    -------
-    PartitionedGraph
-    """
-    inputs = {
-        name: values[:BALANCE_SAMPLES]
-        for name, values in flat_inputs(partitioned.encoder, calibration).items()
-    }
-    values = {name: x.mean(axis=1) for name, x in inputs.items()}
-    kept = [p.name for p in partitioned.encoder.populations if p.neuron.kind == "ttfs"]
-    current = partitioned
-    for _ in range(BALANCE_ROUNDS):
-        rates = backends.firing_rates(quantize(current, chip), inputs, steps, readout_window, kept)
-        current = correct(partitioned, current, {**values, **rates})
-    return current
-
-
-def _mean_rates(program: Program, calibration: Any) -> dict[str, float]:
-    """Mean firing rate in Hz of each population, from a few calibration samples: what placement weighs traffic by."""
-    inputs = {name: x[:TRAFFIC_SAMPLES] for name, x in flat_inputs(program.encoder, calibration).items()}
-    rates = backends.firing_rates(program, inputs, TRAFFIC_STEPS * next(iter(inputs.values())).shape[1], 1.0)
-    return {name: float(values.mean()) for name, values in rates.items()}
+def _with_firing_rates(graph: Graph, calibration: Any, options: DeployOptions, chip: Chip) -> Graph:
+    """Set firing rates as ``options.normalization`` says."""
+    if options.normalization == "none":
+        return graph
+    if options.normalization == "scale_firing_rates":
+        return scale_firing_rates(graph, options.scale_firing_rates)
+    if calibration is None:
+        raise InputError.single(
+            "firing rates cannot be set without calibration data",
+            "calibration",
+            remedy="Give some hundred samples as calibration=..., or keep the source's own gains with "
+            "DeployOptions(normalization='none')",
+        )
+    percentile = 100.0 if options.normalization == "maximum" else options.percentile
+    graph = normalize(
+        graph, calibration, options.target_rate, percentile, options.encoder, options.encoder_rate
+    )
+    if options.normalization == "thresholds":
+        return balance_thresholds(graph, calibration, options, chip)
+    if options.normalization == "search":
+        return search_rates(graph, calibration, options, chip)
+    return graph
 
 
 def _provenance(calibration: Any) -> dict[str, str | None]:

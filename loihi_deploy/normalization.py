@@ -105,7 +105,8 @@ def normalize(
     Returns
     -------
     Graph
-        With rescaled populations, and the largest magnitude of each input recorded for an on/off encoder.
+        With rescaled populations; the largest magnitude of each input, and whether it has values below 0, are recorded
+        for an encoder put in front.
 
     Raises
     ------
@@ -136,8 +137,11 @@ def normalize(
     scaled = scale_firing_rates(graph, factors)
     inputs = []
     for node in graph.inputs:
-        magnitude = float(np.abs(flat_inputs(graph, x)[node.name]).max())
-        inputs.append(replace(node, scale=magnitude if magnitude > 0 else 1.0))
+        values = flat_inputs(graph, x)[node.name]
+        magnitude = float(np.abs(values).max())
+        inputs.append(
+            replace(node, scale=magnitude if magnitude > 0 else 1.0, signed=bool((values < 0).any()))
+        )
     return replace(scaled, inputs=tuple(inputs))
 
 
@@ -166,3 +170,33 @@ def with_leaky_neurons(
         for p in graph.populations
     )
     return replace(graph, populations=populations)
+
+
+def with_synapses(graph: Graph, taus: Mapping[str, float]) -> Graph:
+    """Give the projections of spikes into chosen populations and readouts another time constant.
+
+    Parameters
+    ----------
+    graph : Graph
+    taus : dict
+        Seconds, by the name of the population or readout that the projections end in.
+
+    Raises
+    ------
+    NormalizationError
+        Listing every name that the network does not have.
+    """
+    inputs = {node.name for node in graph.inputs}
+    targets = graph.nodes.keys() - inputs
+    problems = [
+        Problem("no such population or readout", name, remedy=f"There are {', '.join(sorted(targets))}")
+        for name in taus
+        if name not in targets
+    ]
+    if problems:
+        raise NormalizationError("Cannot set synapses", problems)
+    projections = tuple(
+        replace(p, tau=float(taus[p.post])) if p.post in taus and p.pre not in inputs else p
+        for p in graph.projections
+    )
+    return replace(graph, projections=projections)

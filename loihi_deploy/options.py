@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -19,6 +20,10 @@ READOUT_WINDOW = 0.5
 """Default part of the presentation, its last, that outputs are averaged over."""
 ENCODER_RATE = 1000.0
 """Default highest firing rate in Hz of neurons on the host."""
+Encoder = Literal["auto", "first_layer", "on_off", "bias", "poisson", "ttfs"]
+ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
+Normalization = Literal["percentile", "maximum", "thresholds", "search", "scale_firing_rates", "none"]
+NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +37,24 @@ class DeployOptions(Content):
         integrate-and-fire neurons that stand in for them. Leaky neurons of the source stay what they are.
     synapse : float
         Time constant in seconds of the lowpass synapses of a Keras model; 0 for none. Other sources keep theirs.
+    layer_synapses : dict of float
+        Time constants in seconds of the synapses into chosen layers, by name; of every source.
     dt : float
         Step in seconds for sources that do not have one.
-    encoder : {'auto', 'first_layer', 'on_off'}
+    encoder : {'auto', 'first_layer', 'on_off', 'bias', 'poisson', 'ttfs'}
         What turns input values into spikes on the host: the network's own first layer, or an on and an off neuron for
         each input value (weights +1 and -1), put in front so that the first layer stays on chip. 'auto' takes the first
-        layer where it is a 1x1 convolution.
-    normalization : {'percentile', 'none'}
-        How firing rates are set from calibration data: so that the given percentile of each layer's rates is
-        `target_rate`, or not at all (the source's own gains).
+        layer where it is a 1x1 convolution. 'poisson' does as 'auto', with neurons that spike at random at these rates;
+        'ttfs' with neurons that spike once, the earlier the larger the value (time to first spike). 'bias' needs no
+        spikes from the host: values are bias currents of neurons on chip, put in front.
+    normalization : {'percentile', 'maximum', 'thresholds', 'search', 'scale_firing_rates', 'none'}
+        How firing rates are set. From calibration data: so that a percentile of each layer's rates, or their maximum,
+        is `target_rate`; so that the percentile of the integer network's rates is ('thresholds'); or from there on by
+        trying other rates for each layer and keeping what agrees best with the rate network ('search', some minutes).
+        By hand: `scale_firing_rates`. Or not at all: the source's own gains.
+    scale_firing_rates : float or dict of float
+        Factor on the firing rates of all layers, or of those named, for the normalization of that name; as the
+        argument of `nengo_dl.Converter`.
     target_rate : float
         Firing rate in Hz for neurons on chip.
     percentile : float
@@ -61,9 +75,11 @@ class DeployOptions(Content):
 
     neuron: Literal["if", "lif"] = "if"
     synapse: float = 0.003
+    layer_synapses: Mapping[str, float] = field(default_factory=dict)
     dt: float = 0.001
-    encoder: Literal["auto", "first_layer", "on_off"] = "auto"
-    normalization: Literal["percentile", "none"] = "percentile"
+    encoder: Encoder = "auto"
+    normalization: Normalization = "percentile"
+    scale_firing_rates: float | Mapping[str, float] = 1.0
     target_rate: float = TARGET_RATE
     percentile: float = PERCENTILE
     encoder_rate: float = ENCODER_RATE
@@ -73,8 +89,8 @@ class DeployOptions(Content):
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
             "neuron": ("if", "lif"),
-            "encoder": ("auto", "first_layer", "on_off"),
-            "normalization": ("percentile", "none"),
+            "encoder": ENCODERS,
+            "normalization": NORMALIZATIONS,
         }
         ranges = {
             "synapse": (0.0, 10.0),
@@ -95,6 +111,9 @@ class DeployOptions(Content):
             value = getattr(self, name)
             if not isinstance(value, (int, float, np.number)) or not low <= value <= high:
                 problems.append(Problem("out of range", name, value, f"{low:g} to {high:g}"))
+        for name, tau in self.layer_synapses.items():
+            if not 0 <= tau <= ranges["synapse"][1]:
+                problems.append(Problem("out of range", f"layer_synapses[{name!r}]", tau, "0 to 10"))
         if problems:
             raise InputError("The options are not usable", problems)
 

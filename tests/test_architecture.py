@@ -32,7 +32,7 @@ LAYERS = (
         "quantization",
     },
     {"backends", "report", "training"},
-    {"tuning", "verification"},
+    {"calibration", "tuning", "verification"},
     {"deployment"},
     {"bench", "demo", "simulator"},
     {"cli"},
