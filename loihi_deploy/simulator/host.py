@@ -52,6 +52,17 @@ class Messages:
             for probe, receiver in built.chip2host_receivers.items()
         ]
 
+    @property
+    def queues(self) -> list[list[Any]]:
+        """What is on its way: for the chip, for learning on chip, for the host."""
+        everything = [*(queue for _, queue in (*self._spikes, *self._errors))]
+        return [*everything, *(receiver.queue for _, receiver in self._receivers)]
+
+    @queues.setter
+    def queues(self, contents: list[list[Any]]) -> None:
+        for queue, content in zip(self.queues, contents, strict=True):
+            queue[:] = content
+
     def take_spikes(self, steps: int) -> list[Events]:
         """Spikes that the host has sent for the chip's next steps, as sources of the chip."""
         sent: list[list[Events]] = [[np.zeros(0, np.int64)] for _ in range(steps)]

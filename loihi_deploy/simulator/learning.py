@@ -26,21 +26,27 @@ class LearningSynapse:
     synapse : nengo_loihi.block.Synapse
     n_errors : int
         Dimensions of the error.
-    weights : (n_axons, n_targets) int32 array
-        A view of the weights that the chip reads; changed.
+    layout : Layout
+        Holds the weights, which are changed.
     axon_of_source : (n_sources,) int array
         Axon that a source reaches, -1 for none.
     """
 
     def __init__(
-        self, synapse: Any, n_errors: int, weights: NDArray[np.int32], axon_of_source: NDArray[np.int64]
+        self, synapse: Any, n_errors: int, layout: Layout, axon_of_source: NDArray[np.int64]
     ) -> None:
         self.synapse = synapse
-        self.weights = weights
+        self.layout = layout
         self.axon_of_source = axon_of_source
         self.errors = np.zeros(n_errors, np.int32)
         self.trace = np.zeros(synapse.n_axons, np.int32)
         self.arrived = np.zeros(synapse.n_axons, np.bool_)
+
+    @property
+    def weights(self) -> NDArray[np.int32]:
+        """The weights that the chip reads, as they are there: (n_axons, n_targets)."""
+        first = self.layout.first_weight[self.synapse]
+        return self.layout.weights[first : first + self.synapse.size()].reshape(self.synapse.n_axons, -1)
 
     def trace_spikes(self, t: int, spikes: NDArray[np.int64], rng: np.random.RandomState) -> None:
         """Note the spikes that arrive in step t; at the end of an epoch, add them to the decayed trace."""
@@ -99,15 +105,13 @@ class Learning:
         n_sources = len(layout.links) - 1
         for block in model.blocks:
             for synapse in (s for s in block.synapses if s.learning):
-                first, size = layout.first_weight[synapse], synapse.size()
                 axon_of_source = np.full(n_sources, -1)
                 for sender, start in layout.senders:
                     for axon in (a for a in sender.axons if a.target is synapse):
                         neurons, reached = reached_axons(axon, sender.n_neurons)
                         axon_of_source[start + neurons] = reached
-                weights = layout.weights[first : first + size].reshape(synapse.n_axons, -1)
                 self.synapses[synapse] = LearningSynapse(
-                    synapse, block.n_neurons // 2, weights, axon_of_source
+                    synapse, block.n_neurons // 2, layout, axon_of_source
                 )
 
     def reset(self) -> None:

@@ -188,8 +188,12 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         self._from_chip: dict[Any, list[NDArray[Any]]] = {
             probe: [] for probe in built.nengo_probes if probe not in built.chip2host_params
         }
-        before = [self._pre._sim_data] if self._pre else []
-        self.data = SimulationData(ChainMap(self._from_chip, built.params, self._sim_data, *before))
+        self.data = self._data()
+
+    def _data(self) -> SimulationData:
+        """What was probed and built, wherever it is kept."""
+        hosts = (host._sim_data for host in self._on_host)
+        return SimulationData(ChainMap(self._from_chip, self._built.params, *hosts))
 
     def _copy(self) -> Simulator:
         """Another simulator of the same built network."""
@@ -208,12 +212,44 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        """State of a network with nothing on chip; Nengo's, which leaves out what cannot be pickled."""
-        if self._built is not None or self._minibatch_size is not None:
+        """Everything that can be pickled: the built network, the state of host and chip, what was probed."""
+        if self._minibatch_size is not None or isinstance(self._chip, ReferenceChip):
             raise NotImplementedError(
-                "A simulator with ensembles on chip, or of several samples, cannot be pickled; pickle the network"
+                "Only a simulator of one sample on the emulator can be pickled; pickle the network"
             )
-        return super().__getstate__()  # type: ignore[no-any-return]
+        if self._built is None:
+            return super().__getstate__()  # type: ignore[no-any-return]
+        kept = ("seed", "progress_bar", "optimize", "closed", "_board", "_minibatch_size", "_stands_for")
+        kept_of_chip = ("_chip", "_filter", "_from_chip")
+        return {
+            "kept": {name: getattr(self, name) for name in (*kept, *kept_of_chip)},
+            "built": vars(self._built),
+            "queues": None if self.closed else self._messages.queues,
+            "hosts": [] if self.closed else [_host_state(host) for host in self._on_host],
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on from a pickled state."""
+        if "built" not in state:
+            super().__setstate__(state)
+            return
+        kept = state["kept"]
+        self.closed, self._chip, self._pre, self._others = True, None, None, []
+        self._built = object.__new__(Model)
+        self._built.__dict__.update(state["built"])
+        self._start(kept["seed"])
+        self.__dict__.update(kept)
+        self.data = self._data()
+        self._messages = Messages(self._built, self._on_host, self._chip)
+        if self.closed:
+            self.close()
+            return
+        self._messages.queues = state["queues"]
+        for host, (signals, probed) in zip(self._on_host, state["hosts"], strict=True):
+            for signal, value in signals.items():
+                host.signals[signal] = value
+            host._sim_data.update(probed)
+            host._probe_step_time()
 
     @property
     def _on_host(self) -> list[nengo.Simulator]:
@@ -222,7 +258,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
     def reset(self, seed: int | None = None) -> None:
         """Go back to the state before the first step; `seed` changes what noise and processes draw."""
         super().reset(seed)
-        if self._built is not None:
+        if self._chip is not None:
             if self._pre is not None:
                 self._pre.reset(self.seed)
             self._chip.reset(self.seed)
@@ -379,6 +415,12 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         if self._built is None:
             raise BackendError.single("nothing of this network is on chip, so nothing is deployed", "network")
         return deployment_of(self._built, self._board)
+
+
+def _host_state(simulator: nengo.Simulator) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Signals and probed data of a simulator on the host."""
+    signals = {signal: value for signal, value in simulator.signals.items() if not signal.readonly}
+    return signals, {probe: simulator._sim_data[probe] for probe in simulator.model.probes}
 
 
 def _own_data(simulator: nengo.Simulator) -> None:

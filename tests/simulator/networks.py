@@ -10,12 +10,28 @@ def _sine(t):
     return np.sin(12 * t)
 
 
+def _kick(t):
+    return [1, 0] if t < 0.05 else [0, 0]
+
+
+def _half(t, x):
+    return 0.5 * x
+
+
+def _square(x):
+    return [x, x**2]
+
+
+def _zero(x):
+    return [0, 0]
+
+
 def channel():
     with nengo.Network(seed=1) as net:
         stimulus = nengo.Node(_sine)
         a, b = nengo.Ensemble(60, 1), nengo.Ensemble(50, 2, radius=1.5)
         nengo.Connection(stimulus, a)
-        nengo.Connection(a, b, function=lambda x: [x, x**2])
+        nengo.Connection(a, b, function=_square)
         probes = [
             nengo.Probe(b, synapse=0.03),
             nengo.Probe(b[1]),
@@ -27,7 +43,7 @@ def channel():
 
 def recurrent():
     with nengo.Network(seed=2) as net:
-        kick = nengo.Node(lambda t: [1, 0] if t < 0.05 else [0, 0])
+        kick = nengo.Node(_kick)
         oscillator = nengo.Ensemble(150, 2)
         nengo.Connection(kick, oscillator)
         nengo.Connection(oscillator, oscillator, synapse=0.1, transform=[[1, 1], [-1, 1]])
@@ -62,7 +78,7 @@ def feedback():
     """The host stands in a loop with the chip, and ensembles run on it."""
     with nengo.Network(seed=4) as net:
         add_params(net)
-        stimulus, out = nengo.Node(_sine), nengo.Node(lambda t, x: 0.5 * x, size_in=2)
+        stimulus, out = nengo.Node(_sine), nengo.Node(_half, size_in=2)
         on_host, on_chip = nengo.Ensemble(30, 1), nengo.Ensemble(70, 2)
         net.config[on_host].on_chip = False
         nengo.Connection(stimulus, on_host)
@@ -79,7 +95,7 @@ def learning():
         stimulus, error = nengo.Node(_sine), nengo.Node(size_in=2)
         pre, post = nengo.Ensemble(60, 1), nengo.Node(size_in=2)
         nengo.Connection(stimulus, pre)
-        learned = nengo.Connection(pre, post, function=lambda x: [0, 0], learning_rule_type=nengo.PES(2e-3))
+        learned = nengo.Connection(pre, post, function=_zero, learning_rule_type=nengo.PES(2e-3))
         nengo.Connection(post, error)
         nengo.Connection(stimulus, error, transform=[[-1], [0.5]])
         nengo.Connection(error, learned.learning_rule)

@@ -39,9 +39,9 @@ def test_a_network_with_nothing_on_chip_runs_as_in_nengo():
         nengo.Connection(stimulus, ensembles[0])
         nengo.Connection(ensembles[0], ensembles[1], synapse=nengo.Alpha(0.01))
         probes = [nengo.Probe(ensemble) for ensemble in ensembles]
-    with nengo.Simulator(net, progress_bar=False) as expected:
+    with nengo.Simulator(net, progress_bar=False, optimize=False) as expected:
         expected.run_steps(100)
-    with ld.Simulator(net, progress_bar=False) as sim:
+    with ld.Simulator(net, progress_bar=False, optimize=False) as sim:  # merged operators add up in any order
         sim.run_steps(50)
         pickled = pickle.dumps((sim, probes))
         sim.run_steps(50)
@@ -284,5 +284,31 @@ def test_arguments_that_do_not_fit():
         ld.Simulator(net, model=nengo.builder.Model())
     with pytest.raises(InputError, match="minibatch_size"):
         ld.Simulator(net, minibatch_size=0)
-    with ld.Simulator(net, progress_bar=False) as sim, pytest.raises(NotImplementedError, match="pickled"):
+    with (
+        ld.Simulator(net, progress_bar=False, minibatch_size=2) as sim,
+        pytest.raises(NotImplementedError, match="pickled"),
+    ):
         pickle.dumps(sim)
+
+
+@pytest.mark.filterwarnings("ignore:Overflow in")
+@pytest.mark.filterwarnings("ignore:Synaptic trace spikes lost")
+@pytest.mark.filterwarnings(
+    "ignore:'Node.size_out' is being overwritten"
+)  # Nengo's own nodes, when unpickled
+@pytest.mark.parametrize("make", [networks.channel, networks.feedback, networks.learning])
+def test_a_pickled_simulator_goes_on(make):
+    net, probes = make()
+    with ld.Simulator(net, progress_bar=False) as sim:
+        sim.run_steps(50)
+        pickled = pickle.dumps((sim, probes))
+        sim.run_steps(50)
+    copy, copied_probes = pickle.loads(pickled)
+    with copy:
+        assert copy.n_steps == 50
+        copy.run_steps(50)
+    for probe, copied in zip(probes, copied_probes, strict=True):
+        assert np.any(sim.data[probe])
+        np.testing.assert_array_equal(copy.data[copied], sim.data[probe])
+    closed = pickle.loads(pickle.dumps(copy))
+    assert closed.closed
