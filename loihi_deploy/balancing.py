@@ -40,7 +40,7 @@ def correct(original: PartitionedGraph, current: PartitionedGraph, measured: Rat
     current : PartitionedGraph
         As it was when rates were measured.
     measured : dict of arrays
-        Rates of the integer network in steady state, encoders included.
+        Rates of the integer network in steady state, encoders included, and values of the inputs.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def correct(original: PartitionedGraph, current: PartitionedGraph, measured: Rat
         if population.neuron.discretized:
             continue
         total = np.zeros((1, population.size), np.float32)
-        for projection in current.chip.into(population.name):
+        for projection in (*current.chip.into(population.name), *current.encoder.into(population.name)):
             total = total + projection.transform.apply(measured[projection.pre])
         expected = population.neuron.rates(population.currents(total))
         rates = measured[population.name]

@@ -16,15 +16,20 @@ from loihi_deploy.graph import (
     PartitionedGraph,
     Population,
     Projection,
+    Readout,
 )
 from loihi_deploy.graph.edges import Encoder, first_layer, input_names, mixed_populations, needs_on_off
 from loihi_deploy.graph.linear import compose
 from loihi_deploy.options import ENCODER_RATE
 
+HOST_KINDS = ("poisson", "ttfs")
+"""Kinds of neurons that only the host has, by the name of the encoder that uses them."""
 TO_CHIP_DELAY = 1
 """A spike of the host at step t is processed on chip at step t + 1, as between cores (nengo-loihi does the same)."""
 FROM_CHIP_DELAY = 0
 """The readout of step t has the chip's spikes of step t."""
+BIAS_RATE = 200.0
+"""Highest rate in Hz of neurons driven by bias currents, chosen by experiment: they fire at 1 / (whole steps)."""
 
 
 def partition(
@@ -37,11 +42,14 @@ def partition(
     Parameters
     ----------
     graph : Graph
-    encoder : {'auto', 'first_layer', 'on_off'}
+    encoder : {'auto', 'first_layer', 'on_off', 'bias', 'poisson', 'ttfs'}
         What spikes on the host: the populations that inputs drive, or an on and an off neuron for each input value, put
-        in front. 'auto' takes the first layer where it is a 1x1 convolution and something is left for the chip.
+        in front. 'auto' takes the first layer where it is a 1x1 convolution and something is left for the chip, and so
+        do 'poisson' and 'ttfs', whose neurons spike at random, and once (see `NeuronModel`). With 'bias' nothing spikes
+        on the host: values are bias currents of on and off neurons on chip, of on neurons alone for an input that is
+        not signed.
     encoder_rate : float
-        Firing rate in Hz of an inserted on/off neuron at an input of magnitude ``Input.scale``.
+        Firing rate in Hz of an inserted neuron at an input of magnitude ``Input.scale``; at most `BIAS_RATE` for 'bias'.
 
     Returns
     -------
@@ -80,8 +88,9 @@ def partition(
         raise PartitionError("Cannot cut the network into host and chip parts", problems)
     first = first_layer(graph)
     if needs_on_off(graph, encoder):
-        graph = _with_on_off_encoder(graph, min(encoder_rate, 1 / graph.dt))
-        return _cut(graph, first_layer(graph))
+        rate = min(encoder_rate, 1 / graph.dt)
+        graph = _with_on_off_encoder(graph, min(rate, BIAS_RATE) if encoder == "bias" else rate, encoder)
+        return _cut(graph, first_layer(graph), encoder)
     problems = [
         Problem(
             "takes real input values and spikes at once, so it can stand neither on the host nor on the chip",
@@ -100,7 +109,7 @@ def partition(
         )
     if problems:
         raise PartitionError("Cannot make the first layer the encoder", problems)
-    return _cut(graph, first)
+    return _cut(graph, first, encoder)
 
 
 def _driven(graph: Graph, name: str) -> bool:
@@ -118,19 +127,19 @@ def _driven(graph: Graph, name: str) -> bool:
     return False
 
 
-def _with_on_off_encoder(graph: Graph, rate: float) -> Graph:
+def _with_on_off_encoder(graph: Graph, rate: float, encoder: Encoder) -> Graph:
     """Put an on and an off neuron for each input value in front: x = amplitude * (on - off)."""
     populations, projections = [], []
     for node in graph.inputs:
         grid = node.shape if len(node.shape) == 3 else (1, node.size, 1)
         channels = grid[2]
-        both = (*grid[:2], 2 * channels)
-        signs = np.tile([1.0, -1.0], channels).reshape(1, 1, 1, 2 * channels)
-        split = Conv2D(signs, (1, 1), (0, 0), grid, both, groups=channels)
-        join = Conv2D(
-            np.repeat([1.0, -1.0], channels).reshape(1, 1, 2, channels), (1, 1), (0, 0), both, grid, channels
-        )
-        name = f"{node.name}_on_off"
+        signs = [1.0, -1.0] if node.signed or encoder != "bias" else [1.0]
+        both = (*grid[:2], len(signs) * channels)
+        to_neurons = np.tile(signs, channels).reshape(1, 1, 1, both[2])
+        split = Conv2D(to_neurons, (1, 1), (0, 0), grid, both, groups=channels)
+        to_values = np.repeat(signs, channels).reshape(1, 1, len(signs), channels)
+        join = Conv2D(to_values, (1, 1), (0, 0), both, grid, channels)
+        name = f"{node.name}_{'bias' if encoder == 'bias' else 'on_off'}"
         shape = both if len(node.shape) == 3 else (both[1] * both[2],)
         gain = rate / node.scale
         populations.append(
@@ -153,28 +162,62 @@ def _usual_tau(graph: Graph, post: str) -> float:
     return (others or [p.tau for p in graph.out_of(post)] or [p.tau for p in graph.projections] or [0.0])[0]
 
 
+def _spiking_as(population: Population, encoder: Encoder) -> Population:
+    """The population with the neurons that the encoder asks for."""
+    if encoder == "poisson" or encoder == "ttfs":
+        return replace(population, neuron=NeuronModel(encoder), initial_voltage=None)
+    return population
+
+
+def _kept_problems(graph: Graph, kept: tuple[str, ...]) -> list[Problem]:
+    """What cannot be had where spikes of the populations `kept` stand for values by their time."""
+    readouts = {readout.name for readout in graph.readouts}
+    targets = {projection.post for name in kept for projection in graph.out_of(name)}
+    problems = [
+        Problem("decodes the encoder's single spikes", name, remedy="Use another encoder")
+        for name in sorted(targets & readouts)
+    ]
+    problems += [
+        Problem(
+            "takes spikes of the encoder, whose currents stay, and of other layers, whose currents decay",
+            name,
+            remedy="Use another encoder",
+        )
+        for name in sorted(targets - readouts)
+        if any(projection.pre not in kept for projection in graph.into(name))
+    ]
+    return problems
+
+
 def _out_of_phase(population: Population) -> Population:
     """Spread initial voltages evenly, so that equal inputs do not make neurons fire at the same step.
 
     Nengo draws them at random for the same reason; steps of the golden ratio spread better, and the same every time.
     """
-    if population.initial_voltage is not None or population.neuron.discretized:
+    neuron = population.neuron
+    if population.initial_voltage is not None or neuron.discretized or neuron.kind in HOST_KINDS:
         return population
     golden = (np.sqrt(5) - 1) / 2
     return replace(population, initial_voltage=(np.arange(population.size) * golden) % 1)
 
 
-def _cut(graph: Graph, first: list[str]) -> PartitionedGraph:
+def _cut(graph: Graph, first: list[str], encoder: Encoder) -> PartitionedGraph:
     populations = {population.name: population for population in graph.populations}
     readouts = {readout.name for readout in graph.readouts}
-    encoders = tuple(_out_of_phase(populations[name]) for name in first)
-    on_chip = tuple(replace(p, amplitude=1.0) for p in graph.populations if p.name not in first)
+    host = () if encoder == "bias" else tuple(first)
+    currents = () if host else tuple(Readout(name, populations[name].shape, np.zeros(1)) for name in first)
+    encoders = tuple(_out_of_phase(_spiking_as(populations[name], encoder)) for name in host)
+    on_chip = tuple(replace(p, amplitude=1.0) for p in graph.populations if p.name not in host)
+    kept = host if encoder == "ttfs" else ()
+    if problems := _kept_problems(graph, kept):
+        raise PartitionError("Cannot encode values in the time of one spike", problems)
 
     def folded(projection: Projection) -> Projection:
         """Amplitude of a spike moved into the weights."""
         amplitude = populations[projection.pre].amplitude
         transform = projection.transform.with_values(projection.transform.values * amplitude)
-        return replace(projection, transform=transform)
+        tau = np.inf if projection.pre in kept else projection.tau
+        return replace(projection, transform=transform, tau=tau)
 
     from_spikes = [folded(p) for p in graph.projections if p.pre in populations]
     to_chip = tuple(p for p in from_spikes if p.post in populations)
@@ -186,7 +229,8 @@ def _cut(graph: Graph, first: list[str]) -> PartitionedGraph:
             graph.inputs,
             encoders,
             tuple(p for p in graph.projections if p.pre not in populations),
-            dt=graph.dt,
+            currents,
+            graph.dt,
         ),
         chip=Graph(sources, on_chip, to_chip, dt=graph.dt),
         readout=Graph(

@@ -175,13 +175,37 @@ class ScaleGroup(Content):
 
 
 @dataclass(frozen=True, eq=False)
+class BiasInput(Content):
+    """A population on chip that takes its biases from the input: the encoder's readout of the same name, in integers.
+
+    Parameters
+    ----------
+    population : str
+    scale : float
+        Integer bias for a value of 1.
+    mantissa_max, exponent_max : int
+        Ranges of a bias.
+    """
+
+    population: str
+    scale: float
+    mantissa_max: int
+    exponent_max: int
+
+    @property
+    def limit(self) -> int:
+        """The largest bias."""
+        return self.mantissa_max << self.exponent_max
+
+
+@dataclass(frozen=True, eq=False)
 class Program(Content):
     """A network in integers, with the float parts that run on the host.
 
     Parameters
     ----------
     encoder : Graph
-        Inputs and the populations that turn real values into spikes.
+        Inputs, the populations that turn real values into spikes, and readouts that are biases (see `bias_inputs`).
     sources : tuple of SpikeSource
         The encoder's populations as the chip sees them.
     populations : tuple of Compartments
@@ -194,6 +218,7 @@ class Program(Content):
         Step in seconds.
     notes : tuple of str
         Warnings collected on the way, for the report; not compared.
+    bias_inputs : tuple of BiasInput
     """
 
     encoder: Graph
@@ -205,6 +230,7 @@ class Program(Content):
     scale_groups: tuple[ScaleGroup, ...] = ()
     dt: float = 0.001
     notes: tuple[str, ...] = field(default=(), metadata={"compare": False})
+    bias_inputs: tuple[BiasInput, ...] = ()
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -234,6 +260,13 @@ class Program(Content):
                 )
             if synapses.shift not in (6, 7):
                 yield Problem("not a weight shift", synapses.name, synapses.shift, "6 or 7")
+        values = {node.name: node.size for node in self.encoder.readouts}
+        for bias_input in self.bias_inputs:
+            population = self.nodes.get(bias_input.population)
+            if not isinstance(population, Compartments) or values.get(population.name) != population.size:
+                yield Problem("no such population, or no such values", bias_input.population)
+            elif population.noise is not None:
+                yield Problem("noise where the bias is taken from the input", population.name)
         for population in self.populations:
             initial = population.initial_voltage
             if initial is not None and initial.shape != (population.size,):

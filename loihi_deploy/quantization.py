@@ -31,10 +31,12 @@ from loihi_deploy.fixed_point import (
 )
 from loihi_deploy.graph import PartitionedGraph, Population, Projection, Transform
 from loihi_deploy.hardware import Arithmetic, Chip, load_board
-from loihi_deploy.program import Compartments, Program, ScaleGroup, SpikeSource, Synapses
+from loihi_deploy.program import BiasInput, Compartments, Program, ScaleGroup, SpikeSource, Synapses
 
 NEGLIGIBLE_WEIGHT = 1e-8
 """A population whose largest weight is below this is driven by its bias alone (nengo-loihi's limit)."""
+BIAS_ROOM = 2.0
+"""Biases taken from the input have room for values up to this multiple of the largest calibration value."""
 
 
 def quantize(partitioned: PartitionedGraph, chip: Chip | None = None) -> Program:
@@ -61,12 +63,15 @@ def quantize(partitioned: PartitionedGraph, chip: Chip | None = None) -> Program
     problems: list[Problem] = []
     notes = list(partitioned.notes)
     populations, synapses, groups = [], [], []
+    drives = _input_currents(partitioned)
     for population in graph.populations:
-        done = _quantize_population(population, graph.into(population.name), graph.dt, arithmetic, problems)
+        incoming = graph.into(population.name)
+        drive = drives.get(population.name, 0.0)
+        done = _quantize_population(population, incoming, drive, graph.dt, arithmetic, problems)
         if done is not None:
-            compartments, incoming, group = done
+            compartments, quantized, group = done
             populations.append(compartments)
-            synapses += incoming
+            synapses += quantized
             groups.append(group)
             notes += _warnings(group)
     if problems:
@@ -81,7 +86,29 @@ def quantize(partitioned: PartitionedGraph, chip: Chip | None = None) -> Program
         scale_groups=tuple(groups),
         dt=graph.dt,
         notes=tuple(notes),
+        bias_inputs=tuple(
+            BiasInput(
+                population.name,
+                float(group.bias_scale * population.gain),
+                arithmetic.bias_mantissa_max,
+                arithmetic.max_bias_exponent,
+            )
+            for population, group in zip(graph.populations, groups, strict=True)
+            if population.name in drives
+        ),
     )
+
+
+def _input_currents(partitioned: PartitionedGraph) -> dict[str, float]:
+    """The largest input current, with room, of each population that takes its biases from the input."""
+    scales = {node.name: node.scale for node in partitioned.encoder.inputs}
+    populations = {population.name: population for population in partitioned.chip.populations}
+    currents = {}
+    for readout in partitioned.encoder.readouts:
+        projections = partitioned.encoder.into(readout.name)
+        largest = sum(np.abs(p.transform.csr()).sum(axis=1).max() * scales[p.pre] for p in projections)
+        currents[readout.name] = float(BIAS_ROOM * largest * populations[readout.name].gain)
+    return currents
 
 
 def _warnings(group: ScaleGroup) -> list[str]:
@@ -98,6 +125,7 @@ def _warnings(group: ScaleGroup) -> list[str]:
 def _quantize_population(
     population: Population,
     projections: Sequence[Projection],
+    drive: float,
     dt: float,
     limits: Arithmetic,
     problems: list[Problem],
@@ -131,18 +159,20 @@ def _quantize_population(
     threshold = 1 / dt if population.neuron.kind == "if" else 1.0
     decay_u = current_decay(taus[0] if taus else 0.0, dt)
     decay_v = voltage_decay(population.neuron.tau_rc, dt)
-    u_sum = float(decay_magnitude(decay_u, offset=U_DECAY_OFFSET))
+    keeps_currents = np.inf in taus
+    u_sum = 1.0 if keeps_currents else float(decay_magnitude(decay_u, offset=U_DECAY_OFFSET))
     v_sum = float(decay_magnitude(decay_v)) if decay_v else 1.0
     weights = [_spike_weights(projection, population, dt) for projection in projections]
     w_max = max((float(np.abs(t.values).max(initial=0.0)) for t in weights), default=0.0)
 
-    current_scale = _current_scale(population, w_max, threshold, u_sum, v_sum, limits)
+    bias_max = max(drive, float(np.abs(population.bias).max(initial=0.0)))
+    current_scale = _current_scale(bias_max, w_max, threshold, u_sum, v_sum, limits)
     if current_scale is None:
         problems.append(
             Problem(
                 "no scale holds threshold and bias at once",
                 population.name,
-                f"largest bias {np.abs(population.bias).max(initial=0.0):g}, largest weight {w_max:g}",
+                f"largest bias {bias_max:g}, largest weight {w_max:g}",
                 remedy="Lower the bias or the firing rate of this layer",
             )
         )
@@ -188,7 +218,7 @@ def _quantize_population(
         threshold_mantissa << limits.threshold_shift,
         bias,
         refractory,
-        v_min=0,
+        v_min=-(2**U_BITS) + 1 if keeps_currents else 0,
         v_max=2**U_BITS - 1,
     )
     group = ScaleGroup(
@@ -217,12 +247,11 @@ def _spike_weights(projection: Projection, population: Population, dt: float) ->
 
 
 def _current_scale(
-    population: Population, w_max: float, threshold: float, u_sum: float, v_sum: float, limits: Arithmetic
+    bias_max: float, w_max: float, threshold: float, u_sum: float, v_sum: float, limits: Arithmetic
 ) -> float | None:
     """The largest scale of the search at which threshold and biases fit; None where there is none."""
     threshold_max = limits.threshold_mantissa_max << limits.threshold_shift
     bias_limit = limits.bias_mantissa_max << limits.max_bias_exponent
-    bias_max = float(np.abs(population.bias).max(initial=0.0))
     if w_max > NEGLIGIBLE_WEIGHT:
         start = (limits.weight_mantissa_max + 1) / w_max * 2**limits.weight_shift
         exponents = range(limits.max_weight_exponent, limits.min_weight_exponent - 1, -1)

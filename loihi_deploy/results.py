@@ -29,6 +29,8 @@ class PopulationCounts:
         Times a synaptic accumulator (21 bits) or a current (23 bits, bias included) wrapped around.
     lost_spikes : int
         Host neurons only: spikes beyond one per neuron and step, which the chip cannot receive.
+    clipped_biases : int
+        Input values that were beyond the range of the bias that they became.
     """
 
     size: int
@@ -37,6 +39,7 @@ class PopulationCounts:
     overflows_q: int = 0
     overflows_u: int = 0
     lost_spikes: int = 0
+    clipped_biases: int = 0
 
     def __add__(self, other: PopulationCounts) -> PopulationCounts:
         return PopulationCounts(
@@ -46,6 +49,7 @@ class PopulationCounts:
             self.overflows_q + other.overflows_q,
             self.overflows_u + other.overflows_u,
             self.lost_spikes + other.lost_spikes,
+            self.clipped_biases + other.clipped_biases,
         )
 
 

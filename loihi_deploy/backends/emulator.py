@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from loihi_deploy.backends.chunk import Chunk, Wanted, recorded_spikes
 from loihi_deploy.emulator import kernels as columns
 from loihi_deploy.emulator.engine import engine
+from loihi_deploy.emulator.reference import Biases
+from loihi_deploy.host.biases import biases
 from loihi_deploy.host.decoder import Decoder
 from loihi_deploy.host.encoder import Encoder
 from loihi_deploy.kernels.events import Events
@@ -21,8 +24,10 @@ from loihi_deploy.results import HostState, PopulationCounts, Recorded, RunState
 BLOCK_BYTES = 1 << 23
 """Room for lists of spikes, for each thread: longer presentations are cut into blocks of steps."""
 
-Simulate = Callable[[Mapping[str, NDArray[np.bool_]], int, Mapping[str, tuple[str, ...]], Any], Simulation]
-"""The chip part alone: (host spikes, steps, record, chip state) -> Simulation."""
+Simulate = Callable[
+    [Mapping[str, NDArray[np.bool_]], int, Mapping[str, tuple[str, ...]], Any, Biases], Simulation
+]
+"""The chip part alone: (host spikes, steps, record, chip state, biases) -> Simulation."""
 
 
 class Line:
@@ -86,7 +91,7 @@ class Line:
         watched = {name: size for name, size in chip.sizes.items() if name in (*self.decoded, *listed)}
         decoders = self._decoder(encoder.sizes), self._decoder(watched)
 
-        encoder_arrays = encoder.load(state.encoder) if state else encoder.start(n, first_sample, seed)
+        encoder_arrays = encoder.load(state.encoder, n) if state else encoder.start(n, first_sample, seed)
         chip_arrays = chip.load(state.chip, n) if state else chip.start(n)
         decoder_arrays = [d.load(state.readout, n) if state else d.start(n) for d in decoders]
         rng = np.random.RandomState(seed) if chip.is_noisy else None
@@ -100,14 +105,15 @@ class Line:
         sent, lost = np.zeros((2, len(encoder.sizes)), np.int64)
         lists: list[tuple[int, Events]] = []
         width = sum(encoder.sizes.values()) + sum(watched.values())
+        drive, clipped = biases(self.program, inputs)
+        hold = steps // n_frames
         block = max(1, BLOCK_BYTES // (4 * max(width, 1) * n))
         for first in range(0, steps, block):
             length = min(block, steps - first)
-            emitted = encoder.run(frames, first, length, steps // n_frames, encoder_arrays, lost)
+            emitted = encoder.run(frames, first, length, hold, encoder_arrays, lost)
             noise = chip.noise_values(rng, length)
-            out = chip.run(
-                emitted, chip_arrays, first, length, noise, watched, recording, (spikes, values), counts
-            )
+            recorded = (recording, (spikes, values), counts)
+            out = chip.run(emitted, chip_arrays, first, length, noise, watched, *recorded, drive, hold)
             for decoder, events, arrays in zip(decoders, (emitted, out), decoder_arrays, strict=True):
                 decoder.run(events, arrays, trace, first)
             sent += emitted.counts.sum(axis=(0, 1), dtype=np.int64)
@@ -134,7 +140,7 @@ class Line:
             )
         return Chunk(
             trace,
-            self._host_counts(sent, lost) | chip.population_counts(counts),
+            self._host_counts(sent, lost) | _with_clipped(chip.population_counts(counts), clipped),
             _in_order(wanted, found),
             self._first_wrap(counts),
             end,
@@ -155,7 +161,7 @@ class Line:
         frames = self.encoder.together(inputs)
         n, n_frames = frames.shape[:2]
         encoder = self.encoder
-        arrays = encoder.load(state.encoder) if state else encoder.start(n, first_sample, seed)
+        arrays = encoder.load(state.encoder, n) if state else encoder.start(n, first_sample, seed)
         lost = np.zeros(len(self.encoder.sizes), np.int64)
         emitted = self.encoder.run(frames, 0, steps, steps // n_frames, arrays, lost)
         dense = emitted.to_dense()
@@ -164,7 +170,8 @@ class Line:
             for name in self.chip.sizes
         }
         arriving = {source.name: dense[source.name] for source in self.program.sources}
-        simulation = simulate(arriving, steps, record, state.chip if state else None)
+        drive, clipped = biases(self.program, inputs)
+        simulation = simulate(arriving, steps, record, state.chip if state else None, drive)
         out = Events.from_dense(
             {name: simulation.recorded[name]["spikes"] for name in self.decoded}, n, steps
         )
@@ -186,7 +193,7 @@ class Line:
         if keep_state and simulation.state is not None:
             end = RunState(self.encoder.save(arrays), simulation.state, HostState(saved))
         sent = emitted.counts.sum(axis=(0, 1), dtype=np.int64)
-        counts = self._host_counts(sent, lost) | dict(simulation.counts)
+        counts = self._host_counts(sent, lost) | _with_clipped(simulation.counts, clipped)
         return Chunk(trace, counts, _in_order(wanted, found), None, end)
 
     def _host_counts(self, sent: NDArray[np.int64], lost: NDArray[np.int64]) -> dict[str, PopulationCounts]:
@@ -202,6 +209,12 @@ class Line:
             return None
         sample, step, population = min(wrapped)
         return sample, step, list(self.chip.sizes)[population]
+
+
+def _with_clipped(
+    counts: Mapping[str, PopulationCounts], clipped: Mapping[str, int]
+) -> dict[str, PopulationCounts]:
+    return {name: replace(count, clipped_biases=clipped.get(name, 0)) for name, count in counts.items()}
 
 
 def _in_order(wanted: Wanted, found: Mapping[tuple[str, str], NDArray[Any]]) -> Recorded:

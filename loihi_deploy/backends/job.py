@@ -15,6 +15,7 @@ from loihi_deploy.backends.chunk import Chunk, Wanted, part_of
 from loihi_deploy.backends.emulator import Line, Simulate, line
 from loihi_deploy.emulator import reference
 from loihi_deploy.errors import AccumulatorOverflowError, BackendError, InputError, Problem
+from loihi_deploy.host.biases import sign_problems
 from loihi_deploy.kernels.threads import in_order, parts_of, thread_count
 from loihi_deploy.program import Program
 from loihi_deploy.results import RunState
@@ -144,6 +145,8 @@ def checked_job(
     except InputError as error:
         problems += error.problems
     wanted = _wanted(program, record, neurons or {}, problems)
+    problems += sign_problems(program, inputs)
+    problems += _timing_problems(program, n_frames, stream)
     problems += _state_problems(program, state, 1 if stream else n)
     if problems:
         raise InputError("Cannot run the program", problems)
@@ -199,6 +202,17 @@ def _state_problems(program: Program, state: RunState | None, n: int) -> Iterato
             yield Problem("the state does not fit", f"state of '{p.name}'", found, (n, p.size))
 
 
+def _timing_problems(program: Program, n_frames: int, stream: bool) -> Iterator[Problem]:
+    timed = [p.name for p in program.encoder.populations if p.neuron.kind == "ttfs"]
+    if timed and (n_frames > 1 or stream):
+        yield Problem(
+            "one spike encodes a static sample from rest, no frames and no stream",
+            ", ".join(timed),
+            f"{n_frames} frames{', stream=True' if stream else ''}",
+            remedy="Deploy it with another encoder",
+        )
+
+
 def _default_chunk_size(program: Program, backend: str, n: int, steps: int, threads: int) -> int:
     """Samples that keep a thread busy for a while, few enough that all threads have several chunks."""
     if backend != "emulator":
@@ -209,15 +223,17 @@ def _default_chunk_size(program: Program, backend: str, n: int, steps: int, thre
 
 def _simulate(backend: str, program: Program, mapping: Any, seed: int) -> Simulate:
     if backend == "numpy":
-        return lambda spikes, steps, record, state: reference.simulate(
-            program, spikes, steps, record, state, seed
+        return lambda spikes, steps, record, state, biases: reference.simulate(
+            program, spikes, steps, record, state, seed, biases
         )
     from loihi_deploy.backends import nengo_loihi
 
     simulate: Callable[..., Any] = (
         nengo_loihi.simulate if backend == "reference" else nengo_loihi.simulate_on_hardware
     )
-    return lambda spikes, steps, record, state: simulate(program, mapping, spikes, steps, record, seed=seed)
+    return lambda spikes, steps, record, state, biases: simulate(
+        program, mapping, spikes, steps, record, seed=seed, biases=biases
+    )
 
 
 def _overflow(first_wrap: tuple[int, int, str], first_sample: int) -> AccumulatorOverflowError:

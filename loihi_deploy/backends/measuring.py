@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,11 @@ RECORDING_BYTES = 1 << 27
 
 
 def firing_rates(
-    program: Program, inputs: Mapping[str, NDArray[Any]], steps: int, window: float
+    program: Program,
+    inputs: Mapping[str, NDArray[Any]],
+    steps: int,
+    window: float,
+    kept: Collection[str] = (),
 ) -> dict[str, NDArray[np.float32]]:
     """Mean firing rates over the last part of a presentation, on the fast engine.
 
@@ -28,6 +32,8 @@ def firing_rates(
     steps : int
     window : float
         The last part of the presentation that counts, 0..1.
+    kept : collection of str
+        Populations whose spikes count again in every later step.
 
     Returns
     -------
@@ -43,8 +49,8 @@ def firing_rates(
     for start in range(0, n, at_once):
         batch = {name: values[start : start + at_once] for name, values in inputs.items()}
         recorded = run(program, batch, steps, record=names, progress=False).recorded
-        parts.append(
-            {name: recorded[name]["spikes"][:, last:].mean(axis=1, dtype=np.float32) for name in names}
-        )
+        spikes = {name: recorded[name]["spikes"] for name in names}
+        spikes |= {name: np.logical_or.accumulate(spikes[name], axis=1) for name in kept}
+        parts.append({name: spikes[name][:, last:].mean(axis=1, dtype=np.float32) for name in names})
     dt = np.float32(program.dt)
     return {name: np.concatenate([part[name] for part in parts]) / dt for name in names}

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.emulator.reference import arrival_delays, fan_out
+from loihi_deploy.emulator.reference import Biases, arrival_delays, fan_out, n_samples
 from loihi_deploy.errors import BackendError, missing_extra
 from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.mapping.layout import Bundle, grids
@@ -147,6 +147,7 @@ def simulate(
     *,
     seed: int = 0,
     seconds: list[float] | None = None,
+    biases: Biases | None = None,
 ) -> Simulation:
     """Run the chip part on nengo-loihi's emulator, each sample from rest.
 
@@ -164,6 +165,8 @@ def simulate(
         other engines.
     seconds : list of float, optional
         What the steps of each sample took, without building, is appended.
+    biases : dict of (n, n_frames, size) int32 arrays, optional
+        Biases of the populations that take them from the input, each for ``steps / n_frames`` steps.
 
     Returns
     -------
@@ -172,7 +175,9 @@ def simulate(
     """
     nl = _import_nengo_loihi()
     made = build_model(program, mapping, _probed_variables(program, record))
-    n = next((len(array) for array in spikes.values()), 1)
+    biases = biases or {}
+    n = n_samples(spikes, biases)
+    n_frames = next((array.shape[1] for array in biases.values()), 1)
     samples: dict[tuple[str, str], list[NDArray[Any]]] = {key: [] for key in made.probes}
     kinds: tuple[_Accumulator, ...] = ("q", "u")
     overflows = {(p.name, kind): 0 for p in program.populations for kind in kinds}
@@ -181,10 +186,14 @@ def simulate(
         with np.errstate(invalid="ignore"):  # it fills int arrays with NaN before it sets them
             emulator = nl.emulator.interface.EmulatorInterface(made.model, seed=seed)
         slices = [emulator.block_info.slices[block] for block in made.model.blocks]
-        _set_initial_voltages(program, made.places, slices, emulator.compartment.voltage)
+        initial = {p.name: p.initial_voltage for p in program.populations if p.initial_voltage is not None}
+        _put(initial, made.places, slices, emulator.compartment.voltage)
         wraps = _count_wraps(nl, emulator.compartment)
         start = time.perf_counter()
-        emulator.run_steps(steps)
+        for frame in range(n_frames):
+            now = {name: array[sample, frame] for name, array in biases.items()}
+            _put(now, made.places, slices, emulator.compartment.bias)
+            emulator.run_steps(steps // n_frames)
         if seconds is not None:
             seconds.append(time.perf_counter() - start)
         for key, probe in made.probes.items():
@@ -208,6 +217,7 @@ def simulate_on_hardware(
     record: Mapping[str, Iterable[str]] | None = None,
     *,
     seed: int = 0,
+    biases: Biases | None = None,
 ) -> Simulation:
     """Run the chip part on a Loihi board through NxSDK; arguments and result as for `simulate`.
 
@@ -231,11 +241,24 @@ def simulate_on_hardware(
             "backend 'hardware'",
             remedy="Use backend='emulator', or a network without initial voltages",
         )
+    biases = biases or {}
+    if any(array.shape[1] > 1 for array in biases.values()):
+        raise BackendError.single(
+            "biases cannot change while the chip runs",
+            "backend 'hardware'",
+            remedy="Present one frame at a time, or use another encoder than 'bias'",
+        )
     made = build_model(program, mapping, _probed_variables(program, record))
-    n = next((len(array) for array in spikes.values()), 1)
+    n = n_samples(spikes, biases)
     samples: dict[tuple[str, str], list[NDArray[Any]]] = {key: [] for key in made.probes}
     for sample in range(n):
         _send(program, made, {name: array[sample] for name, array in spikes.items()}, steps, permanent=True)
+        for name, array in biases.items():
+            where = made.places[name]
+            for number, compartments, neurons in zip(
+                where.cores, where.compartments, where.neurons, strict=True
+            ):
+                made.model.blocks[number].compartment.bias[compartments] = array[sample, 0, neurons]
         try:
             interface = nl.hardware.interface.HardwareInterface(
                 made.model,
@@ -367,16 +390,17 @@ def _send(
             queue.add_spikes(step + delay, np.flatnonzero(spikes[name][step]), permanent=permanent)
 
 
-def _set_initial_voltages(
-    program: Program, places: Mapping[str, _Places], slices: Sequence[slice], voltage: NDArray[np.int32]
+def _put(
+    values: Mapping[str, NDArray[np.int32]],
+    places: Mapping[str, _Places],
+    slices: Sequence[slice],
+    compartments_of_all: NDArray[np.int32],
 ) -> None:
-    for population in program.populations:
-        if population.initial_voltage is not None:
-            where = places[population.name]
-            for number, compartments, neurons in zip(
-                where.cores, where.compartments, where.neurons, strict=True
-            ):
-                voltage[slices[number]][compartments] = population.initial_voltage[neurons]
+    """Put values, one for each neuron of some populations, in an array of the emulator."""
+    for name, array in values.items():
+        where = places[name]
+        for number, compartments, neurons in zip(where.cores, where.compartments, where.neurons, strict=True):
+            compartments_of_all[slices[number]][compartments] = array[neurons]
 
 
 def _count_wraps(nl: Any, compartment: Any) -> dict[_Accumulator, NDArray[np.int64]]:

@@ -72,6 +72,8 @@ def _bounds(program: Program, p: Compartments) -> Bounds:
     lost = p.decay_u + U_DECAY_OFFSET
     u = -((-min(q[0], 0) << DECAY_BITS) // lost), (max(q[1], 0) << DECAY_BITS) // lost
     bias = int(p.bias.min(initial=0)), int(p.bias.max(initial=0))
+    limit = max((b.limit for b in program.bias_inputs if b.population == p.name), default=0)
+    bias = min(bias[0], -limit), max(bias[1], limit)
     return Bounds(mantissas, q, u, (u[0] + bias[0] + in_u2[0], u[1] + bias[1] + in_u2[1]))
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.emulator import kernels as k
 from loihi_deploy.emulator.bounds import accumulator_bounds, common_shift
-from loihi_deploy.emulator.reference import Record, arrival_delays, initial_state
+from loihi_deploy.emulator.reference import Biases, Record, arrival_delays, initial_state, n_samples
 from loihi_deploy.fixed_point import DECAY_BITS, U_DECAY_OFFSET
 from loihi_deploy.kernels.delivery import BLOCK, layout
 from loihi_deploy.kernels.events import Events
@@ -124,6 +124,10 @@ class Engine:
             n_projections += len(into)
             place += -(-p.size // BLOCK) * BLOCK + 8
         self._bias = bias
+        driven = [self.sizes[b.population] for b in program.bias_inputs]
+        columns = np.cumsum([0, *driven])[: len(driven)]
+        firsts = [self._first[b.population] for b in program.bias_inputs]
+        self._driven = np.array([*zip(firsts, columns, driven, strict=True)], np.int64).reshape(-1, 3)
         self._n_spike_places = place
         self._spikes_first = np.concatenate(
             [self._sources[:, k.SOURCE_SPIKES_FIRST], populations[:, k.SPIKES_FIRST]]
@@ -243,6 +247,8 @@ class Engine:
         recording: Recording,
         recorded: tuple[NDArray[np.bool_], NDArray[np.int32]],
         counts: NDArray[np.int64],
+        biases: Biases | None = None,
+        hold: int = 1,
     ) -> Events:
         """Run a batch for some steps, changing `arrays` in place; holds no lock of the interpreter meanwhile.
 
@@ -262,14 +268,21 @@ class Engine:
             Filled for these steps.
         counts : (n, n_populations, COUNT_FIELDS) int64 array
             Added to; see the kernels.
+        biases : dict of (n, n_frames, size) int32 arrays, optional
+            Of the populations that take them from the input.
+        hold : int
+            Steps that a frame of them is there.
         """
         out = Events.empty(watched, len(arrays.u), steps)
+        taken = [(biases or {})[b.population] for b in self.program.bias_inputs]
         k.simulate(
             *self._constants,
             np.array([self._order.index(name) for name in watched], np.int64),
             *(arrays.u, arrays.v, arrays.refractory, arrays.spiked, arrays.pending),
             np.array([list(events.sizes).index(s.name) for s in self.program.sources], np.int64),
-            *(events.counts, events.indices, noise, first_step, steps),
+            *(events.counts, events.indices, noise, self._driven),
+            np.concatenate(taken, axis=2) if taken else np.zeros((len(arrays.u), 1, 0), np.int32),
+            *(hold, first_step, steps),
             *(counts, out.counts, out.indices, recording.table, recording.chosen),
             *(recorded[0].view(np.uint8), recorded[1]),
             *self._working_memory(steps, len(events.sizes)),
@@ -319,9 +332,11 @@ def simulate(
     record: Record | None = None,
     state: ChipState | None = None,
     seed: int = 0,
+    biases: Biases | None = None,
 ) -> Simulation:
     """Run the chip part of a program: what `loihi_deploy.emulator.reference.simulate` does, fast."""
-    n = next((len(array) for array in spikes.values()), 1)
+    n = n_samples(spikes, biases or {})
+    hold = next((steps // frames.shape[1] for frames in (biases or {}).values()), 1)
     state = state or initial_state(program, n, seed)
     chip = engine(program)
     arrays = chip.load(state, n)
@@ -339,7 +354,7 @@ def simulate(
     watched = {name: chip.sizes[name] for name, variables in wanted.items() if "events" in variables}
     sent = Events.from_dense({s.name: spikes[s.name] for s in program.sources}, n, steps)
     noise = chip.noise_values(rng, steps)
-    out = chip.run(sent, arrays, 0, steps, noise, watched, recording, recorded, counts)
+    out = chip.run(sent, arrays, 0, steps, noise, watched, recording, recorded, counts, biases, hold)
     triples = out.triples()
     results = {
         name: {

@@ -257,6 +257,16 @@ def _make_noise(populations, noise_values, bias, noise, membrane):  # type: igno
 
 
 @inlined
+def _take_biases(driven, biases, membrane, moving):  # type: ignore[no-untyped-def]
+    """Put biases taken from the input in their place; their populations move again."""
+    for i in range(driven.shape[0]):
+        first, column, size = driven[i]
+        for k in range(size):
+            membrane[first + k] = biases[column + k]
+            moving[(first + k) // BLOCK] |= HAS_CHANGED
+
+
+@inlined
 def _record(records, chosen, u, v, spiked, recorded_spikes, recorded_values):  # type: ignore[no-untyped-def]
     for i in range(records.shape[0]):
         record = records[i]
@@ -274,7 +284,7 @@ def _record(records, chosen, u, v, spiked, recorded_spikes, recorded_values):  #
 def simulate(  # type: ignore[no-untyped-def]
     populations, sources, table, geometry, weights, projections, bias, watched,
     u, v, refractory, spiked, pending,
-    source_columns, event_counts, event_indices, noise_values, first_step, steps,
+    source_columns, event_counts, event_indices, noise_values, driven, biases, hold, first_step, steps,
     counts, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values,
     spikes_first, q16, q32, noise, membrane, moving, touched, spikes, n_spikes, starts,
 ):  # fmt: skip
@@ -297,6 +307,8 @@ def simulate(  # type: ignore[no-untyped-def]
         n_out = 0
         for t in range(steps):
             last, now = t % 2, 1 - t % 2
+            if driven.shape[0] > 0 and (t == 0 or (first_step + t) % hold == 0):
+                _take_biases(driven, biases[s, (first_step + t) // hold], membrane, moving)
             if noise_values.shape[1] > 0:
                 _make_noise(populations, noise_values[t], bias, noise, membrane)
             for i in range(n_sources):

@@ -22,6 +22,15 @@ Record = Mapping[str, Iterable[str]]
 """Variables to be recorded by population: 'spikes', 'u', 'v', 'events'."""
 
 
+Biases = Mapping[str, NDArray[np.int32]]
+"""Biases taken from the input, (n, n_frames, size) by population."""
+
+
+def n_samples(spikes: Mapping[str, NDArray[Any]], biases: Biases) -> int:
+    """Samples that are presented; 1 where nothing is given."""
+    return next((len(array) for array in (*spikes.values(), *biases.values())), 1)
+
+
 def arrival_delays(program: Program) -> dict[str, int]:
     """Steps from a host spike to its arrival on chip, by source; 1 where no link says otherwise."""
     links = {link.population: link.delay for link in program.links if link.kind == "to_chip"}
@@ -58,6 +67,7 @@ def simulate(
     record: Record | None = None,
     state: ChipState | None = None,
     seed: int = 0,
+    biases: Biases | None = None,
 ) -> Simulation:
     """Run the chip part of a program.
 
@@ -73,12 +83,15 @@ def simulate(
         From an earlier call, to be continued; from rest if not given.
     seed : int
         Of the noise, which is the same for every sample; nengo-loihi with this seed draws the same.
+    biases : dict of (n, n_frames, size) int32 arrays, optional
+        Biases of the populations that take them from the input, each for ``steps / n_frames`` steps.
 
     Returns
     -------
     Simulation
     """
-    n = next((len(array) for array in spikes.values()), 1)
+    biases = biases or {}
+    n = n_samples(spikes, biases)
     state = state or initial_state(program, n, seed)
     u, v, refractory = (
         {name: array.copy() for name, array in group.items()}
@@ -110,7 +123,10 @@ def simulate(
 
             q, wraps_q = _wrapped(q if at_membrane else q + noise, Q_BITS)
             u_new, wraps_u = _wrapped(decay(u[p.name], p.decay_u, U_DECAY_OFFSET) + q, U_BITS)
-            u2, wraps_u2 = _wrapped(u_new + p.bias + (noise if at_membrane else 0), U_BITS)
+            bias = p.bias
+            if p.name in biases:
+                bias = biases[p.name][:, t * biases[p.name].shape[1] // steps]
+            u2, wraps_u2 = _wrapped(u_new + bias + (noise if at_membrane else 0), U_BITS)
             decayed: NDArray[np.int32] = decay(v[p.name], p.decay_v)
             v_new = np.clip(decayed + u2.astype(np.int32), p.v_min, p.v_max)
             v_new[refractory[p.name] > 0] = 0

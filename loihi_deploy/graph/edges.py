@@ -7,19 +7,24 @@ from typing import Literal
 from loihi_deploy.graph.transforms import Conv2D
 from loihi_deploy.graph.types import Graph
 
-Encoder = Literal["auto", "first_layer", "on_off"]
+Encoder = Literal["auto", "first_layer", "on_off", "bias", "poisson", "ttfs"]
 
 
 def encoder_populations(graph: Graph, encoder: Encoder = "auto") -> tuple[str, ...]:
-    """The populations that `partition` lets run on the host; none where it puts on/off neurons in front."""
+    """The populations that `partition` lets run on the host; none where it puts neurons in front."""
     return () if needs_on_off(graph, encoder) else tuple(first_layer(graph))
 
 
 def needs_on_off(graph: Graph, encoder: Encoder) -> bool:
-    """Whether an on/off encoder stands in front: as asked for, or where the first layer does not suit the host."""
+    """Whether on and off neurons stand in front: as asked for, or where the first layer does not suit the host."""
+    if encoder in ("on_off", "bias"):
+        return True
     first = first_layer(graph)
     fits = len(first) < len(graph.populations) and not mixed_populations(graph) and _is_1x1(graph)
-    return encoder == "on_off" or (encoder == "auto" and not fits)
+    if encoder in ("poisson", "ttfs"):
+        nodes = {population.name: population for population in graph.populations}
+        fits = fits and all(nodes[name].neuron.kind == "if" for name in first)
+    return encoder != "first_layer" and not fits
 
 
 def mixed_populations(graph: Graph) -> list[str]:

@@ -34,7 +34,8 @@ class PartitionedGraph(Content):
     Parameters
     ----------
     encoder : Graph
-        Inputs and the spiking populations of the host; no readouts.
+        Inputs and the spiking populations of the host. A readout of it is the input current of the population on chip
+        that has its name.
     chip : Graph
         Its inputs are the encoder's populations; amplitudes are folded into the projections, so all are 1.
     readout : Graph

@@ -87,7 +87,9 @@ class Input(Content):
     shape : tuple of int
         Of one sample; images are (height, width, channels).
     scale : float
-        The magnitude that an inserted on/off encoder maps to its highest firing rate.
+        The magnitude that an inserted encoder maps to its highest firing rate.
+    signed : bool
+        Whether there may be values below 0.
     channels_first : bool
         Samples are given as (channels, height, width); `shape` and the graph's transforms have channels last.
     """
@@ -96,6 +98,7 @@ class Input(Content):
     shape: Shape
     scale: float = 1.0
     channels_first: bool = False
+    signed: bool = True
 
     @property
     def size(self) -> int:

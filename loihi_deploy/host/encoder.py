@@ -117,9 +117,8 @@ class Encoder:
     def _part(self, name: str) -> slice:
         return slice(self._first[name], self._first[name] + self.sizes[name])
 
-    def load(self, state: HostState) -> tuple[NDArray[np.float64], ...]:
+    def load(self, state: HostState, n: int) -> tuple[NDArray[np.float64], ...]:
         """The arrays of `start` from a state."""
-        n = len(next(iter(state.arrays.values())))
         voltage, refractory_time, filtered = self.start(n)
         for name in self.sizes:
             voltage[:, self._part(name)] = state.arrays[f"{name}/voltage"]

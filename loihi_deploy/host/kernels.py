@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from loihi_deploy.host.neurons import UNIFORM_BITS, WEYL, WEYL_MODULUS
+from loihi_deploy.host.neurons import ONE, UNIFORM_BITS, WEYL, WEYL_MODULUS
 from loihi_deploy.kernels.delivery import compiled, deliver, inlined, list_spikes
 
 IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED, POISSON, TTFS = 0, 1, 2, 3, 4, 5
@@ -80,7 +80,7 @@ def step_poisson(drive, voltage, spiked):  # type: ignore[no-untyped-def]
         x = (x ^ (x >> MIX[2])) * MIX[3]
         x = x ^ (x >> MIX[4])
         spiked[k] = (x >> UNIFORM_SHIFT) * UNIFORM_UNIT < drive[k]
-        beyond += int(max(np.ceil(drive[k]) - 1, 0.0))
+        beyond += int(np.ceil(drive[k]) - 1) if drive[k] > ONE else 0
     return beyond
 
 
@@ -95,7 +95,7 @@ def step_ttfs(drive, voltage, refractory_time, spiked, presentation):  # type: i
         spiked[k] = fires
         if fires:
             refractory_time[k] = 1
-            beyond += int(max(np.ceil(value) - 1, 0.0))
+            beyond += int(np.ceil(value) - 1) if value > ONE else 0
     return beyond
 
 

@@ -32,6 +32,8 @@ WEYL = 2783377641436327.0
 """2^52 divided by the golden ratio, made odd: the step of the sequence behind random spikes."""
 WEYL_MODULUS = 2.0**52
 UNIFORM_BITS = 53
+ONE = 1 + 1e-6
+"""What exceeds this is more than one: rates scaled to 1 / dt may come out a little above it."""
 
 
 def effective_taus(neuron: NeuronModel, dt: float) -> tuple[float, float]:
@@ -59,7 +61,7 @@ def initial_voltages(population: Population, n: int, first_sample: int, seed: in
         key = _mixed(np.uint64((seed << 32 | zlib.crc32(population.name.encode())) & (1 << 64) - 1))
         sample = _mixed(key + np.arange(first_sample, first_sample + n, dtype=np.uint64))
         keys = _mixed(sample[:, None] + np.arange(population.size, dtype=np.uint64))
-        return (keys >> np.uint64(12)).astype(np.float64)
+        return np.asarray((keys >> np.uint64(12)), dtype=np.float64)
     return np.tile(initial_voltage(population), (n, 1))
 
 
@@ -89,13 +91,13 @@ def step(
         voltage[voltage >= WEYL_MODULUS] -= WEYL_MODULUS
         uniform = (_mixed(voltage.astype(np.uint64)) >> np.uint64(64 - UNIFORM_BITS)) / 2.0**UNIFORM_BITS
         probability = np.maximum(j, 0) * dt
-        return np.asarray(np.where(probability > 1, np.ceil(probability), uniform < probability))
+        return np.asarray(np.where(probability > ONE, np.ceil(probability), uniform < probability))
     if neuron.kind == "ttfs":
         value = j * dt
         fires = (refractory_time == 0) & (voltage >= np.rint((1 - value) * presentation)) & (value > 0)
         voltage += 1
         refractory_time[fires] = 1
-        return np.asarray(np.where(fires & (value > 1), np.ceil(value), fires))
+        return np.asarray(np.where(fires & (value > ONE), np.ceil(value), fires))
     if neuron.kind == "if" and not neuron.discretized:
         voltage += np.maximum(j, 0) * dt
         n_spikes = np.floor(voltage)
