@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.balancing import correct
@@ -72,11 +73,16 @@ def balance(
     return current
 
 
-def mean_rates(program: Program, calibration: Any) -> dict[str, float]:
-    """Mean firing rate in Hz of each population, from a few calibration samples: what placement weighs traffic by."""
+def mean_rates_of_neurons(program: Program, calibration: Any) -> dict[str, NDArray[np.float64]]:
+    """Mean firing rate in Hz of every neuron, (size,) by population, from a few calibration samples."""
     inputs = {name: x[:TRAFFIC_SAMPLES] for name, x in flat_inputs(program.encoder, calibration).items()}
     rates = backends.firing_rates(program, inputs, TRAFFIC_STEPS * next(iter(inputs.values())).shape[1], 1.0)
-    return {name: float(values.mean()) for name, values in rates.items()}
+    return {name: values.mean(axis=0, dtype=np.float64) for name, values in rates.items()}
+
+
+def mean_rates(program: Program, calibration: Any) -> dict[str, float]:
+    """Mean firing rate in Hz of each population: what placement weighs traffic by."""
+    return {name: float(rates.mean()) for name, rates in mean_rates_of_neurons(program, calibration).items()}
 
 
 def balance_thresholds(

@@ -19,8 +19,15 @@ import numpy as np
 
 from loihi_deploy import backends
 from loihi_deploy.artifact import read_artifact, write_artifact
-from loihi_deploy.calibration import balance, balance_thresholds, mean_rates, search_rates
+from loihi_deploy.calibration import (
+    balance,
+    balance_thresholds,
+    mean_rates,
+    mean_rates_of_neurons,
+    search_rates,
+)
 from loihi_deploy.content import Content
+from loihi_deploy.equalization import equalize
 from loihi_deploy.errors import ArtifactError, InputError, Problem
 from loihi_deploy.frontends import check_conversion, convert
 from loihi_deploy.graph import (
@@ -102,6 +109,8 @@ def deploy(
         check_conversion(source, graph, calibration)
     graph = with_synapses(graph, options.layer_synapses)
     graph = _with_firing_rates(graph, calibration, options, board.chip)
+    if options.equalize:
+        graph = equalize(graph, options.encoder)
     if options.neuron == "lif":
         host = encoder_populations(graph, options.encoder)
         graph = with_leaky_neurons(graph, {p.name for p in graph.populations} - set(host))
@@ -110,7 +119,10 @@ def deploy(
         partitioned = balance(
             partitioned, calibration, options.balance_steps, options.readout_window, board.chip
         )
-    program = quantize(partitioned, board.chip)
+    means = None
+    if options.rounding == "mean" and calibration is not None:
+        means = mean_rates_of_neurons(quantize(partitioned, board.chip), calibration)
+    program = quantize(partitioned, board.chip, options.weight_percentile, means)
     rates = None if calibration is None else mean_rates(program, calibration)
     mapping = map_to_cores(program, board, fix=fix, max_cores=max_cores, downgrade=downgrade, rates=rates)
     return Deployment(graph, program, mapping, options, _provenance(calibration))

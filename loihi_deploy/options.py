@@ -64,6 +64,12 @@ class DeployOptions(Content):
     balance_steps : int
         Presentation time in steps at which the integer network is corrected from calibration data for what the chip's
         neurons do differently (see `loihi_deploy.balancing`); 0 for no correction.
+    equalize : bool
+        Scale channels so that each uses the weights' bits equally well (see `loihi_deploy.equalization`).
+    weight_percentile : float
+        Percentile of weight magnitudes that becomes the largest integer; larger weights are clipped.
+    rounding : {'nearest', 'mean'}
+        Weights to the nearest integer, or so that the mean input of every neuron is kept on calibration data.
     readout_window : float
         Outputs are averaged over this last part of the presentation, 0..1.
 
@@ -84,6 +90,9 @@ class DeployOptions(Content):
     percentile: float = PERCENTILE
     encoder_rate: float = ENCODER_RATE
     balance_steps: int = 100
+    equalize: bool = False
+    weight_percentile: float = 100.0
+    rounding: Literal["nearest", "mean"] = "nearest"
     readout_window: float = READOUT_WINDOW
 
     def __post_init__(self) -> None:
@@ -91,6 +100,7 @@ class DeployOptions(Content):
             "neuron": ("if", "lif"),
             "encoder": ENCODERS,
             "normalization": NORMALIZATIONS,
+            "rounding": ("nearest", "mean"),
         }
         ranges = {
             "synapse": (0.0, 10.0),
@@ -99,6 +109,7 @@ class DeployOptions(Content):
             "encoder_rate": (1e-3, 1e5),
             "balance_steps": (0, 10_000),
             "percentile": (50.0, 100.0),
+            "weight_percentile": (50.0, 100.0),
             "readout_window": (1e-6, 1.0),
         }
         problems = []

@@ -14,7 +14,7 @@ the scale is common, so projections keep their proportions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from loihi_deploy.fixed_point import (
 from loihi_deploy.graph import PartitionedGraph, Population, Projection, Transform
 from loihi_deploy.hardware import Arithmetic, Chip, load_board
 from loihi_deploy.program import BiasInput, Compartments, Program, ScaleGroup, SpikeSource, Synapses
+from loihi_deploy.rounding import round_keeping_means
 
 NEGLIGIBLE_WEIGHT = 1e-8
 """A population whose largest weight is below this is driven by its bias alone (nengo-loihi's limit)."""
@@ -39,7 +40,12 @@ BIAS_ROOM = 2.0
 """Biases taken from the input have room for values up to this multiple of the largest calibration value."""
 
 
-def quantize(partitioned: PartitionedGraph, chip: Chip | None = None) -> Program:
+def quantize(
+    partitioned: PartitionedGraph,
+    chip: Chip | None = None,
+    weight_percentile: float = 100.0,
+    rates: Mapping[str, float | NDArray[np.float64]] | None = None,
+) -> Program:
     """Turn weights, biases, thresholds and decays into integers.
 
     Parameters
@@ -47,6 +53,11 @@ def quantize(partitioned: PartitionedGraph, chip: Chip | None = None) -> Program
     partitioned : PartitionedGraph
     chip : Chip, optional
         Whose ranges apply; the first-generation Loihi if not given.
+    weight_percentile : float
+        The percentile of a population's weight magnitudes that becomes the largest mantissa; larger ones are clipped.
+    rates : dict of (size,) arrays, optional
+        Mean firing rates of sources and populations: weights are then rounded so that the mean input of a neuron is
+        kept (`loihi_deploy.rounding`), else to the nearest.
 
     Returns
     -------
@@ -67,7 +78,9 @@ def quantize(partitioned: PartitionedGraph, chip: Chip | None = None) -> Program
     for population in graph.populations:
         incoming = graph.into(population.name)
         drive = drives.get(population.name, 0.0)
-        done = _quantize_population(population, incoming, drive, graph.dt, arithmetic, problems)
+        done = _quantize_population(
+            population, incoming, drive, graph.dt, arithmetic, problems, weight_percentile, rates or {}
+        )
         if done is not None:
             compartments, quantized, group = done
             populations.append(compartments)
@@ -129,6 +142,8 @@ def _quantize_population(
     dt: float,
     limits: Arithmetic,
     problems: list[Problem],
+    weight_percentile: float,
+    rates: Mapping[str, float | NDArray[np.float64]],
 ) -> tuple[Compartments, list[Synapses], ScaleGroup] | None:
     """Quantize one population with its synapses; adds to `problems` and returns None where that is impossible."""
     n_problems = len(problems)
@@ -163,7 +178,7 @@ def _quantize_population(
     u_sum = 1.0 if keeps_currents else float(decay_magnitude(decay_u, offset=U_DECAY_OFFSET))
     v_sum = float(decay_magnitude(decay_v)) if decay_v else 1.0
     weights = [_spike_weights(projection, population, dt) for projection in projections]
-    w_max = max((float(np.abs(t.values).max(initial=0.0)) for t in weights), default=0.0)
+    w_max = _largest(weights, weight_percentile)
 
     bias_max = max(drive, float(np.abs(population.bias).max(initial=0.0)))
     current_scale = _current_scale(bias_max, w_max, threshold, u_sum, v_sum, limits)
@@ -196,9 +211,14 @@ def _quantize_population(
     mantissa_max = limits.weight_mantissa_max // limits.weight_mantissa_step
     for projection, transform in zip(projections, weights, strict=True):
         exact = transform.values * current_scale
-        shift = _finest_shift(exact, mantissa_max, limits)
+        shift = _finest_shift(np.minimum(np.abs(exact), w_max * current_scale), mantissa_max, limits)
         mantissas = exact / 2**shift
-        rounded = np.clip(np.round(mantissas), -mantissa_max, mantissa_max)
+        if projection.pre in rates:
+            means = np.broadcast_to(rates[projection.pre], (transform.in_size,))
+            rounded = round_keeping_means(mantissas, transform, means)
+        else:
+            rounded = np.round(mantissas)
+        rounded = np.clip(rounded, -mantissa_max, mantissa_max)
         saturated += int((np.abs(mantissas) > mantissa_max + 0.5).sum())
         zeroed += int(((rounded == 0) & (exact != 0)).sum())
         squared_error += float(((rounded * 2**shift - exact) ** 2).sum())
@@ -235,6 +255,15 @@ def _quantize_population(
         else 0.0,
     )
     return compartments, synapses, group
+
+
+def _largest(weights: Sequence[Transform], percentile: float) -> float:
+    """The percentile of weight magnitudes, zeros left out; 0 where there is none."""
+    magnitudes = np.concatenate([np.abs(t.values).ravel() for t in weights]) if weights else np.zeros(0)
+    if percentile >= 100:
+        return float(magnitudes.max(initial=0.0))
+    magnitudes = magnitudes[magnitudes > 0]
+    return float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
 
 
 def _spike_weights(projection: Projection, population: Population, dt: float) -> Transform:

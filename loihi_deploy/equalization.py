@@ -1,0 +1,70 @@
+"""Channels of one layer that use the weights' eight bits equally well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.graph import Graph, Population, Projection
+from loihi_deploy.graph.edges import encoder_populations
+from loihi_deploy.graph.linear import compose, image_shape, scale_channels
+from loihi_deploy.options import Encoder
+
+
+def equalize(graph: Graph, encoder: Encoder = "auto") -> Graph:
+    """Scale each channel of rectified linear populations so that its largest weights in and out become equal.
+
+    Channel c is multiplied by sqrt(r_out[c] / r_in[c]), its outgoing weights are divided by it, where r are the largest
+    magnitudes of weights into and out of it (cross-layer equalisation: Nagel et al. 2019, arXiv 1906.04721, equation
+    11). The rate network computes the same; firing rates of channels change.
+
+    Parameters
+    ----------
+    graph : Graph
+    encoder : Encoder
+        As for `partition`: populations on the host are left alone, their weights are not quantized.
+
+    Returns
+    -------
+    Graph
+    """
+    host = encoder_populations(graph, encoder)
+    for population in graph.populations:
+        recurrent = any(p.pre == population.name for p in graph.into(population.name))
+        if population.name not in host and population.neuron.kind == "if" and not recurrent:
+            graph = _equalized(graph, population)
+    return graph
+
+
+def _equalized(graph: Graph, population: Population) -> Graph:
+    channels = image_shape(population.shape)[2]
+    largest_in, largest_out = np.zeros(channels), np.zeros(channels)
+    for projection in graph.into(population.name):
+        rows = abs(projection.transform.csr()).max(axis=1).toarray().reshape(-1, channels)
+        largest_in = np.maximum(largest_in, rows.max(axis=0))
+    for projection in graph.out_of(population.name):
+        columns = abs(projection.transform.csr()).max(axis=0).toarray().reshape(-1, channels)
+        largest_out = np.maximum(largest_out, columns.max(axis=0))
+    used = (largest_in > 0) & (largest_out > 0)
+    factors = np.ones(channels)
+    factors[used] = np.sqrt(largest_out[used] / largest_in[used])
+    factors /= np.exp(np.log(factors).mean())  # rates of the layer as a whole stay what they are
+    each: NDArray[np.float64] = np.tile(factors, population.size // channels)
+
+    def scaled(projection: Projection) -> Projection:
+        transform = projection.transform
+        if projection.post == population.name:
+            transform = transform.scaled_rows(each)
+        if projection.pre == population.name:
+            transform = compose(transform, scale_channels(1 / factors, population.shape))
+        return replace(projection, transform=transform)
+
+    return replace(
+        graph,
+        populations=tuple(
+            replace(p, bias=p.bias * each) if p.name == population.name else p for p in graph.populations
+        ),
+        projections=tuple(scaled(p) for p in graph.projections),
+    )
