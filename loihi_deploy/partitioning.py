@@ -49,7 +49,8 @@ def partition(
         on the host: values are bias currents of on and off neurons on chip, of on neurons alone for an input that is
         not signed.
     encoder_rate : float
-        Firing rate in Hz of an inserted neuron at an input of magnitude ``Input.scale``; at most `BIAS_RATE` for 'bias'.
+        Firing rate in Hz of an inserted neuron at an input of magnitude ``Input.scale``; with 'bias' at most
+        `BIAS_RATE`.
 
     Returns
     -------
