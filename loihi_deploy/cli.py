@@ -65,7 +65,7 @@ backend_option = click.option(
 
 def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that make a `DeployOptions`."""
-    from loihi_deploy.options import NORMALIZATIONS, DeployOptions
+    from loihi_deploy.options import ENCODERS, NORMALIZATIONS, DeployOptions
 
     defaults = DeployOptions().as_dict()
     for name, kind, text in (
@@ -81,8 +81,8 @@ def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         (
             "encoder",
-            click.Choice(["auto", "first_layer", "on_off"]),
-            "What turns input into spikes on the host.",
+            click.Choice(ENCODERS),
+            "What turns input into spikes.",
         ),
         ("synapse", float, "Time constant of synapses in seconds."),
         ("neuron", click.Choice(["if", "lif"]), "What a ReLU becomes."),
@@ -254,7 +254,7 @@ def run(
 
     from loihi_deploy.artifact import write_whole
     from loihi_deploy.deployment import load
-    from loihi_deploy.report import counters_table, counters_values
+    from loihi_deploy.report import counters_table, counters_values, encoder_values
 
     deployment = load(deployment_file)
     result = deployment.run(_load_array(samples), steps, backend=backend)
@@ -263,6 +263,7 @@ def run(
         np.save(stream, result.outputs, allow_pickle=False)
         write_whole(output, stream.getvalue())
     figures = counters_values(result.counters, deployment.program.dt)
+    figures["encoder"] = encoder_values(deployment.program, result.counters)
     if as_json:
         _print_json({"outputs": result.outputs.tolist(), "seconds": result.seconds, **figures})
     else:
@@ -297,12 +298,13 @@ def evaluate(
 ) -> None:
     """Accuracy of DEPLOYMENT_FILE (.loihi) on labelled samples: test images, or arrays of your own."""
     from loihi_deploy.deployment import load
-    from loihi_deploy.report import counters_table, counters_values
+    from loihi_deploy.report import counters_table, counters_values, encoder_values
 
     x, y = _samples(data_folder, samples, labels)
     deployment = load(deployment_file)
     result = deployment.evaluate(x[:limit], y[:limit], steps, backend=backend, by_step=by_step)
     figures = counters_values(result.counters, deployment.program.dt)
+    figures["encoder"] = encoder_values(deployment.program, result.counters)
     if as_json:
         _print_json(
             {

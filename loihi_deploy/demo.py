@@ -14,7 +14,7 @@ from loihi_deploy.deployment import deploy
 from loihi_deploy.errors import OutputError
 from loihi_deploy.graph.rates import flat_inputs
 from loihi_deploy.host import spiking_outputs
-from loihi_deploy.report import counters_values, demo_table, summary, write_report
+from loihi_deploy.report import counters_values, demo_table, encoder_values, summary, write_report
 from loihi_deploy.training import train_convnet
 
 REFERENCE_SAMPLES = 20
@@ -100,6 +100,7 @@ def run_demo(
 
     figures = summary(deployment.program, deployment.mapping)
     activity = counters_values(emulated.counters, deployment.program.dt)
+    figures["encoder"] = encoder_values(deployment.program, emulated.counters)
     for layer in figures["layers"]:
         layer["firing_rate"] = activity["populations"][layer["name"]]["firing_rate"]
     result = {

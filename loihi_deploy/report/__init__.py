@@ -8,7 +8,7 @@ from loihi_deploy.report.tables import (
     mapping_report,
     verification_tables,
 )
-from loihi_deploy.report.values import counters_values, layer_values, summary
+from loihi_deploy.report.values import counters_values, encoder_values, layer_values, summary
 from loihi_deploy.report.writing import write_report
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "counters_table",
     "counters_values",
     "demo_table",
+    "encoder_values",
     "layer_values",
     "layers_table",
     "mapping_report",

@@ -49,6 +49,13 @@ def layers_table(values: Mapping[str, Any], console: Console | None = None) -> N
     console.print(
         f"{values['n_neurons']:,} neurons on {values['n_cores']} cores of {values['n_chips']} chip(s)"
     )
+    cost = values["encoder"]
+    sent = f", {cost['spikes_per_sample']:,.1f} spikes per sample" if "spikes_per_sample" in cost else ""
+    console.print(
+        f"Encoder ({', '.join(cost['neurons'])}): {cost['multiplies_per_frame']:,} multiplies and "
+        f"{cost['additions_per_frame']:,} additions per frame, {cost['multiplies_per_step']:,} and "
+        f"{cost['additions_per_step']:,} per step{sent}"
+    )
     for warning in values["warnings"]:
         console.print(f"Warning: {warning}", style="yellow")
 

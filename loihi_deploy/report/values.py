@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingOf
 from typing import Any
 
+import numpy as np
+
 from loihi_deploy.mapping import Mapping
 from loihi_deploy.program import Program
 from loihi_deploy.results import Counters
@@ -53,6 +55,45 @@ def layer_values(program: Program, mapping: Mapping) -> list[dict[str, Any]]:
     return layers
 
 
+def encoder_values(program: Program, counters: Counters | None = None) -> dict[str, Any]:
+    """What the host computes to encode a sample, counted in the program, and what it sends, counted in a run.
+
+    The weighted sum of a frame is computed once: a multiply for each weight that is not 1 or -1 and for each gain that
+    is not 1, an addition for each weight and each bias. In every step each host neuron adds to its state; leaky ones
+    multiply too, and those that spike at random draw a number. A bias for the chip is one multiply by its scale.
+
+    Parameters
+    ----------
+    program : Program
+    counters : Counters, optional
+        Of a run: adds the mean number of spikes sent for a sample.
+
+    Returns
+    -------
+    dict
+        'neurons' (the kinds of neurons, or 'bias'), 'multiplies_per_frame', 'additions_per_frame',
+        'multiplies_per_step', 'additions_per_step', 'random_numbers_per_step'; with `counters` 'spikes_per_sample'.
+    """
+    host = program.encoder.populations
+    weights = [np.abs(projection.transform.csr().data) for projection in program.encoder.projections]
+    weights = [magnitudes[magnitudes != 0] for magnitudes in weights]
+    driven = sum(program.nodes[bias_input.population].size for bias_input in program.bias_inputs)
+    scaled = sum(p.size for p in host if (p.gain != 1).any())
+    values: dict[str, Any] = {
+        "neurons": sorted({p.neuron.kind for p in host} | ({"bias"} if driven else set())),
+        "multiplies_per_frame": sum(int((w != 1).sum()) for w in weights) + scaled + driven,
+        "additions_per_frame": sum(w.size for w in weights) + sum(p.size for p in host if p.bias.any()),
+        "multiplies_per_step": sum(p.size for p in host if p.neuron.kind == "lif"),
+        "additions_per_step": sum(p.size for p in host),
+        "random_numbers_per_step": sum(p.size for p in host if p.neuron.kind == "poisson"),
+    }
+    if counters is not None:
+        values["spikes_per_sample"] = (
+            sum(counters.populations[p.name].spikes for p in host) / counters.samples
+        )
+    return values
+
+
 def summary(program: Program, mapping: Mapping) -> dict[str, Any]:
     """The deployment in figures: board, cores, chips, layers, warnings."""
     return {
@@ -61,6 +102,7 @@ def summary(program: Program, mapping: Mapping) -> dict[str, Any]:
         "n_chips": mapping.n_chips,
         "n_neurons": program.n_compartments,
         "layers": layer_values(program, mapping),
+        "encoder": encoder_values(program),
         "warnings": [*program.notes, *mapping.warnings],
     }
 
@@ -74,6 +116,7 @@ def counters_values(counters: Counters, dt: float) -> dict[str, Any]:
             "synaptic_events": counts.synaptic_events,
             "overflows": counts.overflows_q + counts.overflows_u,
             "lost_spikes": counts.lost_spikes,
+            "clipped_biases": counts.clipped_biases,
         }
         for name, counts in counters.populations.items()
     }
