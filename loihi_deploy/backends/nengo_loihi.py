@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.emulator.reference import Biases, arrival_delays, fan_out, n_samples
 from loihi_deploy.errors import BackendError, missing_extra
+from loihi_deploy.frontends.compat import refuse_numpy_2
 from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.mapping.layout import Bundle, grids
 from loihi_deploy.mapping.plan import POP16, Core
@@ -283,6 +284,7 @@ def simulate_on_hardware(
 
 
 def _import_nengo_loihi() -> Any:
+    refuse_numpy_2("Running on nengo-loihi")
     try:
         with warnings.catch_warnings():
             # it names Nengo 3.2 as the newest version that it was tested with; its own tests pass with 4.1

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from loihi_deploy.errors import MissingExtraError, missing_extra
 
 LEGACY_KERAS = "TF_USE_LEGACY_KERAS"  # read by TensorFlow >= 2.16 when tf.keras is first used
@@ -121,3 +123,25 @@ def _legacy_names() -> Iterator[None]:
                 sys.modules.pop(name, None)
             else:
                 sys.modules[name] = module
+
+
+def refuse_numpy_2(feature: str) -> None:
+    """Raise where nengo-loihi cannot work: it calls ``np.array(..., copy=False)`` for every network.
+
+    Parameters
+    ----------
+    feature : str
+        What needs nengo-loihi, for the error message.
+
+    Raises
+    ------
+    MissingExtraError
+        If numpy is 2 or newer.
+    """
+    if int(np.__version__.split(".")[0]) >= 2:
+        raise MissingExtraError.single(
+            f"{feature} needs nengo-loihi, which does not work with numpy 2",
+            value=f"numpy {np.__version__}",
+            limit="below 2",
+            remedy="Install it with: pip install 'numpy<2'",
+        )

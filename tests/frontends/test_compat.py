@@ -4,10 +4,11 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 from loihi_deploy.errors import MissingExtraError
-from loihi_deploy.frontends import import_nengo_dl, import_tensorflow
+from loihi_deploy.frontends import compat, import_nengo_dl, import_tensorflow
 
 
 def run(script):
@@ -81,3 +82,11 @@ def test_refusing_a_source_loads_no_framework():
         """
     )
     assert out.splitlines()[-1] == "[]"
+
+
+def test_numpy_2_is_refused_for_nengo_loihi(monkeypatch):
+    monkeypatch.setattr(np, "__version__", "2.0.1")
+    with pytest.raises(MissingExtraError, match="numpy 2"):
+        compat.refuse_numpy_2("The test")
+    monkeypatch.setattr(np, "__version__", "1.26.4")
+    compat.refuse_numpy_2("The test")
