@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -16,8 +16,8 @@ from loihi_deploy.mapping.resources import RULES
 from loihi_deploy.mapping.shapes import Shapes, shapes_of
 from loihi_deploy.program import Compartments, Program, SpikeSource, Synapses
 
-CountCores = Callable[[Program, Board], int | None]
-"""Cores that a program needs on a board; None if it has no plan."""
+CountCores = Callable[[Program], int | None]
+"""Cores that a program needs; None if it has no plan."""
 
 _WHAT = {rule.name: rule.what for rule in RULES}
 
@@ -71,6 +71,11 @@ def _smaller_neuron(program: Program, name: str, limits: CoreLimits, bounds: Map
             unit = "channels" if prod(grids(program)[synapses.pre][:2]) > 1 else "neurons"
             helps.append(f"Give '{synapses.pre}' {most} instead of {channels} {unit}")
             break
+    for step in range(2, 9) if not helps else ():
+        thinned = _thinned(program, name, step)
+        if thinned is not None and _fits(thinned, name, limits, bounds):
+            helps.append(f"Pool its inputs {step}x{step} before it")
+            break
     for bits in range(limits.synapse_weight_bits - 1, 0, -1):
         if _fits(program, name, replace(limits, synapse_weight_bits=bits), bounds):
             helps.append(f"use {bits}-bit weights" if helps else f"Use {bits}-bit weights")
@@ -101,6 +106,21 @@ def _alone(program: Program, name: str, changed: Synapses, channels: int) -> Pro
     assert isinstance(population, Compartments)
     nothing = Graph((), (), ())
     return Program(nothing, tuple(sources.values()), (population,), tuple(synapses), nothing)
+
+
+def _thinned(program: Program, name: str, step: int) -> Program | None:
+    """The population by itself, seeing one pixel of `step` x `step`; None where it does not see images by a matrix."""
+    into = program.into(name)
+    if len(into) != 1 or not isinstance(into[0].transform, Dense) or into[0].pre == name:
+        return None
+    weights, grid = into[0].transform.weights, grids(program)[into[0].pre]
+    kept = weights.reshape(len(weights), *grid)[:, ::step, ::step]
+    population = program.nodes[name]
+    assert isinstance(population, Compartments)
+    nothing = Graph((), (), ())
+    synapses = Synapses("pooled", name, Dense(kept.reshape(len(weights), -1)), into[0].shift)
+    shape = (int(kept.shape[1]), int(kept.shape[2]), int(kept.shape[3]))
+    return Program(nothing, (SpikeSource("pooled", shape),), (population,), (synapses,), nothing)
 
 
 def fewer_inputs(transform: Transform, grid: tuple[int, int, int], channels: int) -> Transform | None:
@@ -168,7 +188,7 @@ def too_many_cores(
             helps.append(f"Use the board {larger[0].name} instead of {board.name}")
     else:
         helps.append(f"Allow {needed} cores")
-    fewer = _fewer_filters(program, board, largest, most, count)
+    fewer = _fewer_filters(program, largest, most, count)
     if fewer:
         helps.append(fewer if not helps else fewer[0].lower() + fewer[1:])
     return [
@@ -182,13 +202,14 @@ def too_many_cores(
     ]
 
 
-def _fewer_filters(program: Program, board: Board, largest: list[str], most: int, count: CountCores) -> str:
+def _fewer_filters(program: Program, largest: list[str], most: int, count: CountCores) -> str:
+    """The largest number of filters in one of some populations with which the cores suffice."""
     for name in largest[:3]:
         channels = grids(program)[name][2]
 
         def enough(k: int, name: str = name) -> bool:
             smaller = with_channels(program, name, k)
-            needed = None if smaller is None else count(smaller, board)
+            needed = None if smaller is None else count(smaller)
             return needed is not None and needed <= most
 
         kept = _largest(channels - 1, enough)
@@ -211,51 +232,38 @@ def _largest(high: int, fits: Callable[[int], bool]) -> int:
 
 
 def no_combination(
-    program: Program,
-    board: Board,
-    relaxed: Mapping[str, Mapping[str, Mapping[str, int]] | None],
-    count: CountCores,
+    program: Program, board: Board, slots: Mapping[str, int], fixed: Collection[str], count: CountCores
 ) -> list[Problem]:
     """Each population fits cores, but no choice of shapes lets all of them send where they must.
 
     Parameters
     ----------
-    relaxed : dict
-        By rule: what the busiest core of each population uses of that rule and others (dicts by rule, then population)
-        in a plan for which the rule does not hold; None if there is no plan even then.
+    slots : dict of int
+        By population, output axon slots of its busiest core in a plan for which they are not limited.
+    fixed : collection of str
+        Populations whose shapes were given.
     """
+    rule = next(rule for rule in RULES if rule.name == "out_axon_slots")
+    remedy = "Use fewer neurons in the populations that it sends to"
+    if fixed and count(program) is not None:
+        given = ", ".join(f"'{name}'" for name in sorted(fixed))
+        remedy = f"Leave the shapes of {given} to be found, or fix larger ones"
     problems = []
-    for rule in RULES:
-        plan = relaxed.get(rule.name)
-        if plan is None:
-            continue
-        limit = rule.limit(board)
-        for name, value in plan[rule.name].items():
-            if value > limit:
-                kept = _fewer_targets(program, board, name, count)
-                problems.append(
-                    Problem(
-                        f"too many {rule.what}, whatever the shapes of slices",
-                        f"population '{name}'",
-                        value,
-                        limit,
-                        f"{kept or 'Use fewer neurons in the populations that it sends to'}, "
-                        f"or only warn of it: downgrade '{rule.name}'",
-                    )
+    for name, value in slots.items():
+        if value > rule.limit(board):
+            targets = {synapses.post for synapses in program.out_of(name)}
+            largest = sorted(targets, key=lambda post: (-program.nodes[post].size, post))
+            helps = _fewer_filters(program, largest, board.n_cores, count) if not fixed else remedy
+            problems.append(
+                Problem(
+                    f"too many {rule.what}, whatever the shapes of slices" + " left free" * bool(fixed),
+                    f"population '{name}'",
+                    value,
+                    rule.limit(board),
+                    helps or remedy,
                 )
-    return problems or [
-        Problem(
-            "output axons and destinations exceed what a core has, whatever the shapes of slices",
-            "the network",
-            remedy="Use fewer neurons in populations with all-to-all connections",
-        )
-    ]
-
-
-def _fewer_targets(program: Program, board: Board, name: str, count: CountCores) -> str:
-    targets = {synapses.post for synapses in program.out_of(name)}
-    ordered = sorted(targets, key=lambda target: -program.nodes[target].size)
-    return _fewer_filters(program, board, ordered, board.n_cores, count)
+            )
+    return problems
 
 
 def no_such_number(name: str, wanted: int, fitting: Shapes) -> Problem:

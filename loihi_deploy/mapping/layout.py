@@ -242,6 +242,7 @@ def _row_bundle(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimi
     base = min(piece.offset, limits.max_compartment_base)
     index = piece.compartments() - base
     explicit = isinstance(matrix, Sparse) and not wiring.compressed
+    stored = np.diff(matrix.indptr)[rows] > 0 if isinstance(matrix, Sparse) and explicit else slice(None)
 
     def make_sets() -> Sets:
         if isinstance(matrix, Sparse):
@@ -266,7 +267,7 @@ def _row_bundle(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimi
         np.full(len(columns), base),
         np.arange(len(columns)),
         lengths[columns] if explicit else np.full(len(columns), len(rows)),
-        int(index.max()),
+        int(index[stored].max(initial=0)),
         make_sets,
     )
 

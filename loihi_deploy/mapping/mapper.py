@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def map_to_cores(
             f"The network does not fit on {board.name}"
             if max_cores is None
             else "The network needs too many cores",
-            explain.too_many_cores(program, board, options, len(cores), most, _core_count),
+            explain.too_many_cores(program, board, options, len(cores), most, _counter(board, bounds)),
         )
     return assemble(program, board, cores, lenient, rates)
 
@@ -167,19 +168,20 @@ def _plan(
     limits = board.chip.core
     fewest = sum(int(shapes.n_slices.min()) for shapes in options.values())
     couplings = all_couplings(program, options, limits)
-    best: tuple[tuple[int, int], Cores] | None = None
-    for interchip in (False, True):
+    order = {population.name: k for k, population in enumerate(program.populations)}
+    soft = {rule.name: _UNBOUND for rule in CORE_RULES if rule.severity == "warning"}
+    for held, interchip in product((bounds, {**bounds, **soft}), (False, True)):
         if not interchip and fewest > 2 * board.chip.n_cores:
             continue  # sharing cannot bring that onto one chip
+        best: tuple[tuple[int, int], Cores] | None = None
         for fractional in (False, True):
-            costs = {name: _cost(shapes, fractional, bounds) for name, shapes in options.items()}
-            chosen = choose(program, options, couplings, costs, limits, interchip=interchip, bounds=bounds)
+            costs = {name: _cost(shapes, fractional, held) for name, shapes in options.items()}
+            chosen = choose(program, options, couplings, costs, limits, interchip=interchip, bounds=held)
             if chosen is None:
                 continue
             cores = [[piece] for name, i in chosen.items() for piece in options[name].slices(i)]
-            order = {population.name: k for k, population in enumerate(program.populations)}
             cores.sort(key=lambda slices: order[slices[0].population])
-            packer = Packer(program, limits, bounds, interchip)
+            packer = Packer(program, limits, held, interchip)
             cores = packer.packed(cores, lambda name: name not in fixed)
             if interchip or len(cores) <= board.chip.n_cores:
                 rank = len(cores), packer.messages(cores)
@@ -187,53 +189,54 @@ def _plan(
                     best = rank, cores
         if best is not None:
             return best[1]
-    relaxed = {
-        rule: _busiest(program, board, {**bounds, rule: _UNBOUND}, options)
-        for rule in ("out_axon_slots", "destinations")
-    }
     raise MappingError(
         f"The network does not fit on {board.name}",
-        explain.no_combination(program, board, relaxed, _core_count),
+        explain.no_combination(
+            program, board, _most_slots(program, board, bounds, options), fixed, _counter(board, bounds)
+        ),
     )
 
 
-def _busiest(
+def _most_slots(
     program: Program, board: Board, bounds: MappingOf[str, int], options: MappingOf[str, Shapes]
-) -> dict[str, dict[str, int]] | None:
-    """Output axon slots and destinations of the busiest core of each population; None if there is no plan."""
+) -> dict[str, int]:
+    """Output axon slots that the busiest core of each population would use if they were not limited."""
     limits = board.chip.core
     couplings = all_couplings(program, options, limits)
     costs = {name: _cost(shapes, False, bounds) for name, shapes in options.items()}
-    chosen = choose(program, options, couplings, costs, limits, interchip=False, bounds=bounds)
-    if chosen is None:
-        return None
+    unbound = {**bounds, "out_axon_slots": _UNBOUND, "destinations": _UNBOUND}
+    chosen = choose(program, options, couplings, costs, limits, interchip=False, bounds=unbound)
+    assert chosen is not None, "without limits on outputs any shapes go together"
     cores = [[piece] for name, i in chosen.items() for piece in options[name].slices(i)]
-    outputs = Wires(program, limits, interchip=False).outputs(cores)
-    busiest: dict[str, dict[str, int]] = {"out_axon_slots": {}, "destinations": {}}
-    for slices, slots, destinations in zip(cores, outputs.slots, outputs.destinations, strict=True):
+    most: dict[str, int] = {}
+    for slices, slots in zip(
+        cores, Wires(program, limits, interchip=False).outputs(cores).slots, strict=True
+    ):
         name = slices[0].population
-        for rule, value in (("out_axon_slots", slots), ("destinations", destinations)):
-            busiest[rule][name] = max(busiest[rule].get(name, 0), int(value))
-    return busiest
+        most[name] = max(most.get(name, 0), int(slots))
+    return most
 
 
-def _core_count(program: Program, board: Board) -> int | None:
-    """Cores that a program needs, before sharing; None if it has no plan."""
-    bounds = {rule.name: rule.limit(board) for rule in CORE_RULES}
+def _counter(board: Board, bounds: MappingOf[str, int]) -> explain.CountCores:
+    """A function that counts the cores that a program needs, before sharing; None if it has no plan."""
     limits = board.chip.core
-    options = {}
-    for population in program.populations:
-        fitting = shapes_of(program, population.name, limits).fitting(bounds)
-        if not len(fitting):
+
+    def count(program: Program) -> int | None:
+        options = {}
+        for population in program.populations:
+            fitting = shapes_of(program, population.name, limits).fitting(bounds)
+            if not len(fitting):
+                return None
+            options[population.name] = pruned(program, fitting, bounds)
+        couplings = all_couplings(program, options, limits)
+        costs = {name: _cost(shapes, False, bounds) for name, shapes in options.items()}
+        several = sum(int(shapes.n_slices.min()) for shapes in options.values()) > board.chip.n_cores
+        chosen = choose(program, options, couplings, costs, limits, interchip=several, bounds=bounds)
+        if chosen is None:
             return None
-        options[population.name] = pruned(program, fitting, bounds)
-    couplings = all_couplings(program, options, limits)
-    costs = {name: _cost(shapes, False, bounds) for name, shapes in options.items()}
-    several = sum(int(shapes.n_slices.min()) for shapes in options.values()) > board.chip.n_cores
-    chosen = choose(program, options, couplings, costs, limits, interchip=several, bounds=bounds)
-    if chosen is None:
-        return None
-    return sum(int(options[name].n_slices[i]) for name, i in chosen.items())
+        return sum(int(options[name].n_slices[i]) for name, i in chosen.items())
+
+    return count
 
 
 def _cost(shapes: Shapes, fractional: bool, bounds: MappingOf[str, int]) -> NDArray[np.float64]:
@@ -316,15 +319,15 @@ def assemble(
         dtype=np.int64,
     ).reshape(-1, 5)
 
-    found = []
-    for k, core in enumerate(placed):
-        found += broken(core.usage, board, f"core {k} ({', '.join(core.populations)})")
-    for chip in range(int(chip_of.max(initial=-1)) + 1):
-        on_chip = {"cores": int((chip_of == chip).sum())}
-        if rates is not None:
-            on_chip["host_spikes"] = _host_spikes(program, flows, chip_of, chip, rates)
-        found += broken(on_chip, board, f"chip {chip}", "chip")
-    found += broken({"chips": len(set(chip_of.tolist()))}, board, "the network", "board")
+    names = [f"core with {', '.join(f'{name!r}' for name in core.populations)}" for core in placed]
+    found = broken([core.usage for core in placed], names, board)
+    chips = sorted(set(chip_of.tolist()))
+    on_chip = [{"cores": int((chip_of == chip).sum())} for chip in chips]
+    if rates is not None:
+        for chip, used in zip(chips, on_chip, strict=True):
+            used["host_spikes"] = _host_spikes(program, flows, chip_of, chip, rates)
+    found += broken(on_chip, [f"chip {chip}" for chip in chips], board, "chip")
+    found += broken([{"chips": len(chips)}], ["the network"], board, "board")
     errors = [problem for rule, problem in found if rule.severity == "error" and rule.name not in lenient]
     if errors:
         raise MappingError(f"The network does not fit on {board.name}", errors)

@@ -53,8 +53,8 @@ def axons_between(
     """
     synapses = program.synapses[projection]
     grid = grids(program)[synapses.pre]
-    starts = np.array([piece.start for piece in pre]).reshape(-1, 3)
-    stops = np.array([piece.stop for piece in pre]).reshape(-1, 3)
+    starts = np.array([piece.start for piece in pre], dtype=np.int64).reshape(-1, 3)
+    stops = np.array([piece.stop for piece in pre], dtype=np.int64).reshape(-1, 3)
     axons = np.zeros((len(pre), len(post)), np.int64)
     slots = np.zeros_like(axons)
     for b, piece in enumerate(post):

@@ -172,11 +172,11 @@ def shapes_with_boxes(program: Program, name: str, boxes: Ints, limits: CoreLimi
 
 def _margins(program: Program, name: str, box: Ints) -> Ints:
     """Margin of each box with which all convolutions into a population can use whole kernels, (n, 2)."""
-    convs = [as_convolution(program, i) for i, s in enumerate(program.synapses) if s.post == name]
+    into = [as_convolution(program, i) for i, s in enumerate(program.synapses) if s.post == name]
     margin = np.zeros((len(box), 2), np.int64)
-    for conv in convs:
-        for axis in (0, 1) if conv is not None else ():
-            assert conv is not None
+    # onto a single position, pixels share nothing to begin with
+    for conv in (conv for conv in into if conv is not None and conv.out_shape[:2] != (1, 1)):
+        for axis in (0, 1):
             part, which = np.unique(box[:, axis], return_inverse=True)
             needed = np.array(
                 [axis_margin(*axis_key(conv, axis), int(size)) for size in part], dtype=np.int64
@@ -335,7 +335,8 @@ def _counted(
     # pixels only, and breaks the runs of compartments that rows want
     has_pop16 = np.array([any(wiring.axon == POP16 for wiring in way) for way in ways])
     has_rows = np.array([any(wiring.kind == "rows" for wiring in way) for way in ways])
-    aligned = (found.lane % limits.pop16_base_multiple == 0) | (found.box[:, :2].prod(axis=1) == 1)
+    single_position = (found.box[:, :2].prod(axis=1) == 1) & ~found.margin.any(axis=1)
+    aligned = (found.lane % limits.pop16_base_multiple == 0) | single_position
     useful = ~(has_pop16[found.way] & ~aligned) & ~(has_rows[found.way] & found.margin.any(axis=1))
     return found[useful]
 
@@ -413,7 +414,7 @@ def _axis_profiles(conv: Conv2D, axis: int, ways_to_cut: Ints) -> _Profiles:
 def _profiles(
     n_in: int, kernel: int, stride: int, padding: int, n_out: int, ways_to_cut: tuple[tuple[int, int], ...]
 ) -> _Profiles:
-    n_counts = -(-kernel // stride)
+    n_counts = max(1, min(-(-kernel // stride), n_out + 2 * max(margin for _, margin in ways_to_cut)))
     found: list[set[tuple[int, ...]]] = []
     first, count = [], []
     for size, margin in ways_to_cut:
@@ -440,11 +441,14 @@ def _profiles(
 def _pixel_usage(conv: Conv2D, layouts: _Layouts, wiring: Wiring, limits: CoreLimits) -> dict[str, Ints]:
     channels, lane = layouts.box[:, 2], layouts.lane
     group_in, group_out = conv.kernel.shape[2], conv.out_shape[2] // conv.groups
-    # channels of the sender that reach a slice, and channels of the slice that each of them reaches; a slice that cuts
-    # groups apart may reach into one more of them
-    whole = (channels % group_out == 0) | (group_out % channels == 0) & (conv.out_shape[2] % channels == 0)
+    # Channels of the sender that reach a slice, in runs whose axons look alike, and channels of the slice that each of
+    # them reaches. A slice that cuts groups apart has runs of its own for the groups at its ends; it is counted as if
+    # these were whole.
+    whole = (channels % group_out == 0) | (group_out % channels == 0) | (conv.groups == 1)
     groups = np.minimum(-(-channels // group_out) + np.where(whole, 0, 1), conv.groups)
-    atoms, targets = groups * group_in, np.minimum(channels, group_out)
+    ends = np.where(whole, 0, group_in)
+    runs = (groups * group_in - 2 * ends, ends, ends)
+    targets = np.minimum(channels, group_out)
 
     row_cuts, row_of = np.unique(
         np.column_stack([layouts.box[:, 0], layouts.margin[:, 0]]), axis=0, return_inverse=True
@@ -463,22 +467,25 @@ def _pixel_usage(conv: Conv2D, layouts: _Layouts, wiring: Wiring, limits: CoreLi
     top = np.minimum(spread + channel + (copies - 1) * span, layouts.n_compartments - 1)
     bits = limits.synapse_weight_bits + index_bits(top, limits)
 
-    full, rest = np.divmod(atoms, wiring.channels)
+    chunks = [np.divmod(np.maximum(atoms, 0), wiring.channels) for atoms in runs]
     most = np.zeros(len(channels), np.int64)
     counts = rows.sets.shape[2], columns.sets.shape[2]
     per_set = np.zeros((len(channels), *counts), np.int64)
     for i, j in product(*map(range, counts)):
         n = (i + 1) * (j + 1) * targets
-        per_set[:, i, j] = full * words(n * wiring.channels, bits, limits) + words(n * rest, bits, limits)
+        for full, rest in chunks:
+            per_set[:, i, j] += full * words(n * wiring.channels, bits, limits) + words(
+                n * rest, bits, limits
+            )
     for p, q in product(range(rows.sets.shape[1]), range(columns.sets.shape[1])):
         both = rows.sets[row_of, p][:, :, None] * columns.sets[column_of, q][:, None, :]
         most = np.maximum(most, (both * per_set).sum(axis=(1, 2)))
     pixels = rows.inputs.max(axis=1)[row_of] * columns.inputs.max(axis=1)[column_of]
-    n_axons = pixels * (full + (rest > 0))
+    n_axons = pixels * sum(full + (rest > 0) for full, rest in chunks)
     return {
         "in_axons": n_axons,
         "pop16_in_axons": n_axons if wiring.axon == POP16 else np.zeros_like(n_axons),
         "synapse_words": most * copies,
         "words_per_axon": words(rows.count[row_of] * columns.count[column_of] * targets, bits, limits),
-        "senders": pixels * atoms,
+        "senders": pixels * groups * group_in,
     }

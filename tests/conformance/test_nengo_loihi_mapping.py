@@ -1,0 +1,142 @@
+"""However a program is mapped, rules are kept and nengo-loihi's emulator gives the spikes of the unsplit program."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from loihi_deploy.emulator import reference
+from loihi_deploy.errors import MappingError
+from loihi_deploy.hardware import board_names, load_board
+from loihi_deploy.mapping import RULES, map_to_cores
+from loihi_deploy.mapping.layout import grids
+from loihi_deploy.mapping.resources import slice_bundles, synapse_bits
+from tests.mapping.networks import chain, networks
+
+pytest.importorskip("nengo_loihi")
+from loihi_deploy.backends import nengo_loihi
+
+STEPS = 15
+
+
+@st.composite
+def boards(draw):
+    """A board of the package, or one whose cores hold so little that small networks need many of them."""
+    board = load_board(draw(st.sampled_from(board_names())))
+    if draw(st.booleans()):
+        return board
+    core = replace(
+        board.chip.core,
+        max_compartments=draw(st.integers(20, 60)),
+        synapse_memory_words=draw(st.integers(200, 800)),
+        max_in_axons=draw(st.integers(100, 400)),
+        max_out_axon_slots=draw(st.integers(60, 400)),
+    )
+    chip = replace(board.chip, core=core, mesh_columns=draw(st.integers(1, 3)), mesh_rows=2, cores_per_tile=2)
+    return replace(board, chip=chip, n_chips=16)
+
+
+def check_rules(program, mapping):
+    board = mapping.board
+    for core in mapping.cores:
+        for rule in RULES:
+            if rule.scope == "core" and core.usage[rule.name] > rule.limit(board):
+                assert rule.severity == "warning", rule.name
+                assert any(rule.what in warning for warning in mapping.warnings)
+        ends = sorted((piece.offset, piece.offset + piece.n_compartments) for piece in core.slices)
+        assert ends[0][0] == 0
+        assert all(a[1] == b[0] for a, b in pairwise(ends))
+    on_chip = Counter(core.chip for core in mapping.cores)
+    assert max(on_chip.values()) <= board.chip.n_cores
+    assert len(on_chip) <= board.n_chips
+    places = [(core.chip, core.number) for core in mapping.cores]
+    assert places == sorted(set(places))
+    assert places == [(chip, k) for chip in sorted(on_chip) for k in range(on_chip[chip])]
+    for population in program.populations:
+        grid = grids(program)[population.name]
+        pieces = [p for core in mapping.cores for p in core.slices if p.population == population.name]
+        neurons = np.concatenate([piece.neurons(grid) for piece in pieces])
+        assert sorted(neurons.tolist()) == list(range(population.size)), "every neuron exactly once"
+
+
+def check_against_blocks(program, mapping, model):
+    """What was counted is what nengo-loihi counts in the blocks that it gets."""
+    limits = mapping.board.chip.core
+    apart = Counter()
+    for pre, post, axons in mapping.flows[:, :3]:
+        if pre >= 0 and mapping.cores[pre].chip != mapping.cores[post].chip:
+            apart[int(pre)] += int(axons)
+    for number, (core, block) in enumerate(zip(mapping.cores, model.blocks, strict=True)):
+        used = block.utilization()
+        assert used["compartments"][0] == core.usage["compartments"]
+        assert used["in-axons"][0] == core.usage["in_axons"]
+        assert used["out-axons"][0] == core.usage["out_axon_slots"] - apart[number]
+        extra = 0
+        for piece in core.slices:
+            for bundle in slice_bundles(program, piece, limits):
+                for n in bundle.targets * bundle.n_atoms:
+                    last = ((n - 1) % 64 + 1) * synapse_bits(bundle, limits) + 10
+                    extra += last % 64 == 0 or last % 64 >= 59
+        assert used["synapses"][0] == 64 * (core.usage["synapse_words"] - extra)
+
+
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.reuse, Phase.generate, Phase.shrink],  # explaining a failure would take minutes
+)
+@given(networks(), boards(), st.data())
+def test_no_mapping_changes_a_spike(program, board, data):
+    fix = {}
+    for population in program.populations:
+        if data.draw(st.integers(0, 3)) == 0:
+            grid = grids(program)[population.name]
+            fix[population.name] = tuple(data.draw(st.integers(1, n)) for n in grid)
+    try:
+        mapping = map_to_cores(program, board, fix=fix)
+    except MappingError:
+        return  # a board drawn too small: what is said about it is tested elsewhere
+    check_rules(program, mapping)
+    for name, box in fix.items():
+        shapes = [p.shape for core in mapping.cores for p in core.slices if p.population == name]
+        assert np.max(shapes, axis=0).tolist() == list(box)
+    check_against_blocks(program, mapping, nengo_loihi.build_model(program, mapping).model)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    spikes = {s.name: rng.random((1, STEPS, s.size)) < 0.3 for s in program.sources}
+    record = {p.name: ("spikes", "u", "v") for p in program.populations}
+    expected = reference.simulate(program, spikes, STEPS, record)
+    found = nengo_loihi.simulate(program, mapping, spikes, STEPS, record)
+    for name, variables in record.items():
+        for variable in variables:
+            np.testing.assert_array_equal(found.recorded[name][variable], expected.recorded[name][variable])
+    assert found.counts == expected.counts, (found.counts, expected.counts)
+
+
+def test_mapping_that_shares_cores_and_uses_margins():
+    """A network that fits only because slices share cores, on cores small enough for margins to pay."""
+    program = chain(
+        (9, 9, 4),
+        [("conv", 3, 1, 12, 1), ("conv", 3, 1, 10), ("conv", 3, 2, 16), ("dense", 20)],
+        threshold=64 * 300,
+    )
+    board = load_board("nahuku08")
+    core = replace(board.chip.core, max_compartments=400, synapse_memory_words=260)
+    mapping = map_to_cores(program, replace(board, chip=replace(board.chip, core=core)))
+    assert any(len(core.populations) > 1 for core in mapping.cores)
+    assert any(any(piece.margin) for core in mapping.cores for piece in core.slices)
+    check_rules(program, mapping)
+    check_against_blocks(program, mapping, nengo_loihi.build_model(program, mapping).model)
+    rng = np.random.default_rng(1)
+    spikes = {"in": rng.random((1, 30, 324)) < 0.2}
+    record = {p.name: ("spikes", "u", "v") for p in program.populations}
+    expected = reference.simulate(program, spikes, 30, record)
+    found = nengo_loihi.simulate(program, mapping, spikes, 30, record)
+    assert all(counts.spikes > 0 for counts in expected.counts.values())
+    assert found.counts == expected.counts, (found.counts, expected.counts)
+    for name, variables in record.items():
+        for variable in variables:
+            np.testing.assert_array_equal(found.recorded[name][variable], expected.recorded[name][variable])

@@ -1,0 +1,149 @@
+"""Counting all shapes at once agrees with laying each of them out."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loihi_deploy.graph import Dense
+from loihi_deploy.hardware import load_board
+from loihi_deploy.mapping.layout import grids
+from loihi_deploy.mapping.packing import Wires
+from loihi_deploy.mapping.resources import core_usage, slice_bundles, words
+from loihi_deploy.mapping.search import coupling
+from loihi_deploy.mapping.shapes import shapes_of, shapes_with_boxes, sizes
+from loihi_deploy.program import Synapses
+from tests.mapping.networks import chain, compartments, convolutions, networks, sparse, weights
+from tests.mapping.test_layout import one_projection
+
+LIMITS = load_board("loihi").chip.core
+
+
+def counted_one_by_one(program, shapes, number):
+    """The most that any slice of a shape uses."""
+    used = [
+        core_usage(program, [piece], slice_bundles(program, piece, LIMITS), LIMITS)
+        for piece in shapes.slices(number)
+    ]
+    return {name: max(one[name] for one in used) for name in shapes.usage}
+
+
+def some(data, shapes, n=6):
+    return data.draw(st.lists(st.integers(0, len(shapes) - 1), min_size=1, max_size=n, unique=True))
+
+
+@settings(max_examples=60)
+@given(convolutions(), st.data())
+def test_convolutions(conv, data):
+    program = one_projection(conv, conv.in_shape, conv.out_shape)
+    shapes = shapes_of(program, "post", LIMITS)
+    for i in some(data, shapes):
+        exact = counted_one_by_one(program, shapes, i)
+        found = {name: int(used[i]) for name, used in shapes.usage.items()}
+        layout = shapes.box[i], shapes.lane[i], shapes.margin[i], shapes.wirings[shapes.way[i]]
+        assert all(found[name] >= exact[name] for name in exact), (layout, found, exact)
+        reachable = shapes.box[i, 0] * shapes.box[i, 1] * shapes.lane[i] <= 256 and not shapes.margin[i].any()
+        if conv.groups == 1 and reachable:
+            assert found == exact
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(["dense", "sparse"]), st.data())
+def test_matrices(kind, data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    transform = Dense(weights(rng, 60, 40)) if kind == "dense" else sparse(rng, 60, 40)
+    program = one_projection(transform, (4, 5, 2), data.draw(st.sampled_from([(60,), (3, 4, 5)])))
+    shapes = shapes_of(program, "post", LIMITS)
+    for i in some(data, shapes):
+        exact = counted_one_by_one(program, shapes, i)
+        found = {name: int(used[i]) for name, used in shapes.usage.items()}
+        assert all(found[name] >= exact[name] for name in exact), (shapes.box[i], found, exact)
+        if kind == "dense":
+            assert {name: int(used[i]) for name, used in shapes.usage.items()} == exact
+
+
+@settings(max_examples=40)
+@given(networks(), st.data())
+def test_output_axons_of_pairs_of_shapes(program, data):
+    projections = [i for i, s in enumerate(program.synapses) if s.pre != "in"]
+    i = data.draw(st.sampled_from(projections))
+    pre_name, post_name = program.synapses[i].pre, program.synapses[i].post
+    pre, post = (shapes_of(program, name, LIMITS) for name in (pre_name, post_name))
+    a, b = (data.draw(st.integers(0, len(shapes) - 1)) for shapes in (pre, post))
+    found = coupling(program, i, pre[np.array([a])], post[np.array([b])], LIMITS)
+    from loihi_deploy.mapping.packing import axons_between
+
+    axons, slots = axons_between(program, i, pre.slices(a), post.slices(b), LIMITS)
+    assert found.axons[0, 0] >= axons.sum(axis=1).max()
+    assert found.slots[0, 0] >= slots.sum(axis=1).max()
+    assert found.destinations[0, 0] >= (axons > 0).sum(axis=1).max()
+
+
+def test_output_axons_of_a_chain_are_exact():
+    program = chain(
+        (12, 10, 3), [("conv", 3, 1, 8, 1), ("conv", 3, 2, 12), ("depthwise", 3, 1, 1), ("dense", 20)]
+    )
+    rng = np.random.default_rng(0)
+    from loihi_deploy.mapping.packing import axons_between
+
+    for i, synapses in enumerate(program.synapses[1:], start=1):
+        pre, post = (shapes_of(program, name, LIMITS) for name in (synapses.pre, synapses.post))
+        table = coupling(program, i, pre, post, LIMITS)
+        for _ in range(40):
+            a, b = int(rng.integers(len(pre))), int(rng.integers(len(post)))
+            axons, slots = axons_between(program, i, pre.slices(a), post.slices(b), LIMITS)
+            assert table.slots[a, b] == slots.sum(axis=1).max()
+            assert table.destinations[a, b] == (axons > 0).sum(axis=1).max()
+
+
+def test_memory_of_runs_is_that_of_the_configuration_file():
+    # 64 synapses of 8 + 10 bits and a header of 10: 1162 bits, 19 words of 64; 61 of 8 bits: 498, 8 words
+    assert words(64, 18, LIMITS) == 19
+    assert words(61, 8, LIMITS) == 8
+    # 502 bits leave 54 in the last word, 506 leave 58: nothing extra; 514, 2; with 9 bits, 62 synapses are 568: 56
+    assert words(62, 8, LIMITS) == 8
+    assert words(63, 8, LIMITS) == 9
+    # bits modulo 64 of 59 or more, or 0, cost a word more: 7 synapses of 7 bits and header are 59
+    assert words(7, 7, LIMITS) == 2
+    assert words(6, 9, LIMITS) == 2  # 64 bits exactly
+    assert words(6, 8, LIMITS) == 1  # 58 bits
+    assert words(0, 8, LIMITS) == 0
+    assert words([65, 128], 18, LIMITS).tolist() == [20, 38]
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 60])
+def test_sizes_of_equal_parts(n):
+    assert sizes(n) == sorted({int(np.ceil(n / k)) for k in range(1, n + 1)}, reverse=True)
+
+
+def test_fixed_boxes_are_counted_as_they_are():
+    program = chain((8, 8, 3), [("conv", 3, 1, 8)])
+    shapes = shapes_with_boxes(program, "conv1", np.array([[4, 3, 5]]), LIMITS)
+    assert (shapes.box == [4, 3, 5]).all()
+    assert {tuple(w.axon for w in way) for way in shapes.wirings} == {(16,), (32,)}
+    assert sum(piece.size for piece in shapes.slices(0)) == 6 * 6 * 8
+
+
+def test_wires_count_what_couplings_say():
+    program = chain((10, 10, 2), [("conv", 3, 1, 6), ("conv", 3, 1, 4)])
+    first, second = (shapes_of(program, name, LIMITS) for name in ("conv1", "conv2"))
+    a, b = len(first) // 2, len(second) // 3
+    cores = [[piece] for piece in (*first.slices(a), *second.slices(b))]
+    outputs = Wires(program, LIMITS, interchip=False).outputs(cores)
+    table = coupling(program, 1, first, second, LIMITS)
+    assert outputs.slots.max() == table.slots[a, b]
+    assert outputs.destinations.max() == table.destinations[a, b]
+    apart = Wires(program, LIMITS, interchip=True).outputs(cores)
+    assert apart.slots.max() == table.slots[a, b] + table.axons[a, b]
+
+
+def test_a_population_without_inputs_has_shapes():
+    rng = np.random.default_rng(0)
+    program = chain((4,), [("dense", 5)])
+    from dataclasses import replace
+
+    alone = replace(program, populations=(*program.populations, compartments(rng, "alone", (2000,))))
+    shapes = shapes_of(alone, "alone", LIMITS)
+    assert shapes.n_slices.min() == 2
+    assert grids(alone)["alone"] == (1, 1, 2000)
+    assert not any(isinstance(s, Synapses) for s in alone.into("alone"))
