@@ -44,7 +44,7 @@ def layers_table(values: Mapping[str, Any], console: Console | None = None) -> N
             _percent(layer.get("weight_rms_error")),
         ]
         table.add_row(*row, *([f"{layer['firing_rate']:.1f} Hz"] if rates else []))
-    console = console or Console()
+    console = console or Console(highlight=False)
     console.print(table)
     console.print(
         f"{values['n_neurons']:,} neurons on {values['n_cores']} cores of {values['n_chips']} chip(s)"
@@ -70,7 +70,7 @@ def counters_table(values: Mapping[str, Any], console: Console | None = None) ->
             f"{counts['firing_rate']:.1f} Hz",
             *(f"{counts[key]:,}" for key in ("spikes", "synaptic_events", "overflows", "lost_spikes")),
         )
-    (console or Console()).print(table)
+    (console or Console(highlight=False)).print(table)
 
 
 def boards_table(boards: Iterable[Board]) -> None:
@@ -84,7 +84,7 @@ def boards_table(boards: Iterable[Board]) -> None:
 
 def demo_table(values: Mapping[str, Any], console: Console | None = None) -> None:
     """Print the result of the demonstration: accuracies side by side, then the layers."""
-    console = console or Console()
+    console = console or Console(highlight=False)
     table = _table(
         f"{values['data']}, {values['n_test']:,} test images", ["network", "accuracy", "images", "seconds"]
     )
@@ -98,6 +98,7 @@ def demo_table(values: Mapping[str, Any], console: Console | None = None) -> Non
         f"Spikes of our engine and of nengo-loihi's emulator on {values['reference_samples']} images, "
         f"{values['steps']} steps: {equal}"
     )
+    console.print()
     layers_table(values, console)
 
 
@@ -105,14 +106,14 @@ def mapping_report(values: Mapping[str, Any], mapping: CoreMapping, cores: bool 
     """Print the layers, then what they use of the board; every core of it if `cores`."""
     from loihi_deploy.mapping.report import mapping_tables
 
-    console = Console()
+    console = Console(highlight=False)
     layers_table(values, console)
     console.print(mapping_tables(mapping, cores))
 
 
 def verification_tables(values: Mapping[str, Any], console: Console | None = None) -> None:
     """Print a `Verification` as plain values: a row for each stage, then one for each layer of each stage."""
-    console = console or Console()
+    console = console or Console(highlight=False)
     stages = values["stages"]
     table = _table("Stages", ["stage", "samples", "accuracy", "decides as the rate network"])
     for stage in stages:

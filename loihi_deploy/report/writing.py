@@ -46,7 +46,7 @@ def write_report(
     if ending == ".json":
         text = json.dumps(values, indent=2, allow_nan=False)
     else:
-        console = Console(file=io.StringIO(), record=True, width=120)
+        console = Console(file=io.StringIO(), record=True, width=120, highlight=False)
         tables(values, console)
         text = console.export_html() if ending == ".html" else console.export_text()
     write_whole(path, (text.rstrip() + "\n").encode())
