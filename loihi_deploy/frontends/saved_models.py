@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from loihi_deploy.errors import ConversionError, InputError, Problem
 from loihi_deploy.frontends.compat import import_tensorflow
+
+
+@cache
+def signs_class() -> Any:
+    """Make the Keras constraint that keeps weights at +1 or -1; from then on Keras can load models that contain it.
+
+    Raises
+    ------
+    MissingExtraError
+        If TensorFlow is not installed.
+    """
+    tf = import_tensorflow()
+
+    @tf.keras.utils.register_keras_serializable(package="loihi_deploy")  # type: ignore[untyped-decorator]
+    class Signs(tf.keras.constraints.Constraint):  # type: ignore[misc]
+        """Weights are +1 or -1."""
+
+        def __call__(self, w: Any) -> Any:
+            return tf.sign(w)
+
+    return Signs
 
 
 def load_keras_model(path: str | os.PathLike[str]) -> Any:
@@ -29,6 +51,7 @@ def load_keras_model(path: str | os.PathLike[str]) -> Any:
             remedy="Give a file that model.save() wrote, or the name of a benchmark network",
         )
     tf = import_tensorflow("Reading a Keras model")
+    signs_class()  # models with an encoder of signs contain it
     try:
         return tf.keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
