@@ -238,7 +238,15 @@ class Packer:
         return core_usage(self._program, slices, made, self._limits)
 
     def _bundles(self, piece: Slice) -> list[Bundle]:
-        key = (piece.population, piece.start, piece.stop, piece.offset, piece.lane, piece.wirings)
+        key = (
+            piece.population,
+            piece.start,
+            piece.stop,
+            piece.offset,
+            piece.lane,
+            piece.margin,
+            piece.wirings,
+        )
         if key not in self._made:
             self._made[key] = slice_bundles(self._program, piece, self._limits)
         return self._made[key]
