@@ -336,7 +336,9 @@ def _counted(
     has_pop16 = np.array([any(wiring.axon == POP16 for wiring in way) for way in ways])
     has_rows = np.array([any(wiring.kind == "rows" for wiring in way) for way in ways])
     single_position = (found.box[:, :2].prod(axis=1) == 1) & ~found.margin.any(axis=1)
-    aligned = (found.lane % limits.pop16_base_multiple == 0) | single_position
+    last = (grid[2] - 1) % found.box[:, 2] + 1  # channels of the slices at the end
+    unit = limits.pop16_base_multiple
+    aligned = (found.lane % unit == 0) & (last % unit == 0) | single_position
     useful = ~(has_pop16[found.way] & ~aligned) & ~(has_rows[found.way] & found.margin.any(axis=1))
     return found[useful]
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from hypothesis import strategies as st
 from loihi_deploy.emulator import reference
 from loihi_deploy.errors import MappingError
 from loihi_deploy.hardware import board_names, load_board
-from loihi_deploy.mapping import RULES, map_to_cores
+from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.resources import slice_bundles, synapse_bits
-from tests.mapping.networks import chain, networks
+from tests.mapping.networks import chain, check_rules, networks
 
 pytest.importorskip("nengo_loihi")
 from loihi_deploy.backends import nengo_loihi
@@ -38,29 +37,6 @@ def boards(draw):
     )
     chip = replace(board.chip, core=core, mesh_columns=draw(st.integers(1, 3)), mesh_rows=2, cores_per_tile=2)
     return replace(board, chip=chip, n_chips=16)
-
-
-def check_rules(program, mapping):
-    board = mapping.board
-    for core in mapping.cores:
-        for rule in RULES:
-            if rule.scope == "core" and core.usage[rule.name] > rule.limit(board):
-                assert rule.severity == "warning", rule.name
-                assert any(rule.what in warning for warning in mapping.warnings)
-        ends = sorted((piece.offset, piece.offset + piece.n_compartments) for piece in core.slices)
-        assert ends[0][0] == 0
-        assert all(a[1] == b[0] for a, b in pairwise(ends))
-    on_chip = Counter(core.chip for core in mapping.cores)
-    assert max(on_chip.values()) <= board.chip.n_cores
-    assert len(on_chip) <= board.n_chips
-    places = [(core.chip, core.number) for core in mapping.cores]
-    assert places == sorted(set(places))
-    assert places == [(chip, k) for chip in sorted(on_chip) for k in range(on_chip[chip])]
-    for population in program.populations:
-        grid = grids(program)[population.name]
-        pieces = [p for core in mapping.cores for p in core.slices if p.population == population.name]
-        neurons = np.concatenate([piece.neurons(grid) for piece in pieces])
-        assert sorted(neurons.tolist()) == list(range(population.size)), "every neuron exactly once"
 
 
 def check_against_blocks(program, mapping, model):

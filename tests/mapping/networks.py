@@ -1,10 +1,15 @@
-"""Programs with random integers, for tests of the mapping."""
+"""Programs with random integers, and what holds for every mapping of one."""
+
+from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from loihi_deploy.graph import Conv2D, Dense, Graph, Sparse
+from loihi_deploy.mapping import RULES
+from loihi_deploy.mapping.layout import grids
 from loihi_deploy.program import Compartments, Program, SpikeSource, Synapses
 
 NOTHING = Graph((), (), ())
@@ -111,3 +116,27 @@ def networks(draw):
     if draw(st.booleans()):
         synapses.append(Synapses("flat", "a", sparse(rng, populations[0].size, n), 6))
     return Program(NOTHING, sources, tuple(populations), tuple(synapses), NOTHING)
+
+
+def check_rules(program, mapping):
+    """Every limit is kept or warned of, cores lie where there are any, and every neuron is there once."""
+    board = mapping.board
+    for core in mapping.cores:
+        for rule in RULES:
+            if rule.scope == "core" and core.usage[rule.name] > rule.limit(board):
+                assert rule.severity == "warning", rule.name
+                assert any(rule.what in warning for warning in mapping.warnings)
+        ends = sorted((piece.offset, piece.offset + piece.n_compartments) for piece in core.slices)
+        assert ends[0][0] == 0
+        assert all(a[1] == b[0] for a, b in pairwise(ends))
+    on_chip = Counter(core.chip for core in mapping.cores)
+    assert max(on_chip.values()) <= board.chip.n_cores
+    assert len(on_chip) <= board.n_chips
+    places = [(core.chip, core.number) for core in mapping.cores]
+    assert places == sorted(set(places))
+    assert places == [(chip, k) for chip in sorted(on_chip) for k in range(on_chip[chip])]
+    for population in program.populations:
+        grid = grids(program)[population.name]
+        pieces = [p for core in mapping.cores for p in core.slices if p.population == population.name]
+        neurons = np.concatenate([piece.neurons(grid) for piece in pieces])
+        assert sorted(neurons.tolist()) == list(range(population.size)), "every neuron exactly once"

@@ -1,0 +1,78 @@
+"""Chips and tiles: within capacity, each place once, and no worse than where the search began."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loihi_deploy.hardware import load_board
+from loihi_deploy.mapping.placement import assign_chips, assign_tiles, tile_hops, traffic_matrix
+from loihi_deploy.mapping.resources import Traffic
+
+CHIP = load_board("loihi").chip
+
+
+@st.composite
+def traffics(draw, most=24):
+    n = draw(st.integers(1, most))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    matrix = rng.integers(0, 50, (n, n)) * (rng.random((n, n)) < 0.3)
+    return np.triu(matrix, 1).astype(float) + np.triu(matrix, 1).T
+
+
+def crossing(traffic, chip):
+    return traffic[chip[:, None] != chip].sum()
+
+
+@given(traffics(), st.integers(1, 10))
+def test_chips(traffic, capacity):
+    n = len(traffic)
+    chip = assign_chips(traffic, capacity, [range(n), range(n)[::-1]])
+    assert np.bincount(chip).max() <= capacity
+    assert len(set(chip.tolist())) == -(-n // capacity)
+    for order in (np.arange(n), np.arange(n)[::-1]):
+        start = np.empty(n, int)
+        start[order] = np.arange(n) // capacity
+        assert crossing(traffic, chip) <= crossing(traffic, start)
+    for a in range(n):  # no exchange of two cores would help
+        for b in range(a):
+            other = chip.copy()
+            other[[a, b]] = chip[[b, a]]
+            assert crossing(traffic, other) >= crossing(traffic, chip)
+
+
+def test_two_groups_of_friends_are_told_apart():
+    traffic = np.zeros((8, 8))
+    traffic[np.ix_(range(0, 8, 2), range(0, 8, 2))] = traffic[np.ix_(range(1, 8, 2), range(1, 8, 2))] = 1
+    np.fill_diagonal(traffic, 0)
+    chip = assign_chips(traffic, 4, [range(8)])
+    assert crossing(traffic, chip) == 0
+
+
+@given(traffics(40))
+def test_tiles(traffic):
+    number = assign_tiles(traffic, CHIP)
+    assert sorted(number.tolist()) == list(range(len(traffic)))
+    hops = tile_hops(CHIP)
+
+    def length(numbers):
+        tile = numbers // CHIP.cores_per_tile
+        return (traffic * hops[np.ix_(tile, tile)]).sum()
+
+    assert length(number) <= length(np.arange(len(traffic)))
+
+
+@pytest.mark.parametrize(("a", "b", "hops"), [(0, 0, 0), (0, 7, 7), (0, 8, 1), (7, 24, 10), (31, 0, 10)])
+def test_hops_on_the_mesh(a, b, hops):
+    assert tile_hops(CHIP)[a, b] == hops  # 8 columns, 4 rows
+
+
+def test_traffic_counts_spikes_both_ways_and_nothing_from_the_host():
+    flows = [
+        Traffic("a", 0, 1, 5, 5, 10),
+        Traffic("b", 1, 0, 1, 1, 3),
+        Traffic("a", 0, 0, 1, 1, 99),
+        Traffic("in", "in", 1, 7, 7, 7),
+    ]
+    assert traffic_matrix(2, flows).tolist() == [[0, 13], [13, 0]]
+    assert traffic_matrix(2, flows, {"a": 2.0, "b": 100.0, "in": 1.0}).tolist() == [[0, 320], [320, 0]]

@@ -1,0 +1,60 @@
+"""A mapping as tables, JSON and CSV."""
+
+import csv
+import io
+import json
+
+from loihi_deploy.mapping import map_to_cores, mapping_csv, mapping_json, mapping_tables, mapping_values
+from tests.mapping.networks import chain
+from tests.mapping.test_mapper import board_with
+
+PROGRAM = chain((16, 16, 8), [("conv", 3, 1, 16, 1), ("conv", 3, 1, 16, 1), ("dense", 12)])
+RATES = {"in": 5.0, "conv1": 20.0, "conv2": 10.0, "dense3": 1.0}
+MAPPING = map_to_cores(PROGRAM, board_with(mesh_columns=2, mesh_rows=1, cores_per_tile=2), rates=RATES)
+
+
+def test_values_add_up():
+    values = mapping_values(MAPPING)
+    assert values["n_cores"] == len(values["cores"]) == sum(chip["cores"] for chip in values["chips"])
+    assert values["n_chips"] == len(values["chips"]) > 1
+    neurons = sum(p.size for p in PROGRAM.populations)
+    assert sum(row["neurons"] for row in values["populations"]) == neurons
+    assert sum(row["neurons"] for row in values["cores"]) == neurons
+    assert sum(row["neurons"] for row in values["chips"]) == neurons
+    for name, limit in values["limits"].items():
+        assert values["free"][name] == limit - max(core["usage"][name] for core in values["cores"]) >= 0
+    out = sum(chip["messages_out"] for chip in values["chips"])
+    assert out == sum(chip["messages_in"] for chip in values["chips"]) == values["messages"]["between_chips"]
+    assert 0 < out <= values["messages"]["total"]
+    assert values["messages"]["unit"] == "Hz"
+
+
+def test_messages_are_spikes_times_the_cores_they_go_to():
+    program = chain((20,), [("dense", 30), ("dense", 10)])
+    mapping = map_to_cores(program, "loihi", fix={"dense1": (30,), "dense2": (5,)})
+    sent = mapping_values(mapping)["messages"]["total"]
+    assert sent in (30, 60)  # to one core or two
+    assert sent == 30 * len({post for pre, post, *_ in mapping.flows if pre >= 0})
+
+
+def test_json_and_csv_hold_the_values():
+    values = mapping_values(MAPPING)
+    assert json.loads(mapping_json(MAPPING)) == values == json.loads(MAPPING.to_json())
+    for part in ("cores", "populations", "chips"):
+        rows = list(csv.DictReader(io.StringIO(mapping_csv(MAPPING, part))))
+        assert len(rows) == len(values[part])
+    rows = list(csv.DictReader(io.StringIO(MAPPING.to_csv())))
+    assert [int(row["usage_compartments"]) for row in rows] == [
+        core["usage"]["compartments"] for core in values["cores"]
+    ]
+
+
+def test_tables_show_populations_chips_limits_and_cores():
+    from rich.console import Console
+
+    text = str(MAPPING)
+    for said in ("conv1", "dense3", "synapse_words", "Chips", f"{MAPPING.n_cores} cores on"):
+        assert said in text
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(mapping_tables(MAPPING, cores=True))
+    assert "tile" in console.export_text()
