@@ -160,8 +160,10 @@ def _add_run(acc, first, weights, start, n, scale):  # type: ignore[no-untyped-d
 
 @inlined
 def _touch(touched, first, n):  # type: ignore[no-untyped-def]
-    for block in range(first >> BLOCK_SHIFT, ((first + n - ONE) >> BLOCK_SHIFT) + ONE):
-        touched[block] = 1
+    block, last = first >> BLOCK_SHIFT, (first + n - ONE) >> BLOCK_SHIFT
+    touched[block] = touched[last] = 1
+    for between in range(block + ONE, last):
+        touched[between] = 1
 
 
 @inlined
