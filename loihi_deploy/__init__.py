@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from loihi_deploy import benchmarks, data, errors
     from loihi_deploy.calibration import balance
     from loihi_deploy.deployment import Deployment, deploy, load
+    from loihi_deploy.equalization import equalize
     from loihi_deploy.frontends import convert
     from loihi_deploy.graph import Graph, PartitionedGraph
     from loihi_deploy.hardware import Board, board_names, load_board
@@ -42,6 +43,7 @@ __all__ = [
     "convert",
     "data",
     "deploy",
+    "equalize",
     "errors",
     "load",
     "load_board",
@@ -70,6 +72,7 @@ _HOMES = {
     "convert": "frontends",
     "data": "",
     "deploy": "deployment",
+    "equalize": "equalization",
     "errors": "",
     "load": "deployment",
     "load_board": "hardware",

@@ -108,9 +108,9 @@ def deploy(
     if calibration is not None:
         check_conversion(source, graph, calibration)
     graph = with_synapses(graph, options.layer_synapses)
-    graph = _with_firing_rates(graph, calibration, options, board.chip)
-    if options.equalize:
+    if options.equalize and options.normalization not in ("none", "scale_firing_rates"):
         graph = equalize(graph, options.encoder)
+    graph = _with_firing_rates(graph, calibration, options, board.chip)
     if options.neuron == "lif":
         host = encoder_populations(graph, options.encoder)
         graph = with_leaky_neurons(graph, {p.name for p in graph.populations} - set(host))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.graph import Graph, Population, Projection
+from loihi_deploy.graph import Conv2D, Graph, Population, Projection, Transform
 from loihi_deploy.graph.edges import encoder_populations
 from loihi_deploy.graph.linear import compose, image_shape, scale_channels
 from loihi_deploy.options import Encoder
@@ -42,11 +43,9 @@ def _equalized(graph: Graph, population: Population) -> Graph:
     channels = image_shape(population.shape)[2]
     largest_in, largest_out = np.zeros(channels), np.zeros(channels)
     for projection in graph.into(population.name):
-        rows = abs(projection.transform.csr()).max(axis=1).toarray().reshape(-1, channels)
-        largest_in = np.maximum(largest_in, rows.max(axis=0))
+        largest_in = np.maximum(largest_in, _largest_of_channels(projection.transform, channels, "out"))
     for projection in graph.out_of(population.name):
-        columns = abs(projection.transform.csr()).max(axis=0).toarray().reshape(-1, channels)
-        largest_out = np.maximum(largest_out, columns.max(axis=0))
+        largest_out = np.maximum(largest_out, _largest_of_channels(projection.transform, channels, "in"))
     used = (largest_in > 0) & (largest_out > 0)
     factors = np.ones(channels)
     factors[used] = np.sqrt(largest_out[used] / largest_in[used])
@@ -68,3 +67,14 @@ def _equalized(graph: Graph, population: Population) -> Graph:
         ),
         projections=tuple(scaled(p) for p in graph.projections),
     )
+
+
+def _largest_of_channels(
+    transform: Transform, channels: int, end: Literal["in", "out"]
+) -> NDArray[np.float64]:
+    """The largest magnitude of weights that touch each channel at one end of a transform."""
+    if isinstance(transform, Conv2D) and transform.groups == 1:
+        return np.asarray(np.abs(transform.kernel).max(axis=(0, 1, 2) if end == "out" else (0, 1, 3)))
+    axis = 1 if end == "out" else 0
+    largest = abs(transform.csr()).max(axis=axis).toarray().reshape(-1, channels)
+    return np.asarray(largest.max(axis=0))
