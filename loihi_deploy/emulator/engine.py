@@ -134,7 +134,7 @@ class Engine:
         )
         self._constants = (
             *(populations, self._sources, laid_out.table, laid_out.geometry, laid_out.weights),
-            np.array(projections, np.int64).reshape(-1, 2),
+            *(np.array(projections, np.int64).reshape(-1, 2), bias),
         )
 
     def part(self, name: str) -> slice:
@@ -294,8 +294,7 @@ class Engine:
         n, blocks = self.n_places, self.n_places // BLOCK
         return (
             self._spikes_first,
-            *(np.zeros(n, np.int16), np.zeros(n, np.int32), np.zeros(n, np.int32)),
-            *(self._bias.copy(), self._bias.copy()),  # without and with noise
+            *(np.zeros(n, np.int16), np.zeros(n, np.int32), np.zeros(n, np.int32), self._bias.copy()),
             *(np.zeros(blocks, np.uint8), np.zeros(blocks, np.uint8)),
             np.empty((2, self._n_spike_places), np.int32),  # of the last step and of this one
             np.zeros((2, len(self._spikes_first)), np.int64),

@@ -257,12 +257,12 @@ def _make_noise(populations, noise_values, bias, noise, membrane):  # type: igno
 
 
 @inlined
-def _take_biases(driven, biases, bias_now, membrane, moving):  # type: ignore[no-untyped-def]
+def _take_biases(driven, biases, membrane, moving):  # type: ignore[no-untyped-def]
     """Put biases taken from the input in their place; their populations move again."""
     for i in range(driven.shape[0]):
         first, column, size = driven[i]
         for k in range(size):
-            bias_now[first + k] = membrane[first + k] = biases[column + k]
+            membrane[first + k] = biases[column + k]
             moving[(first + k) // BLOCK] |= HAS_CHANGED
 
 
@@ -282,11 +282,11 @@ def _record(records, chosen, u, v, spiked, recorded_spikes, recorded_values):  #
 
 @compiled
 def simulate(  # type: ignore[no-untyped-def]
-    populations, sources, table, geometry, weights, projections, watched,
+    populations, sources, table, geometry, weights, projections, bias, watched,
     u, v, refractory, spiked, pending,
     source_columns, event_counts, event_indices, noise_values, driven, biases, hold, first_step, steps,
     counts, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values,
-    spikes_first, q16, q32, noise, bias_now, membrane, moving, touched, spikes, n_spikes, starts,
+    spikes_first, q16, q32, noise, membrane, moving, touched, spikes, n_spikes, starts,
 ):  # fmt: skip
     """Run every sample of a batch for `steps` steps; see `Engine` for the arrays."""
     n_sources, n_populations = sources.shape[0], populations.shape[0]
@@ -308,9 +308,9 @@ def simulate(  # type: ignore[no-untyped-def]
         for t in range(steps):
             last, now = t % 2, 1 - t % 2
             if driven.shape[0] > 0 and (t == 0 or (first_step + t) % hold == 0):
-                _take_biases(driven, biases[s, (first_step + t) // hold], bias_now, membrane, moving)
+                _take_biases(driven, biases[s, (first_step + t) // hold], membrane, moving)
             if noise_values.shape[1] > 0:
-                _make_noise(populations, noise_values[t], bias_now, noise, membrane)
+                _make_noise(populations, noise_values[t], bias, noise, membrane)
             for i in range(n_sources):
                 n_spikes[last, i] = _arrive(
                     sources[i],

@@ -1,9 +1,12 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loihi_deploy.emulator import engine, reference
-from tests.emulator.programs import programs, random_spikes
+from loihi_deploy.graph import Dense, Graph, Input, Projection, Readout
+from loihi_deploy.program import BiasInput, Compartments, Noise, Program, Synapses
+from tests.emulator.programs import NO_GRAPH, programs, random_spikes
 
 EVERYTHING = ("spikes", "u", "v", "events")
 
@@ -57,3 +60,27 @@ def test_a_run_can_be_cut_in_two(program, seed, steps, cut):
             assert (both == expected).all()
     for name, counts in whole.counts.items():
         assert parts[0].counts[name] + parts[1].counts[name] == counts
+
+
+@pytest.mark.parametrize("noise", [None, Noise(9), Noise(9, at_membrane=True)])
+def test_biases_from_the_input(noise):
+    rng = np.random.default_rng(0)
+    encoder = Graph(
+        (Input("x", (3,)),),
+        (),
+        (Projection("x", "p", Dense(np.ones((300, 3)))),),
+        (Readout("p", (300,), np.zeros(300)),),
+    )
+    populations = (
+        Compartments("p", (300,), 741, 0, 64 * 500, 77),
+        Compartments("o", (3,), 741, 0, 64, 5, noise=noise),
+    )
+    synapses = (Synapses("p", "o", Dense(rng.integers(-9, 9, (3, 300)).astype(np.int8)), 6),)
+    program = Program(
+        encoder, (), populations, synapses, NO_GRAPH, bias_inputs=(BiasInput("p", 1.0, 4095, 7),)
+    )
+    biases = {"p": rng.integers(-9000, 9000, (2, 3, 300)).astype(np.int32)}
+    record = {"p": EVERYTHING, "o": EVERYTHING}
+    expected = reference.simulate(program, {}, 15, record, seed=1, biases=biases)
+    assert expected.counts["p"].spikes > 100
+    assert_same(engine.simulate(program, {}, 15, record, seed=1, biases=biases), expected)
