@@ -132,7 +132,7 @@ class HostState:
     ----------
     arrays : dict of arrays
         First axis: samples. Encoder: '<population>/voltage', '<population>/refractory_time' and, where inputs are
-        filtered, '<pre>-><post>/filtered'. Readout: '<pre>-><post>/filtered' and '<pre>-><post>/delayed'.
+        filtered, '<projection>/filtered'. Readout: '<projection>/filtered' and '<projection>/delayed'.
     """
 
     arrays: Mapping[str, NDArray[np.float64]]

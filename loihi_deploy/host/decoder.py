@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.host import kernels
-from loihi_deploy.host.neurons import lowpass_factor, starts
+from loihi_deploy.host.neurons import lowpass_factor, numbered, starts
 from loihi_deploy.kernels.delivery import block_marks, layout
 from loihi_deploy.kernels.events import Events
 from loihi_deploy.program import Program
@@ -29,7 +29,7 @@ class Decoder:
         readout = program.readout
         delays = {link.population: link.delay for link in program.links if link.kind == "from_chip"}
         order = list(columns)
-        self._projections = tuple(p for p in readout.projections if p.pre in columns)
+        self._projections = {key: p for key, p in numbered(readout).items() if p.pre in columns}
         self._parts: dict[str, slice] = {}
         self._lines: dict[str, tuple[slice, int]] = {}
         first_trace = dict(
@@ -37,19 +37,19 @@ class Decoder:
         )
         rows = []
         n_filtered = n_delayed = 0
-        for p in self._projections:
+        for key, p in self._projections.items():
             size, delay = p.transform.out_size, delays.get(p.pre, 0)
-            self._parts[p.name] = slice(n_filtered, n_filtered + size)
-            self._lines[p.name] = slice(n_delayed, n_delayed + size * delay), delay
+            self._parts[key] = slice(n_filtered, n_filtered + size)
+            self._lines[key] = slice(n_delayed, n_delayed + size * delay), delay
             rows.append((order.index(p.pre), n_filtered, size, first_trace[p.post], delay, n_delayed))
             n_filtered += size
             n_delayed += size * delay
         self._n_filtered, self._n_delayed = n_filtered, n_delayed
-        laid_out = layout([p.transform for p in self._projections], np.float64)
+        laid_out = layout([p.transform for p in self._projections.values()], np.float64)
         self._constants = (
             *(laid_out.table, laid_out.geometry, laid_out.weights),
             np.array(rows, np.int64).reshape(-1, 6),
-            np.array([lowpass_factor(p.tau, readout.dt) for p in self._projections]),
+            np.array([lowpass_factor(p.tau, readout.dt) for p in self._projections.values()]),
             readout.dt,
         )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.graph import Graph
 from loihi_deploy.host import kernels
-from loihi_deploy.host.neurons import effective_taus, initial_voltages, lowpass_factor, starts
+from loihi_deploy.host.neurons import effective_taus, initial_voltages, lowpass_factor, numbered, starts
 from loihi_deploy.kernels.delivery import block_marks, layout
 from loihi_deploy.kernels.events import Events
 from loihi_deploy.results import HostState
@@ -64,15 +64,15 @@ class Encoder:
         )
         self._inputs = inputs_in_order
         order = list(self.sizes)
-        self._projections = tuple(p for p in graph.projections if p.post in self.sizes)
+        self._projections = {key: p for key, p in numbered(graph).items() if p.post in self.sizes}
         rows = []
         self._filtered: dict[str, slice] = {}
         n_filtered = 0
-        for p in self._projections:
+        for key, p in self._projections.items():
             size = self.sizes[p.post]
             first_out = self._first[p.post]
             if p.tau > 0:
-                self._filtered[p.name] = slice(n_filtered, n_filtered + size)
+                self._filtered[key] = slice(n_filtered, n_filtered + size)
                 first_out = self._n_neurons + n_filtered
                 n_filtered += size
             rows.append(
@@ -85,7 +85,7 @@ class Encoder:
                 )
             )
         self._n_filtered = n_filtered
-        laid_out = layout([p.transform for p in self._projections], np.float64)
+        laid_out = layout([p.transform for p in self._projections.values()], np.float64)
         gain, bias = np.zeros(self._n_neurons), np.zeros(self._n_neurons)
         constants = np.zeros((len(order), 3))
         populations = np.zeros((len(order), 3), np.int64)
@@ -99,7 +99,7 @@ class Encoder:
         self._constants = (
             *(populations, constants, laid_out.table, laid_out.geometry, laid_out.weights),
             np.array(rows, np.int64).reshape(-1, 5),
-            np.array([lowpass_factor(p.tau, graph.dt) for p in self._projections]),
+            np.array([lowpass_factor(p.tau, graph.dt) for p in self._projections.values()]),
             *(gain, bias, graph.dt),
         )
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.graph import NeuronModel, Population
+from loihi_deploy.graph import Graph, NeuronModel, Population, Projection
 
 WEYL = 2783377641436327.0
 """2^52 divided by the golden ratio, made odd: the step of the sequence behind random spikes."""
@@ -121,6 +121,11 @@ def step(
     voltage[spiked] = 0
     refractory_time[spiked] = tau_ref + spike_time
     return spiked.astype(voltage.dtype)
+
+
+def numbered(graph: Graph) -> dict[str, Projection]:
+    """Projections by a key of their own: there can be two between the same populations."""
+    return {f"{p.name} {number}": p for number, p in enumerate(graph.projections)}
 
 
 def starts(sizes: Iterable[int]) -> list[int]:

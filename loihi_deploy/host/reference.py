@@ -53,13 +53,13 @@ def encode(
     arrays = {name: array.copy() for name, array in state.arrays.items()} if state else {}
     spikes, lost = {}, {}
     for population in encoder.populations:
-        projections = encoder.into(population.name)
+        projections = {key: p for key, p in neurons.numbered(encoder).items() if p.post == population.name}
         drives = {}
-        for p in projections:
+        for key, p in projections.items():
             frames = inputs[p.pre].astype(np.float64).reshape(n * n_frames, -1)
-            drives[p.name] = p.transform.apply(frames).reshape(n, n_frames, population.size)
+            drives[key] = p.transform.apply(frames).reshape(n, n_frames, population.size)
             if p.tau > 0:
-                arrays.setdefault(f"{p.name}/filtered", np.zeros((n, population.size)))
+                arrays.setdefault(f"{key}/filtered", np.zeros((n, population.size)))
         voltage = arrays.setdefault(
             f"{population.name}/voltage", neurons.initial_voltages(population, n, first_sample, seed)
         )
@@ -68,10 +68,10 @@ def encode(
         lost[population.name] = 0
         for t in range(steps):
             total = np.zeros((n, population.size))
-            for p in projections:
-                x = drives[p.name][:, t // hold]
+            for key, p in projections.items():
+                x = drives[key][:, t // hold]
                 if p.tau > 0:
-                    filtered = arrays[f"{p.name}/filtered"]
+                    filtered = arrays[f"{key}/filtered"]
                     total += filtered
                     a = neurons.lowpass_factor(p.tau, encoder.dt)
                     filtered[:] = a * filtered + (1 - a) * x
@@ -110,14 +110,14 @@ def decode(
     arrays = {name: array.copy() for name, array in state.arrays.items()} if state else {}
     delays = {link.population: link.delay for link in program.links if link.kind == "from_chip"}
     traces = {node.name: np.zeros((n, steps, node.size)) for node in readout.readouts}
-    for p in readout.projections:
+    for key, p in neurons.numbered(readout).items():
         delay = delays.get(p.pre, 0)
         x = p.transform.apply(spikes[p.pre].reshape(n * steps, -1).astype(np.float64)) / readout.dt
         x = x.reshape(n, steps, -1)
-        waiting = arrays.setdefault(f"{p.name}/delayed", np.zeros((n, delay, x.shape[2])))
+        waiting = arrays.setdefault(f"{key}/delayed", np.zeros((n, delay, x.shape[2])))
         x = np.concatenate([waiting, x], axis=1)
-        arrays[f"{p.name}/delayed"] = x[:, steps:]
-        filtered = arrays.setdefault(f"{p.name}/filtered", np.zeros((n, x.shape[2])))
+        arrays[f"{key}/delayed"] = x[:, steps:]
+        filtered = arrays.setdefault(f"{key}/filtered", np.zeros((n, x.shape[2])))
         a = neurons.lowpass_factor(p.tau, readout.dt)
         for t in range(steps):
             filtered[:] = a * filtered + (1 - a) * x[:, t]

@@ -38,6 +38,8 @@ def make_program(seed=0, neuron=None, tau=0.0, links=(), noise=None, threshold=6
         (
             Projection("x", "e", Conv2D(kernel, (1, 1), (0, 0), (6, 6, 1), (6, 6, 3)), tau),
             Projection("y", "f", Dense(rng.normal(0, 3, (5, 4)))),
+            Projection("y", "f", Dense(rng.normal(0, 3, (5, 4))), 0.002),
+            Projection("y", "f", Dense(rng.normal(0, 3, (5, 4))), 0.02),
         ),
     )
     readout = Graph(
@@ -46,6 +48,7 @@ def make_program(seed=0, neuron=None, tau=0.0, links=(), noise=None, threshold=6
         (
             Projection("d", "out", Dense(rng.normal(0, 1, (3, 20))), 0.005),
             Projection("c", "out", Dense(rng.normal(0, 1, (3, 36))), 0.01),
+            Projection("c", "out", Dense(rng.normal(0, 1, (3, 36))), 0.002),
             Projection("f", "other", Dense(rng.normal(0, 1, (2, 5)))),
         ),
         (Readout("out", (3,), rng.normal(0, 1, 3), "softmax"), Readout("other", (2,), np.zeros(2))),
@@ -62,6 +65,7 @@ def make_program(seed=0, neuron=None, tau=0.0, links=(), noise=None, threshold=6
             Synapses("c", "d", Dense(mantissas(20, 36)), 7),
             Synapses("f", "d", Dense(mantissas(20, 5)), 6),
             Synapses("d", "d", Dense(mantissas(20, 20)), 6),
+            Synapses("d", "d", Dense(mantissas(20, 20)), 7),
         ),
         readout,
         links,
