@@ -32,6 +32,9 @@ BATCHES = {"cifar10-convnet": (16, 256), "mnist-convnet": (64, 1), "nxtf-mnist":
 
 BOARD = "nahuku32"
 
+NENGO_DL_BATCH = 64
+"""NengoDL is not run on larger batches: it keeps every step's input, and takes minutes."""
+
 
 def bench(
     networks: Iterable[str] | None = None,
@@ -77,7 +80,7 @@ def bench(
         `spikes_per_step` and `events_per_step` (on chip, one sample), `ns_per_neuron_update` and
         `ns_per_synaptic_event` (all of a run's time on all threads, over either), `peak_memory_mb` (of a fresh process
         that builds and runs the network), `build_s` (from graph to runnable program), `reference_build_s` (mapping
-        included). What could not be measured, because the package is not installed, is None.
+        included). What was not measured, or needs a package that is not installed, is None.
 
     Raises
     ------
@@ -131,7 +134,7 @@ def _measure(name: str, n: int, threads: int, steps: int, rounds: tuple[int, int
     speed = sample_steps / min(ours)
     thread_ns = 1e9 * min(ours) * min(threads, n)
     reference_speed = max((steps / seconds for seconds, _, _ in theirs), default=None)
-    nengo_dl_speed = _nengo_dl(graph, samples, steps, nengo_dl_repeats)
+    nengo_dl_speed = _nengo_dl(graph, samples, steps, nengo_dl_repeats if n <= NENGO_DL_BATCH else 0)
     return {
         "network": name,
         "batch": n,
