@@ -21,15 +21,15 @@ def signs_class() -> Any:
         If TensorFlow is not installed.
     """
     tf = import_tensorflow()
+    constraint: Any = tf.keras.constraints.Constraint
 
-    @tf.keras.utils.register_keras_serializable(package="loihi_deploy")  # type: ignore[untyped-decorator]
-    class Signs(tf.keras.constraints.Constraint):  # type: ignore[misc]
+    class Signs(constraint):  # type: ignore[misc]
         """Weights are +1 or -1."""
 
         def __call__(self, w: Any) -> Any:
             return tf.sign(w)
 
-    return Signs
+    return tf.keras.utils.register_keras_serializable(package="loihi_deploy")(Signs)
 
 
 def load_keras_model(path: str | os.PathLike[str]) -> Any:
