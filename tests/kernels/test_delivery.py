@@ -55,7 +55,9 @@ def test_every_input_adds_its_column(parts):
 def test_scaled_delivery(dtype):
     laid_out = layout([Dense(np.array([[1.0, 2.0], [3.0, 4.0]]))], dtype)
     acc = np.zeros(2, dtype)
-    deliver(laid_out.table[0], laid_out.geometry, laid_out.weights, 1, dtype(3), acc, 0, np.zeros(1, np.uint8))
+    deliver(
+        laid_out.table[0], laid_out.geometry, laid_out.weights, 1, dtype(3), acc, 0, np.zeros(1, np.uint8)
+    )
     assert acc.tolist() == [6, 12]
 
 
