@@ -52,6 +52,16 @@ def partition(
         Firing rate in Hz of an inserted neuron at an input of magnitude ``Input.scale``; with 'bias' at most
         `BIAS_RATE`.
 
+    Notes
+    -----
+    With 'ttfs' a value x in 0..1 sends its one spike in step (1 - x) T of T. What it drives keeps every
+    arriving weight as a current to the end (a synapse without decay), so that the mean current over the
+    presentation is the weighted sum of values, and has voltages below 0, so that early inhibition is not
+    lost. Before the late spikes are there the sum is not complete, so a layer may fire where it should be
+    silent: fewer spikes cross to the chip, by a factor of tens, and networks that depend on shades of grey
+    lose accuracy. It encodes static samples from rest only, no frames, no stream, and nothing but encoders
+    may drive a population that an encoder drives.
+
     Returns
     -------
     PartitionedGraph
