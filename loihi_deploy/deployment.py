@@ -1,7 +1,7 @@
 """The pipeline: from a trained network to a deployment.
 
-``source → convert → normalize → equalize → partition → balance → quantize → map_to_cores``: each a function from one
-frozen value to the next.
+``source → convert → normalize → partition → balance → quantize → map_to_cores``: each a function from one frozen
+value to the next.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def deploy(
         check_conversion(source, graph, calibration)
     graph = with_synapses(graph, options.layer_synapses)
     graph = _with_firing_rates(graph, calibration, options, board.chip)
-    if options.equalize and options.normalization not in ("none", "scale_firing_rates"):
+    if options.equalize:
         graph = equalize(graph, options.encoder)
     if options.neuron == "lif":
         host = encoder_populations(graph, options.encoder)

@@ -65,8 +65,8 @@ class DeployOptions(Content):
         Presentation time in steps at which the integer network is corrected from calibration data for what the chip's
         neurons do differently (see `loihi_deploy.balancing`); 0 for no correction.
     equalize : bool
-        Scale channels so that each uses the weights' bits equally well (see `loihi_deploy.equalization`), except where
-        firing rates are set by hand or left alone.
+        Scale channels so that each uses the weights' bits equally well (see `loihi_deploy.equalization`). It raises the
+        rates of weak channels: better where weights are very uneven, worse where such channels then saturate.
     weight_percentile : float
         Percentile of weight magnitudes that becomes the largest integer; larger weights are clipped.
     rounding : {'nearest', 'mean'}
@@ -91,7 +91,7 @@ class DeployOptions(Content):
     percentile: float = PERCENTILE
     encoder_rate: float = ENCODER_RATE
     balance_steps: int = 100
-    equalize: bool = True
+    equalize: bool = False
     weight_percentile: float = 100.0
     rounding: Literal["nearest", "mean"] = "nearest"
     readout_window: float = READOUT_WINDOW

@@ -47,13 +47,9 @@ def test_every_normalization_keeps_the_function_and_runs():
 
 
 def test_maximum_and_percentile():
-    maximum = ld.deploy(
-        network(), "loihi", X, ld.DeployOptions(normalization="maximum", target_rate=300.0, equalize=False)
-    )
+    maximum = ld.deploy(network(), "loihi", X, ld.DeployOptions(normalization="maximum", target_rate=300.0))
     assert highest_rates(maximum.graph, 100) == pytest.approx([300] * 3, rel=1e-4)
-    percentile = ld.DeployOptions(
-        normalization="percentile", percentile=90.0, target_rate=200.0, equalize=False
-    )
+    percentile = ld.DeployOptions(normalization="percentile", percentile=90.0, target_rate=200.0)
     assert highest_rates(ld.deploy(network(), "loihi", X, percentile).graph, 90) == pytest.approx(
         [200] * 3, rel=1e-4
     )

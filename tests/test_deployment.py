@@ -90,7 +90,7 @@ def test_evaluations_add(deployment):
 
 
 def test_stage_by_stage_is_the_same(deployment):
-    graph = ld.equalize(ld.normalize(ld.convert(network()), X))
+    graph = ld.normalize(ld.convert(network()), X)
     program = ld.quantize(ld.balance(ld.partition(graph), X))
     assert program == deployment.program
     assert ld.map_to_cores(program, "loihi").n_cores == deployment.mapping.n_cores

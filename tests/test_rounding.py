@@ -111,7 +111,7 @@ def test_equalization_lowers_the_rounding_error_of_uneven_channels():
 
 @pytest.mark.parametrize(
     "options",
-    [{"equalize": False}, {"weight_percentile": 99.0}, {"rounding": "mean"}],
+    [{"equalize": True}, {"weight_percentile": 99.0}, {"rounding": "mean"}],
     ids=lambda o: next(iter(o)),
 )
 def test_every_option_deploys(options):
