@@ -32,7 +32,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Table:
     measured = list(rows)
     result = Table("", *(f"{row['network']}\n× {row['batch']}" for row in measured))
     for column in result.columns[1:]:
-        column.justify = "right"
+        column.justify, column.overflow = "right", "fold"
     for key, title in FIGURES.items():
         result.add_row(title, *(_text(row[key]) for row in measured))
     return result
