@@ -1,5 +1,6 @@
 """The whole pipeline on small graphs, saving and loading, and bad input."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -125,6 +126,13 @@ def test_report(deployment, tmp_path, ending):
     text = path.read_text()
     assert "encoder" in text
     assert "dense" in text
+
+
+def test_the_report_says_where_no_accumulator_can_overflow(deployment, tmp_path):
+    deployment.report(tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text())["never_wraps"] == ["conv", "dense"]
+    counts = deployment.run(X).counters.populations.values()
+    assert sum(count.overflows_q + count.overflows_u for count in counts) == 0
 
 
 def test_report_of_an_unknown_kind(deployment, tmp_path):

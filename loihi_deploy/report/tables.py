@@ -46,9 +46,15 @@ def layers_table(values: Mapping[str, Any], console: Console | None = None) -> N
         table.add_row(*row, *([f"{layer['firing_rate']:.1f} Hz"] if rates else []))
     console = console or Console(highlight=False)
     console.print(table)
+    shared = sum(layer["cores"] for layer in values["layers"]) > values["n_cores"]
     console.print(
         f"{values['n_neurons']:,} neurons on {values['n_cores']} cores of {values['n_chips']} chip(s)"
+        + ("; some cores hold parts of several layers" if shared else "")
     )
+    if values["never_wraps"]:
+        console.print(
+            f"No accumulator can overflow, whatever the input, in {', '.join(values['never_wraps'])}"
+        )
     cost = values["encoder"]
     sent = f", {cost['spikes_per_sample']:,.1f} spikes per sample" if "spikes_per_sample" in cost else ""
     console.print(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from loihi_deploy.emulator.bounds import accumulator_bounds
 from loihi_deploy.mapping import Mapping
 from loihi_deploy.program import Program
 from loihi_deploy.results import Counters
@@ -95,7 +96,7 @@ def encoder_values(program: Program, counters: Counters | None = None) -> dict[s
 
 
 def summary(program: Program, mapping: Mapping) -> dict[str, Any]:
-    """The deployment in figures: board, cores, chips, layers, warnings."""
+    """The deployment in figures: board, cores, chips, layers, what is proven not to overflow, warnings."""
     return {
         "board": mapping.board.name,
         "n_cores": mapping.n_cores,
@@ -103,6 +104,7 @@ def summary(program: Program, mapping: Mapping) -> dict[str, Any]:
         "n_neurons": program.n_compartments,
         "layers": layer_values(program, mapping),
         "encoder": encoder_values(program),
+        "never_wraps": [name for name, bound in accumulator_bounds(program).items() if bound.never_wraps],
         "warnings": [*program.notes, *mapping.warnings],
     }
 
