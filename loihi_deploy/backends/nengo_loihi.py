@@ -284,7 +284,6 @@ def simulate_on_hardware(
 
 
 def _import_nengo_loihi() -> Any:
-    refuse_numpy_2("Running on nengo-loihi")
     try:
         with warnings.catch_warnings():
             # it names Nengo 3.2 as the newest version that it was tested with; its own tests pass with 4.1
@@ -298,6 +297,7 @@ def _import_nengo_loihi() -> Any:
             import nengo_loihi.probe
     except ImportError as error:
         raise missing_extra("nengo-loihi", "Running on nengo-loihi") from error
+    refuse_numpy_2("Running on nengo-loihi")
     return nengo_loihi
 
 
