@@ -371,6 +371,23 @@ def verify(
 
 
 @commands.command()
+@click.argument("deployment_file", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The report to write: .html, .txt or .json.",
+)
+def report(deployment_file: Path, output: Path) -> None:
+    """Write a report on DEPLOYMENT_FILE (.loihi): layers, cores, rounding errors, encoder, warnings."""
+    from loihi_deploy.deployment import load
+
+    load(deployment_file).report(output)
+    click.echo(f"Written to {output}")
+
+
+@commands.command()
 @click.argument("names", nargs=-1)
 @json_option
 def boards(names: tuple[str, ...], as_json: bool) -> None:

@@ -78,6 +78,13 @@ def test_evaluate_on_arrays_and_on_test_images(folder):
     assert "of 5) at 10 steps" in text
 
 
+@pytest.mark.parametrize("ending", ["html", "txt", "json"])
+def test_report(folder, tmp_path, ending):
+    path = tmp_path / f"report.{ending}"
+    assert cli("report", folder / "net.loihi", "-o", path).exit_code == 0
+    assert "dense" in path.read_text()
+
+
 def test_compile_a_benchmark_network(tmp_path):
     result = cli("compile", "mnist-convnet", "-o", tmp_path / "b.loihi", "--json")
     assert result.exit_code == 0
@@ -104,6 +111,7 @@ def test_compile_a_benchmark_network(tmp_path):
         (("compile", "mnist-convnet", "--board", "nahuku"), "nahuku32"),
         (("compile", "mnist-convnet", "--percentile", "101"), "percentile"),
         (("compile", "mnist-convnet", "-o", "{folder}/missing/net.loihi"), "cannot be written"),
+        (("report", "{net}", "-o", "{folder}/report.pdf"), ".html, .json, .txt"),
         (("unknown",), "No such command"),
     ],
 )
