@@ -3,7 +3,7 @@
     python examples/mnist_record.py --data FOLDER [--epochs 20] [--board nahuku32] [--limit 10000]
 
 FOLDER holds the four IDX files of MNIST. Plain Keras and default options: 20 epochs give a rate network with 0.57 %
-error, and as little on the emulated chip in 100 steps, on 11 cores. For comparison: 0.79 % in 100 steps on 14 cores
+error, and as little on the emulated chip in 100 steps, on 10 cores. For comparison: 0.79 % in 100 steps on 14 cores
 (NxTF, Rueckauer et al. 2022, doi:10.1145/3501770).
 """
 

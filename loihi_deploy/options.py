@@ -11,6 +11,7 @@ import numpy as np
 
 from loihi_deploy.content import Content
 from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.graph.edges import Encoder
 
 TARGET_RATE = 700.0
 """Default firing rate in Hz that a percentile of a layer's rates is scaled to."""
@@ -20,7 +21,6 @@ READOUT_WINDOW = 0.5
 """Default part of the presentation, its last, that outputs are averaged over."""
 ENCODER_RATE = 1000.0
 """Default highest firing rate in Hz of neurons on the host."""
-Encoder = Literal["auto", "first_layer", "on_off", "bias", "poisson", "ttfs"]
 ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
 Normalization = Literal["percentile", "maximum", "thresholds", "search", "scale_firing_rates", "none"]
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)

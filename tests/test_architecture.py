@@ -15,8 +15,8 @@ ROOT = Path(loihi_deploy.__file__).parent
 # or of a higher one. A subpackage's own modules may import each other.
 LAYERS = (
     {"content", "errors", "fixed_point"},
-    {"data", "graph", "hardware", "options"},
-    {"program", "results"},
+    {"data", "graph", "hardware"},
+    {"options", "program", "results"},
     {"kernels", "rounding"},
     {
         "artifact",
