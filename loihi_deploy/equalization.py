@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.graph import Conv2D, Graph, Population, Projection, Transform
-from loihi_deploy.graph.edges import encoder_populations
+from loihi_deploy.graph.edges import Encoder, encoder_populations
 from loihi_deploy.graph.linear import compose, image_shape, scale_channels
-from loihi_deploy.options import Encoder
 
 
 def equalize(graph: Graph, encoder: Encoder = "auto") -> Graph:
