@@ -279,19 +279,17 @@ def _current_scale(
     bias_max: float, w_max: float, threshold: float, u_sum: float, v_sum: float, limits: Arithmetic
 ) -> float | None:
     """The largest scale of the search at which threshold and biases fit; None where there is none."""
-    threshold_max = limits.threshold_mantissa_max << limits.threshold_shift
-    bias_limit = limits.bias_mantissa_max << limits.max_bias_exponent
     if w_max > NEGLIGIBLE_WEIGHT:
         start = (limits.weight_mantissa_max + 1) / w_max * 2**limits.weight_shift
         exponents = range(limits.max_weight_exponent, limits.min_weight_exponent - 1, -1)
         candidates = [start * 2.0**exponent for exponent in exponents]
     elif bias_max > 0:
-        candidates = [bias_limit / (bias_max * u_sum) / 2**k for k in range(2 * U_BITS)]
+        candidates = [limits.bias_max / (bias_max * u_sum) / 2**k for k in range(2 * U_BITS)]
     else:  # nothing can make it spike: any threshold does
-        candidates = [(threshold_max - 1) / (threshold * u_sum * v_sum)]
+        candidates = [(limits.threshold_max - 1) / (threshold * u_sum * v_sum)]
     for scale in candidates:
-        fits = np.round(threshold * scale * u_sum * v_sum) <= threshold_max
-        if fits and np.round(bias_max * scale * u_sum) <= bias_limit:
+        fits = np.round(threshold * scale * u_sum * v_sum) <= limits.threshold_max
+        if fits and np.round(bias_max * scale * u_sum) <= limits.bias_max:
             return float(scale)
     return None
 

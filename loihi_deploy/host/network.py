@@ -110,7 +110,6 @@ class _Network:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._graph = graph
         targets: tuple[Population | Readout, ...] = (*graph.populations, *graph.readouts)
         first = dict(
             zip((node.name for node in targets), starts(_padded(node.size) for node in targets), strict=True)

@@ -33,11 +33,6 @@ def lower_bounds(program: Program, name: str, limits: CoreLimits) -> dict[str, i
     }
 
 
-def cores_needed(thousandths: int) -> int:
-    """Whole cores."""
-    return -(-thousandths // 1000)
-
-
 def _memory_bits(program: Program, projection: int, limits: CoreLimits) -> int:
     """Bits that the weights of a projection take at least, headers included."""
     transform = program.synapses[projection].transform
