@@ -28,8 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from loihi_deploy.content import Content
 from loihi_deploy.errors import ArtifactError, InputError, OutputError, Problem
+from loihi_deploy.ir.content import Content
 
 FORMAT = "loihi_deploy"
 VERSION = 1

@@ -198,8 +198,8 @@ def compile_command(
     **options: Any,
 ) -> None:
     """Compile MODEL, a saved Keras model (.keras, .h5) or the name of a benchmark network, and show the core plan."""
-    from loihi_deploy import benchmarks
-    from loihi_deploy.deployment import deploy
+    from loihi_deploy.bench import networks as benchmarks
+    from loihi_deploy.pipeline import deploy
     from loihi_deploy.report import mapping_report, summary
 
     plan: dict[str, Any] = {"fix": _fixed(fix), "max_cores": max_cores, "downgrade": downgrade}
@@ -394,7 +394,7 @@ def boards(names: tuple[str, ...], as_json: bool) -> None:
     """List the known boards, or those in NAMES (names or paths of board files)."""
     from dataclasses import asdict
 
-    from loihi_deploy.hardware import board_names, load_board
+    from loihi_deploy.chip.boards import board_names, load_board
     from loihi_deploy.report import boards_table
 
     found = [load_board(name) for name in names or board_names()]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from loihi_deploy.data import Dataset
-from loihi_deploy.deployment import deploy
+from loihi_deploy.engines.rate_network import flat_inputs
+from loihi_deploy.engines.spiking_network import spiking_outputs
 from loihi_deploy.errors import OutputError
-from loihi_deploy.graph.rates import flat_inputs
-from loihi_deploy.host import spiking_outputs
+from loihi_deploy.pipeline import deploy
 from loihi_deploy.report import counters_values, demo_table, encoder_values, summary, write_report
 from loihi_deploy.training import train_convnet
 

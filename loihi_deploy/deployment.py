@@ -1,17 +1,11 @@
-"""The pipeline: from a trained network to a deployment.
-
-``source → convert → normalize → partition → balance → quantize → map_to_cores``: each a function from one frozen
-value to the next.
-"""
+"""A network made ready for a board, as one value: run it, evaluate it, save it and load it again."""
 
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,18 +13,10 @@ import numpy as np
 
 from loihi_deploy import backends
 from loihi_deploy.artifact import read_artifact, write_artifact
-from loihi_deploy.calibration import (
-    balance,
-    balance_thresholds,
-    mean_rates,
-    mean_rates_of_neurons,
-    search_rates,
-)
-from loihi_deploy.content import Content
-from loihi_deploy.equalization import equalize
+from loihi_deploy.chip.hardware import Board
+from loihi_deploy.engines.rate_network import flat_inputs, rate_outputs
 from loihi_deploy.errors import ArtifactError, InputError, Problem
-from loihi_deploy.frontends import check_conversion, convert
-from loihi_deploy.graph import (
+from loihi_deploy.ir import (
     Conv2D,
     Dense,
     Graph,
@@ -42,21 +28,18 @@ from loihi_deploy.graph import (
     Readout,
     Sparse,
 )
-from loihi_deploy.graph.edges import encoder_populations
-from loihi_deploy.graph.rates import flat_inputs, rate_outputs
-from loihi_deploy.hardware import Board, Chip, load_board
+from loihi_deploy.ir.content import Content
+from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
 from loihi_deploy.mapping import SAVED_TYPES as MAPPING_TYPES
-from loihi_deploy.mapping import Mapping, map_to_cores
-from loihi_deploy.normalization import normalize, scale_firing_rates, with_leaky_neurons, with_synapses
+from loihi_deploy.mapping import Mapping
 from loihi_deploy.options import DeployOptions
-from loihi_deploy.partitioning import partition
-from loihi_deploy.program import BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
-from loihi_deploy.quantization import quantize
 from loihi_deploy.results import Evaluation, RunResult, RunState
+from loihi_deploy.stages.partition import partition
+from loihi_deploy.stages.quantize import quantize
 
 if TYPE_CHECKING:
-    from loihi_deploy.tuning import Tuning
-    from loihi_deploy.verification import Verification
+    from loihi_deploy.analysis.tune import Tuning
+    from loihi_deploy.analysis.verify import Verification
 
 Backend = Literal["emulator", "reference", "hardware"]
 
@@ -66,111 +49,6 @@ SAVED_TYPES = (
     DeployOptions,
     *MAPPING_TYPES,
 )
-
-
-def deploy(
-    source: Any,
-    board: str | os.PathLike[str] | Board = "nahuku32",
-    calibration: Any = None,
-    options: DeployOptions | None = None,
-    *,
-    fix: MappingOf[str, Any] | None = None,
-    max_cores: int | None = None,
-    downgrade: Iterable[str] = (),
-) -> Deployment:
-    """Make a trained network ready to run on a board.
-
-    Parameters
-    ----------
-    source : tf.keras.Model, nengo_dl.Converter, nengo.Network or Graph
-        The trained network.
-    board : str, path or Board
-        Name of a board, path of a board file, or a board.
-    calibration : array or mapping of arrays
-        Samples, (n, *input_shape), that firing rates are set from; some hundred are enough. Not needed where
-        ``options.normalization`` is 'none'.
-    options : DeployOptions, optional
-    fix, max_cores, downgrade
-        As for `map_to_cores`.
-
-    Returns
-    -------
-    Deployment
-
-    Raises
-    ------
-    LoihiDeployError
-        One of its kinds for each stage, each with every problem of that stage.
-    """
-    options = options or DeployOptions()
-    board = board if isinstance(board, Board) else load_board(board)
-    graph = convert(source, replace(options, neuron="if"))
-    if calibration is not None:
-        check_conversion(source, graph, calibration)
-    graph = with_synapses(graph, options.layer_synapses)
-    graph = _with_firing_rates(graph, calibration, options, board.chip)
-    if options.equalize:
-        graph = equalize(graph, options.encoder)
-    if options.neuron == "lif":
-        host = encoder_populations(graph, options.encoder)
-        graph = with_leaky_neurons(graph, {p.name for p in graph.populations} - set(host))
-    partitioned = partition(graph, options.encoder, options.encoder_rate)
-    if calibration is not None and options.balance_steps:
-        partitioned = balance(
-            partitioned, calibration, options.balance_steps, options.readout_window, board.chip
-        )
-    means = None
-    if options.rounding == "mean" and calibration is not None:
-        means = mean_rates_of_neurons(quantize(partitioned, board.chip), calibration)
-    program = quantize(partitioned, board.chip, options.weight_percentile, means)
-    rates = None if calibration is None else mean_rates(program, calibration)
-    mapping = map_to_cores(program, board, fix=fix, max_cores=max_cores, downgrade=downgrade, rates=rates)
-    return Deployment(graph, program, mapping, options, _provenance(calibration))
-
-
-def _with_firing_rates(graph: Graph, calibration: Any, options: DeployOptions, chip: Chip) -> Graph:
-    """Set firing rates as ``options.normalization`` says."""
-    if options.normalization == "none":
-        return graph
-    if options.normalization == "scale_firing_rates":
-        return scale_firing_rates(graph, options.scale_firing_rates)
-    if calibration is None:
-        raise InputError.single(
-            "firing rates cannot be set without calibration data",
-            "calibration",
-            remedy="Give some hundred samples as calibration=..., or keep the source's own gains with "
-            "DeployOptions(normalization='none')",
-        )
-    percentile = 100.0 if options.normalization == "maximum" else options.percentile
-    graph = normalize(
-        graph, calibration, options.target_rate, percentile, options.encoder, options.encoder_rate
-    )
-    if options.normalization == "thresholds":
-        return balance_thresholds(graph, calibration, options, chip)
-    if options.normalization == "search":
-        return search_rates(graph, calibration, options, chip)
-    return graph
-
-
-def _provenance(calibration: Any) -> dict[str, str | None]:
-    """Versions of what took part, and a digest of the calibration data."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in ("loihi-deploy", "numpy", "nengo", "nengo-dl", "tensorflow"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return {**versions, "calibration": None if calibration is None else _data_digest(calibration)}
-
-
-def _data_digest(data: Any) -> str:
-    arrays = data if isinstance(data, MappingOf) else {"": data}
-
-    @dataclass(frozen=True, eq=False)
-    class Data(Content):
-        arrays: tuple[tuple[str, Any], ...]
-
-    return Data(tuple(sorted((name, np.asarray(values)) for name, values in arrays.items()))).digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -363,7 +241,7 @@ class Deployment(Content):
         InputError
             If samples or labels do not fit.
         """
-        from loihi_deploy.verification import verify_stages
+        from loihi_deploy.analysis.verify import verify_stages
 
         inputs = flat_inputs(self.graph, x)
         n, n_frames = next(iter(inputs.values())).shape[:2]
@@ -407,7 +285,7 @@ class Deployment(Content):
         InputError
             If samples or labels do not fit, or no presentation up to `max_steps` is good enough.
         """
-        from loihi_deploy.tuning import shortest_presentation
+        from loihi_deploy.analysis.tune import shortest_presentation
 
         inputs = flat_inputs(self.graph, x)
         labels = self.check_labels(y, len(next(iter(inputs.values()))))

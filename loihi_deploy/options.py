@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from loihi_deploy.content import Content
 from loihi_deploy.errors import InputError, Problem
-from loihi_deploy.graph.edges import Encoder
+from loihi_deploy.ir.content import Content
+from loihi_deploy.ir.edges import Encoder
 
 TARGET_RATE = 700.0
 """Default firing rate in Hz that a percentile of a layer's rates is scaled to."""
@@ -63,10 +63,10 @@ class DeployOptions(Content):
         Highest firing rate in Hz of neurons on the host; at most 1 / dt, since a spike per step is what the chip takes.
     balance_steps : int
         Presentation time in steps at which the integer network is corrected from calibration data for what the chip's
-        neurons do differently (see `loihi_deploy.balancing`); 0 for no correction.
+        neurons do differently (see `loihi_deploy.stages.bias_correction`); 0 for no correction.
     equalize : bool
-        Scale channels so that each uses the weights' bits equally well (see `loihi_deploy.equalization`). It raises the
-        rates of weak channels: better where weights are very uneven, worse where such channels then saturate.
+        Scale channels so that each uses the weights' bits equally well (see `loihi_deploy.stages.equalize`). It
+        raises the rates of weak channels: better where weights are very uneven, worse where these then saturate.
     weight_percentile : float
         Percentile of weight magnitudes that becomes the largest integer; larger weights are clipped.
     rounding : {'nearest', 'mean'}

@@ -14,27 +14,16 @@ ROOT = Path(loihi_deploy.__file__).parent
 # From the bottom to the top: a unit (a module or subpackage) imports units of lower layers, never of its own
 # or of a higher one. A subpackage's own modules may import each other.
 LAYERS = (
-    {"content", "errors", "fixed_point"},
-    {"data", "graph", "hardware"},
-    {"options", "program", "results"},
-    {"kernels", "rounding"},
-    {
-        "artifact",
-        "balancing",
-        "benchmarks",
-        "emulator",
-        "energy",
-        "equalization",
-        "frontends",
-        "host",
-        "mapping",
-        "normalization",
-        "partitioning",
-        "quantization",
-    },
+    {"errors"},
+    {"chip"},
+    {"ir", "data"},
+    {"options", "results", "artifact"},
+    {"engines"},
+    {"frontends", "mapping", "stages"},
     {"backends", "report", "training"},
-    {"calibration", "tuning", "verification"},
+    {"analysis"},
     {"deployment"},
+    {"pipeline"},
     {"bench", "demo", "simulator"},
     {"cli"},
 )
@@ -46,7 +35,7 @@ IMPORTERS = {
     "nengo_dl": {"frontends", "training", "bench.nengo_networks"},
     "nengo_extras": {"training"},
     "nengo_loihi": {"backends.nengo_loihi", "bench.nengo_networks", "simulator"},
-    "numba": {"kernels", "simulator"},
+    "numba": {"engines", "simulator"},
     "nxsdk": {"backends.nengo_loihi"},
     "tensorflow": {"frontends", "training"},
     "tf_keras": {"frontends", "training"},
@@ -114,28 +103,28 @@ def test_imports_point_one_way(module):
 @pytest.mark.parametrize(
     ("module", "line", "n_violations"),
     [
-        ("hardware", "from loihi_deploy.errors import Problem", 0),
+        ("chip.hardware", "from loihi_deploy.errors import Problem", 0),
         ("mapping.core", "from loihi_deploy.mapping import placement", 0),
         ("mapping.core", "from . import placement", 0),
-        ("mapping.core", "from ..program import Program", 0),
-        ("mapping.core", "from .. import quantization", 1),
+        ("mapping.core", "from ..ir import Program", 0),
+        ("mapping.core", "from .. import stages", 1),
         ("mapping.core", "from loihi_deploy import quantize", 1),
-        ("quantization", "import loihi_deploy.partitioning", 1),
-        ("quantization", "from loihi_deploy import partition", 1),
-        ("quantization", "import loihi_deploy as ld", 1),
-        ("quantization", "from loihi_deploy import __version__", 0),
-        ("errors", "from loihi_deploy.hardware import Board", 1),
-        ("program", "from loihi_deploy import deployment", 1),
-        ("backends.emulator", "import nengo_loihi", 1),
+        ("stages.quantize", "import loihi_deploy.mapping", 1),
+        ("stages.quantize", "from loihi_deploy import partition", 1),
+        ("stages.quantize", "import loihi_deploy as ld", 1),
+        ("stages.quantize", "from loihi_deploy import __version__", 0),
+        ("errors", "from loihi_deploy.chip.hardware import Board", 1),
+        ("ir.program", "from loihi_deploy import deployment", 1),
+        ("backends.line", "import nengo_loihi", 1),
         ("backends.nengo_loihi", "from nengo_loihi.block import LoihiBlock", 0),
         ("frontends.keras", "def f():\n    import tensorflow as tf", 0),
         ("deployment", "def f():\n    import tensorflow as tf", 1),
-        ("quantization", "import numba", 1),
+        ("stages.quantize", "import numba", 1),
     ],
 )
 def test_the_test_sees_violations(module, line, n_violations, tmp_path, monkeypatch):
     path = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text(line)
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     monkeypatch.setitem(MODULES, module, path)

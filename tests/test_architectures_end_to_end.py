@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import loihi_deploy as ld
+from loihi_deploy.engines.rate_network import flat_inputs, rate_outputs
 from loihi_deploy.frontends import check_conversion, import_tensorflow
-from loihi_deploy.graph.rates import flat_inputs, rate_outputs
 from tests.frontends import keras_models as km
 from tests.frontends.keras_models import chain, conv, dense, layer, layers, model, relu_conv
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from loihi_deploy.artifact import VERSION, read_artifact, write_artifact
-from loihi_deploy.content import Content
 from loihi_deploy.errors import ArtifactError, OutputError
+from loihi_deploy.ir.content import Content
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import loihi_deploy as ld
 from loihi_deploy.cli import commands
-from loihi_deploy.graph import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 
 RNG = np.random.default_rng(0)
 

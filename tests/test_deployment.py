@@ -18,7 +18,7 @@ from loihi_deploy.errors import (
     PartitionError,
     UnknownBoardError,
 )
-from loihi_deploy.graph import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 
 
 def network(seed=0):
@@ -60,7 +60,7 @@ def deployment():
 
 def labels(deployment, x=X):
     """What the rate network answers."""
-    from loihi_deploy.graph.rates import rate_outputs
+    from loihi_deploy.engines.rate_network import rate_outputs
 
     return rate_outputs(deployment.graph, {"image": x.reshape(len(x), -1)})["classes"].argmax(axis=1)
 
@@ -73,7 +73,7 @@ def test_the_emulator_answers_as_the_rate_network(deployment):
 
 
 def test_outputs_approach_the_rate_networks_values():
-    from loihi_deploy.graph.rates import rate_outputs
+    from loihi_deploy.engines.rate_network import rate_outputs
 
     slow = ld.DeployOptions(target_rate=50.0, percentile=100.0)  # the chip's rates are 1 / (whole steps)
     deployment = ld.deploy(network(), "loihi", X, slow)

@@ -7,9 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROBE = """
-import loihi_deploy.hardware, loihi_deploy.data
+import loihi_deploy.chip.boards, loihi_deploy.data
 print(loihi_deploy.__file__)
-print(*loihi_deploy.hardware.board_names())
+print(*loihi_deploy.chip.boards.board_names())
 print(len(loihi_deploy.data.fashion_mnist(n_train=10).y_train))
 """
 

@@ -4,8 +4,8 @@
 ``"hardware"`` the chip through nengo-loihi and NxSDK.
 """
 
-from loihi_deploy.backends.job import BACKENDS
-from loihi_deploy.backends.measuring import firing_rates
+from loihi_deploy.backends.firing_rates import firing_rates
+from loihi_deploy.backends.request import BACKENDS
 from loihi_deploy.backends.running import evaluate, run
 
 __all__ = ["BACKENDS", "evaluate", "firing_rates", "run"]

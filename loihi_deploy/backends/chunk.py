@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.kernels.events import Events
+from loihi_deploy.engines.events import Events
 from loihi_deploy.results import ChipState, HostState, PopulationCounts, Recorded, RunState
 
 

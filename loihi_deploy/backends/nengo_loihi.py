@@ -15,14 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.emulator.reference import Biases, arrival_delays, fan_out, n_samples
+from loihi_deploy.engines.chip.plain import Biases, arrival_delays, fan_out, n_samples
 from loihi_deploy.errors import BackendError, missing_extra
 from loihi_deploy.frontends.compat import refuse_numpy_2
+from loihi_deploy.ir.program import Compartments, Program
 from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.mapping.layout import Bundle, grids
 from loihi_deploy.mapping.plan import POP16, Core
 from loihi_deploy.mapping.resources import slice_bundles, synapse_bits
-from loihi_deploy.program import Compartments, Program
 from loihi_deploy.results import PopulationCounts, Simulation
 
 _PROBED = {"spikes": "spiked", "u": "current", "v": "voltage"}

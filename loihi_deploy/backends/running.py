@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.backends.chunk import joined
-from loihi_deploy.backends.job import Job, Neurons, Record, checked_job
-from loihi_deploy.host.readout import answers, decisions_by_step
-from loihi_deploy.program import Program
+from loihi_deploy.backends.request import Job, Neurons, Record, checked_job
+from loihi_deploy.engines.host.readout import answers, decisions_by_step
+from loihi_deploy.ir.program import Program
 from loihi_deploy.results import Counters, Evaluation, PopulationCounts, RunResult, RunState
 
 
@@ -42,7 +42,7 @@ def run(
     ----------
     program : Program
     inputs : dict of (n, n_frames, size) arrays
-        By input name; see `loihi_deploy.graph.rates.flat_inputs`.
+        By input name; see `loihi_deploy.engines.rate_network.flat_inputs`.
     steps : int, optional
         Steps of a presentation, a multiple of the number of frames. Not needed with `steps_per_frame`.
     backend : {'emulator', 'numpy', 'reference', 'hardware'}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.errors import missing_extra
 from loihi_deploy.frontends import import_nengo_dl
-from loihi_deploy.graph import Conv2D, Graph, NeuronModel, Projection, Transform
+from loihi_deploy.ir import Conv2D, Graph, NeuronModel, Projection, Transform
 
 
 def nengo_network(graph: Graph) -> tuple[Any, dict[str, Any], dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from loihi_deploy.errors import InputError
 from loihi_deploy.frontends.compat import import_nengo_dl, import_tensorflow
-from loihi_deploy.graph import Graph
+from loihi_deploy.ir import Graph
 from loihi_deploy.options import DeployOptions
 
 __all__ = ["check_conversion", "convert", "import_nengo_dl", "import_tensorflow"]
@@ -59,8 +59,8 @@ def convert(source: Any, options: DeployOptions | None = None) -> Graph:
 
 
 def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> bool:
-    """Compare the rate network of `graph` with its source; see `loihi_deploy.frontends.verification`."""
-    from loihi_deploy.frontends import verification
+    """Compare the rate network of `graph` with its source; see `loihi_deploy.frontends.conversion_check`."""
+    from loihi_deploy.frontends import conversion_check as verification
 
     return verification.check_conversion(source, graph, x, n_samples)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import ConversionError, Problem
-from loihi_deploy.graph import (
+from loihi_deploy.ir import (
     Graph,
     Input,
     NeuronModel,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.frontends.convolutions import convolution
 from loihi_deploy.frontends.layouts import Layout, image_layout
-from loihi_deploy.graph import Conv2D, Dense, Transform, linear
+from loihi_deploy.ir import Conv2D, Dense, Transform, linear
 
 
 class UnsupportedConnectionError(Exception):

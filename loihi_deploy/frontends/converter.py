@@ -11,7 +11,7 @@ from loihi_deploy.frontends.affine import GraphBuilder
 from loihi_deploy.frontends.keras_layers import activation_name
 from loihi_deploy.frontends.layouts import Layout, convolution_layouts, image_layout
 from loihi_deploy.frontends.nengo_network import NetworkWalk
-from loihi_deploy.graph import Graph, Shape
+from loihi_deploy.ir import Graph, Shape
 from loihi_deploy.options import DeployOptions
 
 

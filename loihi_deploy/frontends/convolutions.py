@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.graph import Conv2D, Shape, Transform, linear
+from loihi_deploy.ir import Conv2D, Shape, Transform, linear
 
 
 def window_geometry(size: int, taps: int, stride: int, padding: str) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from loihi_deploy.frontends.keras_layers import HANDLERS, OVER_TIME, activated, 
 from loihi_deploy.frontends.keras_ops import OPERATIONS, operands, operation_name
 from loihi_deploy.frontends.layouts import image_layout
 from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
-from loihi_deploy.graph import Graph, NeuronModel
+from loihi_deploy.ir import Graph, NeuronModel
 from loihi_deploy.options import DeployOptions
 
 Path = tuple[Key, ...]

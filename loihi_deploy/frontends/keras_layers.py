@@ -30,7 +30,7 @@ from loihi_deploy.frontends.tensors import (
     moved,
     summed,
 )
-from loihi_deploy.graph import Dense, NeuronModel, linear
+from loihi_deploy.ir import Dense, NeuronModel, linear
 
 Handler = Callable[[Any, list[Tensor]], Tensor]
 

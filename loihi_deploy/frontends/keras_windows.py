@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.frontends.convolutions import convolution, dilated
 from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError, applied, elementwise
-from loihi_deploy.graph import Shape, linear
+from loihi_deploy.ir import Shape, linear
 
 
 def values(variable: Any) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import nengo
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.graph import Shape, linear
+from loihi_deploy.ir import Shape, linear
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from loihi_deploy.frontends.keras_layers import HANDLERS, activation_name, is_so
 from loihi_deploy.frontends.layouts import Layout, convolution_layouts, image_layout
 from loihi_deploy.frontends.parameters import Parameters
 from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
-from loihi_deploy.graph import Graph, NeuronModel, Shape
+from loihi_deploy.ir import Graph, NeuronModel, Shape
 from loihi_deploy.options import DeployOptions
 
 SPIKING = {

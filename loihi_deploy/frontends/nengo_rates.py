@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from loihi_deploy.frontends.converter import walk_converter
 from loihi_deploy.frontends.layouts import is_whole
 from loihi_deploy.frontends.nengo_network import walk_network
-from loihi_deploy.graph import Graph
+from loihi_deploy.ir import Graph
 from loihi_deploy.options import DeployOptions
 
 DT = 0.001

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from loihi_deploy.errors import Problem
 from loihi_deploy.frontends.affine import Affine, add, stored_shape
 from loihi_deploy.frontends.layouts import Layout, image_layout
-from loihi_deploy.graph import Shape, Transform, linear
+from loihi_deploy.ir import Shape, Transform, linear
 
 
 @dataclass(frozen=True)

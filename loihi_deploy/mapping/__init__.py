@@ -1,8 +1,8 @@
 """Cores, chips and boards: how a program is cut into slices and where they lie."""
 
+from loihi_deploy.mapping.figures import mapping_csv, mapping_json, mapping_tables, mapping_values
 from loihi_deploy.mapping.mapper import map_to_cores
 from loihi_deploy.mapping.plan import Core, Mapping, PopulationPlan, Slice, Wiring
-from loihi_deploy.mapping.report import mapping_csv, mapping_json, mapping_tables, mapping_values
 from loihi_deploy.mapping.resources import RULES, Rule
 
 SAVED_TYPES = (Core, Mapping, PopulationPlan, Slice, Wiring)

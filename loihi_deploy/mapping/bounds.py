@@ -6,10 +6,10 @@ from math import prod
 
 import numpy as np
 
-from loihi_deploy.graph import Conv2D
-from loihi_deploy.hardware import CoreLimits
+from loihi_deploy.chip.hardware import CoreLimits
+from loihi_deploy.ir import Conv2D
+from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping.layout import as_convolution, axis_key, axis_reach, grids
-from loihi_deploy.program import Program
 
 
 def lower_bounds(program: Program, name: str, limits: CoreLimits) -> dict[str, int]:

@@ -8,13 +8,14 @@ from math import prod
 
 import numpy as np
 
+from loihi_deploy.chip.boards import board_names, load_board
+from loihi_deploy.chip.hardware import Board, CoreLimits
 from loihi_deploy.errors import Problem
-from loihi_deploy.graph import Conv2D, Dense, Graph, Transform
-from loihi_deploy.hardware import Board, CoreLimits, board_names, load_board
+from loihi_deploy.ir import Conv2D, Dense, Graph, Transform
+from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.resources import RULES
 from loihi_deploy.mapping.shapes import Shapes, shapes_of
-from loihi_deploy.program import Compartments, Program, SpikeSource, Synapses
 
 CountCores = Callable[[Program], int | None]
 """Cores that a program needs; None if it has no plan."""

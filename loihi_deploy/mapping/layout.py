@@ -17,10 +17,10 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.graph import Conv2D, Dense, Sparse, Transform
-from loihi_deploy.hardware import CoreLimits
+from loihi_deploy.chip.hardware import CoreLimits
+from loihi_deploy.ir import Conv2D, Dense, Sparse, Transform
+from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping.plan import DISCRETE, POP16, Grid, Slice, Wiring
-from loihi_deploy.program import Program
 
 Ints = NDArray[np.int64]
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.chip.boards import load_board
+from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import MappingError, Problem
-from loihi_deploy.hardware import Board, load_board
+from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import explain
 from loihi_deploy.mapping.bounds import lower_bounds
 from loihi_deploy.mapping.layout import grids
@@ -32,7 +34,6 @@ from loihi_deploy.mapping.resources import (
 )
 from loihi_deploy.mapping.search import all_couplings, choose, fullness, messages, pruned
 from loihi_deploy.mapping.shapes import Shapes, shapes_of, shapes_with_boxes
-from loihi_deploy.program import Program
 
 Fix = MappingOf[str, int | Sequence[int]]
 

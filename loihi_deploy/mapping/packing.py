@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from loihi_deploy.graph import Dense
-from loihi_deploy.hardware import CoreLimits
+from loihi_deploy.chip.hardware import CoreLimits
+from loihi_deploy.ir import Dense
+from loihi_deploy.ir.program import Compartments, Program
 from loihi_deploy.mapping.layout import (
     Bundle,
     Ints,
@@ -29,7 +30,6 @@ from loihi_deploy.mapping.layout import (
 from loihi_deploy.mapping.plan import Grid, Slice
 from loihi_deploy.mapping.resources import axon_slots, core_usage, slice_bundles
 from loihi_deploy.mapping.shapes import Shapes, shapes_with_boxes, sizes
-from loihi_deploy.program import Compartments, Program
 
 Cores = list[list[Slice]]
 

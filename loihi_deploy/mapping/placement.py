@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.hardware import Chip
+from loihi_deploy.chip.hardware import Chip
 from loihi_deploy.mapping.resources import Traffic
 
 Floats = NDArray[np.float64]

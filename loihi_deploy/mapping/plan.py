@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.content import Content
-from loihi_deploy.hardware import Board
+from loihi_deploy.chip.hardware import Board
+from loihi_deploy.ir.content import Content
 
 Grid = tuple[int, int, int]
 
@@ -259,19 +259,19 @@ class Mapping(Content):
         return -(-max(totals, default=0) // 1000)
 
     def to_json(self) -> str:
-        """Every figure as JSON: see `loihi_deploy.mapping.report.mapping_values`."""
-        from loihi_deploy.mapping.report import mapping_json
+        """Every figure as JSON: see `loihi_deploy.mapping.figures.mapping_values`."""
+        from loihi_deploy.mapping.figures import mapping_json
 
         return mapping_json(self)
 
     def to_csv(self, part: Literal["cores", "populations", "chips"] = "cores") -> str:
         """Figures of each core, population or chip as CSV."""
-        from loihi_deploy.mapping.report import mapping_csv
+        from loihi_deploy.mapping.figures import mapping_csv
 
         return mapping_csv(self, part)
 
     def __rich__(self) -> Any:
-        from loihi_deploy.mapping.report import mapping_tables
+        from loihi_deploy.mapping.figures import mapping_tables
 
         return mapping_tables(self)
 

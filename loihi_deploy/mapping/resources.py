@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from loihi_deploy.chip.hardware import Board, CoreLimits
 from loihi_deploy.errors import Problem
-from loihi_deploy.hardware import Board, CoreLimits
+from loihi_deploy.ir.program import Compartments, Program
 from loihi_deploy.mapping.layout import Bundle, bundles
 from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Slice
-from loihi_deploy.program import Compartments, Program
 
 Severity = Literal["error", "warning"]
 

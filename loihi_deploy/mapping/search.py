@@ -14,13 +14,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.graph import Conv2D, Dense
-from loihi_deploy.hardware import CoreLimits
+from loihi_deploy.chip.hardware import CoreLimits
+from loihi_deploy.ir import Conv2D, Dense
+from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping.layout import Ints, as_convolution, as_matrix, axis_key, axis_reach, bands, grids
 from loihi_deploy.mapping.plan import Grid, Wiring
 from loihi_deploy.mapping.resources import axon_slots
 from loihi_deploy.mapping.shapes import Shapes
-from loihi_deploy.program import Program
 
 BEAM = 400
 """Partial choices kept."""

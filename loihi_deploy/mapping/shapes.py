@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.graph import Conv2D, Dense
-from loihi_deploy.hardware import CoreLimits
+from loihi_deploy.chip.hardware import CoreLimits
+from loihi_deploy.ir import Conv2D, Dense
+from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping.layout import (
     Ints,
     as_convolution,
@@ -30,7 +31,6 @@ from loihi_deploy.mapping.layout import (
 )
 from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Grid, Slice, Wiring
 from loihi_deploy.mapping.resources import index_bits, words
-from loihi_deploy.program import Program
 
 _LIMITED = ("in_axons", "pop16_in_axons", "synapse_words", "words_per_axon")
 _COUNTED = (*_LIMITED, "senders")

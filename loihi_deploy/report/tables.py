@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from loihi_deploy.hardware import Board
+from loihi_deploy.chip.hardware import Board
 from loihi_deploy.mapping import Mapping as CoreMapping
 
 
@@ -110,7 +110,7 @@ def demo_table(values: Mapping[str, Any], console: Console | None = None) -> Non
 
 def mapping_report(values: Mapping[str, Any], mapping: CoreMapping, cores: bool = False) -> None:
     """Print the layers, then what they use of the board; every core of it if `cores`."""
-    from loihi_deploy.mapping.report import mapping_tables
+    from loihi_deploy.mapping.figures import mapping_tables
 
     console = Console(highlight=False)
     layers_table(values, console)

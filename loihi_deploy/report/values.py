@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from loihi_deploy.emulator.bounds import accumulator_bounds
+from loihi_deploy.engines.chip.overflow import accumulator_bounds
+from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping
-from loihi_deploy.program import Program
 from loihi_deploy.results import Counters
 
 

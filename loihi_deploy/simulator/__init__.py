@@ -13,7 +13,7 @@ else:
 # Importing nengo-loihi imports TensorFlow where it is installed; NengoDL can be used afterwards only with legacy Keras.
 os.environ.setdefault(LEGACY_KERAS, "1")
 
-from loihi_deploy.simulator.placement import NotOnChipError
+from loihi_deploy.simulator.division import NotOnChipError
 from loihi_deploy.simulator.simulator import Simulator
 
 __all__ = ["NotOnChipError", "Simulator"]

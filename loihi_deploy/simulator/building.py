@@ -24,7 +24,7 @@ from nengo_loihi.passthrough import base_obj
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import Problem
-from loihi_deploy.simulator.placement import Division, NotOnChipError
+from loihi_deploy.simulator.division import Division, NotOnChipError
 
 
 def build(model: Model, network: nengo.Network, division: Division) -> None:

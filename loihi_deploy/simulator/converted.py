@@ -11,9 +11,9 @@ import nengo_loihi
 import numpy as np
 
 from loihi_deploy.frontends import convert
-from loihi_deploy.graph import Conv2D, Dense, PartitionedGraph, Population, Projection, Transform
+from loihi_deploy.ir import Conv2D, Dense, PartitionedGraph, Population, Projection, Transform
 from loihi_deploy.options import DeployOptions
-from loihi_deploy.partitioning import partition
+from loihi_deploy.stages.partition import partition
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from nengo_loihi.builder.discretize import LEARN_FRAC, learn_overflow_bits, scale_pes_errors, shift
 from numpy.typing import NDArray
 
-from loihi_deploy.simulator.layout import Layout, reached_axons
+from loihi_deploy.simulator.block_layout import Layout, reached_axons
 
 TRACE_MAX = 127
 

@@ -21,15 +21,16 @@ from nengo_loihi.builder import Model
 from nengo_loihi.probe import ProbeFilter
 from numpy.typing import NDArray
 
+from loihi_deploy.chip.boards import load_board
+from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import BackendError, InputError, MappingError, Problem
-from loihi_deploy.hardware import Board, load_board
+from loihi_deploy.simulator.block_chip import Chip
 from loihi_deploy.simulator.building import build, initial_voltages
-from loihi_deploy.simulator.chip import Chip
 from loihi_deploy.simulator.converted import converted, is_converter
-from loihi_deploy.simulator.host import Messages, fed
-from loihi_deploy.simulator.placement import Division, Placement, anything_on_chip
-from loihi_deploy.simulator.reference import ReferenceChip
+from loihi_deploy.simulator.division import Division, Placement, anything_on_chip
+from loihi_deploy.simulator.messages import Messages, fed
+from loihi_deploy.simulator.nengo_loihi_chip import ReferenceChip
 
 CHIPS = {"emulator": Chip, "reference": ReferenceChip}
 Data = Mapping[nengo.Node, NDArray[Any]]
@@ -410,7 +411,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         MappingError
             If the network does not fit the board.
         """
-        from loihi_deploy.simulator.resources import deployment_of
+        from loihi_deploy.simulator.block_program import deployment_of
 
         if self._built is None:
             raise BackendError.single("nothing of this network is on chip, so nothing is deployed", "network")

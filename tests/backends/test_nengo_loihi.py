@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from loihi_deploy.backends import nengo_loihi
-from loihi_deploy.emulator import reference
+from loihi_deploy.engines.chip import plain as reference
 from loihi_deploy.errors import BackendError, MissingExtraError
-from loihi_deploy.graph import Dense, Link
+from loihi_deploy.ir import Dense, Link
+from loihi_deploy.ir.program import Noise, Program, SpikeSource, Synapses
 from loihi_deploy.mapping import map_to_cores
-from loihi_deploy.program import Noise, Program, SpikeSource, Synapses
 from tests.mapping.networks import NOTHING, chain, compartments
 
 pytest.importorskip("nengo_loihi")

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loihi_deploy import backends
-from loihi_deploy.emulator import reference
+from loihi_deploy.engines.chip import plain as reference
+from loihi_deploy.engines.host import plain as host_reference
+from loihi_deploy.engines.host.readout import answers
+from loihi_deploy.engines.threads import VARIABLE
 from loihi_deploy.errors import AccumulatorOverflowError, BackendError, InputError
-from loihi_deploy.graph import Conv2D, Dense, Graph, Input, Link, NeuronModel, Population, Projection, Readout
-from loihi_deploy.host import reference as host_reference
-from loihi_deploy.host.readout import answers
-from loihi_deploy.kernels.threads import VARIABLE
-from loihi_deploy.program import Compartments, Noise, Program, SpikeSource, Synapses
+from loihi_deploy.ir import Conv2D, Dense, Graph, Input, Link, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir.program import Compartments, Noise, Program, SpikeSource, Synapses
 
 EVERYTHING = {"c": ("spikes", "u", "v", "events"), "d": ("events",), "e": ("spikes", "events")}
 
@@ -171,7 +171,7 @@ def test_long_presentations_in_blocks(monkeypatch):
     program = make_program(tau=0.01, links=LINKS, noise=Noise(10))
     inputs = make_inputs(2, n_frames=4)
     whole = backends.run(program, inputs, 48, record=EVERYTHING, return_state=True)
-    monkeypatch.setattr("loihi_deploy.backends.emulator.BLOCK_BYTES", 4 * 140 * 7)
+    monkeypatch.setattr("loihi_deploy.backends.line.BLOCK_BYTES", 4 * 140 * 7)
     assert_same(backends.run(program, inputs, 48, record=EVERYTHING), whole)
 
 

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from loihi_deploy.emulator import engine, reference
-from loihi_deploy.graph import Conv2D, Dense
-from loihi_deploy.hardware import load_board
+from loihi_deploy.chip.boards import load_board
+from loihi_deploy.engines.chip import compiled as engine
+from loihi_deploy.engines.chip import plain as reference
+from loihi_deploy.ir import Conv2D, Dense
+from loihi_deploy.ir.program import Compartments, Noise, Program, SpikeSource, Synapses
 from loihi_deploy.mapping import map_to_cores
-from loihi_deploy.program import Compartments, Noise, Program, SpikeSource, Synapses
-from tests.emulator.programs import NO_GRAPH, mantissas, programs, random_spikes, random_transform
+from tests.engines.programs import NO_GRAPH, mantissas, programs, random_spikes, random_transform
 
 EVERYTHING = ("spikes", "u", "v", "events")
 BOARD = load_board("nahuku32")

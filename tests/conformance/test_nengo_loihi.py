@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loihi_deploy.emulator import reference
-from loihi_deploy.graph import Conv2D, Dense, Graph, Sparse
-from loihi_deploy.hardware import load_board
+from loihi_deploy.chip.boards import load_board
+from loihi_deploy.engines.chip import plain as reference
+from loihi_deploy.ir import Conv2D, Dense, Graph, Sparse
+from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.mapper import assemble
 from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Slice, Wiring
-from loihi_deploy.program import Compartments, Program, SpikeSource, Synapses
 
 pytest.importorskip("nengo_loihi")
 from loihi_deploy.backends import nengo_loihi

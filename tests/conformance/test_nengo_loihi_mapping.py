@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from loihi_deploy.emulator import reference
+from loihi_deploy.chip.boards import board_names, load_board
+from loihi_deploy.engines.chip import plain as reference
 from loihi_deploy.errors import MappingError
-from loihi_deploy.hardware import board_names, load_board
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.resources import slice_bundles, synapse_bits

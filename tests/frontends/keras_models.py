@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 
+from loihi_deploy.engines.rate_network import flat_inputs, rate_activity
 from loihi_deploy.frontends import import_tensorflow
-from loihi_deploy.graph.rates import flat_inputs, rate_activity
 
 IMAGE = (8, 8, 3)
 

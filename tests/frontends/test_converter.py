@@ -4,10 +4,10 @@ import nengo
 import numpy as np
 import pytest
 
-from loihi_deploy.content import Content
 from loihi_deploy.errors import ConversionError
 from loihi_deploy.frontends import check_conversion, convert, import_nengo_dl, import_tensorflow
-from loihi_deploy.graph import NeuronModel
+from loihi_deploy.ir import NeuronModel
+from loihi_deploy.ir.content import Content
 from loihi_deploy.options import DeployOptions
 from tests.frontends import keras_models
 from tests.frontends.keras_models import MODELS, chain, dense, ending, layer, layers, relu_conv

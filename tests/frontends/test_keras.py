@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loihi_deploy.errors import ConversionError, InputError
 from loihi_deploy.frontends import check_conversion, convert
-from loihi_deploy.graph import Conv2D, Graph, NeuronModel, Sparse, linear
+from loihi_deploy.ir import Conv2D, Graph, NeuronModel, Sparse, linear
 from loihi_deploy.options import DeployOptions
 from tests.frontends import keras_models
 from tests.frontends.keras_models import MODELS, chain, conv, dense, ending, keras, layer, layers, relu_conv

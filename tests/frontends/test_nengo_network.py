@@ -2,10 +2,10 @@ import nengo
 import numpy as np
 import pytest
 
+from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import ConversionError
 from loihi_deploy.frontends import check_conversion, convert
-from loihi_deploy.graph import Conv2D, Dense, NeuronModel, Sparse
-from loihi_deploy.graph.rates import rate_outputs
+from loihi_deploy.ir import Conv2D, Dense, NeuronModel, Sparse
 from loihi_deploy.options import DeployOptions
 from tests.frontends import keras_models
 from tests.frontends.keras_models import MODELS

@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from loihi_deploy.graph import Conv2D, Dense, Graph, Sparse
+from loihi_deploy.ir import Conv2D, Dense, Graph, Sparse
+from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
 from loihi_deploy.mapping import RULES
 from loihi_deploy.mapping.layout import grids
-from loihi_deploy.program import Compartments, Program, SpikeSource, Synapses
 
 NOTHING = Graph((), (), ())
 

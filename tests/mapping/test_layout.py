@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loihi_deploy.graph import Dense
-from loihi_deploy.hardware import load_board
+from loihi_deploy.chip.boards import load_board
+from loihi_deploy.ir import Dense
+from loihi_deploy.ir.program import Program, SpikeSource, Synapses
 from loihi_deploy.mapping.layout import as_convolution, axis_margin, bundles, grids
 from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Slice, Wiring
-from loihi_deploy.program import Program, SpikeSource, Synapses
 from tests.mapping.networks import NOTHING, compartments, convolutions, sparse, weights
 
 LIMITS = load_board("loihi").chip.core
@@ -133,7 +133,7 @@ def test_rows_of_a_matrix(kind, compressed, data):
 def test_a_convolution_onto_another_grid_goes_by_rows():
     rng = np.random.default_rng(0)
     first = np.ones((1, 1, 3, 4), np.int8)
-    from loihi_deploy.graph import Conv2D
+    from loihi_deploy.ir import Conv2D
 
     into = Conv2D(first, (1, 1), (0, 0), (2, 2, 3), (2, 2, 4))
     other = Conv2D(

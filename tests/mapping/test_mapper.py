@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
-from loihi_deploy import benchmarks
 from loihi_deploy.artifact import read_artifact, write_artifact
+from loihi_deploy.bench import networks as benchmarks
+from loihi_deploy.chip.boards import load_board
 from loihi_deploy.errors import MappingError
-from loihi_deploy.hardware import load_board
 from loihi_deploy.mapping import RULES, SAVED_TYPES, map_to_cores
 from loihi_deploy.mapping.explain import with_channels
 from loihi_deploy.mapping.layout import grids

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loihi_deploy.hardware import load_board
+from loihi_deploy.chip.boards import load_board
 from loihi_deploy.mapping.placement import assign_chips, assign_tiles, tile_hops, traffic_matrix
 from loihi_deploy.mapping.resources import Traffic
 

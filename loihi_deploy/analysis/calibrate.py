@@ -1,0 +1,163 @@
+"""Settings found by running the integer network on calibration data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy import backends
+from loihi_deploy.chip.hardware import Chip
+from loihi_deploy.engines.rate_network import flat_inputs, rate_outputs
+from loihi_deploy.ir import Graph, PartitionedGraph
+from loihi_deploy.ir.edges import encoder_populations
+from loihi_deploy.ir.program import Program
+from loihi_deploy.options import READOUT_WINDOW, DeployOptions
+from loihi_deploy.stages.bias_correction import correct
+from loihi_deploy.stages.normalize import scale_firing_rates
+from loihi_deploy.stages.partition import partition
+from loihi_deploy.stages.quantize import quantize
+
+BALANCE_SAMPLES = 100
+"""Calibration samples that the integer network is balanced on."""
+BALANCE_ROUNDS = 2
+"""More change nothing that matters."""
+
+
+TRAFFIC_SAMPLES, TRAFFIC_STEPS = 20, 50
+"""Samples and steps (for each frame) that spikes between cores are counted on."""
+THRESHOLD_ROUNDS = 3
+"""How often thresholds are balanced: each round changes the rates that the next one measures."""
+SEARCH_FACTORS = (0.5, 0.7, 1.4, 2.0)
+"""What the search multiplies a layer's rates by, one after the other."""
+SEARCH_SAMPLES = 200
+"""Calibration samples that a search is judged by."""
+
+
+def balance(
+    partitioned: PartitionedGraph,
+    calibration: Any,
+    steps: int = 100,
+    readout_window: float = READOUT_WINDOW,
+    chip: Chip | None = None,
+) -> PartitionedGraph:
+    """Correct a network, on calibration data, for what the chip's neurons do differently.
+
+    Parameters
+    ----------
+    partitioned : PartitionedGraph
+    calibration : array or mapping of arrays
+        Samples, (n, *input_shape), of which the first hundred are run.
+    steps : int
+        Presentation time.
+    readout_window : float
+        The last part of the presentation that rates are measured in, 0..1.
+    chip : Chip, optional
+        As for `quantize`.
+
+    Returns
+    -------
+    PartitionedGraph
+    """
+    inputs = {
+        name: values[:BALANCE_SAMPLES]
+        for name, values in flat_inputs(partitioned.encoder, calibration).items()
+    }
+    values = {name: x.mean(axis=1) for name, x in inputs.items()}
+    kept = [p.name for p in partitioned.encoder.populations if p.neuron.kind == "ttfs"]
+    current = partitioned
+    for _ in range(BALANCE_ROUNDS):
+        rates = backends.firing_rates(quantize(current, chip), inputs, steps, readout_window, kept)
+        current = correct(partitioned, current, {**values, **rates})
+    return current
+
+
+def mean_rates_of_neurons(program: Program, calibration: Any) -> dict[str, NDArray[np.float64]]:
+    """Mean firing rate in Hz of every neuron, (size,) by population, from a few calibration samples."""
+    inputs = {name: x[:TRAFFIC_SAMPLES] for name, x in flat_inputs(program.encoder, calibration).items()}
+    rates = backends.firing_rates(program, inputs, TRAFFIC_STEPS * next(iter(inputs.values())).shape[1], 1.0)
+    return {name: values.mean(axis=0, dtype=np.float64) for name, values in rates.items()}
+
+
+def mean_rates(program: Program, calibration: Any) -> dict[str, float]:
+    """Mean firing rate in Hz of each population: what placement weighs traffic by."""
+    return {name: float(rates.mean()) for name, rates in mean_rates_of_neurons(program, calibration).items()}
+
+
+def balance_thresholds(
+    graph: Graph, calibration: Any, options: DeployOptions, chip: Chip | None = None
+) -> Graph:
+    """Scale firing rates so that a percentile of those of the *integer* network is the target.
+
+    The thresholds of the chip's neurons are balanced on the integers that it runs, as NxTF does (Rueckauer et al. 2021,
+    arXiv 2101.04261), not on the rate network.
+
+    Parameters
+    ----------
+    graph : Graph
+        Normalized on the rate network: that is where it starts.
+    calibration : array or mapping of arrays
+    options : DeployOptions
+        `target_rate`, `percentile`, `balance_steps`, `readout_window` and those of the encoder are used.
+    chip : Chip, optional
+        As for `quantize`.
+    """
+    steps = options.balance_steps or DeployOptions.balance_steps
+    host = encoder_populations(graph, options.encoder)
+    for _ in range(THRESHOLD_ROUNDS):
+        program = quantize(partition(graph, options.encoder, options.encoder_rate), chip)
+        inputs = {name: x[:BALANCE_SAMPLES] for name, x in flat_inputs(graph, calibration).items()}
+        rates = backends.firing_rates(program, inputs, steps, options.readout_window)
+        factors = {}
+        for population in graph.populations:
+            active = rates[population.name][rates[population.name] > 0]
+            if population.name not in host and len(active):
+                factors[population.name] = options.target_rate / float(
+                    np.percentile(active, options.percentile)
+                )
+        graph = scale_firing_rates(graph, factors)
+    return graph
+
+
+def search_rates(graph: Graph, calibration: Any, options: DeployOptions, chip: Chip | None = None) -> Graph:
+    """Find a scale for each layer's firing rates at which the integer network agrees best with the rate network.
+
+    One layer after the other, from the first to the last, is tried at `SEARCH_FACTORS` of its rates; what comes closest
+    to the rate network's outputs on calibration samples, at ``options.balance_steps`` steps, is kept.
+
+    Parameters
+    ----------
+    graph : Graph
+        Normalized: that is where it starts.
+    calibration : array or mapping of arrays
+    options : DeployOptions
+    chip : Chip, optional
+        As for `quantize`.
+    """
+    steps = options.balance_steps or DeployOptions.balance_steps
+    inputs = {name: x[:SEARCH_SAMPLES] for name, x in flat_inputs(graph, calibration).items()}
+    ideal = rate_outputs(graph, {name: x[:, 0] for name, x in inputs.items()})[graph.readouts[0].name]
+
+    def error(candidate: Graph) -> tuple[float, float]:
+        parts = partition(candidate, options.encoder, options.encoder_rate)
+        if options.balance_steps:
+            parts = balance(parts, calibration, steps, options.readout_window, chip)
+        outputs = backends.run(
+            quantize(parts, chip), inputs, steps, readout_window=options.readout_window, progress=False
+        ).outputs.reshape(len(ideal), -1)
+        wrong = float((outputs.argmax(axis=1) != ideal.argmax(axis=1)).mean())
+        return wrong, float(np.square(outputs - ideal).mean())
+
+    best, least = graph, error(graph)
+    host = encoder_populations(graph, options.encoder)
+    for population in graph.populations:
+        if population.name in host:
+            continue
+        start = best
+        for factor in SEARCH_FACTORS:
+            candidate = scale_firing_rates(start, {population.name: factor})
+            found = error(candidate)
+            if found < least:
+                best, least = candidate, found
+    return best

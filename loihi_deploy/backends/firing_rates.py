@@ -1,0 +1,56 @@
+"""Firing rates of every neuron, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.backends.running import run
+from loihi_deploy.engines.host.readout import window_steps
+from loihi_deploy.ir.program import Program
+
+RECORDING_BYTES = 1 << 27
+"""Room for the spikes of the samples that are run at a time."""
+
+
+def firing_rates(
+    program: Program,
+    inputs: Mapping[str, NDArray[Any]],
+    steps: int,
+    window: float,
+    kept: Collection[str] = (),
+) -> dict[str, NDArray[np.float32]]:
+    """Mean firing rates over the last part of a presentation, on the fast engine.
+
+    Parameters
+    ----------
+    program : Program
+    inputs : dict of (n, n_frames, size) arrays
+    steps : int
+    window : float
+        The last part of the presentation that counts, 0..1.
+    kept : collection of str
+        Populations whose spikes count again in every later step.
+
+    Returns
+    -------
+    dict of (n, size) float32 arrays
+        In Hz, for each population, encoders included.
+    """
+    names = list(program.nodes)
+    n = len(next(iter(inputs.values())))
+    size = sum(node.size for node in program.nodes.values())
+    at_once = max(1, RECORDING_BYTES // (size * steps))
+    last = steps - window_steps(steps, window)
+    parts = []
+    for start in range(0, n, at_once):
+        batch = {name: values[start : start + at_once] for name, values in inputs.items()}
+        recorded = run(program, batch, steps, record=names, progress=False).recorded
+        spikes = {name: recorded[name]["spikes"] for name in names}
+        spikes |= {name: np.logical_or.accumulate(spikes[name], axis=1) for name in kept}
+        parts.append({name: spikes[name][:, last:].mean(axis=1, dtype=np.float32) for name in names})
+    dt = np.float32(program.dt)
+    return {name: np.concatenate([part[name] for part in parts]) / dt for name in names}

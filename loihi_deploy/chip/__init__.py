@@ -1,0 +1,1 @@
+"""What a chip and a board are, and the integers that a core computes with."""

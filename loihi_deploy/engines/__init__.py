@@ -1,0 +1,1 @@
+"""What steps a network: chip and host in plain numpy and in compiled code, and the float networks."""

@@ -1,0 +1,364 @@
+"""One time step of the chip in compiled code, event by event and block by block.
+
+Notation as in `loihi_deploy.engines.chip.plain`: q synaptic input, u current, u2 current with bias, v voltage. For each
+population in turn: spikes of the last step add their weights to q; then every block of `BLOCK` compartments is updated.
+
+- q is summed in mantissas, in 16 bits where no sum can leave them, else in 32; then it is shifted.
+- Decay without a 35-bit product: with x = 4096 h + l, 0 <= l < 4096, floor(x f / 4096) = h f + floor(l f / 4096);
+  rounding toward zero adds 4095 to l f for negative x.
+- Wrapping to b bits and sign is a shift up and an arithmetic shift down by 31 - b.
+- A block is passed over while nothing in it can change: no current, no arriving spike, and voltages that the last step
+  left as they were.
+
+So that the compiler vectorizes the loops over a block, they compute in int32 throughout, their indices are unsigned,
+their length is a constant, and each touches few arrays: it gives up where it must prove that many do not overlap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loihi_deploy.chip.fixed_point import Q_BITS, U_BITS
+from loihi_deploy.engines.delivery import BLOCK, compiled, deliver, inlined, list_spikes
+
+int32 = np.int32
+LOW = np.int32(4095)
+N_BLOCK = np.uint64(BLOCK)
+TWELVE = np.int32(12)
+SIGN = np.int32(31)
+Q_UP = np.int32(31 - Q_BITS)
+U_UP = np.int32(31 - U_BITS)
+
+# The table of populations: settings, and where each lies in the arrays of state and of spikes.
+FIRST, SIZE, FACTOR_U, FACTOR_V, THRESHOLD, REFRACTORY, V_MIN, V_MAX, SHIFT = 0, 1, 2, 3, 4, 5, 6, 7, 8
+PLAIN_CURRENT, PLAIN_VOLTAGE, NARROW, BUDGET, NOISE_AT, NOISE_FIRST, SPIKES_FIRST = 9, 10, 11, 12, 13, 14, 15
+FIRST_PROJECTION, N_PROJECTIONS = 16, 17
+POPULATION_FIELDS = 18
+NO_NOISE, NOISE_IN_Q, NOISE_AT_MEMBRANE = 0, 1, 2
+
+# What a block may do in the next step without any arriving spike.
+HAS_CURRENT, HAS_CHANGED = 1, 2
+
+# The table of sources: the delay, and where each lies among the pending spikes and in the array of spikes.
+DELAY, PENDING_FIRST, PENDING_SIZE, SOURCE_SPIKES_FIRST = 0, 1, 2, 3
+SOURCE_FIELDS = 4
+
+# Projections, beside their layout: the node (source or population) before it, and whether its weights count twice.
+PRE, DOUBLED = 0, 1
+
+# Counts of a sample and a population.
+SPIKES, EVENTS, WRAPS_Q, WRAPS_U, FIRST_WRAP = 0, 1, 2, 3, 4
+COUNT_FIELDS = 5
+
+# What is recorded: which variable, its first column in the result, its part of the array of compartments.
+VARIABLE, COLUMN, START, LENGTH = 0, 1, 2, 3
+RECORD_SPIKES, RECORD_U, RECORD_V = 0, 1, 2
+
+
+@inlined
+def _decayed(x, factor):  # type: ignore[no-untyped-def]
+    low = int32(int32(int32(x & LOW) * factor) + int32(int32(x >> SIGN) & LOW))
+    return int32(int32(int32(x >> TWELVE) * factor) + int32(low >> TWELVE))
+
+
+@inlined
+def _currents(u, q, first, factor, shift):  # type: ignore[no-untyped-def]
+    """Update u of a block where nothing can wrap; empties q. Returns zero if the block has no current left."""
+    any_current = int32(0)
+    for i in range(N_BLOCK):
+        k = first + i
+        new = int32(_decayed(u[k], factor) + int32(int32(q[k]) << int32(shift & SIGN)))
+        q[k] = 0
+        u[k] = new
+        any_current = int32(any_current | new)
+    return any_current
+
+
+@inlined
+def _currents_checked(u, q, noise, first, factor, shift):  # type: ignore[no-untyped-def]
+    """Update u of a block with noise and wrapping. Returns what `_currents` does, and the wraps of q and of u."""
+    any_current = wraps_q = wraps_u = int32(0)
+    for i in range(N_BLOCK):
+        k = first + i
+        exact_q = int32(int32(int32(q[k]) << int32(shift & SIGN)) + noise[k])
+        q[k] = 0
+        wrapped_q = int32(int32(exact_q << Q_UP) >> Q_UP)
+        wraps_q = int32(wraps_q + int32(wrapped_q != exact_q))
+        exact_u = int32(_decayed(u[k], factor) + wrapped_q)
+        new = int32(int32(exact_u << U_UP) >> U_UP)
+        wraps_u = int32(wraps_u + int32(new != exact_u))
+        u[k] = new
+        any_current = int32(any_current | new)
+    return any_current, wraps_q, wraps_u
+
+
+@inlined
+def _voltages(u, v, bias, spiked, first, threshold, v_min, v_max):  # type: ignore[no-untyped-def]
+    """Update v of a block without leak, refractory delay or wrapping. Returns spikes, and zero if v rests."""
+    n_spikes = change = int32(0)
+    for i in range(N_BLOCK):
+        k = first + i
+        old = v[k]
+        new = int32(old + int32(u[k] + bias[k]))
+        new = min(max(new, v_min), v_max)
+        fires = new > threshold
+        new = int32(0) if fires else new
+        spiked[k] = fires
+        v[k] = new
+        n_spikes = int32(n_spikes + int32(fires))
+        change = int32(change | int32(old ^ new))
+    return n_spikes, change
+
+
+@inlined
+def _voltages_checked(  # type: ignore[no-untyped-def]
+    u, v, bias, refractory, spiked, first, factor, threshold, v_min, v_max
+):  # fmt: skip
+    """Update v of any block. Returns spikes, zero if v rests, and the wraps of u2."""
+    n_spikes = change = wraps = int32(0)
+    for i in range(N_BLOCK):
+        k = first + i
+        exact_u2 = int32(u[k] + bias[k])
+        u2 = int32(int32(exact_u2 << U_UP) >> U_UP)
+        wraps = int32(wraps + int32(u2 != exact_u2))
+        old = v[k]
+        new = int32(_decayed(old, factor) + u2)
+        new = min(max(new, v_min), v_max)
+        new = int32(0) if refractory[k] > 0 else new
+        fires = new > threshold
+        new = int32(0) if fires else new
+        spiked[k] = fires
+        v[k] = new
+        n_spikes = int32(n_spikes + int32(fires))
+        change = int32(change | int32(old ^ new))
+    return n_spikes, change, wraps
+
+
+@inlined
+def _count_down(refractory, spiked, first, delay):  # type: ignore[no-untyped-def]
+    """Set the counters of those that spiked, and lower all by one. Returns zero if no counter ran or runs."""
+    running = np.uint8(0)
+    start = np.uint8(delay - 1)
+    for i in range(N_BLOCK):
+        k = first + i
+        old = refractory[k]
+        new = start if spiked[k] != 0 else np.uint8(old - (old > 0))
+        refractory[k] = new
+        running = np.uint8(running | np.uint8(old | new))
+    return running
+
+
+@inlined
+def _update(  # type: ignore[no-untyped-def]
+    p, u, v, refractory, spiked, q, bias, noise, touched, moving, counts, spikes
+):  # fmt: skip
+    """Update one population; lists its spikes at their place in `spikes` and returns their number."""
+    factor_u, factor_v = int32(p[FACTOR_U]), int32(p[FACTOR_V])
+    threshold, v_min, v_max, shift = int32(p[THRESHOLD]), int32(p[V_MIN]), int32(p[V_MAX]), int32(p[SHIFT])
+    first = p[FIRST]
+    n_spikes = wraps_q = wraps_u = 0
+    noisy = p[NOISE_AT] != NO_NOISE
+    for b in range(first // BLOCK, (first + p[SIZE] + BLOCK - 1) // BLOCK):
+        arrived = touched[b] != 0
+        touched[b] = 0
+        if not (arrived or noisy or moving[b] != 0):
+            continue
+        at = np.uint64(b * BLOCK)
+        has_current = False
+        if arrived or noisy or moving[b] & HAS_CURRENT:
+            if p[PLAIN_CURRENT]:
+                has_current = _currents(u, q, at, factor_u, shift) != 0
+            else:
+                any_current, now_q, now_u = _currents_checked(u, q, noise, at, factor_u, shift)
+                has_current = any_current != 0
+                wraps_q += now_q
+                wraps_u += now_u
+        if p[PLAIN_VOLTAGE]:
+            now, change = _voltages(u, v, bias, spiked, at, threshold, v_min, v_max)
+        else:
+            now, change, now_u2 = _voltages_checked(
+                u, v, bias, refractory, spiked, at, factor_v, threshold, v_min, v_max
+            )
+            wraps_u += now_u2
+            if p[REFRACTORY] > 1:
+                change = int32(change | int32(_count_down(refractory, spiked, at, p[REFRACTORY])))
+        moving[b] = (HAS_CURRENT if has_current else 0) | (HAS_CHANGED if change != 0 or now != 0 else 0)
+        if now > 0:
+            before = n_spikes
+            n_spikes = list_spikes(spiked, b * BLOCK, BLOCK, spikes, p[SPIKES_FIRST], n_spikes)
+            for k in range(p[SPIKES_FIRST] + before, p[SPIKES_FIRST] + n_spikes):
+                spikes[k] += b * BLOCK - first
+    counts[WRAPS_Q] += wraps_q
+    counts[WRAPS_U] += wraps_u
+    return n_spikes
+
+
+@inlined
+def _arrive(source, column, t, event_counts, event_indices, starts, pending, spikes):  # type: ignore[no-untyped-def]
+    """List the spikes of a source that arrive at step `t`; returns their number."""
+    first = source[SOURCE_SPIKES_FIRST]
+    sent = t - source[DELAY]
+    if sent < 0:
+        row = source[PENDING_FIRST] + t * source[PENDING_SIZE]
+        return list_spikes(pending, row, source[PENDING_SIZE], spikes, first, 0)
+    n = np.int64(event_counts[sent, column])
+    for k in range(n):
+        spikes[first + k] = event_indices[starts[sent, column] + k]
+    return n
+
+
+@inlined
+def _keep_pending(source, column, steps, event_counts, event_indices, starts, pending):  # type: ignore[no-untyped-def]
+    """Keep what has been sent and has not arrived."""
+    first, size = source[PENDING_FIRST], source[PENDING_SIZE]
+    for row in range(source[DELAY]):
+        line = pending[first + row * size : first + (row + 1) * size]
+        sent = steps - source[DELAY] + row
+        for k in range(size):
+            line[k] = pending[first + (row + steps) * size + k] if sent < 0 else 0
+        if sent >= 0:
+            for k in range(starts[sent, column], starts[sent, column] + event_counts[sent, column]):
+                line[event_indices[k]] = 1
+
+
+@inlined
+def _deliver(  # type: ignore[no-untyped-def]
+    p, table, geometry, weights, projections, spikes, spikes_first, n_spikes, q, touched
+):  # fmt: skip
+    """Add the weights of all arriving spikes to q; returns how many weights that were."""
+    events = 0
+    delivered_doubled = False
+    for r in range(p[FIRST_PROJECTION], p[FIRST_PROJECTION] + p[N_PROJECTIONS]):
+        if delivered_doubled and projections[r, DOUBLED] == 0:
+            part = q[p[FIRST] : p[FIRST] + p[SIZE]]
+            for k in range(part.size):
+                part[k] *= 2
+            delivered_doubled = False
+        pre = projections[r, PRE]
+        first = spikes_first[pre]
+        n = n_spikes[pre]
+        for k in range(first, first + n):
+            events += deliver(table[r], geometry, weights, spikes[k], 1, q, p[FIRST], touched)
+        delivered_doubled |= n > 0 and projections[r, DOUBLED] != 0
+    return events
+
+
+@inlined
+def _make_noise(populations, noise_values, bias, noise, membrane):  # type: ignore[no-untyped-def]
+    """Put this step's noise in its place: added to q, or to the bias."""
+    for i in range(populations.shape[0]):
+        p = populations[i]
+        if p[NOISE_AT] == NOISE_IN_Q:
+            for k in range(p[SIZE]):
+                noise[p[FIRST] + k] = noise_values[p[NOISE_FIRST] + k]
+        elif p[NOISE_AT] == NOISE_AT_MEMBRANE:
+            for k in range(p[SIZE]):
+                membrane[p[FIRST] + k] = int32(bias[p[FIRST] + k] + noise_values[p[NOISE_FIRST] + k])
+
+
+@inlined
+def _take_biases(driven, biases, membrane, moving):  # type: ignore[no-untyped-def]
+    """Put biases taken from the input in their place; their populations move again."""
+    for i in range(driven.shape[0]):
+        first, column, size = driven[i]
+        for k in range(size):
+            membrane[first + k] = biases[column + k]
+            moving[(first + k) // BLOCK] |= HAS_CHANGED
+
+
+@inlined
+def _record(records, chosen, u, v, spiked, recorded_spikes, recorded_values):  # type: ignore[no-untyped-def]
+    for i in range(records.shape[0]):
+        record = records[i]
+        variable, column, start = record[VARIABLE], record[COLUMN], record[START]
+        if variable == RECORD_SPIKES:
+            for k in range(record[LENGTH]):
+                recorded_spikes[column + k] = spiked[chosen[start + k]]
+        else:
+            values = u if variable == RECORD_U else v
+            for k in range(record[LENGTH]):
+                recorded_values[column + k] = values[chosen[start + k]]
+
+
+@compiled
+def simulate(  # type: ignore[no-untyped-def]
+    populations, sources, table, geometry, weights, projections, bias, watched,
+    u, v, refractory, spiked, pending,
+    source_columns, event_counts, event_indices, noise_values, driven, biases, hold, first_step, steps,
+    counts, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values,
+    spikes_first, q16, q32, noise, membrane, moving, touched, spikes, n_spikes, starts,
+):  # fmt: skip
+    """Run every sample of a batch for `steps` steps; see `Engine` for the arrays."""
+    n_sources, n_populations = sources.shape[0], populations.shape[0]
+    for s in range(u.shape[0]):
+        for b in range(moving.size):
+            moving[b] = HAS_CURRENT | HAS_CHANGED
+        for i in range(n_populations):
+            p = populations[i]
+            padded = (p[SIZE] + BLOCK - 1) // BLOCK * BLOCK
+            n_spikes[0, n_sources + i] = list_spikes(
+                spiked[s], p[FIRST], padded, spikes[0], p[SPIKES_FIRST], 0
+            )
+        place = 0
+        for t in range(steps):
+            for column in range(event_counts.shape[2]):
+                starts[t, column] = place
+                place += event_counts[s, t, column]
+        n_out = 0
+        for t in range(steps):
+            last, now = t % 2, 1 - t % 2
+            if driven.shape[0] > 0 and (t == 0 or (first_step + t) % hold == 0):
+                _take_biases(driven, biases[s, (first_step + t) // hold], membrane, moving)
+            if noise_values.shape[1] > 0:
+                _make_noise(populations, noise_values[t], bias, noise, membrane)
+            for i in range(n_sources):
+                n_spikes[last, i] = _arrive(
+                    sources[i],
+                    source_columns[i],
+                    t,
+                    event_counts[s],
+                    event_indices[s],
+                    starts,
+                    pending[s],
+                    spikes[last],
+                )
+            for i in range(n_populations):
+                p = populations[i]
+                count = counts[s, i]
+                n_arriving = 0
+                for r in range(p[FIRST_PROJECTION], p[FIRST_PROJECTION] + p[N_PROJECTIONS]):
+                    n_arriving += n_spikes[last, projections[r, PRE]]
+                wraps = count[WRAPS_Q] + count[WRAPS_U]
+                arrival = (table, geometry, weights, projections, spikes[last], spikes_first, n_spikes[last])
+                state = (u[s], v[s], refractory[s], spiked[s])
+                rest = (membrane, noise, touched, moving, count, spikes[now])
+                if p[NARROW] or n_arriving <= p[BUDGET]:
+                    count[EVENTS] += _deliver(p, *arrival, q16, touched)
+                    n_new = _update(p, *state, q16, *rest)
+                else:
+                    count[EVENTS] += _deliver(p, *arrival, q32, touched)
+                    n_new = _update(p, *state, q32, *rest)
+                n_spikes[now, n_sources + i] = n_new
+                count[SPIKES] += n_new
+                if count[FIRST_WRAP] < 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:
+                    count[FIRST_WRAP] = first_step + t
+            for i in range(watched.size):
+                node = n_sources + watched[i]
+                out_counts[s, t, i] = n_spikes[now, node]
+                for k in range(spikes_first[node], spikes_first[node] + n_spikes[now, node]):
+                    out_indices[s, n_out] = spikes[now, k]
+                    n_out += 1
+            if records.shape[0] > 0:
+                _record(
+                    records,
+                    chosen,
+                    u[s],
+                    v[s],
+                    spiked[s],
+                    recorded_spikes[s, first_step + t],
+                    recorded_values[s, first_step + t],
+                )
+        for i in range(n_sources):
+            _keep_pending(
+                sources[i], source_columns[i], steps, event_counts[s], event_indices[s], starts, pending[s]
+            )

@@ -1,0 +1,248 @@
+"""Spikes as events: a spike adds its row of weights to the accumulators of its targets, in compiled code.
+
+A transform is laid out so that the weights of one input lie in long contiguous runs that meet contiguous runs of
+targets:
+
+- dense: one run, the column of the matrix.
+- sparse: the entries of the column, with their target indices.
+- convolution: kernels are shared, never expanded. Along an axis an input at position y meets the outputs
+  oy = first, first + 1, ... through the taps i = y + pad - oy * stride, which fall by the stride. Taps are therefore
+  stored by phase (i mod stride), each phase falling, so that neighbouring outputs meet neighbouring taps: one spike
+  is a few runs of (outputs in a row) x (channels) where there are no groups.
+
+`geometry` holds indices (int32), `weights` the values; `table` has one row of `FIELDS` numbers for each projection. All
+indices are unsigned in the compiled code: one that might be negative costs a check, and keeps loops from being
+vectorized. Divisions are multiplications by 2^40 / divisor, rounded up: exact if dividend times divisor is below 2^40.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from loihi_deploy.ir import Conv2D, Dense, Sparse, Transform
+
+BLOCK_BITS = 8
+BLOCK = 1 << BLOCK_BITS
+"""Neurons in a block: the unit in which activity is noted, so that silent parts can be passed over."""
+
+DENSE, SPARSE, CONV = 0, 1, 2
+KIND, GEOMETRY, WEIGHTS, OUT_SIZE = 0, 1, 2, 3
+IN_WIDTH, IN_CHANNELS, KERNEL_H, KERNEL_W, OUT_WIDTH, OUT_CHANNELS, GROUP_IN, GROUP_OUT, ROWS = range(4, 13)
+PER_IN_CHANNELS, PER_IN_WIDTH, PER_GROUP_IN = range(13, 16)
+FIELDS = 16
+
+uint64 = np.uint64
+ONE = uint64(1)
+BLOCK_SHIFT = uint64(BLOCK_BITS)
+RECIPROCAL_BITS = 40
+RECIPROCAL_SHIFT = uint64(RECIPROCAL_BITS)
+BYTE_NUMBERS = uint64(0x0001020304050607)
+BYTE_SHIFT = uint64(56)
+LOWEST_BITS = uint64(0x0101010101010101)
+
+# Without numba's runtime ("_nrt") nothing is allocated and no references are counted: for every array that a function
+# takes, counting costs as much as a short run of weights. Working memory is therefore handed in.
+_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
+_STAMP = f"{zlib.crc32(Path(__file__).read_bytes()):08x}"
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a kernel: kept on disk, without the interpreter's lock.
+
+    numba notices changes of the kernel's own file only, but the kernel contains code of this one: its name in the cache
+    tells which.
+    """
+    function.__qualname__ += f"_{_STAMP}"
+    return njit(cache=True, **_OPTIONS)(function)
+
+
+inlined = njit(forceinline=True, **_OPTIONS)
+"""How the parts of a kernel are compiled."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Projections as three arrays; see the module's text."""
+
+    table: NDArray[np.uint64]
+    geometry: NDArray[np.int32]
+    weights: NDArray[Any]
+
+
+def layout(transforms: Sequence[Transform], dtype: Any) -> Layout:
+    """Lay out transforms one behind the other, their weights in one array of `dtype`."""
+    table = np.zeros((len(transforms), FIELDS), np.uint64)
+    geometry: list[NDArray[np.int32]] = []
+    weights: list[NDArray[Any]] = []
+    n_geometry = n_weights = 0
+    for row, transform in zip(table, transforms, strict=True):
+        fields, indices, values = _laid_out(transform)
+        row[:] = fields
+        row[GEOMETRY], row[WEIGHTS] = n_geometry, n_weights
+        geometry.append(indices)
+        weights.append(values.astype(dtype, copy=False).ravel())
+        n_geometry += indices.size
+        n_weights += values.size
+    return Layout(
+        table,
+        np.concatenate([*geometry, np.zeros(1, np.int32)]),
+        np.concatenate([*weights, np.zeros(1, dtype)]),
+    )
+
+
+def block_marks(n: int) -> NDArray[np.uint8]:
+    """Room for a mark on each block of `n` accumulators."""
+    return np.zeros(n // BLOCK + 1, np.uint8)
+
+
+def _laid_out(transform: Transform) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[Any]]:
+    """Fields, indices and reordered values of one transform."""
+    fields = np.zeros(FIELDS, np.uint64)
+    fields[OUT_SIZE] = transform.out_size
+    if isinstance(transform, Dense):
+        fields[KIND] = DENSE
+        return fields, np.zeros(0, np.int32), np.ascontiguousarray(transform.weights.T)
+    if isinstance(transform, Sparse):
+        fields[KIND] = SPARSE
+        rows = np.repeat(np.arange(transform.out_size), np.diff(transform.indptr))
+        order = np.argsort(transform.indices, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(transform.indices, minlength=transform.in_size))])
+        fields[ROWS] = transform.in_size + 1
+        return fields, np.concatenate([starts, rows[order]]).astype(np.int32), transform.data[order]
+    return _laid_out_convolution(transform, fields)
+
+
+def _laid_out_convolution(
+    conv: Conv2D, fields: NDArray[np.uint64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[Any]]:
+    fields[KIND] = CONV
+    fields[IN_WIDTH], fields[IN_CHANNELS] = conv.in_shape[1:]
+    fields[KERNEL_H], fields[KERNEL_W] = conv.kernel.shape[:2]
+    fields[OUT_WIDTH], fields[OUT_CHANNELS] = conv.out_shape[1:]
+    group_in, group_out = conv.kernel.shape[2], conv.kernel.shape[3] // conv.groups
+    fields[GROUP_IN], fields[GROUP_OUT] = group_in, group_out
+    for reciprocal, divisor in (
+        (PER_IN_CHANNELS, IN_CHANNELS),
+        (PER_IN_WIDTH, IN_WIDTH),
+        (PER_GROUP_IN, GROUP_IN),
+    ):
+        fields[reciprocal] = -(-(1 << RECIPROCAL_BITS) // int(fields[divisor]))
+    indices, orders = [], []
+    for axis in (0, 1):
+        size, stride = conv.kernel.shape[axis], conv.strides[axis]
+        order = [tap for phase in range(stride) for tap in range(size - 1, -1, -1) if tap % stride == phase]
+        place = {tap: position for position, tap in enumerate(order)}
+        padded = np.arange(conv.in_shape[axis]) + conv.padding[axis]
+        first = np.maximum(0, -((size - 1 - padded) // stride))
+        count = np.maximum(0, np.minimum(conv.out_shape[axis] - 1, padded // stride) - first + 1)
+        taps = [place[y - o * stride] if n else 0 for y, o, n in zip(padded, first, count, strict=True)]
+        indices += [first, count, np.array(taps)]
+        orders.append(order)
+    fields[ROWS] = conv.in_shape[0]
+    kernel = conv.kernel[orders[0]][:, orders[1]]
+    kernel = kernel.reshape(*kernel.shape[:2], group_in, conv.groups, group_out)
+    return fields, np.concatenate(indices).astype(np.int32), kernel.transpose(3, 2, 0, 1, 4)
+
+
+@inlined
+def _add_run(acc, first, weights, start, n, scale):  # type: ignore[no-untyped-def]
+    for k in range(n):
+        acc[first + k] += weights[start + k] * scale
+
+
+@inlined
+def _touch(touched, first, n):  # type: ignore[no-untyped-def]
+    block, last = first >> BLOCK_SHIFT, (first + n - ONE) >> BLOCK_SHIFT
+    touched[block] = touched[last] = 1
+    for between in range(block + ONE, last):
+        touched[between] = 1
+
+
+@inlined
+def deliver(fields, geometry, weights, number, scale, acc, offset, touched):  # type: ignore[no-untyped-def]
+    """Add ``scale`` times the weights of input `number` to the accumulators that begin at `offset`.
+
+    Marks the blocks that changed in `touched`; returns the number of weights added. No slices are taken, because each
+    costs more than a short run.
+    """
+    index, first = uint64(number), uint64(offset)
+    base, indices = fields[WEIGHTS], fields[GEOMETRY]
+    if fields[KIND] == DENSE:
+        n = fields[OUT_SIZE]
+        _add_run(acc, first, weights, base + index * n, n, scale)
+        _touch(touched, first, n)
+        return np.int64(n)
+    if fields[KIND] == SPARSE:
+        targets = indices + fields[ROWS]
+        start, end = uint64(geometry[indices + index]), uint64(geometry[indices + index + ONE])
+        for k in range(start, end):
+            target = first + uint64(geometry[targets + k])
+            acc[target] += weights[base + k] * scale
+            touched[target >> BLOCK_SHIFT] = 1
+        return np.int64(end - start)
+
+    height, width, channels = fields[ROWS], fields[IN_WIDTH], fields[IN_CHANNELS]
+    pixel = (index * fields[PER_IN_CHANNELS]) >> RECIPROCAL_SHIFT
+    channel = index - pixel * channels
+    y = (pixel * fields[PER_IN_WIDTH]) >> RECIPROCAL_SHIFT
+    row = indices + y
+    column = indices + height + height + height + (pixel - y * width)
+    first_y, n_y, tap_y = (
+        uint64(geometry[row]),
+        uint64(geometry[row + height]),
+        uint64(geometry[row + height + height]),
+    )
+    first_x, n_x, tap_x = (
+        uint64(geometry[column]),
+        uint64(geometry[column + width]),
+        uint64(geometry[column + width + width]),
+    )
+    if n_x == 0:
+        return 0
+    out_width, out_channels, group_out = fields[OUT_WIDTH], fields[OUT_CHANNELS], fields[GROUP_OUT]
+    start = base + ((channel * fields[KERNEL_H] + tap_y) * fields[KERNEL_W] + tap_x) * group_out
+    target = first + (first_y * out_width + first_x) * out_channels
+    if group_out < out_channels:
+        target += ((channel * fields[PER_GROUP_IN]) >> RECIPROCAL_SHIFT) * group_out
+    for _ in range(n_y):
+        if group_out == out_channels:
+            _add_run(acc, target, weights, start, n_x * out_channels, scale)
+        else:
+            for j in range(n_x):
+                _add_run(acc, target + j * out_channels, weights, start + j * group_out, group_out, scale)
+        _touch(touched, target, (n_x - ONE) * out_channels + group_out)
+        start += fields[KERNEL_W] * group_out
+        target += out_width * out_channels
+    return np.int64(n_y * n_x * group_out)
+
+
+@inlined
+def list_spikes(spiked, first, n, out, place, n_out):  # type: ignore[no-untyped-def]
+    """Append to the list that begins at ``out[place]`` the numbers, from `first` on, of bytes that are not 0.
+
+    Looks at ``spiked[first : first + n]``; `n` is a multiple of 8. Returns the new length of the list; it was `n_out`.
+    """
+    words = spiked[first : first + n].view(np.uint64)
+    end = uint64(place + n_out)
+    for w in range(uint64(words.size)):
+        word = words[w]
+        if word == 0:
+            continue
+        word |= word >> uint64(4)
+        word |= word >> uint64(2)
+        word = (word | word >> ONE) & LOWEST_BITS
+        while word != 0:
+            # the lowest set bit is 2^(8 i) for byte i: it shifts a constant so that i stands in the highest byte
+            lowest = word & (~word + ONE)
+            out[end] = w * uint64(8) + ((BYTE_NUMBERS * lowest) >> BYTE_SHIFT)
+            end += ONE
+            word ^= lowest
+    return np.int64(end) - place

@@ -1,0 +1,21 @@
+"""The float network and its linear maps."""
+
+from loihi_deploy.ir.graph import Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir.partitioned import Link, PartitionedGraph
+from loihi_deploy.ir.transforms import Conv2D, Dense, Shape, Sparse, Transform
+
+__all__ = [
+    "Conv2D",
+    "Dense",
+    "Graph",
+    "Input",
+    "Link",
+    "NeuronModel",
+    "PartitionedGraph",
+    "Population",
+    "Projection",
+    "Readout",
+    "Shape",
+    "Sparse",
+    "Transform",
+]

@@ -1,0 +1,302 @@
+"""The float network: populations of neurons, the projections between them, real inputs and real readouts.
+
+Conventions. A neuron's input is ``J = gain * sum(projections) + bias``. Its output while it fires at rate a (in Hz) is
+``amplitude * a``: a spike stands for ``amplitude / dt`` during one step, as in Nengo. Multiplying gain and bias by s
+and dividing the amplitude by s changes firing rates and, for rectified linear neurons, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.ir.content import Content, frozen_array
+from loihi_deploy.ir.transforms import Shape, Transform
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronModel(Content):
+    """A neuron type.
+
+    Parameters
+    ----------
+    kind : {'if', 'lif', 'poisson', 'ttfs'}
+        Integrate-and-fire (spiking rectified linear) or leaky integrate-and-fire; on the host also neurons that spike
+        at random with probability ``rate * dt`` in each step, and neurons with one spike in a presentation, the earlier
+        the higher the rate that it stands for (time to first spike). The last two have rectified linear rates.
+    tau_rc : float
+        Membrane time constant in seconds; infinite for all but 'lif'.
+    tau_ref : float
+        Refractory period in seconds; 0 for all but 'lif'.
+    discretized : bool
+        True for nengo-loihi's LoihiLIF and LoihiSpikingRectifiedLinear: where the host steps such a neuron it loses the
+        overshoot over the threshold and rounds its time constants, as the chip does. On chip it makes no difference.
+    relu_offset : float or None
+        For a leaky neuron that stands in for a rectified linear one: the input at which the line
+        ``(input - relu_offset) / tau_rc`` starts, which the rate network computes; None otherwise.
+    """
+
+    kind: Literal["if", "lif", "poisson", "ttfs"] = "if"
+    tau_rc: float = np.inf
+    tau_ref: float = 0.0
+    discretized: bool = False
+    relu_offset: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tau_rc", float(self.tau_rc))
+        object.__setattr__(self, "tau_ref", float(self.tau_ref))
+        no_leak = self.tau_rc == np.inf and self.tau_ref == 0
+        fits = dict.fromkeys(("if", "poisson", "ttfs"), no_leak) | {"lif": 0 < self.tau_rc < np.inf}
+        if not fits.get(self.kind, False) or self.tau_ref < 0:
+            raise InputError.single("not a neuron model of the chip", "NeuronModel", repr(self))
+
+    def rates(self, j: NDArray[Any]) -> NDArray[Any]:
+        """Firing rates in Hz for constant input `j` (threshold 1): the rectified line, or the LIF curve of Nengo."""
+        if self.kind != "lif":
+            return np.maximum(j, 0)
+        if self.relu_offset is not None:
+            return np.maximum((j - self.relu_offset) / self.tau_rc, 0)
+        above = j > 1
+        out = np.zeros_like(j)
+        out[above] = 1 / (self.tau_ref + self.tau_rc * np.log1p(1 / (j[above] - 1)))
+        return out
+
+    def input_for_rate(self, rate: float) -> float:
+        """The constant input at which the neuron fires at `rate` Hz."""
+        if self.kind != "lif":
+            return rate
+        if self.relu_offset is not None:
+            return self.relu_offset + self.tau_rc * rate
+        return float(1 + 1 / np.expm1((1 / rate - self.tau_ref) / self.tau_rc))
+
+
+@dataclass(frozen=True, eq=False)
+class Input(Content):
+    """Real values given from outside, one array per sample (or per frame).
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int
+        Of one sample; images are (height, width, channels).
+    scale : float
+        The magnitude that an inserted encoder maps to its highest firing rate.
+    signed : bool
+        Whether there may be values below 0.
+    channels_first : bool
+        Samples are given as (channels, height, width); `shape` and the graph's transforms have channels last.
+    """
+
+    name: str
+    shape: Shape
+    scale: float = 1.0
+    channels_first: bool = False
+    signed: bool = True
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Population(Content):
+    """Neurons of one layer.
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int
+        (height, width, channels) or (n,).
+    neuron : NeuronModel
+    gain : float array
+        A scalar array, or one value per neuron, flat.
+    bias : (size,) float array
+        Bias current; the gain does not multiply it.
+    amplitude : float
+        What a spike stands for, times dt.
+    initial_voltage : (size,) float array or None
+        Membrane voltage at the start, in units of the threshold; None is zero.
+    """
+
+    name: str
+    shape: Shape
+    neuron: NeuronModel
+    gain: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    amplitude: float = 1.0
+    initial_voltage: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        gain = np.asarray(self.gain, dtype=np.float64)
+        if gain.size and (gain == gain.flat[0]).all():
+            gain = gain.reshape(-1)[0]
+        object.__setattr__(self, "gain", frozen_array(gain, np.float64))
+        bias = np.broadcast_to(np.asarray(self.bias, dtype=np.float64), (self.size,))
+        object.__setattr__(self, "bias", frozen_array(bias, np.float64))
+        object.__setattr__(self, "amplitude", float(self.amplitude))
+        if self.initial_voltage is not None:
+            object.__setattr__(self, "initial_voltage", frozen_array(self.initial_voltage, np.float64))
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return prod(self.shape)
+
+    def currents(self, total: NDArray[Any]) -> NDArray[Any]:
+        """Neuron inputs J = gain * total + bias for summed projections of shape (n, size), in their dtype."""
+        return np.asarray(total * self.gain.astype(total.dtype) + self.bias.astype(total.dtype))
+
+    def rescaled(self, factor: float) -> Population:
+        """The same function at `factor` times the firing rates (exactly so for rectified linear neurons)."""
+        return replace(
+            self, gain=self.gain * factor, bias=self.bias * factor, amplitude=self.amplitude / factor
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Readout(Content):
+    """Real values decoded from spikes outside the chip.
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int
+    bias : (size,) float array
+    activation : {'linear', 'softmax'}
+        Applied to the averaged output of a presentation.
+    """
+
+    name: str
+    shape: Shape
+    bias: NDArray[np.float64]
+    activation: Literal["linear", "softmax"] = "linear"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        bias = np.broadcast_to(np.asarray(self.bias, dtype=np.float64), (self.size,))
+        object.__setattr__(self, "bias", frozen_array(bias, np.float64))
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Projection(Content):
+    """Synapses from an input or a population to a population or a readout.
+
+    Parameters
+    ----------
+    pre, post : str
+        Names of an input or population, and of a population or readout.
+    transform : Dense, Conv2D or Sparse
+    tau : float
+        Time constant of the lowpass synapse in seconds; 0 is no filter. Infinite keeps what arrives: a spike counts as
+        one in every step from its arrival to the end of the presentation.
+    """
+
+    pre: str
+    post: str
+    transform: Transform
+    tau: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """``pre->post``."""
+        return f"{self.pre}->{self.post}"
+
+
+@dataclass(frozen=True, eq=False)
+class Graph(Content):
+    """A network in floats.
+
+    Parameters
+    ----------
+    inputs : tuple of Input
+    populations : tuple of Population
+        In an order in which every population stands behind those that drive it, recurrent projections aside.
+    projections : tuple of Projection
+    readouts : tuple of Readout
+    dt : float
+        Step in seconds.
+    notes : tuple of str
+        What had to be changed or dropped on the way here, for the report; not compared.
+    """
+
+    inputs: tuple[Input, ...]
+    populations: tuple[Population, ...]
+    projections: tuple[Projection, ...]
+    readouts: tuple[Readout, ...] = ()
+    dt: float = 0.001
+    notes: tuple[str, ...] = field(default=(), metadata={"compare": False})
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise InputError("The network is not consistent", problems)
+
+    def _problems(self) -> Iterable[Problem]:
+        names = [node.name for node in self.all_nodes]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield Problem("a name stands for two things", name, remedy="Give every layer a name of its own")
+        sources = {node.name: node.size for node in self.all_nodes if not isinstance(node, Readout)}
+        targets = {node.name: node.size for node in self.all_nodes if not isinstance(node, Input)}
+        for projection in self.projections:
+            for end, sizes, size in (
+                (projection.pre, sources, projection.transform.in_size),
+                (projection.post, targets, projection.transform.out_size),
+            ):
+                if end not in sizes:
+                    yield Problem("no such population", projection.name, end)
+                elif sizes[end] != size:
+                    yield Problem(
+                        "the transform does not fit", f"{projection.name} at {end}", size, sizes[end]
+                    )
+            if not np.isfinite(projection.transform.values).all():
+                yield Problem(
+                    "weights are not finite",
+                    projection.name,
+                    f"{int((~np.isfinite(projection.transform.values)).sum())} NaN or infinite values",
+                    remedy="Check the training: a diverged network cannot be deployed",
+                )
+            if not projection.tau >= 0:
+                yield Problem("not a synaptic time constant", projection.name, projection.tau)
+        for population in self.populations:
+            if population.gain.shape not in ((), (population.size,)):
+                yield Problem("gains do not fit", population.name, population.gain.shape, (population.size,))
+            if not (np.isfinite(population.gain).all() and np.isfinite(population.bias).all()):
+                yield Problem(
+                    "gains or biases are not finite",
+                    population.name,
+                    remedy="Check the training: a diverged network cannot be deployed",
+                )
+            if not (0 < population.amplitude < np.inf):
+                yield Problem("a spike's amplitude must be positive", population.name, population.amplitude)
+
+    @property
+    def all_nodes(self) -> tuple[Input | Population | Readout, ...]:
+        """Inputs, populations, readouts, in this order."""
+        return (*self.inputs, *self.populations, *self.readouts)
+
+    @cached_property
+    def nodes(self) -> dict[str, Input | Population | Readout]:
+        """Every input, population and readout by name."""
+        return {node.name: node for node in self.all_nodes}
+
+    def into(self, name: str) -> tuple[Projection, ...]:
+        """The projections into a population or readout."""
+        return tuple(projection for projection in self.projections if projection.post == name)
+
+    def out_of(self, name: str) -> tuple[Projection, ...]:
+        """The projections out of an input or population."""
+        return tuple(projection for projection in self.projections if projection.pre == name)

@@ -1,0 +1,321 @@
+"""Linear maps between populations: `Dense`, `Conv2D` and `Sparse`.
+
+All map flat vectors, the last axis running fastest: an image of shape (height, width, channels) is flattened in that
+order. The same classes hold float weights in a `Graph` and int8 mantissas in a `Program`.
+
+Notation: a convolution computes
+
+    y[oy, ox, f] = sum over i, j, c of kernel[i, j, c, f] * x[oy * stride - pad_top + i, ox * stride - pad_left + j, c]
+
+with x = 0 outside the image (the correlation that Keras and Nengo call convolution).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.errors import InputError
+from loihi_deploy.ir.content import Content, frozen_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+Shape = tuple[int, ...]
+
+
+def _frozen_weights(values: Any) -> NDArray[Any]:
+    """Weights as float64, or as they are where they are integers."""
+    array = np.asarray(values)
+    dtype = array.dtype if np.issubdtype(array.dtype, np.integer) else np.float64
+    return frozen_array(array, dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Content):
+    """A matrix.
+
+    Parameters
+    ----------
+    weights : (out_size, in_size) array
+        Float64, or an integer type in a program.
+    """
+
+    weights: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", _frozen_weights(self.weights))
+        if self.weights.ndim != 2:
+            raise InputError.single("a dense transform needs a matrix", "Dense.weights", self.weights.shape)
+
+    @property
+    def in_size(self) -> int:
+        """Number of inputs."""
+        return int(self.weights.shape[1])
+
+    @property
+    def out_size(self) -> int:
+        """Number of outputs."""
+        return int(self.weights.shape[0])
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The stored weights, whatever their layout."""
+        return self.weights
+
+    def with_values(self, values: NDArray[Any]) -> Dense:
+        """The same transform with other stored weights of the same shape."""
+        return Dense(values)
+
+    def apply(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Map (n, in_size) to (n, out_size), in the dtype of `x`."""
+        return np.asarray(x @ self.weights.T.astype(x.dtype, copy=False))
+
+    def scaled_rows(self, gain: NDArray[np.float64]) -> Dense:
+        """Multiply output i by gain[i]; gain has shape (out_size,)."""
+        return Dense(self.weights * gain[:, None])
+
+    def csr(self) -> csr_matrix:
+        """The matrix (out_size, in_size) in scipy's compressed rows."""
+        from scipy.sparse import csr_matrix
+
+        return csr_matrix(self.weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Conv2D(Content):
+    """A two-dimensional convolution with one shared kernel.
+
+    Parameters
+    ----------
+    kernel : (kernel_height, kernel_width, in_channels / groups, out_channels) array
+        Float64, or an integer type in a program.
+    strides : (int, int)
+        Vertical, horizontal.
+    padding : (int, int)
+        Zeros above the first row and left of the first column; negative where rows or columns are cropped. Below and
+        right follow from `out_shape`.
+    in_shape, out_shape : (height, width, channels)
+    groups : int
+        Output channel f sees the input channels of its group f // (out_channels / groups) only.
+    """
+
+    kernel: NDArray[Any]
+    strides: tuple[int, int]
+    padding: tuple[int, int]
+    in_shape: tuple[int, int, int]
+    out_shape: tuple[int, int, int]
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernel", _frozen_weights(self.kernel))
+        for name in ("strides", "padding", "in_shape", "out_shape"):
+            object.__setattr__(self, name, tuple(int(n) for n in getattr(self, name)))
+        fits = (
+            self.kernel.ndim == 4
+            and len(self.in_shape) == len(self.out_shape) == 3
+            and self.in_shape[2] == self.kernel.shape[2] * self.groups
+            and self.out_shape[2] == self.kernel.shape[3]
+            and self.kernel.shape[3] % self.groups == 0
+            and min(self.strides) >= 1
+            and min(self.in_shape + self.out_shape + self.kernel.shape) >= 1
+        )
+        if not fits:
+            raise InputError.single(
+                "kernel, shapes and groups of a convolution do not fit together",
+                "Conv2D",
+                f"kernel {self.kernel.shape}, in {self.in_shape}, out {self.out_shape}, groups {self.groups}",
+            )
+
+    @property
+    def in_size(self) -> int:
+        """Number of inputs."""
+        return prod(self.in_shape)
+
+    @property
+    def out_size(self) -> int:
+        """Number of outputs."""
+        return prod(self.out_shape)
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The stored weights, whatever their layout."""
+        return self.kernel
+
+    def with_values(self, values: NDArray[Any]) -> Conv2D:
+        """The same transform with another kernel of the same shape."""
+        return replace(self, kernel=values)
+
+    def _padded(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Images (n, height, width, channels) with every position that a kernel reads; rows that none reads cut off."""
+        pads, cropped, read = [], [], []
+        for axis in (0, 1):
+            needed = (self.out_shape[axis] - 1) * self.strides[axis] + self.kernel.shape[axis]
+            before = self.padding[axis]
+            pads.append((max(before, 0), max(needed - before - self.in_shape[axis], 0)))
+            cropped.append(slice(max(-before, 0), None))
+            read.append(slice(0, needed))
+        padded = np.pad(x[:, cropped[0], cropped[1]], [(0, 0), *pads, (0, 0)])
+        return padded[:, read[0], read[1]]
+
+    def apply(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Map (n, in_size) to (n, out_size), in the dtype of `x`."""
+        n = len(x)
+        kernel_h, kernel_w, group_in, out_channels = self.kernel.shape
+        padded = self._padded(x.reshape(n, *self.in_shape))
+        windows: NDArray[Any] = np.lib.stride_tricks.sliding_window_view(  # type: ignore[call-overload]
+            padded, (kernel_h, kernel_w), axis=(1, 2)
+        )
+        windows = windows[:, :: self.strides[0], :: self.strides[1]]  # n, oh, ow, channels, kh, kw
+        kernel = self.kernel.astype(x.dtype, copy=False)
+        group_out = out_channels // self.groups
+        if (
+            group_in == 1 and self.groups > 1
+        ):  # depthwise: a loop over channels would take longer than the sums
+            stacked = kernel.reshape(kernel_h, kernel_w, self.groups, group_out)
+            out = np.einsum("nyxcij,ijcm->nyxcm", windows, stacked, optimize=True)
+            return np.asarray(out.reshape(n, self.out_size))
+        parts = [
+            np.tensordot(
+                windows[..., g * group_in : (g + 1) * group_in, :, :],
+                kernel[..., g * group_out : (g + 1) * group_out],
+                axes=([3, 4, 5], [2, 0, 1]),
+            )
+            for g in range(self.groups)
+        ]
+        return np.concatenate(parts, axis=-1).reshape(n, self.out_size)
+
+    def scaled_rows(self, gain: NDArray[np.float64]) -> Conv2D | Sparse:
+        """Multiply output i by gain[i]; stays a convolution where the gain is the same all over each channel."""
+        per_position = gain.reshape(-1, self.out_shape[2])
+        if (per_position == per_position[0]).all():
+            return self.with_values(self.kernel * per_position[0])
+        from scipy.sparse import diags
+
+        return Sparse.from_csr(diags(gain) @ self.csr())
+
+    def taps(self) -> tuple[NDArray[np.intp], ...]:
+        """Every (output, input, kernel entry) triple that meets inside the image.
+
+        Returns
+        -------
+        out_index, in_index, kernel_index : int arrays of one length
+            Flat indices into the output, the input and ``kernel.ravel()``.
+        """
+        spatial = []
+        for axis in (0, 1):
+            size = self.in_shape[axis]
+            out, tap = np.meshgrid(
+                np.arange(self.out_shape[axis]), np.arange(self.kernel.shape[axis]), indexing="ij"
+            )
+            source = out * self.strides[axis] - self.padding[axis] + tap
+            inside = (source >= 0) & (source < size)
+            spatial.append((out[inside], tap[inside], source[inside]))
+        (oy, i, y), (ox, j, x) = spatial
+        position_out = (oy[:, None] * self.out_shape[1] + ox).ravel()
+        position_in = (y[:, None] * self.in_shape[1] + x).ravel()
+        tap_index = (i[:, None] * self.kernel.shape[1] + j).ravel()
+        group_in, out_channels = self.kernel.shape[2:]
+        filters = np.arange(out_channels)
+        channels_in = (filters // (out_channels // self.groups)) * group_in + np.arange(group_in)[:, None]
+        entry = np.arange(group_in)[:, None] * out_channels + filters
+        shape = (position_out.size, group_in, out_channels)
+        out_index = np.broadcast_to(position_out[:, None, None] * out_channels + filters, shape)
+        in_index = position_in[:, None, None] * self.in_shape[2] + channels_in
+        kernel_index = tap_index[:, None, None] * (group_in * out_channels) + entry
+        return out_index.ravel(), in_index.ravel(), kernel_index.ravel()
+
+    def csr(self) -> csr_matrix:
+        """The matrix (out_size, in_size) in scipy's compressed rows."""
+        from scipy.sparse import csr_matrix
+
+        out_index, in_index, kernel_index = self.taps()
+        return csr_matrix(
+            (self.kernel.ravel()[kernel_index], (out_index, in_index)), (self.out_size, self.in_size)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse(Content):
+    """A sparse matrix in compressed rows, columns of a row in rising order, no column twice.
+
+    Parameters
+    ----------
+    data : (nnz,) array
+        Float64, or an integer type in a program.
+    indices : (nnz,) int32 array
+        Column (input) of each entry.
+    indptr : (out_size + 1,) int64 array
+        Where each row (output) starts.
+    in_size : int
+        Number of columns.
+    """
+
+    data: NDArray[Any]
+    indices: NDArray[np.int32]
+    indptr: NDArray[np.int64]
+    in_size: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", _frozen_weights(self.data))
+        object.__setattr__(self, "indices", frozen_array(self.indices, np.int32))
+        object.__setattr__(self, "indptr", frozen_array(self.indptr, np.int64))
+        rows = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+        position = rows * self.in_size + self.indices
+        fits = (
+            len(self.indptr) >= 1
+            and self.indptr[0] == 0
+            and self.indptr[-1] == len(self.data) == len(self.indices)
+            and bool((np.diff(self.indptr) >= 0).all())
+            and bool(((self.indices >= 0) & (self.indices < self.in_size)).all())
+            and bool((np.diff(position) > 0).all())
+        )
+        if not fits:
+            raise InputError.single(
+                "indices of a sparse transform are out of range, unsorted or double",
+                "Sparse",
+                f"{len(self.data)} entries, {len(self.indptr) - 1} rows, {self.in_size} columns",
+            )
+
+    @classmethod
+    def from_csr(cls, matrix: csr_matrix) -> Sparse:
+        """Make it from any scipy sparse matrix (out_size, in_size); entries for the same place are added up."""
+        matrix = matrix.tocsr()
+        matrix.sum_duplicates()
+        matrix.sort_indices()
+        return cls(matrix.data, matrix.indices, matrix.indptr, int(matrix.shape[1]))
+
+    @property
+    def out_size(self) -> int:
+        """Number of outputs."""
+        return len(self.indptr) - 1
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The stored weights, whatever their layout."""
+        return self.data
+
+    def with_values(self, values: NDArray[Any]) -> Sparse:
+        """The same transform with other stored weights at the same places."""
+        return replace(self, data=values)
+
+    def apply(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Map (n, in_size) to (n, out_size), in the dtype of `x`."""
+        return np.asarray((self.csr().astype(x.dtype) @ x.T).T)
+
+    def scaled_rows(self, gain: NDArray[np.float64]) -> Sparse:
+        """Multiply output i by gain[i]; gain has shape (out_size,)."""
+        return self.with_values(self.data * np.repeat(gain, np.diff(self.indptr)))
+
+    def csr(self) -> csr_matrix:
+        """The matrix (out_size, in_size) in scipy's compressed rows."""
+        from scipy.sparse import csr_matrix
+
+        return csr_matrix((self.data, self.indices, self.indptr), (self.out_size, self.in_size))
+
+
+Transform = Dense | Conv2D | Sparse

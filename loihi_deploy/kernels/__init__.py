@@ -1,1 +1,0 @@
-"""Compiled building blocks that the emulator and the host parts share."""

@@ -1,0 +1,202 @@
+"""Firing rates from calibration data.
+
+Multiplying a population's gain and bias by s and dividing its amplitude by s multiplies its firing rates by s. For
+rectified linear neurons nothing else changes: the rate network computes the same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from loihi_deploy.engines.rate_network import flat_inputs, rate_batches
+from loihi_deploy.errors import NormalizationError, Problem
+from loihi_deploy.ir import Graph, NeuronModel
+from loihi_deploy.ir.edges import Encoder, encoder_populations
+from loihi_deploy.options import ENCODER_RATE, PERCENTILE, TARGET_RATE
+
+LIF_OFFSET = 0.75
+"""Input of a leaky neuron that stands for the zero of a rectified linear one; chosen by experiment."""
+
+
+def scale_firing_rates(graph: Graph, scale: float | Mapping[str, float]) -> Graph:
+    """Multiply firing rates by a factor, as `nengo_dl.Converter` does with its argument of this name.
+
+    Parameters
+    ----------
+    graph : Graph
+    scale : float or dict
+        One factor for every population, or one by population name (others stay as they are).
+
+    Returns
+    -------
+    Graph
+
+    Raises
+    ------
+    NormalizationError
+        Listing unknown populations and factors that are not positive.
+    """
+    names = [population.name for population in graph.populations]
+    factors = dict(scale) if isinstance(scale, Mapping) else dict.fromkeys(names, float(scale))
+    problems = [
+        Problem("no such population", str(name), remedy=f"The populations are {', '.join(names)}")
+        for name in factors
+        if name not in names
+    ]
+    problems += [
+        Problem("a firing rate scale must be positive", str(name), factor)
+        for name, factor in factors.items()
+        if not 0 < factor < np.inf
+    ]
+    if problems:
+        raise NormalizationError("Cannot scale firing rates", problems)
+    populations = tuple(
+        population.rescaled(factors.get(population.name, 1.0)) for population in graph.populations
+    )
+    return replace(graph, populations=populations)
+
+
+def calibration_rates(graph: Graph, x: Any, percentile: float) -> dict[str, float]:
+    """The given percentile of each population's firing rates (Hz) over neurons and calibration samples.
+
+    Only neurons that fire count: those silent for a sample say nothing about how fast the layer's code runs.
+    """
+    inputs = {name: values.reshape(-1, values.shape[-1]) for name, values in flat_inputs(graph, x).items()}
+    rates: dict[str, list[Any]] = {population.name: [] for population in graph.populations}
+    for batch in rate_batches(graph, inputs):
+        for name, found in rates.items():
+            found.append(batch[name][batch[name] > 0])
+    return {
+        name: float(np.percentile(np.concatenate(found), percentile)) if any(map(len, found)) else 0.0
+        for name, found in rates.items()
+    }
+
+
+def normalize(
+    graph: Graph,
+    x: Any,
+    target_rate: float | Mapping[str, float] = TARGET_RATE,
+    percentile: float = PERCENTILE,
+    encoder: Encoder = "auto",
+    encoder_rate: float = ENCODER_RATE,
+) -> Graph:
+    """Scale every population so that a percentile of its firing rates on calibration data is the target.
+
+    Parameters
+    ----------
+    graph : Graph
+    x : array or mapping of arrays
+        Calibration samples, (n, *input_shape).
+    target_rate : float or dict
+        In Hz; one for all, or by population name (the default for others).
+    percentile : float
+        0..100; see Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682, who chose 99.9.
+
+    encoder : {'auto', 'first_layer', 'on_off'}
+        As for `partition`. The highest rate of populations that run on the host becomes `encoder_rate`, or 1 / dt where
+        that is less.
+    encoder_rate : float
+        In Hz.
+
+    Returns
+    -------
+    Graph
+        With rescaled populations; the largest magnitude of each input, and whether it has values below 0, are recorded
+        for an encoder put in front.
+
+    Raises
+    ------
+    NormalizationError
+        If a population never fires on the calibration data: no scale can be found for it.
+    InputError
+        If the samples do not fit the network.
+    """
+    measured = calibration_rates(graph, x, percentile)
+    silent = [name for name, rate in measured.items() if rate == 0]
+    if silent:
+        raise NormalizationError(
+            "Cannot set firing rates from the calibration data",
+            [
+                Problem(
+                    "never fires on the calibration data",
+                    name,
+                    remedy="Give more, or other, calibration samples",
+                )
+                for name in silent
+            ],
+        )
+    targets = dict(target_rate) if isinstance(target_rate, Mapping) else dict.fromkeys(measured, target_rate)
+    factors = {name: float(targets.get(name, TARGET_RATE)) / rate for name, rate in measured.items()}
+    if host := encoder_populations(graph, encoder):
+        highest = calibration_rates(graph, x, 100.0)
+        factors.update({name: min(encoder_rate, 1 / graph.dt) / highest[name] for name in host})
+    scaled = scale_firing_rates(graph, factors)
+    inputs = []
+    for node in graph.inputs:
+        values = flat_inputs(graph, x)[node.name]
+        magnitude = float(np.abs(values).max())
+        inputs.append(
+            replace(node, scale=magnitude if magnitude > 0 else 1.0, signed=bool((values < 0).any()))
+        )
+    return replace(scaled, inputs=tuple(inputs))
+
+
+def with_leaky_neurons(
+    graph: Graph, names: Collection[str], tau_rc: float = 0.02, tau_ref: float = 0.0
+) -> Graph:
+    """Let leaky integrate-and-fire neurons stand in for rectified linear ones.
+
+    A leaky neuron far above its threshold of 1 fires at about ``(input - 1/2) / tau_rc``; near it, the fluctuations of
+    a spiking input smooth its steep onset. So a rectified linear neuron with input a (in Hz) becomes a leaky one with
+    input ``LIF_OFFSET + tau_rc * a``. The rate network stays what it was.
+
+    Parameters
+    ----------
+    graph : Graph
+    names : collection of str
+        Populations to change, if they are integrate-and-fire; others stay as they are.
+    tau_rc, tau_ref : float
+        Membrane time constant and refractory period in seconds.
+    """
+    leaky = NeuronModel("lif", tau_rc, tau_ref, relu_offset=LIF_OFFSET)
+    populations = tuple(
+        replace(p, neuron=leaky, gain=p.gain * tau_rc, bias=p.bias * tau_rc + LIF_OFFSET)
+        if p.name in names and p.neuron.kind == "if"
+        else p
+        for p in graph.populations
+    )
+    return replace(graph, populations=populations)
+
+
+def with_synapses(graph: Graph, taus: Mapping[str, float]) -> Graph:
+    """Give the projections of spikes into chosen populations and readouts another time constant.
+
+    Parameters
+    ----------
+    graph : Graph
+    taus : dict
+        Seconds, by the name of the population or readout that the projections end in.
+
+    Raises
+    ------
+    NormalizationError
+        Listing every name that the network does not have.
+    """
+    inputs = {node.name for node in graph.inputs}
+    targets = graph.nodes.keys() - inputs
+    problems = [
+        Problem("no such population or readout", name, remedy=f"There are {', '.join(sorted(targets))}")
+        for name in taus
+        if name not in targets
+    ]
+    if problems:
+        raise NormalizationError("Cannot set synapses", problems)
+    projections = tuple(
+        replace(p, tau=float(taus[p.post])) if p.post in taus and p.pre not in inputs else p
+        for p in graph.projections
+    )
+    return replace(graph, projections=projections)

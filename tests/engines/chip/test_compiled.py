@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loihi_deploy.engines.chip import compiled as engine
+from loihi_deploy.engines.chip import plain as reference
+from loihi_deploy.ir import Dense, Graph, Input, Projection, Readout
+from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, Synapses
+from tests.engines.programs import NO_GRAPH, programs, random_spikes
+
+EVERYTHING = ("spikes", "u", "v", "events")
+
+
+def assert_same_arrays(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        if isinstance(ours[name], dict):
+            assert_same_arrays(ours[name], theirs[name])
+        else:
+            assert ours[name].dtype == theirs[name].dtype
+            assert ours[name].shape == theirs[name].shape
+            assert (ours[name] == theirs[name]).all(), name
+
+
+def assert_same(ours, theirs):
+    assert_same_arrays(ours.recorded, theirs.recorded)
+    assert ours.counts == theirs.counts
+    for field in ("u", "v", "refractory", "spikes", "pending"):
+        assert_same_arrays(getattr(ours.state, field), getattr(theirs.state, field))
+    assert (ours.state.noise is None) == (theirs.state.noise is None)
+    if ours.state.noise is not None:
+        assert (ours.state.noise[1] == theirs.state.noise[1]).all()
+        assert ours.state.noise[2:] == theirs.state.noise[2:]
+
+
+@given(programs(), st.integers(0, 2**32 - 1), st.sampled_from([0.02, 0.2, 0.9]), st.integers(1, 12))
+@settings(deadline=None, max_examples=300)
+def test_equals_the_reference(program, seed, rate, steps):
+    spikes = random_spikes(program, 2, steps, rate, seed)
+    record = {p.name: EVERYTHING for p in program.populations}
+    expected = reference.simulate(program, spikes, steps, record, seed=seed)
+    assert_same(engine.simulate(program, spikes, steps, record, seed=seed), expected)
+
+
+@given(programs(), st.integers(0, 2**32 - 1), st.integers(1, 10), st.integers(0, 10))
+@settings(deadline=None, max_examples=50)
+def test_a_run_can_be_cut_in_two(program, seed, steps, cut):
+    cut = min(cut, steps)
+    spikes = random_spikes(program, 2, steps, 0.2, seed)
+    record = {p.name: ("spikes", "u", "v") for p in program.populations}
+    whole = engine.simulate(program, spikes, steps, record, seed=seed)
+    state, parts = None, []
+    for part in (slice(0, cut), slice(cut, steps)):
+        now = {name: array[:, part] for name, array in spikes.items()}
+        parts.append(engine.simulate(program, now, part.stop - part.start, record, state, seed=seed))
+        state = parts[-1].state
+    for name, variables in whole.recorded.items():
+        for variable, expected in variables.items():
+            both = np.concatenate([part.recorded[name][variable] for part in parts], axis=1)
+            assert (both == expected).all()
+    for name, counts in whole.counts.items():
+        assert parts[0].counts[name] + parts[1].counts[name] == counts
+
+
+@pytest.mark.parametrize("noise", [None, Noise(9), Noise(9, at_membrane=True)])
+def test_biases_from_the_input(noise):
+    rng = np.random.default_rng(0)
+    encoder = Graph(
+        (Input("x", (3,)),),
+        (),
+        (Projection("x", "p", Dense(np.ones((300, 3)))),),
+        (Readout("p", (300,), np.zeros(300)),),
+    )
+    populations = (
+        Compartments("p", (300,), 741, 0, 64 * 500, 77),
+        Compartments("o", (3,), 741, 0, 64, 5, noise=noise),
+    )
+    synapses = (Synapses("p", "o", Dense(rng.integers(-9, 9, (3, 300)).astype(np.int8)), 6),)
+    program = Program(
+        encoder, (), populations, synapses, NO_GRAPH, bias_inputs=(BiasInput("p", 1.0, 4095, 7),)
+    )
+    biases = {"p": rng.integers(-9000, 9000, (2, 3, 300)).astype(np.int32)}
+    record = {"p": EVERYTHING, "o": EVERYTHING}
+    expected = reference.simulate(program, {}, 15, record, seed=1, biases=biases)
+    assert expected.counts["p"].spikes > 100
+    assert_same(engine.simulate(program, {}, 15, record, seed=1, biases=biases), expected)

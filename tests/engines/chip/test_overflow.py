@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loihi_deploy.engines.chip import plain as reference
+from loihi_deploy.engines.chip.overflow import accumulator_bounds
+from loihi_deploy.ir import Dense
+from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
+from tests.engines.programs import NO_GRAPH, programs, random_spikes
+
+
+@given(programs(), st.integers(0, 2**32 - 1), st.sampled_from([0.2, 0.9, 1.0]))
+@settings(max_examples=100)
+def test_what_is_proven_holds(program, seed, rate):
+    steps = 20
+    bounds = accumulator_bounds(program)
+    spikes = random_spikes(program, 1, steps, rate, seed)
+    record = {p.name: ("u",) for p in program.populations}
+    result = reference.simulate(program, spikes, steps, record, seed=seed)
+    for name, counts in result.counts.items():
+        if bounds[name].never_wraps:
+            assert counts.overflows_q == counts.overflows_u == 0
+        if bounds[name].current_fits:
+            low, high = bounds[name].u
+            assert low <= result.recorded[name]["u"].min()
+            assert result.recorded[name]["u"].max() <= high
+
+
+def one_synapse(n_inputs, decay_u, bias):
+    population = Compartments("p", (1,), decay_u, 0, 64, bias)
+    weights = Dense(np.full((1, n_inputs), 127, np.int8))
+    return Program(
+        NO_GRAPH, (SpikeSource("s", (n_inputs,)),), (population,), (Synapses("s", "p", weights, 7),), NO_GRAPH
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_inputs", "decay_u", "bias"),
+    # 129 inputs of 127 << 7 just fit 21 bits; their series with decay 1023 (f = 3/4) just fits 23 bits with a bias
+    [(129, 4095, 0), (130, 4095, 0), (129, 1023, 2000), (129, 1023, 600 << 7), (129, 900, 0)],
+)
+def test_bounds_are_tight(n_inputs, decay_u, bias):
+    """All inputs at every step reach the bound up to truncation, and wrap exactly where it says so."""
+    program = one_synapse(n_inputs, decay_u, bias)
+    spikes = {"s": np.ones((1, 100, n_inputs), bool)}
+    counts = reference.simulate(program, spikes, 100).counts["p"]
+    wraps = counts.overflows_q + counts.overflows_u > 0
+    assert accumulator_bounds(program)["p"].never_wraps == (not wraps)

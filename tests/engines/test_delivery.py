@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loihi_deploy.engines.delivery import BLOCK, deliver, layout, list_spikes
+from loihi_deploy.ir import Conv2D, Dense, Sparse
+
+
+def weights(rng, *shape):
+    return rng.integers(-127, 128, shape).astype(np.int8)
+
+
+@st.composite
+def transforms(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kind = draw(st.sampled_from(["dense", "sparse", "conv"]))
+    if kind == "dense":
+        return Dense(weights(rng, draw(st.integers(1, 300)), draw(st.integers(1, 20))))
+    if kind == "sparse":
+        n_out, n_in = draw(st.integers(1, 40)), draw(st.integers(1, 20))
+        matrix = weights(rng, n_out, n_in) * (rng.random((n_out, n_in)) < 0.3)
+        from scipy.sparse import csr_matrix
+
+        return Sparse.from_csr(csr_matrix(matrix.astype(np.int8)))
+    groups = draw(st.integers(1, 3))
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    strides = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    in_shape = (draw(st.integers(1, 7)), draw(st.integers(1, 7)), groups * draw(st.integers(1, 3)))
+    out_shape = (draw(st.integers(1, 6)), draw(st.integers(1, 6)), groups * draw(st.integers(1, 3)))
+    padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    shape = (*kernel, in_shape[2] // groups, out_shape[2])
+    return Conv2D(weights(rng, *shape), strides, padding, in_shape, out_shape, groups)
+
+
+@given(st.lists(transforms(), min_size=1, max_size=3))
+@settings(deadline=None, max_examples=60)
+def test_every_input_adds_its_column(parts):
+    laid_out = layout(parts, np.int8)
+    for fields, transform in zip(laid_out.table, parts, strict=True):
+        columns = transform.csr().astype(int).toarray()
+        structure = transform.with_values(np.ones_like(transform.values)).csr().toarray()
+        for index in range(transform.in_size):
+            acc = np.zeros(BLOCK + transform.out_size + 3, np.int16)
+            touched = np.zeros(10, np.uint8)
+            n = deliver(fields, laid_out.geometry, laid_out.weights, index, 1, acc, BLOCK, touched)
+            assert (acc[BLOCK : BLOCK + transform.out_size] == columns[:, index]).all()
+            assert not acc[:BLOCK].any()
+            assert not acc[BLOCK + transform.out_size :].any()
+            assert n == structure[:, index].sum()
+            assert set(np.flatnonzero(acc) // BLOCK) <= set(np.flatnonzero(touched))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32, np.float64])
+def test_scaled_delivery(dtype):
+    laid_out = layout([Dense(np.array([[1.0, 2.0], [3.0, 4.0]]))], dtype)
+    acc = np.zeros(2, dtype)
+    deliver(
+        laid_out.table[0], laid_out.geometry, laid_out.weights, 1, dtype(3), acc, 0, np.zeros(1, np.uint8)
+    )
+    assert acc.tolist() == [6, 12]
+
+
+def test_list_spikes():
+    spiked = np.zeros(64, np.uint8)
+    spiked[[3, 16, 17, 40, 63]] = 1
+    out = np.full(9, -1, np.int32)
+    n = list_spikes(spiked, 16, 40, out, 0, 1)
+    assert out[:n].tolist() == [-1, 0, 1, 24]

@@ -1,0 +1,130 @@
+"""Corrections measured on the integer network."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import loihi_deploy as ld
+from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.stages.bias_correction import correct
+
+IF = NeuronModel()
+RNG = np.random.default_rng(0)
+MEASURED_INPUT = RNG.uniform(0, 100, (30, 5))
+
+
+def parts(neuron=IF):
+    """Input -> e (host) -> a -> b -> readout, dense."""
+    sizes = {"x": 5, "e": 5, "a": 6, "b": 4, "y": 3}
+    chain = list(sizes)
+    rng = np.random.default_rng(1)
+    graph = Graph(
+        (Input("x", (5,)),),
+        tuple(Population(n, (sizes[n],), neuron, 2.0, rng.uniform(0, 1, sizes[n]), 0.5) for n in "eab"),
+        tuple(
+            Projection(
+                pre, post, Dense(rng.normal(size=(sizes[post], sizes[pre]))), 0.005 if pre != "x" else 0
+            )
+            for pre, post in pairwise(chain)
+        ),
+        (Readout("y", (3,), np.zeros(3)),),
+    )
+    return ld.partition(graph, "first_layer")
+
+
+def ideal_rates(cut, name, rates):
+    """What a population would do with these rates of the one before it."""
+    population = cut.chip.nodes[name]
+    (projection,) = cut.chip.into(name)
+    return population.neuron.rates(population.currents(projection.transform.apply(rates)))
+
+
+def measured(cut, slow_a=1.0, slow_b=1.0):
+    a = ideal_rates(cut, "a", MEASURED_INPUT) / slow_a
+    return {"e": MEASURED_INPUT, "a": a, "b": ideal_rates(cut, "b", a) / slow_b}
+
+
+def weights(cut):
+    return {p.name: p.transform.values for p in (*cut.chip.projections, *cut.readout.projections)}
+
+
+def test_ideal_rates_change_nothing():
+    before = parts()
+    after = correct(before, before, measured(before))
+    for name, values in weights(after).items():
+        np.testing.assert_allclose(values, weights(before)[name])
+    for p, q in zip(before.chip.populations, after.chip.populations, strict=True):
+        np.testing.assert_allclose(q.bias, p.bias, atol=1e-9)
+
+
+def test_slow_neurons_count_for_more_and_their_targets_are_not_blamed():
+    before = parts()
+    after = correct(before, before, measured(before, slow_a=1.25))
+    factors = {name: values / weights(before)[name] for name, values in weights(after).items()}
+    np.testing.assert_allclose(factors["e->a"], 1)
+    np.testing.assert_allclose(factors["a->b"], 1.25)
+    np.testing.assert_allclose(factors["b->y"], 1)
+
+
+def test_a_second_round_starts_from_the_original():
+    before = parts()
+    once = correct(before, before, measured(before, 1.25, 1.1))
+    twice = correct(before, once, measured(once, 1.25, 1.1))
+    for name, values in weights(twice).items():
+        np.testing.assert_allclose(values, weights(once)[name])
+
+
+def test_the_mean_error_that_is_left_goes_into_the_biases_of_the_targets():
+    before = parts()
+    found = measured(before)
+    found["a"] = np.maximum(found["a"] - RNG.uniform(0, 20, 6), 0)
+    after = correct(before, before, found)
+
+    def mean_input(cut, rates):
+        population = cut.chip.nodes["b"]
+        return population.currents(cut.chip.into("b")[0].transform.apply(rates)).mean(axis=0)
+
+    ideal = ideal_rates(before, "a", MEASURED_INPUT)
+    np.testing.assert_allclose(mean_input(after, found["a"]), mean_input(before, ideal))
+
+
+@pytest.mark.parametrize("silent", ["a", "b"])
+def test_a_silent_population_keeps_its_weights(silent):
+    before = parts()
+    found = measured(before)
+    found[silent] = np.zeros_like(found[silent])
+    after = correct(before, before, found)
+    (name,) = [name for name in weights(before) if name.startswith(f"{silent}->")]
+    np.testing.assert_allclose(weights(after)[name], weights(before)[name])
+
+
+def test_neurons_trained_with_the_chips_own_rates_are_left_alone():
+    before = parts(replace(IF, discretized=True))
+    after = correct(before, before, measured(before, 1.25, 1.25))
+    assert after == before
+
+
+def test_balanced_outputs_are_closer_to_the_rate_network():
+    from loihi_deploy.engines.rate_network import rate_outputs
+
+    rng = np.random.default_rng(2)
+    graph = Graph(
+        (Input("x", (20,)),),
+        tuple(Population(n, (60,), NeuronModel(), 1.0, rng.uniform(0, 0.2, 60)) for n in "ab"),
+        (
+            Projection("x", "a", Dense(rng.normal(size=(60, 20)))),
+            Projection("a", "b", Dense(rng.normal(size=(60, 60)) / 5), 0.003),
+            Projection("b", "y", Dense(rng.normal(size=(5, 60)) / 5), 0.003),
+        ),
+        (Readout("y", (5,), np.zeros(5)),),
+    )
+    x = rng.uniform(0, 1, (200, 20))
+    expected = rate_outputs(graph, {"x": x[100:]})["y"]
+
+    def error(steps):
+        deployment = ld.deploy(graph, "loihi", x[:100], ld.DeployOptions(balance_steps=steps))
+        return np.sqrt(np.mean((deployment.run(x[100:], 100).outputs - expected) ** 2))
+
+    assert error(100) < 0.7 * error(0)

@@ -1,0 +1,125 @@
+"""Cutting networks at the edges of the chip."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from loihi_deploy.engines.rate_network import rate_activity
+from loihi_deploy.errors import PartitionError
+from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.stages.partition import partition
+
+RNG = np.random.default_rng(0)
+
+
+def population(name, shape, amplitude=1.0):
+    return Population(name, shape, NeuronModel(), 1.0, RNG.uniform(0, 0.5, int(np.prod(shape))), amplitude)
+
+
+def conv(kernel, shape_in, shape_out):
+    kernel = RNG.normal(size=(kernel, kernel, shape_in[2], shape_out[2]))
+    return Conv2D(kernel, (1, 1), (0, 0), shape_in, shape_out)
+
+
+def network(first_kernel):
+    """Input 5x5x2 -> convolution -> convolution -> readout."""
+    n = 6 - first_kernel
+    shape = (n, n, 3)
+    return Graph(
+        (Input("x", (5, 5, 2), scale=2.0),),
+        (population("a", shape, 0.1), population("b", (n - 1, n - 1, 4), 0.2)),
+        (
+            Projection("x", "a", conv(first_kernel, (5, 5, 2), shape)),
+            Projection("a", "b", conv(2, shape, (n - 1, n - 1, 4)), 0.01),
+            Projection("b", "y", Dense(RNG.normal(size=(3, (n - 1) ** 2 * 4))), 0.005),
+        ),
+        (Readout("y", (3,), RNG.normal(size=3)),),
+    )
+
+
+def run_parts(parts, x):
+    """Rates through encoder, chip and readout in turn."""
+    spikes = rate_activity(parts.encoder, {"x": x})
+    chip = rate_activity(parts.chip, {node.name: spikes[node.name] for node in parts.chip.inputs})
+    return rate_activity(
+        parts.readout, {node.name: {**spikes, **chip}[node.name] for node in parts.readout.inputs}
+    )
+
+
+@pytest.mark.parametrize("kernel", [1, 2])
+@pytest.mark.parametrize("encoder", ["auto", "first_layer", "on_off"])
+def test_the_parts_compute_what_the_whole_does(kernel, encoder):
+    graph = network(kernel)
+    x = RNG.normal(size=(20, 50))
+    parts = partition(graph, encoder)
+    np.testing.assert_allclose(run_parts(parts, x)["y"], rate_activity(graph, {"x": x})["y"], atol=1e-9)
+    assert all(p.amplitude == 1 for p in parts.chip.populations)
+
+
+def test_a_1x1_convolution_is_the_encoder():
+    parts = partition(network(1))
+    assert [p.name for p in parts.encoder.populations] == ["a"]
+    assert [p.name for p in parts.chip.populations] == ["b"]
+
+
+def test_another_first_layer_stays_on_chip_behind_on_and_off_neurons():
+    parts = partition(network(2), encoder_rate=100.0)
+    (encoder,) = parts.encoder.populations
+    assert encoder.shape == (5, 5, 4)
+    signs = parts.encoder.projections[0].transform.values
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+    assert [p.name for p in parts.chip.populations] == ["a", "b"]
+    assert all(isinstance(p.transform, Conv2D) for p in parts.chip.projections)
+    rates = rate_activity(parts.encoder, {"x": np.tile([2.0, -1.0], 25)[None]})[encoder.name]
+    assert rates.reshape(25, 4)[0].tolist() == [100, 0, 0, 50]
+
+
+def test_the_replaced_real_values_get_the_networks_synapse():
+    parts = partition(network(2))
+    assert {p.tau for p in parts.chip.projections} == {0.01}
+
+
+def test_links_carry_their_delay():
+    links = {(link.population, link.kind): link.delay for link in partition(network(1)).links}
+    assert links == {("a", "to_chip"): 1, ("b", "from_chip"): 0}
+
+
+def test_a_single_spiking_layer_goes_on_chip():
+    graph = network(1)
+    one = replace(
+        graph,
+        populations=graph.populations[:1],
+        projections=(graph.projections[0], Projection("a", "y", Dense(np.ones((3, 75))), 0.005)),
+    )
+    assert [p.name for p in partition(one).chip.populations] == ["a"]
+    with pytest.raises(PartitionError, match="none is left for the chip"):
+        partition(one, "first_layer")
+
+
+def test_no_spiking_layer():
+    with pytest.raises(PartitionError, match="no spiking layer"):
+        partition(Graph((Input("x", (2,)),), (), (), ()))
+
+
+def test_a_layer_that_mixes_inputs_and_spikes():
+    graph = network(1)
+    skip = Projection("x", "b", Dense(RNG.normal(size=(graph.populations[1].size, 50))))
+    mixed = replace(graph, projections=(*graph.projections, skip))
+    x = RNG.normal(size=(4, 50))
+    np.testing.assert_allclose(
+        run_parts(partition(mixed), x)["y"], rate_activity(mixed, {"x": x})["y"], atol=1e-9
+    )
+    with pytest.raises(PartitionError, match="real input values and spikes"):
+        partition(mixed, "first_layer")
+
+
+def test_everything_that_stands_in_the_way_is_named():
+    graph = network(1)
+    lonely = Population("lonely", (2,), NeuronModel(), 1.0, 0.0)
+    skip = Projection("x", "y", Dense(np.ones((3, 50))))
+    with pytest.raises(PartitionError) as caught:
+        partition(
+            replace(graph, populations=(*graph.populations, lonely), projections=(*graph.projections, skip))
+        )
+    assert len(caught.value.problems) == 2

@@ -1,0 +1,123 @@
+"""Rounding that keeps mean inputs, and channels that use the bits equally."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import loihi_deploy as ld
+from loihi_deploy.engines.rate_network import rate_activity, rate_outputs
+from loihi_deploy.ir import (
+    Conv2D,
+    Dense,
+    Graph,
+    Input,
+    NeuronModel,
+    Population,
+    Projection,
+    Readout,
+    Sparse,
+)
+from loihi_deploy.stages.equalize import equalize
+from loihi_deploy.stages.rounding import round_keeping_means
+
+
+@given(st.integers(0, 1000), st.sampled_from(["dense", "conv", "grouped", "sparse"]))
+def test_weights_move_by_less_than_a_step_and_means_are_kept_better(seed, kind):
+    rng = np.random.default_rng(seed)
+    if kind == "dense":
+        transform = Dense(rng.uniform(-20, 20, (6, 40)))
+    elif kind == "sparse":
+        transform = Sparse(rng.uniform(-20, 20, 30), np.tile(np.arange(10), 3), np.arange(0, 31, 10), 40)
+    else:
+        groups = 2 if kind == "grouped" else 1
+        kernel = rng.uniform(-20, 20, (3, 3, 4 // groups, 6))
+        transform = Conv2D(kernel, (1, 1), (0, 0), (5, 5, 4), (3, 3, 6), groups)
+    rates = rng.uniform(0, 100, transform.in_size) * (rng.uniform(size=transform.in_size) < 0.8)
+    if kind in ("conv", "grouped"):
+        rates = np.tile(rates[:4], 25)  # as many as the channels have on average
+    rounded = round_keeping_means(transform.values, transform, rates)
+    assert (rounded == np.round(rounded)).all()
+    assert np.abs(rounded - transform.values).max() <= 1
+    exact, ours, nearest = (
+        transform.with_values(values).apply(rates[None])
+        for values in (transform.values, rounded, np.round(transform.values))
+    )
+    assert np.abs(ours - exact).sum() <= np.abs(nearest - exact).sum() + 1e-9
+
+
+def test_silent_inputs_are_rounded_to_the_nearest():
+    transform = Dense(np.random.default_rng(0).uniform(-5, 5, (3, 7)))
+    np.testing.assert_array_equal(
+        round_keeping_means(transform.values, transform, np.zeros(7)), np.round(transform.values)
+    )
+
+
+def network(seed=0):
+    """Input -> e (1x1, host) -> c (convolution) -> d (dense) -> readout, channels of very different weights."""
+    rng = np.random.default_rng(seed)
+    kernel = rng.normal(size=(3, 3, 2, 8)) * np.logspace(-1, 1, 8)
+    return Graph(
+        (Input("x", (6, 6, 1)),),
+        (
+            Population("e", (6, 6, 2), NeuronModel(), 1.0, rng.uniform(0, 0.1, 72)),
+            Population("c", (4, 4, 8), NeuronModel(), 1.0, np.tile(rng.uniform(0, 0.1, 8), 16)),
+            Population("d", (20,), NeuronModel(), 1.0, rng.uniform(0, 0.1, 20)),
+        ),
+        (
+            Projection(
+                "x", "e", Conv2D(rng.uniform(0.5, 1, (1, 1, 1, 2)), (1, 1), (0, 0), (6, 6, 1), (6, 6, 2))
+            ),
+            Projection("e", "c", Conv2D(kernel, (1, 1), (0, 0), (6, 6, 2), (4, 4, 8)), 0.003),
+            Projection("c", "d", Dense(rng.normal(size=(20, 128))), 0.003),
+            Projection("d", "y", Dense(rng.normal(size=(3, 20))), 0.003),
+        ),
+        (Readout("y", (3,), np.zeros(3)),),
+    )
+
+
+X = np.random.default_rng(1).uniform(0, 1, (40, 36))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equalized_networks_compute_the_same(seed):
+    graph = network(seed)
+    after = equalize(graph)
+    before_rates, after_rates = rate_activity(graph, {"x": X}), rate_activity(after, {"x": X})
+    np.testing.assert_allclose(after_rates["y"], before_rates["y"], rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(after_rates["e"], before_rates["e"])  # the host's layer is left alone
+    assert isinstance(after.projections[1].transform, Conv2D)
+
+
+def test_equalized_channels_have_equal_ranges():
+    def spread(graph):
+        into = np.abs(graph.projections[1].transform.values).max(axis=(0, 1, 2))
+        out_of = np.abs(graph.projections[2].transform.values).reshape(20, 16, 8).max(axis=(0, 1))
+        return (into / out_of).max() / (into / out_of).min()
+
+    assert spread(network()) > 50
+    assert spread(equalize(network())) < 2  # not 1: the next layer's channels were equalized after them
+
+
+def test_equalization_lowers_the_rounding_error_of_uneven_channels():
+    plain, even = (ld.quantize(ld.partition(graph)) for graph in (network(), equalize(network())))
+
+    def error(program):
+        (weights,) = program.into("c")
+        return (weights.transform.values == 0).mean()
+
+    assert error(even) < error(plain)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"equalize": True}, {"weight_percentile": 99.0}, {"rounding": "mean"}],
+    ids=lambda o: next(iter(o)),
+)
+def test_every_option_deploys(options):
+    deployment = ld.deploy(network(), "loihi", X, ld.DeployOptions(**options))
+    expected = rate_outputs(network(), {"x": X})["y"]
+    outputs = deployment.run(X, 200).outputs
+    assert np.corrcoef(outputs.ravel(), expected.ravel())[0, 1] > 0.97
+    clipped = sum(group.saturated_weights for group in deployment.program.scale_groups)
+    assert (clipped > 0) == ("weight_percentile" in options)
