@@ -171,6 +171,23 @@ class AccumulatorOverflowError(LoihiDeployError, ArithmeticError):
     """An accumulator that wrapped around where that was forbidden."""
 
 
+class LoihiDeployWarning(UserWarning):
+    """Something that a call did, or lost, and that its caller should know; the text is that of a `Problem`.
+
+    Parameters
+    ----------
+    problem : Problem
+        What, where, how much, and what to try.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problem,)
+
+
 def missing_extra(package: str, feature: str, extra: str = "convert") -> MissingExtraError:
     """Make the error for an optional package that is not installed; raise it ``from`` the ImportError.
 
