@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from tests.graph.test_linear import convolutions
+from tests.ir.test_linear import convolutions
 
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Conv2D, Dense, Sparse
