@@ -17,30 +17,29 @@ import io
 import json
 import math
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from loihi_deploy.errors import ArtifactError, InputError, OutputError, Problem
+from loihi_deploy.errors import ArtifactError, InputError, Problem
+from loihi_deploy.files import PathOrStream, write_file
 from loihi_deploy.ir.content import Content
 
 FORMAT = "loihi_deploy"
 VERSION = 1
 
 
-def write_artifact(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
-    """Write a tree of values to a file; the file appears whole or not at all.
+def write_artifact(path: PathOrStream, content: Mapping[str, Any]) -> None:
+    """Write a tree of values to a file; a regular file appears whole or not at all (see `loihi_deploy.files`).
 
     Parameters
     ----------
-    path : path
+    path : path or binary stream
     content : mapping
         Values: `Content` dataclasses, mappings with string keys, tuples, lists, arrays, strings, numbers, booleans,
         None.
@@ -65,41 +64,7 @@ def write_artifact(path: str | os.PathLike[str], content: Mapping[str, Any]) -> 
             archive.writestr(
                 zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED
             )  # no time stamps: same content, same file
-    write_whole(path, stream.getvalue())
-
-
-def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write bytes to a file that appears whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        If the path cannot be written.
-    """
-    path = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> OutputError:
-    return OutputError.single(
-        f"cannot be written: {error.strerror}",
-        str(path),
-        remedy="Choose a path in a folder that exists and is writable",
-    )
+    write_file(path, stream.getvalue())
 
 
 def read_artifact(path: str | os.PathLike[str], types: Iterable[type[Content]]) -> dict[str, Any]:

@@ -252,8 +252,8 @@ def run(
 
     import numpy as np
 
-    from loihi_deploy.artifact import write_whole
     from loihi_deploy.deployment import load
+    from loihi_deploy.files import write_file
     from loihi_deploy.report import counters_table, counters_values, encoder_values
 
     deployment = load(deployment_file)
@@ -261,7 +261,7 @@ def run(
     if output is not None:
         stream = io.BytesIO()
         np.save(stream, result.outputs, allow_pickle=False)
-        write_whole(output, stream.getvalue())
+        write_file(output, stream.getvalue())
     figures = counters_values(result.counters, deployment.program.dt)
     figures["encoder"] = encoder_values(deployment.program, result.counters)
     if as_json:

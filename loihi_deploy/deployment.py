@@ -16,6 +16,7 @@ from loihi_deploy.artifact import read_artifact, write_artifact
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.engines.rate_network import flat_inputs, rate_outputs
 from loihi_deploy.errors import ArtifactError, InputError, Problem
+from loihi_deploy.files import PathOrStream
 from loihi_deploy.ir import (
     Conv2D,
     Dense,
@@ -338,8 +339,8 @@ class Deployment(Content):
             raise InputError("The labels do not fit", problems)
         return labels.reshape(n_samples).astype(np.int64)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the deployment to one ``.loihi`` file.
+    def save(self, path: PathOrStream) -> None:
+        """Write the deployment to one ``.loihi`` file, or to an open binary stream.
 
         Raises
         ------

@@ -15,7 +15,7 @@ ROOT = Path(loihi_deploy.__file__).parent
 # or of a higher one. A subpackage's own modules may import each other.
 LAYERS = (
     {"errors"},
-    {"chip"},
+    {"chip", "files"},
     {"ir", "data"},
     {"options", "results", "artifact"},
     {"engines"},

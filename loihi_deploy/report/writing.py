@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from loihi_deploy.artifact import write_whole
 from loihi_deploy.errors import OutputError
+from loihi_deploy.files import write_file
 
 ENDINGS = (".html", ".json", ".txt")
 
@@ -49,4 +49,4 @@ def write_report(
         console = Console(file=io.StringIO(), record=True, width=120, highlight=False)
         tables(values, console)
         text = console.export_html() if ending == ".html" else console.export_text()
-    write_whole(path, (text.rstrip() + "\n").encode())
+    write_file(path, (text.rstrip() + "\n").encode())
