@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from tests.ir.test_linear import convolutions
 
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Conv2D, Dense, Sparse
+from tests.ir.test_linear import convolutions
 
 
 def naive_convolution(conv, image):
