@@ -14,7 +14,9 @@ the scale is common, so projections keep their proportions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +138,33 @@ def _warnings(group: ScaleGroup) -> list[str]:
     return notes
 
 
+@dataclass(frozen=True)
+class _Dynamics:
+    """A population's neurons and synapses before its weights are rounded.
+
+    `current_sum` and `voltage_sum` are what a decaying current and voltage of 1 add up to; `weights` count per spike.
+    """
+
+    population: Population
+    threshold: float
+    decay_u: int
+    decay_v: int
+    refractory: int
+    current_sum: float
+    voltage_sum: float
+    keeps_currents: bool
+    weights: tuple[Transform, ...]
+
+
+@dataclass(frozen=True)
+class _Scales:
+    """Integer per float: of synaptic weights, of biases, of voltages."""
+
+    current: float
+    bias: float
+    voltage: float
+
+
 def _quantize_population(
     population: Population,
     projections: Sequence[Projection],
@@ -147,72 +176,152 @@ def _quantize_population(
     rates: Mapping[str, float | NDArray[np.float64]],
 ) -> tuple[Compartments, list[Synapses], ScaleGroup] | None:
     """Quantize one population with its synapses; adds to `problems` and returns None where that is impossible."""
-    n_problems = len(problems)
+    found = list(_problems(population, projections, dt, limits))
+    problems += found
+    if found:
+        return None
+    dynamics = _dynamics(population, projections, dt)
+    w_max = _largest(dynamics.weights, weight_percentile)
+    bias_max = max(drive, float(np.abs(population.bias).max(initial=0.0)))
+    scales = _scales(dynamics, w_max, bias_max, limits)
+    if isinstance(scales, Problem):
+        problems.append(scales)
+        return None
+    compartments = _compartments(dynamics, scales, limits)
+    synapses, rounding = _synapses(projections, dynamics.weights, scales.current, w_max, limits, rates)
+    exact = population.bias * scales.bias
+    norm = float(np.sqrt(np.mean(exact**2)))
+    group = ScaleGroup(
+        population.name,
+        scales.current,
+        scales.voltage,
+        scales.bias,
+        bias_rms_error=float(np.sqrt(np.mean((compartments.bias - exact) ** 2))) / norm if norm else 0.0,
+        **rounding,
+    )
+    return compartments, synapses, group
+
+
+def _problems(
+    population: Population, projections: Sequence[Projection], dt: float, limits: Arithmetic
+) -> Iterator[Problem]:
+    """What a compartment cannot be, whatever its scale."""
     taus = sorted({projection.tau for projection in projections})
     if len(taus) > 1:
-        problems.append(
-            Problem(
-                "synapses of different time constants, but a compartment has one current",
-                population.name,
-                ", ".join(f"{tau:g} s" for tau in taus),
-                remedy="Give all projections into a population the same synapse",
-            )
+        yield Problem(
+            "synapses of different time constants, but a compartment has one current",
+            population.name,
+            ", ".join(f"{tau:g} s" for tau in taus),
+            remedy="Give all projections into it the same synapse, as with "
+            f"DeployOptions(layer_synapses={{{population.name!r}: {taus[-1]:g}}})",
         )
     refractory = refractory_steps(population.neuron.tau_ref, dt)
     if not limits.min_refractory_delay <= refractory <= limits.max_refractory_delay:
-        problems.append(
-            Problem(
-                "refractory delay out of range",
-                population.name,
-                f"{refractory} steps",
-                f"{limits.min_refractory_delay} to {limits.max_refractory_delay}",
-                "Choose a shorter refractory period",
-            )
+        yield Problem(
+            "refractory delay out of range",
+            population.name,
+            f"{refractory} steps",
+            f"{limits.min_refractory_delay} to {limits.max_refractory_delay}",
+            f"Choose a refractory period of {(limits.max_refractory_delay - 1) * dt:g} s or less",
         )
-    if len(problems) > n_problems:
-        return None
 
-    threshold = 1 / dt if population.neuron.kind == "if" else 1.0
-    decay_u = current_decay(taus[0] if taus else 0.0, dt)
-    decay_v = voltage_decay(population.neuron.tau_rc, dt)
-    keeps_currents = np.inf in taus
-    u_sum = 1.0 if keeps_currents else float(decay_magnitude(decay_u, offset=U_DECAY_OFFSET))
-    v_sum = float(decay_magnitude(decay_v)) if decay_v else 1.0
-    weights = [_spike_weights(projection, population, dt) for projection in projections]
-    w_max = _largest(weights, weight_percentile)
 
-    bias_max = max(drive, float(np.abs(population.bias).max(initial=0.0)))
-    current_scale = _current_scale(bias_max, w_max, threshold, u_sum, v_sum, limits)
-    if current_scale is None:
-        problems.append(
-            Problem(
-                "no scale holds threshold and bias at once",
-                population.name,
-                f"largest bias {bias_max:g}, largest weight {w_max:g}",
-                remedy="Lower the bias or the firing rate of this layer",
-            )
+def _dynamics(population: Population, projections: Sequence[Projection], dt: float) -> _Dynamics:
+    tau = projections[0].tau if projections else 0.0
+    decay_u, decay_v = current_decay(tau, dt), voltage_decay(population.neuron.tau_rc, dt)
+    return _Dynamics(
+        population,
+        1 / dt if population.neuron.kind == "if" else 1.0,
+        decay_u,
+        decay_v,
+        refractory_steps(population.neuron.tau_ref, dt),
+        1.0 if tau == np.inf else float(decay_magnitude(decay_u, offset=U_DECAY_OFFSET)),
+        float(decay_magnitude(decay_v)) if decay_v else 1.0,
+        tau == np.inf,
+        tuple(_spike_weights(projection, population, dt) for projection in projections),
+    )
+
+
+def _scales(dynamics: _Dynamics, w_max: float, bias_max: float, limits: Arithmetic) -> _Scales | Problem:
+    """The largest scale of the search at which threshold and biases fit; a problem where there is none."""
+    name, total = dynamics.population.name, dynamics.current_sum * dynamics.voltage_sum
+    if w_max > NEGLIGIBLE_WEIGHT:
+        start = (limits.weight_mantissa_max + 1) / w_max * 2**limits.weight_shift
+        exponents = range(limits.max_weight_exponent, limits.min_weight_exponent - 1, -1)
+        candidates = [start * 2.0**exponent for exponent in exponents]
+    elif bias_max > NEGLIGIBLE_WEIGHT:
+        candidates = [limits.bias_max / (bias_max * dynamics.current_sum) / 2**k for k in range(64)]
+    else:  # nothing can make it spike: any threshold does
+        candidates = [(limits.threshold_max - 1) / (dynamics.threshold * total)]
+    over = [
+        (
+            np.round(dynamics.threshold * scale * total) / limits.threshold_max,
+            np.round(bias_max * scale * dynamics.current_sum) / limits.bias_max,
         )
-        return None
-    bias_scale = current_scale * u_sum
-    voltage_scale = bias_scale * v_sum
-    threshold_mantissa = round(threshold * voltage_scale / 2**limits.threshold_shift)
-    if not 0 < threshold_mantissa <= limits.threshold_mantissa_max:
-        problems.append(
-            Problem(
-                "threshold out of range",
-                population.name,
-                threshold_mantissa,
-                f"1 to {limits.threshold_mantissa_max}",
-                "Weights are too large for the threshold: lower the firing rate of this layer",
+        for scale in candidates
+    ]
+    found = next((i for i, excess in enumerate(over) if max(excess) <= 1), None)
+    if found is None:
+        threshold_excess, bias_excess = over[-1]
+        if threshold_excess > 1:
+            return Problem(
+                "weights too small beside the threshold",
+                name,
+                f"{w_max / dynamics.threshold:.2g} of the threshold",
+                f"{w_max / dynamics.threshold * threshold_excess:.2g} or more",
+                f"Raise the firing rate of this layer {_times(threshold_excess)}",
             )
+        return Problem(
+            "weights too small beside the biases",
+            name,
+            f"{w_max / bias_max:.2g} of the largest bias",
+            f"{w_max / bias_max * bias_excess:.2g} or more",
+            f"Lower the firing rates of the layers before it {_times(bias_excess)}: their spikes then count for more",
         )
-        return None
+    scale = candidates[found]
+    mantissa = dynamics.threshold * scale * total / 2**limits.threshold_shift
+    if round(mantissa) < 1:
+        return Problem(
+            f"threshold out of range, too low beside the {'biases' if found else 'weights'}",
+            name,
+            f"{mantissa:.2g}",
+            f"1 to {limits.threshold_mantissa_max}",
+            f"Lower the firing rate of this layer {_times(1 / mantissa)}",
+        )
+    return _Scales(scale, scale * dynamics.current_sum, scale * total)
 
+
+def _compartments(dynamics: _Dynamics, scales: _Scales, limits: Arithmetic) -> Compartments:
+    population = dynamics.population
+    mantissa = round(dynamics.threshold * scales.voltage / 2**limits.threshold_shift)
+    bias, exponent = bias_mantissa_exponent(np.round(population.bias * scales.bias), limits.bias_mantissa_max)
+    return Compartments(
+        population.name,
+        population.shape,
+        dynamics.decay_u,
+        dynamics.decay_v,
+        mantissa << limits.threshold_shift,
+        bias << exponent,
+        dynamics.refractory,
+        v_min=-(2**U_BITS) + 1 if dynamics.keeps_currents else 0,
+        v_max=2**U_BITS - 1,
+    )
+
+
+def _synapses(
+    projections: Sequence[Projection],
+    weights: Sequence[Transform],
+    scale: float,
+    w_max: float,
+    limits: Arithmetic,
+    rates: Mapping[str, float | NDArray[np.float64]],
+) -> tuple[list[Synapses], dict[str, Any]]:
+    """Rounded weights of every projection, and what the rounding cost: fields of `ScaleGroup`."""
     synapses, saturated, zeroed, squared_error, squared = [], 0, 0, 0.0, 0.0
     mantissa_max = limits.weight_mantissa_max // limits.weight_mantissa_step
     for projection, transform in zip(projections, weights, strict=True):
-        exact = transform.values * current_scale
-        shift = _finest_shift(np.minimum(np.abs(exact), w_max * current_scale), mantissa_max, limits)
+        exact = transform.values * scale
+        shift = _finest_shift(np.minimum(np.abs(exact), w_max * scale), mantissa_max, limits)
         mantissas = exact / 2**shift
         if projection.pre in rates:
             means = np.broadcast_to(rates[projection.pre], (transform.in_size,))
@@ -226,36 +335,12 @@ def _quantize_population(
         squared += float((exact**2).sum())
         integers = transform.with_values(rounded.astype(np.int8))
         synapses.append(Synapses(projection.pre, projection.post, integers, shift))
-
-    exact_bias = np.round(population.bias * bias_scale)
-    bias_mantissa, bias_exponent = bias_mantissa_exponent(exact_bias, limits.bias_mantissa_max)
-    bias = bias_mantissa << bias_exponent
-    norm = float(np.sqrt(np.mean((population.bias * bias_scale) ** 2)))
-    compartments = Compartments(
-        population.name,
-        population.shape,
-        decay_u,
-        decay_v,
-        threshold_mantissa << limits.threshold_shift,
-        bias,
-        refractory,
-        v_min=-(2**U_BITS) + 1 if keeps_currents else 0,
-        v_max=2**U_BITS - 1,
-    )
-    group = ScaleGroup(
-        population.name,
-        current_scale,
-        voltage_scale,
-        bias_scale,
-        weight_rms_error=float(np.sqrt(squared_error / squared)) if squared else 0.0,
-        saturated_weights=saturated,
-        zeroed_weights=zeroed,
-        n_weights=sum(transform.values.size for transform in weights),
-        bias_rms_error=float(np.sqrt(np.mean((bias - population.bias * bias_scale) ** 2))) / norm
-        if norm
-        else 0.0,
-    )
-    return compartments, synapses, group
+    return synapses, {
+        "weight_rms_error": float(np.sqrt(squared_error / squared)) if squared else 0.0,
+        "saturated_weights": saturated,
+        "zeroed_weights": zeroed,
+        "n_weights": sum(transform.values.size for transform in weights),
+    }
 
 
 def _largest(weights: Sequence[Transform], percentile: float) -> float:
@@ -276,23 +361,10 @@ def _spike_weights(projection: Projection, population: Population, dt: float) ->
     return transform.with_values(transform.values * (population.gain / dt))
 
 
-def _current_scale(
-    bias_max: float, w_max: float, threshold: float, u_sum: float, v_sum: float, limits: Arithmetic
-) -> float | None:
-    """The largest scale of the search at which threshold and biases fit; None where there is none."""
-    if w_max > NEGLIGIBLE_WEIGHT:
-        start = (limits.weight_mantissa_max + 1) / w_max * 2**limits.weight_shift
-        exponents = range(limits.max_weight_exponent, limits.min_weight_exponent - 1, -1)
-        candidates = [start * 2.0**exponent for exponent in exponents]
-    elif bias_max > 0:
-        candidates = [limits.bias_max / (bias_max * u_sum) / 2**k for k in range(2 * U_BITS)]
-    else:  # nothing can make it spike: any threshold does
-        candidates = [(limits.threshold_max - 1) / (threshold * u_sum * v_sum)]
-    for scale in candidates:
-        fits = np.round(threshold * scale * u_sum * v_sum) <= limits.threshold_max
-        if fits and np.round(bias_max * scale * u_sum) <= limits.bias_max:
-            return float(scale)
-    return None
+def _times(factor: float) -> str:
+    """A factor that is enough, in two digits, as a phrase."""
+    unit = 10.0 ** (np.floor(np.log10(factor)) - 1)
+    return f"{np.ceil(factor / unit) * unit:g}-fold or more"
 
 
 def _finest_shift(exact: NDArray[np.float64], mantissa_max: int, limits: Arithmetic) -> int:

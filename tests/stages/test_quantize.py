@@ -1,5 +1,6 @@
 """Quantization: ranges, scales, and nengo-loihi's own integers where it has no fault."""
 
+import re
 import warnings
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.errors import QuantizationError
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.stages.normalize import scale_firing_rates, with_synapses
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
 
@@ -189,3 +191,59 @@ def test_rounding_error_is_reported():
     assert group.weight_rms_error == pytest.approx(np.sqrt((error**2).sum() / (exact**2).sum()))
     assert group.n_weights == 100
     assert group.saturated_weights == 0
+
+
+def problem_of(graph):
+    with pytest.raises(QuantizationError) as caught:
+        integers(graph)
+    (problem,) = caught.value.problems
+    return problem
+
+
+def fold(remedy):
+    return float(re.search(r"([\d.e+]+)-fold", remedy)[1])
+
+
+def test_weights_too_small_for_the_threshold_and_the_rate_that_cures_it():
+    # the same layer at 1/20,000 of its rates: gain and bias shrink together
+    graph = network([[1.0, -0.5]], gain=5e-5, bias=5e-3)
+    problem = problem_of(graph)
+    assert problem.what.startswith("weights too small beside the threshold")
+    assert "Raise the firing rate of this layer" in problem.remedy
+    factor = fold(problem.remedy)
+    assert 1 < factor < 100
+    integers(scale_firing_rates(graph, {"layer": factor}))
+    problem_of(scale_firing_rates(graph, {"layer": 0.9 * factor / 1.1}))
+
+
+def test_weights_too_small_for_the_biases_and_the_rates_that_cure_it():
+    graph = network([[1e-3, -5e-4]], bias=1e5)
+    problem = problem_of(graph)
+    assert problem.what.startswith("weights too small beside the biases")
+    assert "Lower the firing rates of the layers before it" in problem.remedy
+    factor = fold(problem.remedy)
+    integers(scale_firing_rates(graph, {"a": 1 / factor}))
+    problem_of(scale_firing_rates(graph, {"a": 1.2 / factor}))
+    problem_of(scale_firing_rates(graph, {"layer": 1 / factor}))  # its own rate changes nothing
+
+
+@pytest.mark.parametrize(("weight", "bias", "cause"), [(1e4, 0.0, "weights"), (200.0, 1e8, "biases")])
+def test_threshold_too_low_and_the_rate_that_cures_it(weight, bias, cause):
+    graph = network([[weight, 1.0]], bias=bias)
+    problem = problem_of(graph)
+    assert problem.what == f"threshold out of range, too low beside the {cause}"
+    assert "Lower the firing rate of this layer" in problem.remedy
+    integers(scale_firing_rates(graph, {"layer": 1 / fold(problem.remedy)}))
+
+
+def test_remedies_for_synapses_and_refractory_periods_help():
+    graph = network([[1.0, 2.0]], second=[[1.0, 1.0]])
+    projections = tuple(replace(p, tau=0.01) if p.name == "b->layer" else p for p in graph.projections)
+    mixed = replace(graph, projections=projections)
+    assert "DeployOptions(layer_synapses={'layer': 0.01})" in problem_of(mixed).remedy
+    integers(with_synapses(mixed, {"layer": 0.01}))
+
+    problem = problem_of(network([[0.01, 0.02]], neuron=replace(LIF, tau_ref=0.1)))
+    longest = float(re.search(r"([\d.]+) s or less", problem.remedy)[1])
+    layer, _, _ = integers(network([[0.01, 0.02]], neuron=replace(LIF, tau_ref=longest)))
+    assert layer.refractory == 63
