@@ -40,6 +40,15 @@ IMPORTERS = {
     "tensorflow": {"frontends", "training"},
     "tf_keras": {"frontends", "training"},
 }
+# Module names that stand more than once: their folder gives the other half of the name.
+REPEATED = {
+    "chip",  # what the chip is; its engines
+    "kernels",  # of the chip; of the host
+    "nengo_loihi",  # a backend; an export
+    "nir",  # read; written
+    "plain",  # engines of the chip; of the host
+    "simulator",  # the Nengo backend; its Simulator
+}
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 
 
@@ -98,6 +107,48 @@ def test_every_module_has_its_layer():
 @pytest.mark.parametrize("module", [module for module in BELOW_THE_TOP if unit_of(module) in RANK])
 def test_imports_point_one_way(module):
     assert list(forbidden_imports(module)) == []
+
+
+def modules_imported(module):
+    """Modules of the package that a module imports, wherever in its code the import stands."""
+    for imported, _ in imports_of(module):
+        name = imported.removeprefix("loihi_deploy").lstrip(".")
+        if imported.split(".")[0] == "loihi_deploy":
+            found = name if name in MODULES else name.rpartition(".")[0]
+            if found in MODULES and found not in ("", module):
+                yield found
+
+
+def circles(imported):
+    """Sets of modules that import each other, given what each imports: what stays when leaves are taken away."""
+    left = {module: set(others) for module, others in imported.items()}
+    while True:
+        ends = {module for module, others in left.items() if not others & left.keys()}
+        ends |= left.keys() - set().union(*left.values())
+        if not ends:
+            return sorted(left)
+        left = {module: others for module, others in left.items() if module not in ends}
+
+
+def test_no_modules_import_each_other():
+    assert circles({module: modules_imported(module) for module in BELOW_THE_TOP}) == []
+
+
+@pytest.mark.parametrize(
+    ("imported", "found"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"c"}, "c": {"b"}}, ["b", "c"]),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}, ["a", "b", "c"]),
+    ],
+)
+def test_the_test_sees_circles(imported, found):
+    assert circles(imported) == found
+
+
+def test_no_module_name_stands_twice_unless_its_folder_gives_the_other_half():
+    names = [module.split(".")[-1] for module in MODULES]
+    assert {name for name in names if names.count(name) > 1} <= REPEATED
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from loihi_deploy.frontends.compat import refuse_numpy_2
 from loihi_deploy.ir.program import Compartments, Program
 from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.mapping.layout import Bundle, grids
+from loihi_deploy.mapping.memory import synapse_bits
 from loihi_deploy.mapping.plan import POP16, Core
-from loihi_deploy.mapping.resources import slice_bundles, synapse_bits
+from loihi_deploy.mapping.usage import slice_bundles
 from loihi_deploy.results import PopulationCounts, Simulation
 
 _PROBED = {"spikes": "spiked", "u": "current", "v": "voltage"}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from loihi_deploy.errors import InputError
-from loihi_deploy.frontends.compat import import_nengo_dl, import_tensorflow
+from loihi_deploy.frontends.compat import import_nengo_dl, import_tensorflow, is_instance
 from loihi_deploy.ir import Graph
 from loihi_deploy.options import DeployOptions
 
@@ -63,8 +62,3 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
     from loihi_deploy.frontends import conversion_check as verification
 
     return verification.check_conversion(source, graph, x, n_samples)
-
-
-def is_instance(source: Any, package: str, name: str) -> bool:
-    """Whether `source` is of a class of a framework; none can exist before the framework is loaded."""
-    return isinstance(source, getattr(sys.modules.get(package), name, ()))

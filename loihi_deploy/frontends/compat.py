@@ -145,3 +145,8 @@ def refuse_numpy_2(feature: str) -> None:
             limit="below 2",
             remedy="Install it with: pip install 'numpy<2'",
         )
+
+
+def is_instance(source: Any, package: str, name: str) -> bool:
+    """Whether `source` is of a class of a framework; none can exist before the framework is loaded."""
+    return isinstance(source, getattr(sys.modules.get(package), name, ()))

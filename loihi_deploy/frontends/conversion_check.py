@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.engines.rate_network import flat_inputs, rate_activity
 from loihi_deploy.errors import ConversionError, Problem
+from loihi_deploy.frontends.compat import is_instance
 from loihi_deploy.frontends.keras_graph import (
     Key,
     call_arguments,
@@ -52,8 +53,6 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
     ConversionError
         Naming the first layer that differs.
     """
-    from loihi_deploy.frontends import is_instance
-
     flat = {name: values[:n_samples, 0] for name, values in flat_inputs(graph, x).items()}
     seen = {node.name for node in graph.inputs}
     for population in graph.populations:

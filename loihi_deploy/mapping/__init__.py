@@ -1,9 +1,9 @@
 """Cores, chips and boards: how a program is cut into slices and where they lie."""
 
-from loihi_deploy.mapping.figures import mapping_csv, mapping_json, mapping_tables, mapping_values
+from loihi_deploy.mapping.figures import Mapping
 from loihi_deploy.mapping.mapper import map_to_cores
-from loihi_deploy.mapping.plan import Core, Mapping, PopulationPlan, Slice, Wiring
-from loihi_deploy.mapping.resources import RULES, Rule
+from loihi_deploy.mapping.plan import Core, PopulationPlan, Slice, Wiring
+from loihi_deploy.mapping.rules import RULES, Rule
 
 SAVED_TYPES = (Core, Mapping, PopulationPlan, Slice, Wiring)
 """What a saved mapping consists of."""
@@ -18,8 +18,4 @@ __all__ = [
     "Slice",
     "Wiring",
     "map_to_cores",
-    "mapping_csv",
-    "mapping_json",
-    "mapping_tables",
-    "mapping_values",
 ]

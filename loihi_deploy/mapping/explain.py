@@ -14,7 +14,7 @@ from loihi_deploy.errors import Problem
 from loihi_deploy.ir import Conv2D, Dense, Graph, Transform
 from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
 from loihi_deploy.mapping.layout import grids
-from loihi_deploy.mapping.resources import RULES
+from loihi_deploy.mapping.rules import RULES
 from loihi_deploy.mapping.shapes import Shapes, shapes_of
 
 CountCores = Callable[[Program], int | None]

@@ -1,4 +1,4 @@
-"""A mapping in figures: plain values, text for JSON and CSV, and tables for a terminal."""
+"""A program laid out on the cores of a board, and its figures."""
 
 from __future__ import annotations
 
@@ -7,75 +7,160 @@ import io
 import json
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.chip.hardware import Board
+from loihi_deploy.errors import InputError
+from loihi_deploy.ir.content import Content
 from loihi_deploy.mapping.placement import tile_hops
-from loihi_deploy.mapping.plan import Core, Mapping
-from loihi_deploy.mapping.resources import CORE_RULES
+from loihi_deploy.mapping.plan import Core, PopulationPlan
+from loihi_deploy.mapping.rules import CORE_RULES
 
-if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.table import Table
-
-Part = Literal["cores", "populations", "chips"]
+_PARTS = ("cores", "populations", "chips")
 
 
-def mapping_values(mapping: Mapping) -> dict[str, Any]:
-    """Everything about a mapping as plain values.
+@dataclass(frozen=True, eq=False)
+class Mapping(Content):
+    """A program laid out on the cores of a board.
 
-    Returns
-    -------
-    dict
-        'board', 'n_cores', 'n_chips', 'bound' (cores that any plan needs at least); 'limits' of a core; 'populations',
-        'chips' and 'cores', lists of dicts; 'messages' per spike of every neuron, or in Hz where the mapping was made
-        with firing rates: in all, across chips, and their mean hops within chips; 'free', what the fullest core leaves
-        of each limit; 'warnings'.
+    Parameters
+    ----------
+    program_digest : str
+        Digest of the program.
+    board_data : dict
+        The board, as plain values.
+    cores : tuple of Core
+        By chip and number; on each chip the numbers run from 0 without gaps.
+    populations : tuple of PopulationPlan
+    flows : (n, 5) int64 array
+        From core (index into `cores`; -1 - k for spike source k), to core, output axons, slots that they take within a
+        chip, and neurons: each spike of these is one message.
+    senders : tuple of str
+        The population or spike source of each flow.
+    warnings : tuple of str
+        Rules that are broken where that was allowed.
+    rates : dict of float or None
+        Firing rates that it was placed by.
     """
-    board = mapping.board
-    messages = _messages(mapping)
-    within, hops = _hops(mapping, board)
-    limits = {rule.name: rule.limit(board) for rule in CORE_RULES}
-    return {
-        "board": board.name,
-        "n_cores": mapping.n_cores,
-        "n_chips": mapping.n_chips,
-        "bound": mapping.bound,
-        "limits": limits,
-        "free": {
-            name: limit - max((core.usage[name] for core in mapping.cores), default=0)
-            for name, limit in limits.items()
-        },
-        "messages": {
-            "unit": "Hz" if mapping.rates is not None else "per spike of every neuron",
-            "total": float(messages.sum()),
-            "between_chips": float(messages[~within].sum()),
-            "mean_hops": float((messages * hops)[within].sum() / max(float(messages[within].sum()), 1e-300)),
-        },
-        "populations": _population_values(mapping),
-        "chips": _chip_values(mapping, messages),
-        "cores": [_core_values(k, core, board) for k, core in enumerate(mapping.cores)],
-        "warnings": list(mapping.warnings),
-    }
 
+    program_digest: str
+    board_data: MappingOf[str, Any]
+    cores: tuple[Core, ...]
+    populations: tuple[PopulationPlan, ...]
+    flows: NDArray[np.int64]
+    senders: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    rates: MappingOf[str, float] | None = None
 
-def mapping_json(mapping: Mapping) -> str:
-    """`mapping_values` as JSON."""
-    return json.dumps(mapping_values(mapping), indent=2, allow_nan=False) + "\n"
+    @property
+    def board(self) -> Board:
+        """The board it was made for."""
+        return Board.from_dict(self.board_data)
 
+    @property
+    def n_cores(self) -> int:
+        """Cores in use."""
+        return len(self.cores)
 
-def mapping_csv(mapping: Mapping, part: Part = "cores") -> str:
-    """One of the lists of `mapping_values` as CSV, with a header; each entry of a dict in it is a column of its own."""
-    rows = [_flat(row) for row in mapping_values(mapping)[part]]
-    text = io.StringIO()
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    @property
+    def n_chips(self) -> int:
+        """Chips in use."""
+        return len({core.chip for core in self.cores})
+
+    @property
+    def bound(self) -> int:
+        """Cores that any plan needs at least, populations sharing cores as they like."""
+        totals = [
+            sum(plan.bounds[name] for plan in self.populations)
+            for name in (self.populations[0].bounds if self.populations else ())
+        ]
+        return -(-max(totals, default=0) // 1000)
+
+    def values(self) -> dict[str, Any]:
+        """Every figure as plain values.
+
+        Returns
+        -------
+        dict
+            'board', 'n_cores', 'n_chips', 'bound' (cores that any plan needs at least); 'limits' of a core;
+            'populations', 'chips' and 'cores', lists of dicts; 'messages' per spike of every neuron, or in Hz where the
+            mapping was made with firing rates: in all, across chips, and their mean hops within chips; 'free', what the
+            fullest core leaves of each limit; 'warnings'.
+        """
+        board = self.board
+        messages = _messages(self)
+        within, hops = _hops(self, board)
+        limits = {rule.name: rule.limit(board) for rule in CORE_RULES}
+        return {
+            "board": board.name,
+            "n_cores": self.n_cores,
+            "n_chips": self.n_chips,
+            "bound": self.bound,
+            "limits": limits,
+            "free": {
+                name: limit - max((core.usage[name] for core in self.cores), default=0)
+                for name, limit in limits.items()
+            },
+            "messages": {
+                "unit": "Hz" if self.rates is not None else "per spike of every neuron",
+                "total": float(messages.sum()),
+                "between_chips": float(messages[~within].sum()),
+                "mean_hops": float(
+                    (messages * hops)[within].sum() / max(float(messages[within].sum()), 1e-300)
+                ),
+            },
+            "populations": [_population_values(plan) for plan in self.populations],
+            "chips": _chip_values(self, messages),
+            "cores": [_core_values(k, core, board) for k, core in enumerate(self.cores)],
+            "warnings": list(self.warnings),
+        }
+
+    def to_json(self) -> str:
+        """`values` as JSON."""
+        return json.dumps(self.values(), indent=2, allow_nan=False) + "\n"
+
+    def to_csv(self, part: Literal["cores", "populations", "chips"] = "cores") -> str:
+        """One of the lists of `values` as CSV, with a header; each entry of a dict in it is a column of its own.
+
+        Raises
+        ------
+        InputError
+            If there is no such list.
+        """
+        if part not in _PARTS:
+            raise InputError.single("no such part of a mapping", "part", part, " or ".join(_PARTS))
+        rows = [_flat(row) for row in self.values()[part]]
+        text = io.StringIO()
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.n_cores:,} cores on {self.n_chips} chip(s) of {self.board.name}; "
+            f"any plan needs {self.bound:,} or more"
+        ]
+        for plan in self.populations:
+            shared = f", {plan.n_shared} of them shared" if plan.n_shared else ""
+            lines.append(
+                f"  {plan.name} {_shape(plan.shape)}: {plan.n_slices} slices of {_shape(plan.slice_shape)} "
+                f"on {plan.n_cores} cores{shared}; {plan.bound} or more, by {plan.binding}"
+            )
+        return "\n".join(lines + [f"Warning: {warning}" for warning in self.warnings])
+
+    def cores_of(self, population: str) -> tuple[int, ...]:
+        """Indices into `cores` of those that hold some of a population."""
+        return tuple(
+            number
+            for number, core in enumerate(self.cores)
+            if any(piece.population == population for piece in core.slices)
+        )
 
 
 def _flat(row: MappingOf[str, Any]) -> dict[str, Any]:
@@ -114,22 +199,19 @@ def _hops(mapping: Mapping, board: Board) -> tuple[NDArray[np.bool_], NDArray[np
     return chip[pre] == chip[post], tile_hops(board.chip)[tile[pre], tile[post]]
 
 
-def _population_values(mapping: Mapping) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": plan.name,
-            "shape": list(plan.shape),
-            "neurons": int(np.prod(plan.shape)),
-            "slice": list(plan.slice_shape),
-            "slices": plan.n_slices,
-            "cores": plan.n_cores,
-            "shared_cores": plan.n_shared,
-            "bound": plan.bound,
-            "binding": plan.binding,
-            "bounds": {name: share / 1000 for name, share in plan.bounds.items()},
-        }
-        for plan in mapping.populations
-    ]
+def _population_values(plan: PopulationPlan) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "shape": list(plan.shape),
+        "neurons": int(np.prod(plan.shape)),
+        "slice": list(plan.slice_shape),
+        "slices": plan.n_slices,
+        "cores": plan.n_cores,
+        "shared_cores": plan.n_shared,
+        "bound": plan.bound,
+        "binding": plan.binding,
+        "bounds": {name: share / 1000 for name, share in plan.bounds.items()},
+    }
 
 
 def _chip_values(mapping: Mapping, messages: NDArray[np.float64]) -> list[dict[str, Any]]:
@@ -164,95 +246,3 @@ def _core_values(number: int, core: Core, board: Board) -> dict[str, Any]:
         "neurons": core.n_neurons,
         "usage": dict(core.usage),
     }
-
-
-def mapping_tables(mapping: Mapping, cores: bool = False) -> Group:
-    """Tables for a terminal: populations, chips, the limits, and each core if wanted; to be printed with rich."""
-    from rich.console import Group
-    from rich.text import Text
-
-    values = mapping_values(mapping)
-    parts: list[Any] = [_population_table(values)]
-    if values["n_chips"] > 1:
-        parts.append(_chip_table(values))
-    parts.append(_limit_table(values))
-    if cores:
-        parts.append(_core_table(values))
-    traffic = values["messages"]
-    parts.append(
-        Text(
-            f"{values['n_cores']:,} cores on {values['n_chips']} chip(s) of {values['board']}; any plan needs "
-            f"{values['bound']:,} or more. Messages {traffic['unit']}: {traffic['total']:,.0f}, "
-            f"{traffic['between_chips']:,.0f} between chips, {traffic['mean_hops']:.1f} hops within a chip."
-        )
-    )
-    parts += [Text(f"Warning: {warning}", style="yellow") for warning in values["warnings"]]
-    return Group(*parts)
-
-
-def _table(title: str, columns: Sequence[str]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=not index)
-    return table
-
-
-def _population_table(values: MappingOf[str, Any]) -> Table:
-    table = _table(
-        f"Populations on {values['board']}",
-        ("population", "shape", "slices of", "slices", "cores", "shared", "bound", "bound by"),
-    )
-    for row in values["populations"]:
-        table.add_row(
-            row["name"],
-            _shape(row["shape"]),
-            _shape(row["slice"]),
-            str(row["slices"]),
-            str(row["cores"]),
-            str(row["shared_cores"] or ""),
-            str(row["bound"]),
-            row["binding"],
-        )
-    return table
-
-
-def _chip_table(values: MappingOf[str, Any]) -> Table:
-    table = _table("Chips", ("chip", "cores", "neurons", "messages out", "messages in"))
-    for row in values["chips"]:
-        table.add_row(
-            str(row["chip"]),
-            str(row["cores"]),
-            f"{row['neurons']:,}",
-            f"{row['messages_out']:,.0f}",
-            f"{row['messages_in']:,.0f}",
-        )
-    return table
-
-
-def _limit_table(values: MappingOf[str, Any]) -> Table:
-    table = _table("Limits of a core", ("limit", "allowed", "fullest core", "free there", "mean"))
-    for name, limit in values["limits"].items():
-        used = [core["usage"][name] for core in values["cores"]]
-        most, mean = max(used, default=0), sum(used) / max(len(used), 1)
-        table.add_row(name, f"{limit:,}", f"{most:,}", f"{limit - most:,}", f"{mean:,.1f}")
-    return table
-
-
-def _core_table(values: MappingOf[str, Any]) -> Table:
-    names = ("compartments", "in_axons", "out_axon_slots", "synapse_words", "destinations")
-    table = _table("Cores", ("core", "chip", "tile", "holds", *names))
-    for row in values["cores"]:
-        holds = (
-            ", ".join(f"{population}" for population in row["populations"])
-            + f" ({' '.join(_shape(box) for box in row['slices'])})"
-        )
-        table.add_row(
-            str(row["core"]),
-            str(row["chip"]),
-            str(row["tile"]),
-            holds,
-            *(f"{row['usage'][name]:,}" for name in names),
-        )
-    return table

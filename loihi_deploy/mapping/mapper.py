@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
@@ -16,22 +15,11 @@ from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import MappingError, Problem
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import explain
-from loihi_deploy.mapping.bounds import lower_bounds
+from loihi_deploy.mapping.assembly import assemble
+from loihi_deploy.mapping.figures import Mapping
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.packing import Cores, Packer, Wires
-from loihi_deploy.mapping.placement import assign_chips, assign_tiles, traffic_matrix
-from loihi_deploy.mapping.plan import Core, Mapping, PopulationPlan, Slice
-from loihi_deploy.mapping.resources import (
-    CORE_RULES,
-    RULES,
-    Traffic,
-    add_output_usage,
-    broken,
-    core_of_neurons,
-    core_usage,
-    slice_bundles,
-    traffic,
-)
+from loihi_deploy.mapping.rules import CORE_RULES, RULES
 from loihi_deploy.mapping.search import all_couplings, choose, fullness, messages, pruned
 from loihi_deploy.mapping.shapes import Shapes, shapes_of, shapes_with_boxes
 
@@ -249,159 +237,3 @@ def _cost(shapes: Shapes, fractional: bool, bounds: MappingOf[str, int]) -> NDAr
     whole = np.prod(shapes.grid) / shapes.box.prod(axis=1) if fractional else shapes.n_slices
     cost: NDArray[np.float64] = whole + 1e-8 * messages(shapes) + 1e-9 * fullness(shapes, bounds)
     return cost
-
-
-def assemble(
-    program: Program,
-    board: Board,
-    cores: Sequence[Sequence[Slice]],
-    lenient: frozenset[str] = frozenset(),
-    rates: MappingOf[str, float] | None = None,
-) -> Mapping:
-    """Place a list of cores, account for everything they use, and hold it against the rules.
-
-    Parameters
-    ----------
-    program : Program
-    board : Board
-    cores : sequence of sequences of Slice
-        What each core holds, offsets included.
-    lenient : frozenset of str
-        Rules that are only warned of.
-    rates : dict of float, optional
-        See `map_to_cores`.
-
-    Raises
-    ------
-    MappingError
-        With every rule that is broken.
-    """
-    limits = board.chip.core
-    made = [
-        [bundle for piece in slices for bundle in slice_bundles(program, piece, limits)] for slices in cores
-    ]
-    usage = [
-        core_usage(program, slices, bundles, limits) for slices, bundles in zip(cores, made, strict=True)
-    ]
-    flows = traffic(program, made, core_of_neurons(program, cores, grids(program)), limits)
-    chip_of, number_of = _places(board, cores, flows, rates)
-    add_output_usage(usage, flows, chip_of.tolist(), limits)
-    order = np.lexsort([number_of, chip_of])
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    placed = tuple(
-        Core(
-            int(chip_of[k]),
-            int(number_of[k]),
-            tuple(cores[k]),
-            {name: int(n) for name, n in usage[k].items()},
-        )
-        for k in order
-    )
-    sources = [source.name for source in program.sources]
-    flows.sort(
-        key=lambda flow: (
-            flow.population,
-            rank[flow.pre] if isinstance(flow.pre, int) else -1,
-            rank[flow.post],
-        )
-    )
-    table = np.array(
-        [
-            (
-                rank[flow.pre] if isinstance(flow.pre, int) else -1 - sources.index(flow.pre),
-                rank[flow.post],
-                flow.axons,
-                flow.slots,
-                flow.neurons,
-            )
-            for flow in flows
-        ],
-        dtype=np.int64,
-    ).reshape(-1, 5)
-
-    names = [f"core with {', '.join(f'{name!r}' for name in core.populations)}" for core in placed]
-    found = broken([core.usage for core in placed], names, board)
-    chips = sorted(set(chip_of.tolist()))
-    on_chip = [{"cores": int((chip_of == chip).sum())} for chip in chips]
-    if rates is not None:
-        for chip, used in zip(chips, on_chip, strict=True):
-            used["host_spikes"] = _host_spikes(program, flows, chip_of, chip, rates)
-    found += broken(on_chip, [f"chip {chip}" for chip in chips], board, "chip")
-    found += broken([{"chips": len(chips)}], ["the network"], board, "board")
-    errors = [problem for rule, problem in found if rule.severity == "error" and rule.name not in lenient]
-    if errors:
-        raise MappingError(f"The network does not fit on {board.name}", errors)
-    plans = tuple(
-        _population_plan(program, population.name, placed, board) for population in program.populations
-    )
-    return Mapping(
-        program.digest,
-        asdict(board),
-        placed,
-        plans,
-        table,
-        tuple(flow.population for flow in flows),
-        tuple(str(problem) for _, problem in found),
-        None if rates is None else {name: float(rates[name]) for name in program.nodes},
-    )
-
-
-def _places(
-    board: Board,
-    cores: Sequence[Sequence[Slice]],
-    flows: Sequence[Traffic],
-    rates: MappingOf[str, float] | None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Chip of each core, and its number there."""
-    weights = traffic_matrix(len(cores), flows, rates)
-    chip_of = assign_chips(weights, board.chip.n_cores, _orders(cores))
-    number_of = np.zeros(len(cores), np.int64)
-    for chip in set(chip_of.tolist()):
-        here = np.flatnonzero(chip_of == chip)
-        number_of[here] = assign_tiles(weights[np.ix_(here, here)], board.chip)
-    return chip_of, number_of
-
-
-def _orders(cores: Sequence[Sequence[Slice]]) -> list[list[int]]:
-    """Orders in which to fill chips: along the network, and along the rows of its images."""
-    numbers = list(range(len(cores)))
-    heights: dict[str, int] = {}
-    for piece in (piece for slices in cores for piece in slices):
-        heights[piece.population] = max(heights.get(piece.population, 1), piece.stop[0])
-
-    def row(k: int) -> float:
-        first = cores[k][0]
-        return (first.start[0] + first.stop[0]) / (2 * heights[first.population])
-
-    return [numbers, sorted(numbers, key=lambda k: (row(k), k))]
-
-
-def _host_spikes(
-    program: Program,
-    flows: Iterable[Traffic],
-    chip_of: NDArray[np.int64],
-    chip: int,
-    rates: MappingOf[str, float],
-) -> int:
-    """Spikes per step that the host sends to a chip, one for each core that a spike goes to."""
-    per_second = sum(
-        flow.neurons * rates[flow.population]
-        for flow in flows
-        if isinstance(flow.pre, str) and chip_of[flow.post] == chip
-    )
-    return int(np.ceil(per_second * program.dt - 1e-9))
-
-
-def _population_plan(program: Program, name: str, cores: Sequence[Core], board: Board) -> PopulationPlan:
-    holders = [core for core in cores if name in core.populations]
-    shapes = [piece.shape for core in holders for piece in core.slices if piece.population == name]
-    return PopulationPlan(
-        name,
-        tuple(program.nodes[name].shape),
-        max(shapes, key=lambda shape: (shapes.count(shape), shape)),
-        len(shapes),
-        len(holders),
-        sum(len(core.populations) > 1 for core in holders),
-        lower_bounds(program, name, board.chip.core),
-    )

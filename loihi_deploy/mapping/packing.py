@@ -28,8 +28,9 @@ from loihi_deploy.mapping.layout import (
     row_lengths,
 )
 from loihi_deploy.mapping.plan import Grid, Slice
-from loihi_deploy.mapping.resources import axon_slots, core_usage, slice_bundles
 from loihi_deploy.mapping.shapes import Shapes, shapes_with_boxes, sizes
+from loihi_deploy.mapping.traffic import axon_slots
+from loihi_deploy.mapping.usage import core_usage, slice_bundles
 
 Cores = list[list[Slice]]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.chip.hardware import Chip
-from loihi_deploy.mapping.resources import Traffic
+from loihi_deploy.mapping.traffic import Traffic
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""What a mapping consists of: slices of populations, the cores that hold them, and how spikes are wired to them.
+"""What a plan consists of: slices of populations, the cores that hold them, and how spikes are wired to them.
 
 Every population is seen as a grid (height, width, channels) here; a flat one of n neurons is (1, 1, n). See
 `loihi_deploy.mapping.layout.grid_shape`.
@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.chip.hardware import Board
 from loihi_deploy.ir.content import Content
 
 Grid = tuple[int, int, int]
@@ -199,94 +198,3 @@ class PopulationPlan(Content):
     def binding(self) -> str:
         """The limit that asks for most."""
         return max(self.bounds, key=lambda name: self.bounds[name])
-
-
-@dataclass(frozen=True, eq=False)
-class Mapping(Content):
-    """A program laid out on the cores of a board.
-
-    Parameters
-    ----------
-    program_digest : str
-        Digest of the program.
-    board_data : dict
-        The board, as plain values.
-    cores : tuple of Core
-        By chip and number; on each chip the numbers run from 0 without gaps.
-    populations : tuple of PopulationPlan
-    flows : (n, 5) int64 array
-        From core (index into `cores`; -1 - k for spike source k), to core, output axons, slots that they take within a
-        chip, and neurons: each spike of these is one message.
-    senders : tuple of str
-        The population or spike source of each flow.
-    warnings : tuple of str
-        Rules that are broken where that was allowed.
-    rates : dict of float or None
-        Firing rates that it was placed by.
-    """
-
-    program_digest: str
-    board_data: MappingOf[str, Any]
-    cores: tuple[Core, ...]
-    populations: tuple[PopulationPlan, ...]
-    flows: NDArray[np.int64]
-    senders: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-    rates: MappingOf[str, float] | None = None
-
-    @property
-    def board(self) -> Board:
-        """The board it was made for."""
-        return Board.from_dict(self.board_data)
-
-    @property
-    def n_cores(self) -> int:
-        """Cores in use."""
-        return len(self.cores)
-
-    @property
-    def n_chips(self) -> int:
-        """Chips in use."""
-        return len({core.chip for core in self.cores})
-
-    @property
-    def bound(self) -> int:
-        """Cores that any plan needs at least, populations sharing cores as they like."""
-        totals = [
-            sum(plan.bounds[name] for plan in self.populations)
-            for name in (self.populations[0].bounds if self.populations else ())
-        ]
-        return -(-max(totals, default=0) // 1000)
-
-    def to_json(self) -> str:
-        """Every figure as JSON: see `loihi_deploy.mapping.figures.mapping_values`."""
-        from loihi_deploy.mapping.figures import mapping_json
-
-        return mapping_json(self)
-
-    def to_csv(self, part: Literal["cores", "populations", "chips"] = "cores") -> str:
-        """Figures of each core, population or chip as CSV."""
-        from loihi_deploy.mapping.figures import mapping_csv
-
-        return mapping_csv(self, part)
-
-    def __rich__(self) -> Any:
-        from loihi_deploy.mapping.figures import mapping_tables
-
-        return mapping_tables(self)
-
-    def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(width=120, force_terminal=False)
-        with console.capture() as captured:
-            console.print(self)
-        return captured.get().rstrip()
-
-    def cores_of(self, population: str) -> tuple[int, ...]:
-        """Indices into `cores` of those that hold some of a population."""
-        return tuple(
-            number
-            for number, core in enumerate(self.cores)
-            if any(piece.population == population for piece in core.slices)
-        )

@@ -19,8 +19,8 @@ from loihi_deploy.ir import Conv2D, Dense
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping.layout import Ints, as_convolution, as_matrix, axis_key, axis_reach, bands, grids
 from loihi_deploy.mapping.plan import Grid, Wiring
-from loihi_deploy.mapping.resources import axon_slots
 from loihi_deploy.mapping.shapes import Shapes
+from loihi_deploy.mapping.traffic import axon_slots
 
 BEAM = 400
 """Partial choices kept."""

@@ -29,8 +29,8 @@ from loihi_deploy.mapping.layout import (
     grids,
     row_lengths,
 )
+from loihi_deploy.mapping.memory import index_bits, words
 from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Grid, Slice, Wiring
-from loihi_deploy.mapping.resources import index_bits, words
 
 _LIMITED = ("in_axons", "pop16_in_axons", "synapse_words", "words_per_axon")
 _COUNTED = (*_LIMITED, "senders")

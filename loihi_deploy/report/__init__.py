@@ -1,11 +1,11 @@
 """Figures of a deployment as text, JSON and HTML."""
 
+from loihi_deploy.report.mapping_tables import mapping_report, mapping_tables
 from loihi_deploy.report.tables import (
     boards_table,
     counters_table,
     demo_table,
     layers_table,
-    mapping_report,
     verification_tables,
 )
 from loihi_deploy.report.values import counters_values, encoder_values, layer_values, summary
@@ -20,6 +20,7 @@ __all__ = [
     "layer_values",
     "layers_table",
     "mapping_report",
+    "mapping_tables",
     "summary",
     "verification_tables",
     "write_report",

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from loihi_deploy.chip.hardware import Board
-from loihi_deploy.mapping import Mapping as CoreMapping
 
 
 def _table(title: str, columns: Iterable[str], left: int = 1) -> Table:
@@ -106,15 +105,6 @@ def demo_table(values: Mapping[str, Any], console: Console | None = None) -> Non
     )
     console.print()
     layers_table(values, console)
-
-
-def mapping_report(values: Mapping[str, Any], mapping: CoreMapping, cores: bool = False) -> None:
-    """Print the layers, then what they use of the board; every core of it if `cores`."""
-    from loihi_deploy.mapping.figures import mapping_tables
-
-    console = Console(highlight=False)
-    layers_table(values, console)
-    console.print(mapping_tables(mapping, cores))
 
 
 def verification_tables(values: Mapping[str, Any], console: Console | None = None) -> None:

@@ -9,8 +9,8 @@ from loihi_deploy.chip.boards import load_board
 from loihi_deploy.engines.chip import plain as reference
 from loihi_deploy.ir import Conv2D, Dense, Graph, Sparse
 from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
+from loihi_deploy.mapping.assembly import assemble
 from loihi_deploy.mapping.layout import grids
-from loihi_deploy.mapping.mapper import assemble
 from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Slice, Wiring
 
 pytest.importorskip("nengo_loihi")

@@ -13,7 +13,8 @@ from loihi_deploy.engines.chip import plain as reference
 from loihi_deploy.errors import MappingError
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.mapping.layout import grids
-from loihi_deploy.mapping.resources import slice_bundles, synapse_bits
+from loihi_deploy.mapping.memory import synapse_bits
+from loihi_deploy.mapping.usage import slice_bundles
 from tests.mapping.networks import chain, check_rules, networks
 
 pytest.importorskip("nengo_loihi")

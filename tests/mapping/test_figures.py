@@ -4,7 +4,11 @@ import csv
 import io
 import json
 
-from loihi_deploy.mapping import map_to_cores, mapping_csv, mapping_json, mapping_tables, mapping_values
+import pytest
+
+from loihi_deploy.errors import InputError
+from loihi_deploy.mapping import map_to_cores
+from loihi_deploy.report import mapping_tables
 from tests.mapping.networks import chain
 from tests.mapping.test_mapper import board_with
 
@@ -14,7 +18,7 @@ MAPPING = map_to_cores(PROGRAM, board_with(mesh_columns=2, mesh_rows=1, cores_pe
 
 
 def test_values_add_up():
-    values = mapping_values(MAPPING)
+    values = MAPPING.values()
     assert values["n_cores"] == len(values["cores"]) == sum(chip["cores"] for chip in values["chips"])
     assert values["n_chips"] == len(values["chips"]) > 1
     neurons = sum(p.size for p in PROGRAM.populations)
@@ -32,16 +36,16 @@ def test_values_add_up():
 def test_messages_are_spikes_times_the_cores_they_go_to():
     program = chain((20,), [("dense", 30), ("dense", 10)])
     mapping = map_to_cores(program, "loihi", fix={"dense1": (30,), "dense2": (5,)})
-    sent = mapping_values(mapping)["messages"]["total"]
+    sent = mapping.values()["messages"]["total"]
     assert sent in (30, 60)  # to one core or two
     assert sent == 30 * len({post for pre, post, *_ in mapping.flows if pre >= 0})
 
 
 def test_json_and_csv_hold_the_values():
-    values = mapping_values(MAPPING)
-    assert json.loads(mapping_json(MAPPING)) == values == json.loads(MAPPING.to_json())
+    values = MAPPING.values()
+    assert json.loads(MAPPING.to_json()) == values
     for part in ("cores", "populations", "chips"):
-        rows = list(csv.DictReader(io.StringIO(mapping_csv(MAPPING, part))))
+        rows = list(csv.DictReader(io.StringIO(MAPPING.to_csv(part))))
         assert len(rows) == len(values[part])
     rows = list(csv.DictReader(io.StringIO(MAPPING.to_csv())))
     assert [int(row["usage_compartments"]) for row in rows] == [
@@ -52,9 +56,20 @@ def test_json_and_csv_hold_the_values():
 def test_tables_show_populations_chips_limits_and_cores():
     from rich.console import Console
 
-    text = str(MAPPING)
-    for said in ("conv1", "dense3", "synapse_words", "Chips", f"{MAPPING.n_cores} cores on"):
-        assert said in text
     console = Console(width=200, file=io.StringIO(), record=True)
     console.print(mapping_tables(MAPPING, cores=True))
-    assert "tile" in console.export_text()
+    text = console.export_text()
+    for said in ("conv1", "dense3", "synapse_words", "Chips", f"{MAPPING.n_cores} cores on", "tile"):
+        assert said in text
+
+
+def test_as_text_it_is_a_line_for_each_population():
+    lines = str(MAPPING).splitlines()
+    assert lines[0].startswith(f"{MAPPING.n_cores} cores on {MAPPING.n_chips} chip(s)")
+    assert [line.split()[0] for line in lines[1:4]] == ["conv1", "conv2", "dense3"]
+    assert lines[4:] == [f"Warning: {warning}" for warning in MAPPING.warnings]
+
+
+def test_an_unknown_part_is_named():
+    with pytest.raises(InputError, match="cores or populations or chips"):
+        MAPPING.to_csv("tiles")

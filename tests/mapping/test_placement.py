@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.mapping.placement import assign_chips, assign_tiles, tile_hops, traffic_matrix
-from loihi_deploy.mapping.resources import Traffic
+from loihi_deploy.mapping.traffic import Traffic
 
 CHIP = load_board("loihi").chip
 

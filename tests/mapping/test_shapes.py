@@ -9,10 +9,11 @@ from loihi_deploy.chip.boards import load_board
 from loihi_deploy.ir import Dense
 from loihi_deploy.ir.program import Synapses
 from loihi_deploy.mapping.layout import grids
+from loihi_deploy.mapping.memory import words
 from loihi_deploy.mapping.packing import Wires
-from loihi_deploy.mapping.resources import core_usage, slice_bundles, words
 from loihi_deploy.mapping.search import coupling
 from loihi_deploy.mapping.shapes import shapes_of, shapes_with_boxes, sizes
+from loihi_deploy.mapping.usage import core_usage, slice_bundles
 from tests.mapping.networks import chain, compartments, convolutions, networks, sparse, weights
 from tests.mapping.test_layout import one_projection
 
