@@ -65,7 +65,8 @@ backend_option = click.option(
 
 def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that make a `DeployOptions`."""
-    from loihi_deploy.options import ENCODERS, NORMALIZATIONS, DeployOptions
+    from loihi_deploy.encoders import ENCODERS
+    from loihi_deploy.options import NORMALIZATIONS, DeployOptions
 
     defaults = DeployOptions().as_dict()
     for name, kind, text in (
@@ -81,7 +82,7 @@ def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         (
             "encoder",
-            click.Choice(ENCODERS),
+            click.Choice(list(ENCODERS)),
             "What turns input into spikes.",
         ),
         ("synapse", float, "Time constant of synapses in seconds."),

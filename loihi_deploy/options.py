@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from loihi_deploy.encoders import ENCODERS
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.content import Content
-from loihi_deploy.ir.edges import Encoder
 
 TARGET_RATE = 700.0
 """Default firing rate in Hz that a percentile of a layer's rates is scaled to."""
@@ -21,7 +21,6 @@ READOUT_WINDOW = 0.5
 """Default part of the presentation, its last, that outputs are averaged over."""
 ENCODER_RATE = 1000.0
 """Default highest firing rate in Hz of neurons on the host."""
-ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
 Normalization = Literal["percentile", "maximum", "thresholds", "search", "scale_firing_rates", "none"]
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 
@@ -84,7 +83,7 @@ class DeployOptions(Content):
     synapse: float = 0.003
     layer_synapses: Mapping[str, float] = field(default_factory=dict)
     dt: float = 0.001
-    encoder: Encoder = "auto"
+    encoder: str = "auto"
     normalization: Normalization = "percentile"
     scale_firing_rates: float | Mapping[str, float] = 1.0
     target_rate: float = TARGET_RATE
@@ -99,7 +98,7 @@ class DeployOptions(Content):
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
             "neuron": ("if", "lif"),
-            "encoder": ENCODERS,
+            "encoder": tuple(ENCODERS),
             "normalization": NORMALIZATIONS,
             "rounding": ("nearest", "mean"),
         }

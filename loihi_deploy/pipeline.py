@@ -26,11 +26,11 @@ from loihi_deploy.analysis.calibrate import (
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.chip.hardware import Board, Chip
 from loihi_deploy.deployment import Deployment
+from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.errors import InputError
 from loihi_deploy.frontends import check_conversion, convert
 from loihi_deploy.ir import Graph
 from loihi_deploy.ir.content import Content
-from loihi_deploy.ir.edges import encoder_populations
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.stages.equalize import equalize

@@ -17,6 +17,7 @@ LAYERS = (
     {"errors"},
     {"chip", "files"},
     {"ir", "data"},
+    {"encoders"},
     {"options", "results", "artifact"},
     {"engines"},
     {"frontends", "mapping", "stages"},

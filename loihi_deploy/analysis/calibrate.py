@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.chip.hardware import Chip
+from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.engines.rate_network import flat_inputs, rate_outputs
 from loihi_deploy.ir import Graph, PartitionedGraph
-from loihi_deploy.ir.edges import encoder_populations
 from loihi_deploy.ir.program import Program
 from loihi_deploy.options import READOUT_WINDOW, DeployOptions
 from loihi_deploy.stages.bias_correction import correct

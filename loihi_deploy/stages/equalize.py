@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.ir import Conv2D, Graph, Population, Projection, Transform
-from loihi_deploy.ir.edges import Encoder, encoder_populations
 from loihi_deploy.ir.linear import compose, image_shape, scale_channels
 
 
-def equalize(graph: Graph, encoder: Encoder = "auto") -> Graph:
+def equalize(graph: Graph, encoder: str = "auto") -> Graph:
     """Scale each channel of rectified linear populations so that its largest weights in and out become equal.
 
     Channel c is multiplied by sqrt(r_out[c] / r_in[c]), its outgoing weights are divided by it, where r are the largest
@@ -23,7 +23,7 @@ def equalize(graph: Graph, encoder: Encoder = "auto") -> Graph:
     Parameters
     ----------
     graph : Graph
-    encoder : Encoder
+    encoder : str
         As for `partition`: populations on the host are left alone, their weights are not quantized.
 
     Returns

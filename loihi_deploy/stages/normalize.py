@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.engines.rate_network import flat_inputs, rate_batches
 from loihi_deploy.errors import NormalizationError, Problem
 from loihi_deploy.ir import Graph, NeuronModel
-from loihi_deploy.ir.edges import Encoder, encoder_populations
 from loihi_deploy.options import ENCODER_RATE, PERCENTILE, TARGET_RATE
 
 LIF_OFFSET = 0.75
@@ -81,7 +81,7 @@ def normalize(
     x: Any,
     target_rate: float | Mapping[str, float] = TARGET_RATE,
     percentile: float = PERCENTILE,
-    encoder: Encoder = "auto",
+    encoder: str = "auto",
     encoder_rate: float = ENCODER_RATE,
 ) -> Graph:
     """Scale every population so that a percentile of its firing rates on calibration data is the target.
@@ -96,7 +96,7 @@ def normalize(
     percentile : float
         0..100; see Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682, who chose 99.9.
 
-    encoder : {'auto', 'first_layer', 'on_off'}
+    encoder : str
         As for `partition`. The highest rate of populations that run on the host becomes `encoder_rate`, or 1 / dt where
         that is less.
     encoder_rate : float

@@ -6,35 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 
+from loihi_deploy.encoders import Encoder, encoder_named
 from loihi_deploy.errors import PartitionError, Problem
-from loihi_deploy.ir import (
-    Conv2D,
-    Graph,
-    Input,
-    Link,
-    NeuronModel,
-    PartitionedGraph,
-    Population,
-    Projection,
-    Readout,
-)
-from loihi_deploy.ir.edges import Encoder, first_layer, input_names, mixed_populations, needs_on_off
-from loihi_deploy.ir.linear import compose
+from loihi_deploy.ir import Graph, Input, Link, PartitionedGraph, Population, Projection, Readout
+from loihi_deploy.ir.edges import first_layer, input_names, mixed_populations
 from loihi_deploy.options import ENCODER_RATE
 
-HOST_KINDS = ("poisson", "ttfs")
-"""Kinds of neurons that only the host has, by the name of the encoder that uses them."""
 TO_CHIP_DELAY = 1
 """A spike of the host at step t is processed on chip at step t + 1, as between cores (nengo-loihi does the same)."""
 FROM_CHIP_DELAY = 0
 """The readout of step t has the chip's spikes of step t."""
-BIAS_RATE = 200.0
-"""Highest rate in Hz of neurons driven by bias currents, chosen by experiment: they fire at 1 / (whole steps)."""
 
 
 def partition(
     graph: Graph,
-    encoder: Encoder = "auto",
+    encoder: str = "auto",
     encoder_rate: float = ENCODER_RATE,
 ) -> PartitionedGraph:
     """Cut a network into host encoder, chip graph and host readout.
@@ -42,25 +28,11 @@ def partition(
     Parameters
     ----------
     graph : Graph
-    encoder : {'auto', 'first_layer', 'on_off', 'bias', 'poisson', 'ttfs'}
-        What spikes on the host: the populations that inputs drive, or an on and an off neuron for each input value, put
-        in front. 'auto' takes the first layer where it is a 1x1 convolution and something is left for the chip, and so
-        do 'poisson' and 'ttfs', whose neurons spike at random, and once (see `NeuronModel`). With 'bias' nothing spikes
-        on the host: values are bias currents of on and off neurons on chip, of on neurons alone for an input that is
-        not signed.
+    encoder : str
+        One of `loihi_deploy.encoders.ENCODERS`: which populations spike on the host, or stand on chip and take input
+        values as bias currents.
     encoder_rate : float
-        Firing rate in Hz of an inserted neuron at an input of magnitude ``Input.scale``; with 'bias' at most
-        `BIAS_RATE`.
-
-    Notes
-    -----
-    With 'ttfs' a value x in 0..1 sends its one spike in step (1 - x) T of T. What it drives keeps every
-    arriving weight as a current to the end (a synapse without decay), so that the mean current over the
-    presentation is the weighted sum of values, and has voltages below 0, so that early inhibition is not
-    lost. Before the late spikes are there the sum is not complete, so a layer may fire where it should be
-    silent: fewer spikes cross to the chip, by a factor of tens, and networks that depend on shades of grey
-    lose accuracy. It encodes static samples from rest only, no frames, no stream, and nothing but encoders
-    may drive a population that an encoder drives.
+        Firing rate in Hz of an inserted neuron at an input of magnitude ``Input.scale``; at most 1 / dt.
 
     Returns
     -------
@@ -98,10 +70,10 @@ def partition(
     if problems:
         raise PartitionError("Cannot cut the network into host and chip parts", problems)
     first = first_layer(graph)
-    if needs_on_off(graph, encoder):
-        rate = min(encoder_rate, 1 / graph.dt)
-        graph = _with_on_off_encoder(graph, min(rate, BIAS_RATE) if encoder == "bias" else rate, encoder)
-        return _cut(graph, first_layer(graph), encoder)
+    kind = encoder_named(encoder)
+    if kind.stands_in_front(graph):
+        graph = kind.with_neurons_in_front(graph, min(encoder_rate, 1 / graph.dt))
+        return _cut(graph, first_layer(graph), kind)
     problems = [
         Problem(
             "takes real input values and spikes at once, so it can stand neither on the host nor on the chip",
@@ -120,7 +92,7 @@ def partition(
         )
     if problems:
         raise PartitionError("Cannot make the first layer the encoder", problems)
-    return _cut(graph, first, encoder)
+    return _cut(graph, first, kind)
 
 
 def _driven(graph: Graph, name: str) -> bool:
@@ -138,66 +110,11 @@ def _driven(graph: Graph, name: str) -> bool:
     return False
 
 
-def _with_on_off_encoder(graph: Graph, rate: float, encoder: Encoder) -> Graph:
-    """Put an on and an off neuron for each input value in front: x = amplitude * (on - off)."""
-    populations, projections = [], []
-    for node in graph.inputs:
-        grid = node.shape if len(node.shape) == 3 else (1, node.size, 1)
-        channels = grid[2]
-        signs = [1.0, -1.0] if node.signed or encoder != "bias" else [1.0]
-        both = (*grid[:2], len(signs) * channels)
-        to_neurons = np.tile(signs, channels).reshape(1, 1, 1, both[2])
-        split = Conv2D(to_neurons, (1, 1), (0, 0), grid, both, groups=channels)
-        to_values = np.repeat(signs, channels).reshape(1, 1, len(signs), channels)
-        join = Conv2D(to_values, (1, 1), (0, 0), both, grid, channels)
-        name = f"{node.name}_{'bias' if encoder == 'bias' else 'on_off'}"
-        shape = both if len(node.shape) == 3 else (both[1] * both[2],)
-        gain = rate / node.scale
-        populations.append(
-            Population(name, shape, NeuronModel(), np.array(gain), np.zeros(1), amplitude=1 / gain)
-        )
-        projections.append(Projection(node.name, name, split))
-        projections += [
-            Projection(name, old.post, compose(old.transform, join), old.tau or _usual_tau(graph, old.post))
-            for old in graph.out_of(node.name)
-        ]
-    inputs = input_names(graph)
-    kept = tuple(p for p in graph.projections if p.pre not in inputs)
-    return replace(graph, populations=(*populations, *graph.populations), projections=(*projections, *kept))
-
-
-def _usual_tau(graph: Graph, post: str) -> float:
-    """The synapse for spikes that replace real values: that of other projections into the population, or after it."""
-    inputs = input_names(graph)
-    others = [p.tau for p in graph.into(post) if p.pre not in inputs]
-    return (others or [p.tau for p in graph.out_of(post)] or [p.tau for p in graph.projections] or [0.0])[0]
-
-
-def _spiking_as(population: Population, encoder: Encoder) -> Population:
+def _encoding(population: Population, encoder: Encoder) -> Population:
     """The population with the neurons that the encoder asks for."""
-    if encoder == "poisson" or encoder == "ttfs":
-        return replace(population, neuron=NeuronModel(encoder), initial_voltage=None)
-    return population
-
-
-def _kept_problems(graph: Graph, kept: tuple[str, ...]) -> list[Problem]:
-    """What cannot be had where spikes of the populations `kept` stand for values by their time."""
-    readouts = {readout.name for readout in graph.readouts}
-    targets = {projection.post for name in kept for projection in graph.out_of(name)}
-    problems = [
-        Problem("decodes the encoder's single spikes", name, remedy="Use another encoder")
-        for name in sorted(targets & readouts)
-    ]
-    problems += [
-        Problem(
-            "takes spikes of the encoder, whose currents stay, and of other layers, whose currents decay",
-            name,
-            remedy="Use another encoder",
-        )
-        for name in sorted(targets - readouts)
-        if any(projection.pre not in kept for projection in graph.into(name))
-    ]
-    return problems
+    if encoder.neuron is None:
+        return population
+    return replace(population, neuron=encoder.neuron, initial_voltage=None)
 
 
 def _out_of_phase(population: Population) -> Population:
@@ -206,28 +123,27 @@ def _out_of_phase(population: Population) -> Population:
     Nengo draws them at random for the same reason; steps of the golden ratio spread better, and the same every time.
     """
     neuron = population.neuron
-    if population.initial_voltage is not None or neuron.discretized or neuron.kind in HOST_KINDS:
+    if population.initial_voltage is not None or neuron.discretized or neuron.kind not in ("if", "lif"):
         return population
     golden = (np.sqrt(5) - 1) / 2
     return replace(population, initial_voltage=(np.arange(population.size) * golden) % 1)
 
 
 def _cut(graph: Graph, first: list[str], encoder: Encoder) -> PartitionedGraph:
+    if problems := list(encoder.refused(graph, first)):
+        raise PartitionError(f"Cannot use the encoder {encoder.name!r}", problems)
     populations = {population.name: population for population in graph.populations}
     readouts = {readout.name for readout in graph.readouts}
-    host = () if encoder == "bias" else tuple(first)
+    host = tuple(first) if encoder.on_host else ()
     currents = () if host else tuple(Readout(name, populations[name].shape, np.zeros(1)) for name in first)
-    encoders = tuple(_out_of_phase(_spiking_as(populations[name], encoder)) for name in host)
+    encoders = tuple(_out_of_phase(_encoding(populations[name], encoder)) for name in host)
     on_chip = tuple(replace(p, amplitude=1.0) for p in graph.populations if p.name not in host)
-    kept = host if encoder == "ttfs" else ()
-    if problems := _kept_problems(graph, kept):
-        raise PartitionError("Cannot encode values in the time of one spike", problems)
 
     def folded(projection: Projection) -> Projection:
         """Amplitude of a spike moved into the weights."""
         amplitude = populations[projection.pre].amplitude
         transform = projection.transform.with_values(projection.transform.values * amplitude)
-        tau = np.inf if projection.pre in kept else projection.tau
+        tau = np.inf if encoder.keeps_currents and projection.pre in host else projection.tau
         return replace(projection, transform=transform, tau=tau)
 
     from_spikes = [folded(p) for p in graph.projections if p.pre in populations]

@@ -7,12 +7,12 @@ import pytest
 
 import loihi_deploy as ld
 from loihi_deploy import backends
+from loihi_deploy.encoders import ENCODERS
 from loihi_deploy.engines.host import plain as host_reference
 from loihi_deploy.engines.host.biases import biases
 from loihi_deploy.engines.rate_network import flat_inputs, rate_activity
 from loihi_deploy.errors import BackendError, InputError, PartitionError
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
-from loihi_deploy.options import ENCODERS
 from loihi_deploy.report import encoder_values
 
 STEPS = 60

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loihi_deploy.engines.rate_network import rate_activity
-from loihi_deploy.errors import PartitionError
+from loihi_deploy.errors import InputError, PartitionError
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.stages.partition import partition
 
@@ -123,3 +123,8 @@ def test_everything_that_stands_in_the_way_is_named():
             replace(graph, populations=(*graph.populations, lonely), projections=(*graph.projections, skip))
         )
     assert len(caught.value.problems) == 2
+
+
+def test_an_encoder_that_does_not_exist():
+    with pytest.raises(InputError, match="Try 'poisson'"):
+        partition(network(1), "poison")
