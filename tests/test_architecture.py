@@ -44,6 +44,7 @@ IMPORTERS = {
 # Module names that stand more than once: their folder gives the other half of the name.
 REPEATED = {
     "chip",  # what the chip is; its engines
+    "encoders",  # of a deployment; in training
     "kernels",  # of the chip; of the host
     "nengo_loihi",  # a backend; an export
     "nir",  # read; written
@@ -97,6 +98,10 @@ def forbidden_imports(module):
             yield f"line {line}: {here} may not import {there}"
 
 
+STAGES_SHARED = "stages.rounding"
+"""The one module that stages share; what one stage makes reaches the next as a value."""
+
+
 # The package's own file loads names on first use, __main__ is the command line: both stand above all layers.
 BELOW_THE_TOP = [module for module in MODULES if module not in ("", "__main__")]
 
@@ -118,6 +123,32 @@ def modules_imported(module):
             found = name if name in MODULES else name.rpartition(".")[0]
             if found in MODULES and found not in ("", module):
                 yield found
+
+
+def stages_imported(module):
+    return [name for name in modules_imported(module) if name.startswith("stages.") and name != STAGES_SHARED]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("stages.")])
+def test_stages_do_not_import_each_other(module):
+    assert stages_imported(module) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "n_violations"),
+    [
+        ("from loihi_deploy.stages.rounding import round_keeping_means", 0),
+        ("from loihi_deploy.stages.partition import partition", 1),
+        ("def f():\n    from . import normalize", 1),
+    ],
+)
+def test_the_test_sees_a_stage_that_imports_another(line, n_violations, tmp_path, monkeypatch):
+    path = tmp_path / "stages" / "quantize.py"
+    path.parent.mkdir()
+    path.write_text(line)
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    monkeypatch.setitem(MODULES, "stages.quantize", path)
+    assert len(stages_imported("stages.quantize")) == n_violations
 
 
 def circles(imported):
