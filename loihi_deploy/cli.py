@@ -12,6 +12,7 @@ import click
 
 from loihi_deploy import __version__
 from loihi_deploy.errors import InputError, LoihiDeployError
+from loihi_deploy.options import BACKEND_ALIASES, BACKENDS
 
 if TYPE_CHECKING:
     from loihi_deploy.data import Dataset
@@ -56,10 +57,10 @@ data_option = click.option(
 )
 backend_option = click.option(
     "--backend",
-    type=click.Choice(["emulator", "reference", "hardware"]),
+    type=click.Choice([*BACKENDS, *BACKEND_ALIASES]),
     default="emulator",
     show_default=True,
-    help="Our engine, nengo-loihi's emulator, or the chip.",
+    help="Our compiled engine, our plain one, nengo-loihi's emulator (also 'reference'), or the chip.",
 )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from loihi_deploy.data import Dataset
-from loihi_deploy.engines.rate_network import flat_inputs
 from loihi_deploy.engines.spiking_network import spiking_outputs
 from loihi_deploy.errors import OutputError
+from loihi_deploy.ir import samples_for
 from loihi_deploy.pipeline import deploy
 from loihi_deploy.report import counters_values, demo_table, encoder_values, summary, write_report
 from loihi_deploy.training import train_convnet
@@ -79,7 +79,7 @@ def run_demo(
     compare("rate network, floats", deployment.rate_accuracy(x, y), len(x), start)
     start = time.perf_counter()
     window = deployment.options.readout_window
-    outputs = spiking_outputs(deployment.graph, flat_inputs(deployment.graph, x), steps, window)
+    outputs = spiking_outputs(deployment.graph, samples_for(deployment.graph, x).arrays, steps, window)
     labels = deployment.check_labels(y, len(x))
     compare("spiking network, floats", float((outputs.argmax(axis=1) == labels).mean()), len(x), start)
     start = time.perf_counter()
@@ -90,7 +90,7 @@ def run_demo(
     say(f"Running {n_reference} images on nengo-loihi's emulator ...")
     everywhere = [population.name for population in deployment.program.populations]
     start = time.perf_counter()
-    theirs = deployment.run(x[:n_reference], steps, backend="reference", record=everywhere)
+    theirs = deployment.run(x[:n_reference], steps, backend="nengo_loihi", record=everywhere)
     correct = theirs.outputs.argmax(axis=1) == labels[:n_reference]
     compare("integers, nengo-loihi's emulator", float(correct.mean()), n_reference, start)
     ours = deployment.run(x[:n_reference], steps, record=everywhere)

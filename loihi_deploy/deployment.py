@@ -13,8 +13,9 @@ import numpy as np
 
 from loihi_deploy import backends
 from loihi_deploy.artifact import read_artifact, write_artifact
+from loihi_deploy.backends import RunOptions
 from loihi_deploy.chip.hardware import Board
-from loihi_deploy.engines.rate_network import flat_inputs, rate_outputs
+from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import ArtifactError, InputError, Problem
 from loihi_deploy.files import PathOrStream
 from loihi_deploy.ir import (
@@ -28,12 +29,13 @@ from loihi_deploy.ir import (
     Projection,
     Readout,
     Sparse,
+    samples_for,
 )
 from loihi_deploy.ir.content import Content
 from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
 from loihi_deploy.mapping import SAVED_TYPES as MAPPING_TYPES
 from loihi_deploy.mapping import Mapping
-from loihi_deploy.options import DeployOptions
+from loihi_deploy.options import Backend, DeployOptions
 from loihi_deploy.results import Evaluation, RunResult, RunState
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
@@ -41,8 +43,6 @@ from loihi_deploy.stages.quantize import quantize
 if TYPE_CHECKING:
     from loihi_deploy.analysis.tune import Tuning
     from loihi_deploy.analysis.verify import Verification
-
-Backend = Literal["emulator", "reference", "hardware"]
 
 SAVED_TYPES = (
     *(Conv2D, Dense, Sparse, Graph, Input, Population, NeuronModel, Projection, Readout, Link),
@@ -112,14 +112,14 @@ class Deployment(Content):
             there are several inputs.
         steps : int
             Steps of presentation of a sample, a multiple of its frames.
-        backend : {'emulator', 'reference', 'hardware'}
-            Our engine, nengo-loihi's emulator, or the chip through nengo-loihi and NxSDK.
+        backend : {'emulator', 'numpy', 'nengo_loihi', 'hardware'}
+            Our compiled engine, our plain one, nengo-loihi's emulator, or the chip through nengo-loihi and NxSDK.
         steps_per_frame : int, optional
             How long each frame is shown, in place of `steps`.
         record : iterable of str or mapping
             Populations whose spikes, or whose chosen variables, are to be recorded:
             ``["conv1"]``, ``{"conv1": ["spikes", "u", "v", "events"]}``.
-        neurons : dict of slices or index lists, optional
+        neurons : dict of slices, index lists or boolean masks, optional
             Which neurons of a recorded population; all if nothing is said.
         stream : bool
             True presents the samples one after the other without a reset, as a chip runs; False starts each from rest.
@@ -130,7 +130,7 @@ class Deployment(Content):
         on_overflow : {'count', 'raise'}
             What happens when an accumulator wraps around.
         seed : int
-            Of noise on chip.
+            Of noise on chip, and of the spikes that Poisson encoders draw.
         threads : int, optional
             The environment variable LOIHI_DEPLOY_THREADS, or every core of the machine, if not given. Results do not
             depend on it.
@@ -148,25 +148,23 @@ class Deployment(Content):
         AccumulatorOverflowError
             If an accumulator wraps around and `on_overflow` is 'raise'.
         """
-        return backends.run(
-            self.program,
-            flat_inputs(self.graph, x),
+        options = RunOptions(
             steps,
-            backend=backend,
-            mapping=self.mapping,
-            steps_per_frame=steps_per_frame,
-            record=record,
-            neurons=neurons,
-            readout_window=self.options.readout_window,
-            seed=seed,
-            stream=stream,
-            state=state,
-            return_state=return_state,
-            on_overflow=on_overflow,
-            threads=threads,
-            chunk_size=chunk_size,
-            progress=progress,
+            backend,
+            steps_per_frame,
+            record,
+            neurons,
+            self.options.readout_window,
+            seed,
+            stream,
+            state,
+            return_state,
+            on_overflow,
+            threads,
+            chunk_size,
+            progress,
         )
+        return backends.run(self.program, samples_for(self.graph, x), options, self.mapping)
 
     def evaluate(
         self,
@@ -201,16 +199,12 @@ class Deployment(Content):
         InputError
             If samples or labels do not fit.
         """
-        inputs = flat_inputs(self.graph, x)
-        return backends.evaluate(
-            self.program,
-            inputs,
-            self.check_labels(y, len(next(iter(inputs.values())))),
+        samples = samples_for(self.graph, x)
+        labels = self.check_labels(y, len(samples))
+        options = RunOptions(
             steps,
-            by_step=by_step,
-            backend=backend,
-            mapping=self.mapping,
-            steps_per_frame=steps_per_frame,
+            backend,
+            steps_per_frame,
             readout_window=self.options.readout_window,
             seed=seed,
             stream=stream,
@@ -219,6 +213,7 @@ class Deployment(Content):
             chunk_size=chunk_size,
             progress=progress,
         )
+        return backends.evaluate(self.program, samples, labels, options, self.mapping, by_step=by_step)
 
     def verify(self, x: Any, y: Any = None, steps: int = 100, *, reference_samples: int = 5) -> Verification:
         """Accuracy and firing rates after each stage on the way to the chip, and what to do about the largest loss.
@@ -244,20 +239,19 @@ class Deployment(Content):
         """
         from loihi_deploy.analysis.verify import verify_stages
 
-        inputs = flat_inputs(self.graph, x)
-        n, n_frames = next(iter(inputs.values())).shape[:2]
-        if n_frames > 1:
+        samples = samples_for(self.graph, x)
+        if samples.n_frames > 1:
             raise InputError.single(
-                "only static samples have rates to compare with", "x", f"{n_frames} frames"
+                "only static samples have rates to compare with", "x", f"{samples.n_frames} frames"
             )
-        labels = None if y is None else self.check_labels(y, n)
+        labels = None if y is None else self.check_labels(y, len(samples))
         parts = partition(self.graph, self.options.encoder, self.options.encoder_rate)
         return verify_stages(
             self.graph,
             quantize(parts, self.board.chip),
             self.program,
             self.mapping,
-            inputs,
+            samples,
             labels,
             steps,
             self.options.readout_window,
@@ -288,11 +282,10 @@ class Deployment(Content):
         """
         from loihi_deploy.analysis.tune import shortest_presentation
 
-        inputs = flat_inputs(self.graph, x)
-        labels = self.check_labels(y, len(next(iter(inputs.values()))))
-        return shortest_presentation(
-            self.program, inputs, labels, self.rate_accuracy(x, y), max_steps, max_drop
-        )
+        samples = samples_for(self.graph, x)
+        labels = self.check_labels(y, len(samples))
+        goal = self.rate_accuracy(samples, labels)
+        return shortest_presentation(self.program, samples, labels, goal, max_steps, max_drop)
 
     def with_readout_window(self, window: float) -> Deployment:
         """The same deployment with outputs averaged over another last part of the presentation, 0..1."""
@@ -300,9 +293,9 @@ class Deployment(Content):
 
     def rate_accuracy(self, x: Any, y: Any) -> float:
         """Accuracy of the float rate network that the deployment approximates, as a fraction."""
-        inputs = {name: values[:, 0] for name, values in flat_inputs(self.graph, x).items()}
-        labels = self.check_labels(y, len(next(iter(inputs.values()))))
-        outputs = rate_outputs(self.graph, inputs)[self.graph.readouts[0].name]
+        samples = samples_for(self.graph, x)
+        labels = self.check_labels(y, len(samples))
+        outputs = rate_outputs(self.graph, samples.first_frames())[self.graph.readouts[0].name]
         return float((outputs.argmax(axis=1) == labels).mean())
 
     def check_labels(self, y: Any, n_samples: int) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -23,6 +23,11 @@ ENCODER_RATE = 1000.0
 """Default highest firing rate in Hz of neurons on the host."""
 Normalization = Literal["percentile", "maximum", "thresholds", "search", "scale_firing_rates", "none"]
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
+Backend = Literal["emulator", "numpy", "nengo_loihi", "hardware", "reference"]
+"""What runs a program: our compiled engine, our plain one, nengo-loihi's emulator (also by its old name, 'reference'),
+or the chip through nengo-loihi and NxSDK."""
+BACKENDS: tuple[Backend, ...] = ("emulator", "numpy", "nengo_loihi", "hardware")
+BACKEND_ALIASES: Mapping[Any, Backend] = {"reference": "nengo_loihi"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,9 @@ import os
 import platform
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-import numpy as np
 
 from loihi_deploy.analysis.calibrate import (
     balance,
@@ -29,8 +27,7 @@ from loihi_deploy.deployment import Deployment
 from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.errors import InputError
 from loihi_deploy.frontends import check_conversion, convert
-from loihi_deploy.ir import Graph
-from loihi_deploy.ir.content import Content
+from loihi_deploy.ir import Graph, Samples, samples_for
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.stages.equalize import equalize
@@ -76,30 +73,31 @@ def deploy(
     options = options or DeployOptions()
     board = board if isinstance(board, Board) else load_board(board)
     graph = convert(source, replace(options, neuron="if"))
-    if calibration is not None:
-        check_conversion(source, graph, calibration)
+    samples = None if calibration is None else samples_for(graph, calibration)
+    if samples is not None:
+        check_conversion(source, graph, samples)
     graph = with_synapses(graph, options.layer_synapses)
-    graph = _with_firing_rates(graph, calibration, options, board.chip)
+    graph = _with_firing_rates(graph, samples, options, board.chip)
     if options.equalize:
         graph = equalize(graph, options.encoder)
     if options.neuron == "lif":
         host = encoder_populations(graph, options.encoder)
         graph = with_leaky_neurons(graph, {p.name for p in graph.populations} - set(host))
     partitioned = partition(graph, options.encoder, options.encoder_rate)
-    if calibration is not None and options.balance_steps:
-        partitioned = balance(
-            partitioned, calibration, options.balance_steps, options.readout_window, board.chip
-        )
+    if samples is not None and options.balance_steps:
+        partitioned = balance(partitioned, samples, options.balance_steps, options.readout_window, board.chip)
     means = None
-    if options.rounding == "mean" and calibration is not None:
-        means = mean_rates_of_neurons(quantize(partitioned, board.chip), calibration)
+    if options.rounding == "mean" and samples is not None:
+        means = mean_rates_of_neurons(quantize(partitioned, board.chip), samples)
     program = quantize(partitioned, board.chip, options.weight_percentile, means)
-    rates = None if calibration is None else mean_rates(program, calibration)
+    rates = None if samples is None else mean_rates(program, samples)
     mapping = map_to_cores(program, board, fix=fix, max_cores=max_cores, downgrade=downgrade, rates=rates)
-    return Deployment(graph, program, mapping, options, _provenance(calibration))
+    return Deployment(graph, program, mapping, options, _provenance(samples))
 
 
-def _with_firing_rates(graph: Graph, calibration: Any, options: DeployOptions, chip: Chip) -> Graph:
+def _with_firing_rates(
+    graph: Graph, calibration: Samples | None, options: DeployOptions, chip: Chip
+) -> Graph:
     """Set firing rates as ``options.normalization`` says."""
     if options.normalization == "none":
         return graph
@@ -123,7 +121,7 @@ def _with_firing_rates(graph: Graph, calibration: Any, options: DeployOptions, c
     return graph
 
 
-def _provenance(calibration: Any) -> dict[str, str | None]:
+def _provenance(calibration: Samples | None) -> dict[str, str | None]:
     """Versions of what took part, and a digest of the calibration data."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in ("loihi-deploy", "numpy", "nengo", "nengo-dl", "tensorflow"):
@@ -131,14 +129,4 @@ def _provenance(calibration: Any) -> dict[str, str | None]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = None
-    return {**versions, "calibration": None if calibration is None else _data_digest(calibration)}
-
-
-def _data_digest(data: Any) -> str:
-    arrays = data if isinstance(data, MappingOf) else {"": data}
-
-    @dataclass(frozen=True, eq=False)
-    class Data(Content):
-        arrays: tuple[tuple[str, Any], ...]
-
-    return Data(tuple(sorted((name, np.asarray(values)) for name, values in arrays.items()))).digest
+    return {**versions, "calibration": None if calibration is None else calibration.digest}

@@ -8,8 +8,9 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import loihi_deploy as ld
-from loihi_deploy.engines.rate_network import flat_inputs, rate_outputs
+from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.frontends import check_conversion, import_tensorflow
+from loihi_deploy.ir import samples_for
 from tests.frontends import keras_models as km
 from tests.frontends.keras_models import chain, conv, dense, layer, layers, model, relu_conv
 
@@ -206,7 +207,7 @@ def test_from_model_to_spikes(name):
     check_conversion(made, ld.convert(made), calibration)
     deployment = ld.deploy(made, calibration=calibration)
     result = deployment.run(test, steps=STEPS)
-    inputs = {key: values[:, 0] for key, values in flat_inputs(deployment.graph, test).items()}
+    inputs = samples_for(deployment.graph, test).first_frames()
     expected = rate_outputs(deployment.graph, inputs)
     assert set(result.all_outputs) == set(expected)
     assert all(counts.spikes > 0 for counts in result.counters.populations.values())

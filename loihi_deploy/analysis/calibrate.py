@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
+from loihi_deploy.backends import RunOptions
 from loihi_deploy.chip.hardware import Chip
 from loihi_deploy.encoders import encoder_populations
-from loihi_deploy.engines.rate_network import flat_inputs, rate_outputs
-from loihi_deploy.ir import Graph, PartitionedGraph
+from loihi_deploy.engines.rate_network import rate_outputs
+from loihi_deploy.ir import Graph, PartitionedGraph, Samples, samples_for
 from loihi_deploy.ir.program import Program
 from loihi_deploy.options import READOUT_WINDOW, DeployOptions
 from loihi_deploy.stages.bias_correction import correct
@@ -60,33 +61,30 @@ def balance(
     -------
     PartitionedGraph
     """
-    inputs = {
-        name: values[:BALANCE_SAMPLES]
-        for name, values in flat_inputs(partitioned.encoder, calibration).items()
-    }
-    values = {name: x.mean(axis=1) for name, x in inputs.items()}
+    samples = samples_for(partitioned.encoder, calibration).take(slice(BALANCE_SAMPLES))
+    values = {name: x.mean(axis=1) for name, x in samples.arrays.items()}
     kept = [p.name for p in partitioned.encoder.populations if p.neuron.kind == "ttfs"]
     current = partitioned
     for _ in range(BALANCE_ROUNDS):
-        rates = backends.firing_rates(quantize(current, chip), inputs, steps, readout_window, kept)
+        rates = backends.firing_rates(quantize(current, chip), samples, steps, readout_window, kept)
         current = correct(partitioned, current, {**values, **rates})
     return current
 
 
-def mean_rates_of_neurons(program: Program, calibration: Any) -> dict[str, NDArray[np.float64]]:
+def mean_rates_of_neurons(program: Program, calibration: Samples) -> dict[str, NDArray[np.float64]]:
     """Mean firing rate in Hz of every neuron, (size,) by population, from a few calibration samples."""
-    inputs = {name: x[:TRAFFIC_SAMPLES] for name, x in flat_inputs(program.encoder, calibration).items()}
-    rates = backends.firing_rates(program, inputs, TRAFFIC_STEPS * next(iter(inputs.values())).shape[1], 1.0)
+    samples = calibration.take(slice(TRAFFIC_SAMPLES))
+    rates = backends.firing_rates(program, samples, TRAFFIC_STEPS * samples.n_frames, 1.0)
     return {name: values.mean(axis=0, dtype=np.float64) for name, values in rates.items()}
 
 
-def mean_rates(program: Program, calibration: Any) -> dict[str, float]:
+def mean_rates(program: Program, calibration: Samples) -> dict[str, float]:
     """Mean firing rate in Hz of each population: what placement weighs traffic by."""
     return {name: float(rates.mean()) for name, rates in mean_rates_of_neurons(program, calibration).items()}
 
 
 def balance_thresholds(
-    graph: Graph, calibration: Any, options: DeployOptions, chip: Chip | None = None
+    graph: Graph, calibration: Samples, options: DeployOptions, chip: Chip | None = None
 ) -> Graph:
     """Scale firing rates so that a percentile of those of the *integer* network is the target.
 
@@ -97,7 +95,7 @@ def balance_thresholds(
     ----------
     graph : Graph
         Normalized on the rate network: that is where it starts.
-    calibration : array or mapping of arrays
+    calibration : Samples
     options : DeployOptions
         `target_rate`, `percentile`, `balance_steps`, `readout_window` and those of the encoder are used.
     chip : Chip, optional
@@ -107,8 +105,8 @@ def balance_thresholds(
     host = encoder_populations(graph, options.encoder)
     for _ in range(THRESHOLD_ROUNDS):
         program = quantize(partition(graph, options.encoder, options.encoder_rate), chip)
-        inputs = {name: x[:BALANCE_SAMPLES] for name, x in flat_inputs(graph, calibration).items()}
-        rates = backends.firing_rates(program, inputs, steps, options.readout_window)
+        samples = calibration.take(slice(BALANCE_SAMPLES))
+        rates = backends.firing_rates(program, samples, steps, options.readout_window)
         factors = {}
         for population in graph.populations:
             active = rates[population.name][rates[population.name] > 0]
@@ -120,7 +118,9 @@ def balance_thresholds(
     return graph
 
 
-def search_rates(graph: Graph, calibration: Any, options: DeployOptions, chip: Chip | None = None) -> Graph:
+def search_rates(
+    graph: Graph, calibration: Samples, options: DeployOptions, chip: Chip | None = None
+) -> Graph:
     """Find a scale for each layer's firing rates at which the integer network agrees best with the rate network.
 
     One layer after the other, from the first to the last, is tried at `SEARCH_FACTORS` of its rates; what comes closest
@@ -130,22 +130,21 @@ def search_rates(graph: Graph, calibration: Any, options: DeployOptions, chip: C
     ----------
     graph : Graph
         Normalized: that is where it starts.
-    calibration : array or mapping of arrays
+    calibration : Samples
     options : DeployOptions
     chip : Chip, optional
         As for `quantize`.
     """
     steps = options.balance_steps or DeployOptions.balance_steps
-    inputs = {name: x[:SEARCH_SAMPLES] for name, x in flat_inputs(graph, calibration).items()}
-    ideal = rate_outputs(graph, {name: x[:, 0] for name, x in inputs.items()})[graph.readouts[0].name]
+    samples = calibration.take(slice(SEARCH_SAMPLES))
+    ideal = rate_outputs(graph, samples.first_frames())[graph.readouts[0].name]
+    run_options = RunOptions(steps, readout_window=options.readout_window, progress=False)
 
     def error(candidate: Graph) -> tuple[float, float]:
         parts = partition(candidate, options.encoder, options.encoder_rate)
         if options.balance_steps:
-            parts = balance(parts, calibration, steps, options.readout_window, chip)
-        outputs = backends.run(
-            quantize(parts, chip), inputs, steps, readout_window=options.readout_window, progress=False
-        ).outputs.reshape(len(ideal), -1)
+            parts = balance(parts, samples, steps, options.readout_window, chip)
+        outputs = backends.run(quantize(parts, chip), samples, run_options).outputs.reshape(len(ideal), -1)
         wrong = float((outputs.argmax(axis=1) != ideal.argmax(axis=1)).mean())
         return wrong, float(np.square(outputs - ideal).mean())
 

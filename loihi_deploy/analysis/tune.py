@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
+from loihi_deploy.backends import RunOptions
 from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
 
 WINDOWS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -44,7 +45,7 @@ class Tuning:
 
 def shortest_presentation(
     program: Program,
-    inputs: Mapping[str, NDArray[Any]],
+    samples: Samples,
     labels: NDArray[np.int64],
     rate_accuracy: float,
     max_steps: int,
@@ -63,7 +64,7 @@ def shortest_presentation(
         raise InputError.single("not a presentation time", "max_steps", max_steps, "1 or more")
     found = {
         window: backends.evaluate(
-            program, inputs, labels, max_steps, by_step=True, readout_window=window
+            program, samples, labels, RunOptions(max_steps, readout_window=window), by_step=True
         ).accuracy_by_step
         for window in WINDOWS
     }

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
+from loihi_deploy.backends import RunOptions
 from loihi_deploy.engines.host.readout import window_steps
 from loihi_deploy.engines.rate_network import rate_batches
 from loihi_deploy.engines.spiking_network import spiking_outputs, spiking_rates
-from loihi_deploy.ir import Graph, Population, Projection
+from loihi_deploy.ir import Graph, Population, Projection, Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
 
@@ -174,7 +175,7 @@ def verify_stages(
     unbalanced: Program,
     program: Program,
     mapping: CoreMapping,
-    inputs: Mapping[str, NDArray[Any]],
+    samples: Samples,
     labels: NDArray[np.int64] | None,
     steps: int,
     window: float,
@@ -192,15 +193,16 @@ def verify_stages(
         What the chip runs.
     mapping : Mapping
         Its cores, for nengo-loihi's emulator.
-    inputs : dict of (n, 1, size) arrays
+    samples : Samples
+        Static ones.
     labels : (n,) int array or None
     steps : int
     window : float
     reference_samples : int
         Samples for nengo-loihi's emulator; 0 leaves the stage out.
     """
-    n = len(next(iter(inputs.values())))
-    still = {name: x[:, 0] for name, x in inputs.items()}
+    n = len(samples)
+    inputs, still = samples.arrays, samples.first_frames()
     expected, ideal = _rates(graph, still)
     decisions = ideal.argmax(axis=1)
 
@@ -222,23 +224,15 @@ def verify_stages(
     stages.append(stage(SPIKING, spiking_outputs(graph, inputs, steps, window), spiking))
     quantized, outputs = _rates(rate_graph(unbalanced, graph), still)
     stages.append(stage(QUANTIZED, outputs, known(quantized)))
-    result = backends.run(program, inputs, steps, readout_window=window, progress=False)
-    measured = backends.firing_rates(program, inputs, steps, window)
+    options = RunOptions(steps, readout_window=window, progress=False)
+    result = backends.run(program, samples, options)
+    measured = backends.firing_rates(program, samples, steps, window)
     stages.append(stage(INTEGER, result.outputs, known(measured)))
     m = min(n, reference_samples)
     if m:
-        few = {name: x[:m] for name, x in inputs.items()}
         populations = [p.name for p in program.populations]
-        theirs = backends.run(
-            program,
-            few,
-            steps,
-            backend="reference",
-            mapping=mapping,
-            readout_window=window,
-            record=populations,
-            progress=False,
-        )
+        on_theirs = replace(options, backend="nengo_loihi", record=populations)
+        theirs = backends.run(program, samples.take(slice(m)), on_theirs, mapping)
         last = steps - window_steps(steps, window)
         rates = {p: theirs.recorded[p]["spikes"][:, last:].mean(axis=1) / program.dt for p in populations}
         stages.append(stage(REFERENCE, theirs.outputs, known(rates), m))

@@ -1,11 +1,11 @@
 """Running a program: encoder, chip and readout together, on one of several engines.
 
-``"emulator"`` is this package's fast engine, ``"numpy"`` its plain one, ``"reference"`` nengo-loihi's emulator, and
+``"emulator"`` is this package's fast engine, ``"numpy"`` its plain one, ``"nengo_loihi"`` nengo-loihi's emulator, and
 ``"hardware"`` the chip through nengo-loihi and NxSDK.
 """
 
 from loihi_deploy.backends.firing_rates import firing_rates
-from loihi_deploy.backends.request import BACKENDS
+from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.backends.running import evaluate, run
 
-__all__ = ["BACKENDS", "evaluate", "firing_rates", "run"]
+__all__ = ["RunOptions", "evaluate", "firing_rates", "run"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.backends.running import run
 from loihi_deploy.engines.host.readout import window_steps
+from loihi_deploy.engines.threads import parts_of
+from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
 
 RECORDING_BYTES = 1 << 27
@@ -18,7 +20,7 @@ RECORDING_BYTES = 1 << 27
 
 def firing_rates(
     program: Program,
-    inputs: Mapping[str, NDArray[Any]],
+    samples: Samples,
     steps: int,
     window: float,
     kept: Collection[str] = (),
@@ -28,7 +30,7 @@ def firing_rates(
     Parameters
     ----------
     program : Program
-    inputs : dict of (n, n_frames, size) arrays
+    samples : Samples
     steps : int
     window : float
         The last part of the presentation that counts, 0..1.
@@ -41,14 +43,13 @@ def firing_rates(
         In Hz, for each population, encoders included.
     """
     names = list(program.nodes)
-    n = len(next(iter(inputs.values())))
     size = sum(node.size for node in program.nodes.values())
     at_once = max(1, RECORDING_BYTES // (size * steps))
     last = steps - window_steps(steps, window)
+    options = RunOptions(steps, record=names, progress=False)
     parts = []
-    for start in range(0, n, at_once):
-        batch = {name: values[start : start + at_once] for name, values in inputs.items()}
-        recorded = run(program, batch, steps, record=names, progress=False).recorded
+    for part in parts_of(len(samples), at_once):
+        recorded = run(program, samples.take(part), options).recorded
         spikes = {name: recorded[name]["spikes"] for name in names}
         spikes |= {name: np.logical_or.accumulate(spikes[name], axis=1) for name in kept}
         parts.append({name: spikes[name][:, last:].mean(axis=1, dtype=np.float32) for name in names})

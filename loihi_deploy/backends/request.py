@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,11 @@ from loihi_deploy.engines.chip import plain as reference
 from loihi_deploy.engines.host.biases import sign_problems
 from loihi_deploy.engines.threads import in_order, parts_of, thread_count
 from loihi_deploy.errors import AccumulatorOverflowError, BackendError, InputError, Problem
+from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
+from loihi_deploy.options import BACKEND_ALIASES, BACKENDS, READOUT_WINDOW, Backend
 from loihi_deploy.results import RunState
 
-BACKENDS = ("emulator", "numpy", "reference", "hardware")
 VARIABLES = ("spikes", "u", "v", "events")
 CHUNK_SECONDS = 0.02
 """About how long a thread works on a chunk, so that handing chunks over costs little and threads end together."""
@@ -30,51 +31,114 @@ Neurons = Mapping[str, slice | Iterable[int]]
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """How samples are presented, on what, and what is wanted of it; checked where a program is run with it.
+
+    Parameters
+    ----------
+    steps : int, optional
+        Steps of a presentation, a multiple of the number of frames. Not needed with `steps_per_frame`.
+    backend : {'emulator', 'numpy', 'nengo_loihi', 'hardware'}
+        Our compiled engine, our plain one, nengo-loihi's emulator, or the chip through nengo-loihi and NxSDK.
+    steps_per_frame : int, optional
+        Steps that each frame is shown, in place of `steps`.
+    record : iterable of str, or dict of iterables of {'spikes', 'u', 'v', 'events'}
+        Populations whose spikes, or whose given variables, are recorded. 'events' lists spikes: little memory for long
+        runs.
+    neurons : dict of slices, index lists or boolean masks, optional
+        Which neurons of a recorded population; all if nothing is said.
+    readout_window : float
+        Outputs are averaged over this last part of a presentation, 0..1.
+    seed : int
+        Of the chip's noise, which is the same for every sample, and of spikes that Poisson encoders draw.
+    stream : bool
+        True presents the samples one after the other without a reset, as a chip runs; False starts each from rest.
+    state : RunState, optional
+        From which to continue: of as many samples, or of one for a stream.
+    return_state : bool
+        Whether the result holds the state after the last step.
+    on_overflow : {'count', 'raise'}
+        What happens when an accumulator wraps around.
+    threads : int, optional
+        The environment variable LOIHI_DEPLOY_THREADS, or every core of the machine, if not given. Results do not depend
+        on it.
+    chunk_size : int, optional
+        Samples that a thread takes at a time. Results do not depend on it.
+    progress : bool, optional
+        Show a progress bar; on a terminal only, if not given.
+    """
+
+    steps: int | None = 100
+    backend: Backend = "emulator"
+    steps_per_frame: int | None = None
+    record: Record = ()
+    neurons: Neurons | None = None
+    readout_window: float = READOUT_WINDOW
+    seed: int = 0
+    stream: bool = False
+    state: RunState | None = None
+    return_state: bool = False
+    on_overflow: Literal["count", "raise"] = "count"
+    threads: int | None = None
+    chunk_size: int | None = None
+    progress: bool | None = None
+
+
+@dataclass(frozen=True)
 class Job:
-    """What is shown to a program, for how long, on what engine, and what is wanted of it; made by `checked_job`."""
+    """Samples for a program, and how they are presented; made by `checked_job`.
+
+    Parameters
+    ----------
+    line : Line
+    samples : Samples
+    options : RunOptions
+        With the backend's proper name.
+    steps : int
+        Of a presentation.
+    wanted : Wanted
+        What `options` records.
+    threads, chunk_size : int
+        Where `options` leaves them open, too.
+    mapping : Mapping or None
+    """
 
     line: Line
-    backend: str
-    mapping: Any
-    inputs: Mapping[str, NDArray[Any]]
-    n: int
-    n_frames: int
+    samples: Samples
+    options: RunOptions
     steps: int
     wanted: Wanted
-    seed: int
-    stream: bool
-    state: RunState | None
-    keep_state: bool
-    on_overflow: str
     threads: int
     chunk_size: int
-    progress: bool | None
+    mapping: Any
 
     def chunks(self) -> Iterator[tuple[slice, Chunk]]:
         """Results of consecutive chunks of samples, in order; a bounded number of them exists at a time."""
-        with _progress_bar(self.progress, self.n) as advance:
-            for part, chunk in self._stream() if self.stream else self._batches():
-                if self.on_overflow == "raise" and chunk.first_wrap is not None:
+        options = self.options
+        with _progress_bar(options.progress, len(self.samples)) as advance:
+            for part, chunk in self._stream() if options.stream else self._batches():
+                if options.on_overflow == "raise" and chunk.first_wrap is not None:
                     raise _overflow(chunk.first_wrap, part.start)
                 advance(part.stop - part.start)
                 yield part, chunk
 
     def _batches(self) -> Iterator[tuple[slice, Chunk]]:
-        return in_order(self._batch, parts_of(self.n, self.chunk_size), self.threads)
+        return in_order(self._batch, parts_of(len(self.samples), self.chunk_size), self.threads)
 
     def _stream(self) -> Iterator[tuple[slice, Chunk]]:
-        state = self.state
-        for part in parts_of(self.n, self.chunk_size):
+        state = self.options.state
+        for part in parts_of(len(self.samples), self.chunk_size):
             m = part.stop - part.start
-            frames = {name: x[part].reshape(1, m * self.n_frames, -1) for name, x in self.inputs.items()}
+            frames = {name: x[None] for name, x in self.samples.take(part).all_frames().items()}
             chunk = self._present(frames, m * self.steps, state, True)
             state = chunk.state
             yield part, chunk.as_samples(m)
 
     def _batch(self, part: slice) -> Chunk:
-        inputs = {name: x[part] for name, x in self.inputs.items()}
-        state = None if self.state is None else part_of(self.state, part)
-        return self._present(inputs, self.steps, state, self.keep_state, part.start)
+        options = self.options
+        state = None if options.state is None else part_of(options.state, part)
+        inputs = self.samples.take(part).arrays
+        return self._present(inputs, self.steps, state, options.return_state, part.start)
 
     def _present(
         self,
@@ -84,78 +148,69 @@ class Job:
         keep_state: bool,
         first_sample: int = 0,
     ) -> Chunk:
-        how = (self.wanted, self.seed, state, keep_state, first_sample)
-        if self.backend == "emulator":
+        seed, backend = self.options.seed, self.options.backend
+        how = (self.wanted, seed, state, keep_state, first_sample)
+        if backend == "emulator":
             return self.line.present(inputs, steps, *how)
-        simulate = _simulate(self.backend, self.line.program, self.mapping, self.seed)
+        simulate = _simulate(backend, self.line.program, self.mapping, seed)
         return self.line.present_on(simulate, inputs, steps, *how)
 
 
-def checked_job(
-    program: Program,
-    inputs: Mapping[str, NDArray[Any]],
-    steps: int | None,
-    *,
-    backend: str,
-    mapping: Any,
-    steps_per_frame: int | None,
-    record: Record,
-    neurons: Neurons | None,
-    readout_window: float,
-    seed: int,
-    stream: bool,
-    state: RunState | None,
-    return_state: bool,
-    on_overflow: str,
-    threads: int | None,
-    chunk_size: int | None,
-    progress: bool | None,
-) -> Job:
-    """Check a request; the arguments are those of `run`.
+def checked_job(program: Program, samples: Samples, options: RunOptions, mapping: Any = None) -> Job:
+    """Check what is asked for.
 
     Raises
     ------
     InputError
-        Listing every argument that does not fit.
+        Listing every option that does not fit.
     BackendError
         If there is no such backend, or it cannot do what is asked for.
     """
+    backend = BACKEND_ALIASES.get(options.backend, options.backend)
     if backend not in BACKENDS:
         raise BackendError.single("no such backend", "backend", backend, ", ".join(BACKENDS))
-    if backend in ("reference", "hardware") and (stream or state is not None or return_state):
+    continues = options.stream or options.state is not None or options.return_state
+    if backend in ("nengo_loihi", "hardware") and continues:
         raise BackendError.single(
             "cannot continue a run: each sample starts from rest",
             f"backend '{backend}'",
             remedy="Use backend='emulator', which gives the same spikes",
         )
-    n, n_frames = next(iter(inputs.values())).shape[:2]
+    n, n_frames = len(samples), samples.n_frames
     problems: list[Problem] = []
-    total = n_frames * steps_per_frame if steps_per_frame is not None else steps
-    if total is None or total < 1 or total % n_frames:
+    steps = options.steps
+    if options.steps_per_frame is not None:
+        steps = n_frames * options.steps_per_frame
+    if steps is None or steps < 1 or steps % n_frames:
         allowed = "at least 1" if n_frames == 1 else f"a multiple of the {n_frames} frames"
-        problems.append(Problem("not a number of steps", "steps", total, allowed))
-    if not 0 < readout_window <= 1:
-        problems.append(Problem("out of range", "readout_window", readout_window, "above 0, up to 1"))
-    if on_overflow not in ("count", "raise"):
-        problems.append(Problem("unknown choice", "on_overflow", on_overflow, "'count' or 'raise'"))
-    if chunk_size is not None and chunk_size < 1:
-        problems.append(Problem("not a number of samples", "chunk_size", chunk_size, "at least 1"))
+        problems.append(Problem("not a number of steps", "steps", steps, allowed))
+    if not 0 < options.readout_window <= 1:
+        problems.append(Problem("out of range", "readout_window", options.readout_window, "above 0, up to 1"))
+    if options.on_overflow not in ("count", "raise"):
+        problems.append(Problem("unknown choice", "on_overflow", options.on_overflow, "'count' or 'raise'"))
+    if options.chunk_size is not None and options.chunk_size < 1:
+        problems.append(Problem("not a number of samples", "chunk_size", options.chunk_size, "at least 1"))
     try:
-        n_threads = thread_count(threads)
+        threads = thread_count(options.threads)
     except InputError as error:
         problems += error.problems
-    wanted = _wanted(program, record, neurons or {}, problems)
-    problems += sign_problems(program, inputs)
-    problems += _timing_problems(program, n_frames, stream)
-    problems += _state_problems(program, state, 1 if stream else n)
+    wanted = _wanted(program, options.record, options.neurons or {}, problems)
+    problems += sign_problems(program, samples.arrays)
+    problems += _timing_problems(program, n_frames, options.stream)
+    problems += _state_problems(program, options.state, 1 if options.stream else n)
     if problems:
         raise InputError("Cannot run the program", problems)
-    total = total or 0
+    steps = steps or 0
     return Job(
-        line(program), backend, mapping, inputs, n, n_frames, total, wanted, seed, stream, state, return_state,
-        on_overflow, n_threads if backend == "emulator" else 1,
-        chunk_size or _default_chunk_size(program, backend, n, total, n_threads), progress,
-    )  # fmt: skip
+        line(program),
+        samples,
+        replace(options, backend=backend),
+        steps,
+        wanted,
+        threads if backend == "emulator" else 1,
+        options.chunk_size or _default_chunk_size(program, backend, n, steps, threads),
+        mapping,
+    )
 
 
 def _wanted(program: Program, record: Record, neurons: Neurons, problems: list[Problem]) -> Wanted:
@@ -229,7 +284,7 @@ def _simulate(backend: str, program: Program, mapping: Any, seed: int) -> Simula
     from loihi_deploy.backends import nengo_loihi
 
     simulate: Callable[..., Any] = (
-        nengo_loihi.simulate if backend == "reference" else nengo_loihi.simulate_on_hardware
+        nengo_loihi.simulate if backend == "nengo_loihi" else nengo_loihi.simulate_on_hardware
     )
     return lambda spikes, steps, record, state, biases: simulate(
         program, mapping, spikes, steps, record, seed=seed, biases=biases

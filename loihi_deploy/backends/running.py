@@ -10,70 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.backends.chunk import joined
-from loihi_deploy.backends.request import Job, Neurons, Record, checked_job
+from loihi_deploy.backends.request import Job, RunOptions, checked_job
 from loihi_deploy.engines.host.readout import answers, decisions_by_step
+from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.results import Counters, Evaluation, PopulationCounts, RunResult, RunState
 
 
-def run(
-    program: Program,
-    inputs: Mapping[str, NDArray[Any]],
-    steps: int | None = None,
-    *,
-    backend: str = "emulator",
-    mapping: Any = None,
-    steps_per_frame: int | None = None,
-    record: Record = (),
-    neurons: Neurons | None = None,
-    readout_window: float = 0.5,
-    seed: int = 0,
-    stream: bool = False,
-    state: RunState | None = None,
-    return_state: bool = False,
-    on_overflow: str = "count",
-    threads: int | None = None,
-    chunk_size: int | None = None,
-    progress: bool | None = None,
-) -> RunResult:
+def run(program: Program, samples: Samples, options: RunOptions, mapping: Any = None) -> RunResult:
     """Present samples and decode the answers.
 
     Parameters
     ----------
     program : Program
-    inputs : dict of (n, n_frames, size) arrays
-        By input name; see `loihi_deploy.engines.rate_network.flat_inputs`.
-    steps : int, optional
-        Steps of a presentation, a multiple of the number of frames. Not needed with `steps_per_frame`.
-    backend : {'emulator', 'numpy', 'reference', 'hardware'}
+    samples : Samples
+    options : RunOptions
     mapping : Mapping
-        The program's cores, for the last two backends.
-    steps_per_frame : int, optional
-        Steps that each frame is shown.
-    record : iterable of str, or dict of iterables of {'spikes', 'u', 'v', 'events'}
-        Populations whose spikes, or whose given variables, are recorded. 'events' lists spikes: little memory for long
-        runs.
-    neurons : dict of slices or index lists, optional
-        Which neurons of a recorded population; all if nothing is said.
-    readout_window : float
-        Outputs are averaged over this last part of a presentation, 0..1.
-    seed : int
-        Of the chip's noise, which is the same for every sample.
-    stream : bool
-        True presents the samples one after the other without a reset, as a chip runs; False starts each from rest.
-    state : RunState, optional
-        From which to continue: of as many samples, or of one for a stream.
-    return_state : bool
-        Whether the result holds the state after the last step.
-    on_overflow : {'count', 'raise'}
-        What happens when an accumulator wraps around.
-    threads : int, optional
-        The environment variable LOIHI_DEPLOY_THREADS, or every core of the machine, if not given. Results do not depend
-        on it.
-    chunk_size : int, optional
-        Samples that a thread takes at a time. Results do not depend on it.
-    progress : bool, optional
-        Show a progress bar; on a terminal only, if not given.
+        The program's cores, for the backends 'nengo_loihi' and 'hardware'.
 
     Returns
     -------
@@ -82,34 +35,31 @@ def run(
     Raises
     ------
     InputError
-        Listing every argument that does not fit.
+        Listing every option that does not fit.
     BackendError
         If the backend cannot run here, or cannot do what was asked for.
     AccumulatorOverflowError
-        If an accumulator wraps around and `on_overflow` is 'raise'.
+        If an accumulator wraps around and ``options.on_overflow`` is 'raise'.
     """
     start = time.perf_counter()
-    job = checked_job(
-        program, inputs, steps, backend=backend, mapping=mapping, steps_per_frame=steps_per_frame, record=record,
-        neurons=neurons, readout_window=readout_window, seed=seed, stream=stream, state=state,
-        return_state=return_state, on_overflow=on_overflow, threads=threads, chunk_size=chunk_size, progress=progress,
-    )  # fmt: skip
+    job = checked_job(program, samples, options, mapping)
     tally = _Tally(job)
-    outputs = {node.name: np.zeros((job.n, *node.shape)) for node in program.readout.readouts}
+    n = len(samples)
+    outputs = {node.name: np.zeros((n, *node.shape)) for node in program.readout.readouts}
     recorded: dict[str, dict[str, list[NDArray[Any]]]] = {name: {} for name in job.wanted.variables}
     states: list[RunState] = []
     for part, chunk in job.chunks():
         tally.add(chunk.counts)
-        for name, values in answers(program.readout, chunk.trace, readout_window).items():
+        for name, values in answers(program.readout, chunk.trace, options.readout_window).items():
             outputs[name][part] = values
         for name, variables in chunk.recorded.items():
             for variable, values in variables.items():
                 offset = np.array([part.start, 0, 0]) if variable == "events" else None
                 recorded[name].setdefault(variable, []).append(values if offset is None else values + offset)
-        if return_state and chunk.state is not None:
-            states = [chunk.state] if stream else [*states, chunk.state]
+        if options.return_state and chunk.state is not None:
+            states = [chunk.state] if options.stream else [*states, chunk.state]
     return RunResult(
-        next(iter(outputs.values()), np.zeros((job.n, 0))),
+        next(iter(outputs.values()), np.zeros((n, 0))),
         outputs,
         tally.counters(),
         {
@@ -123,30 +73,22 @@ def run(
 
 def evaluate(
     program: Program,
-    inputs: Mapping[str, NDArray[Any]],
+    samples: Samples,
     labels: NDArray[np.integer[Any]],
-    steps: int | None = None,
+    options: RunOptions,
+    mapping: Any = None,
     *,
     by_step: bool = False,
-    backend: str = "emulator",
-    mapping: Any = None,
-    steps_per_frame: int | None = None,
-    readout_window: float = 0.5,
-    seed: int = 0,
-    stream: bool = False,
-    on_overflow: str = "count",
-    threads: int | None = None,
-    chunk_size: int | None = None,
-    progress: bool | None = None,
 ) -> Evaluation:
-    """Count correct decisions of the first readout; further arguments are those of `run`.
+    """Count correct decisions of the first readout; see `run`.
 
     Parameters
     ----------
     program : Program
-    inputs : dict of (n, n_frames, size) arrays
+    samples : Samples
     labels : (n,) int array
-    steps : int, optional
+    options : RunOptions
+    mapping : Mapping
     by_step : bool
         Also count decisions as if every presentation had ended after each of its steps: accuracy as a function of
         presentation time, from one run.
@@ -156,24 +98,21 @@ def evaluate(
     Evaluation
     """
     start = time.perf_counter()
-    job = checked_job(
-        program, inputs, steps, backend=backend, mapping=mapping, steps_per_frame=steps_per_frame, record=(),
-        neurons=None, readout_window=readout_window, seed=seed, stream=stream, state=None, return_state=False,
-        on_overflow=on_overflow, threads=threads, chunk_size=chunk_size, progress=progress,
-    )  # fmt: skip
+    job = checked_job(program, samples, options, mapping)
     name = program.readout.readouts[0].name
     tally = _Tally(job)
     n_correct = 0
     correct_by_step = np.zeros(job.steps, np.int64)
     for part, chunk in job.chunks():
         tally.add(chunk.counts)
-        output = answers(program.readout, chunk.trace, readout_window)[name]
+        output = answers(program.readout, chunk.trace, options.readout_window)[name]
         n_correct += int((output.reshape(len(output), -1).argmax(axis=1) == labels[part]).sum())
         if by_step:
-            decisions = decisions_by_step(program.readout, chunk.trace, readout_window)
+            decisions = decisions_by_step(program.readout, chunk.trace, options.readout_window)
             correct_by_step += (decisions == labels[part, None]).sum(axis=0)
+    seconds = time.perf_counter() - start
     return Evaluation(
-        n_correct, job.n, tally.counters(), time.perf_counter() - start, correct_by_step if by_step else None
+        n_correct, len(samples), tally.counters(), seconds, correct_by_step if by_step else None
     )
 
 
@@ -190,4 +129,5 @@ class _Tally:
         }
 
     def counters(self) -> Counters:
-        return Counters(self._job.n, self._job.n * self._job.steps, self._counts)
+        n = len(self._job.samples)
+        return Counters(n, n * self._job.steps, self._counts)

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
+from loihi_deploy.backends import RunOptions
 from loihi_deploy.backends.line import line
 from loihi_deploy.bench import networks as benchmarks
 from loihi_deploy.bench.nengo_networks import predict_seconds
 from loihi_deploy.chip.boards import load_board
-from loihi_deploy.engines.rate_network import flat_inputs
 from loihi_deploy.engines.threads import thread_count
 from loihi_deploy.errors import InputError, MissingExtraError
 from loihi_deploy.frontends import import_nengo_dl
-from loihi_deploy.ir import Graph
+from loihi_deploy.ir import Graph, samples_for
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.results import Recorded
@@ -116,17 +116,15 @@ def _measure(name: str, n: int, threads: int, steps: int, rounds: tuple[int, int
     line(program)
     build_seconds = time.perf_counter() - start
     samples = benchmarks.inputs(name, n)
-    inputs = flat_inputs(graph, samples)
-    first = {key: x[:1] for key, x in inputs.items()}
+    inputs = samples_for(graph, samples)
     populations = [p.name for p in program.populations]
-    recorded = backends.run(
-        program, first, steps, record=[*(s.name for s in program.sources), *populations]
-    ).recorded
+    everything = RunOptions(steps, record=[*(s.name for s in program.sources), *populations])
+    recorded = backends.run(program, inputs.take(slice(1)), everything).recorded
 
     ours: list[float] = []
     theirs: list[tuple[float, float, bool]] = []
     for i in range(repeats):
-        result = backends.run(program, inputs, steps, threads=threads)
+        result = backends.run(program, inputs, RunOptions(steps, threads=threads))
         ours.append(result.seconds)
         if i < reference_repeats:
             theirs += _reference(program, steps, recorded)
@@ -203,8 +201,8 @@ def _peak_memory(name: str, n: int, threads: int, steps: int) -> float:
 def run_alone(name: str, n: int, threads: int, steps: int) -> float:
     """Build and run a benchmark network; returns this process's peak memory in megabytes."""
     graph = benchmarks.NETWORKS[name]()
-    inputs = flat_inputs(graph, benchmarks.inputs(name, n))
-    backends.run(quantize(partition(graph)), inputs, steps, threads=threads)
+    inputs = samples_for(graph, benchmarks.inputs(name, n))
+    backends.run(quantize(partition(graph)), inputs, RunOptions(steps, threads=threads))
     status = Path("/proc/self/status")
     if status.exists():  # of this process alone, where the call below may include the one that started it
         line_of = dict(text.split(":", 1) for text in status.read_text().splitlines())

@@ -39,7 +39,7 @@ def spiking_outputs(
     ----------
     graph : Graph
     inputs : dict of (n, n_frames, size) arrays
-        Each frame is shown for ``steps / n_frames`` steps; see `loihi_deploy.engines.rate_network.flat_inputs`.
+        Each frame is shown for ``steps / n_frames`` steps; see `loihi_deploy.ir.samples`.
     steps : int
     window : float
         Fraction of the presentation that is averaged over, 0..1.

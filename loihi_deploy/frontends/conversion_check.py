@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.engines.rate_network import flat_inputs, rate_activity
+from loihi_deploy.engines.rate_network import rate_activity
 from loihi_deploy.errors import ConversionError, Problem
 from loihi_deploy.frontends.compat import is_instance
 from loihi_deploy.frontends.keras_graph import (
@@ -23,7 +23,7 @@ from loihi_deploy.frontends.keras_graph import (
     model_outputs,
 )
 from loihi_deploy.frontends.keras_layers import type_name
-from loihi_deploy.ir import Graph, NeuronModel
+from loihi_deploy.ir import Graph, NeuronModel, samples_for
 from loihi_deploy.options import DeployOptions
 
 RTOL = 1e-4
@@ -53,7 +53,7 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
     ConversionError
         Naming the first layer that differs.
     """
-    flat = {name: values[:n_samples, 0] for name, values in flat_inputs(graph, x).items()}
+    flat = samples_for(graph, x).take(slice(n_samples)).first_frames()
     seen = {node.name for node in graph.inputs}
     for population in graph.populations:
         if any(projection.pre not in seen for projection in graph.into(population.name)):

@@ -2,6 +2,7 @@
 
 from loihi_deploy.ir.graph import Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.ir.partitioned import Link, PartitionedGraph
+from loihi_deploy.ir.samples import Samples, samples_for
 from loihi_deploy.ir.transforms import Conv2D, Dense, Shape, Sparse, Transform
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "Population",
     "Projection",
     "Readout",
+    "Samples",
     "Shape",
     "Sparse",
     "Transform",
+    "samples_for",
 ]

@@ -25,6 +25,7 @@ from loihi_deploy.chip.boards import load_board
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import BackendError, InputError, MappingError, Problem
+from loihi_deploy.options import BACKEND_ALIASES
 from loihi_deploy.simulator.block_chip import Chip
 from loihi_deploy.simulator.building import build, initial_voltages
 from loihi_deploy.simulator.converted import converted, is_converter
@@ -32,7 +33,7 @@ from loihi_deploy.simulator.division import Division, Placement, anything_on_chi
 from loihi_deploy.simulator.messages import Messages, fed
 from loihi_deploy.simulator.nengo_loihi_chip import ReferenceChip
 
-CHIPS = {"emulator": Chip, "reference": ReferenceChip}
+CHIPS = {"emulator": Chip, "nengo_loihi": ReferenceChip}
 Data = Mapping[nengo.Node, NDArray[Any]]
 
 
@@ -58,8 +59,8 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         Of noise, stochastic rounding and processes; ``network.seed + 1`` if not given, else random.
     model : nengo_loihi.builder.Model or nengo.builder.Model, optional
         Build into this model, with its settings; Nengo's, where nothing is on chip.
-    backend : {'emulator', 'reference'}
-        This package's engine, or nengo-loihi's emulator.
+    backend : {'emulator', 'nengo_loihi'}
+        This package's engine, or nengo-loihi's emulator (also by its old name, 'reference').
     progress_bar : bool or nengo.utils.progress.ProgressBar
     optimize : bool
         Let Nengo merge operators where nothing is on chip.
@@ -108,6 +109,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         self._others: list[Simulator] = []
         self._minibatch_size = minibatch_size
         self._board = load_board(board) if isinstance(board, str | Path) else board
+        backend = BACKEND_ALIASES.get(backend, backend)
         if backend not in CHIPS:
             raise BackendError.single(
                 "no such backend for networks of Nengo",

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from loihi_deploy.encoders import encoder_populations
-from loihi_deploy.engines.rate_network import flat_inputs, rate_batches
+from loihi_deploy.engines.rate_network import rate_batches
 from loihi_deploy.errors import NormalizationError, Problem
-from loihi_deploy.ir import Graph, NeuronModel
+from loihi_deploy.ir import Graph, NeuronModel, samples_for
 from loihi_deploy.options import ENCODER_RATE, PERCENTILE, TARGET_RATE
 
 LIF_OFFSET = 0.75
@@ -65,7 +65,7 @@ def calibration_rates(graph: Graph, x: Any, percentile: float) -> dict[str, floa
 
     Only neurons that fire count: those silent for a sample say nothing about how fast the layer's code runs.
     """
-    inputs = {name: values.reshape(-1, values.shape[-1]) for name, values in flat_inputs(graph, x).items()}
+    inputs = samples_for(graph, x).all_frames()
     rates: dict[str, list[Any]] = {population.name: [] for population in graph.populations}
     for batch in rate_batches(graph, inputs):
         for name, found in rates.items():
@@ -115,7 +115,8 @@ def normalize(
     InputError
         If the samples do not fit the network.
     """
-    measured = calibration_rates(graph, x, percentile)
+    samples = samples_for(graph, x)
+    measured = calibration_rates(graph, samples, percentile)
     silent = [name for name, rate in measured.items() if rate == 0]
     if silent:
         raise NormalizationError(
@@ -132,12 +133,12 @@ def normalize(
     targets = dict(target_rate) if isinstance(target_rate, Mapping) else dict.fromkeys(measured, target_rate)
     factors = {name: float(targets.get(name, TARGET_RATE)) / rate for name, rate in measured.items()}
     if host := encoder_populations(graph, encoder):
-        highest = calibration_rates(graph, x, 100.0)
+        highest = calibration_rates(graph, samples, 100.0)
         factors.update({name: min(encoder_rate, 1 / graph.dt) / highest[name] for name in host})
     scaled = scale_firing_rates(graph, factors)
     inputs = []
     for node in graph.inputs:
-        values = flat_inputs(graph, x)[node.name]
+        values = samples.arrays[node.name]
         magnitude = float(np.abs(values).max())
         inputs.append(
             replace(node, scale=magnitude if magnitude > 0 else 1.0, signed=bool((values < 0).any()))

@@ -5,9 +5,19 @@ import pytest
 
 import loihi_deploy as ld
 from loihi_deploy import backends
-from loihi_deploy.engines.rate_network import flat_inputs, rate_activity, rate_outputs
+from loihi_deploy.engines.rate_network import rate_activity, rate_outputs
 from loihi_deploy.errors import InputError, NormalizationError
-from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir import (
+    Conv2D,
+    Dense,
+    Graph,
+    Input,
+    NeuronModel,
+    Population,
+    Projection,
+    Readout,
+    samples_for,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 1, (60, 20))
@@ -69,7 +79,7 @@ def test_balanced_thresholds_give_the_integer_network_its_rates():
     )
     graph = ld.deploy(network(), "loihi", X, options).graph
     program = ld.quantize(ld.partition(graph))
-    rates = backends.firing_rates(program, flat_inputs(graph, X), 200, 0.5)
+    rates = backends.firing_rates(program, samples_for(graph, X), 200, 0.5)
     for name in "abc":
         found = np.percentile(rates[name][rates[name] > 0], 95.0)
         assert found == pytest.approx(100, rel=0.15)

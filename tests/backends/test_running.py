@@ -8,12 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loihi_deploy import backends
+from loihi_deploy.backends import RunOptions
 from loihi_deploy.engines.chip import plain as reference
 from loihi_deploy.engines.host import plain as host_reference
 from loihi_deploy.engines.host.readout import answers
 from loihi_deploy.engines.threads import VARIABLE
 from loihi_deploy.errors import AccumulatorOverflowError, BackendError, InputError
-from loihi_deploy.ir import Conv2D, Dense, Graph, Input, Link, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir import (
+    Conv2D,
+    Dense,
+    Graph,
+    Input,
+    Link,
+    NeuronModel,
+    Population,
+    Projection,
+    Readout,
+    Samples,
+)
 from loihi_deploy.ir.program import Compartments, Noise, Program, SpikeSource, Synapses
 
 EVERYTHING = {"c": ("spikes", "u", "v", "events"), "d": ("events",), "e": ("spikes", "events")}
@@ -81,6 +93,15 @@ def make_inputs(n, n_frames=1, seed=0):
     return {"x": rng.random((n, n_frames, 36)), "y": rng.random((n, n_frames, 4))}
 
 
+def run(program, inputs, steps=None, **options):
+    return backends.run(program, Samples(inputs, static=False), RunOptions(steps, **options))
+
+
+def evaluate(program, inputs, labels, steps, by_step=False, **options):
+    options = RunOptions(steps, **options)
+    return backends.evaluate(program, Samples(inputs, static=False), labels, options, by_step=by_step)
+
+
 def part(inputs, samples):
     return {name: x[samples] for name, x in inputs.items()}
 
@@ -109,7 +130,7 @@ NEURONS = [
 def test_against_plain_numpy(neuron, tau, links):
     program = make_program(1, neuron, tau, links)
     inputs = make_inputs(3, n_frames=2)
-    result = backends.run(program, inputs, 60, record=EVERYTHING, readout_window=0.4)
+    result = run(program, inputs, 60, record=EVERYTHING, readout_window=0.4)
     spikes, lost, _ = host_reference.encode(program.encoder, inputs, 60)
     simulation = reference.simulate(program, spikes, 60, {"c": EVERYTHING["c"], "d": ("spikes", "events")})
     emitted = {
@@ -139,7 +160,7 @@ def test_against_plain_numpy(neuron, tau, links):
 def test_fast_spikes_beyond_one_are_counted():
     inputs = make_inputs(2)
     inputs["x"] *= 20
-    counters = backends.run(PROGRAM, inputs, 30).counters
+    counters = run(PROGRAM, inputs, 30).counters
     _, lost, _ = host_reference.encode(PROGRAM.encoder, inputs, 30)
     assert counters.populations["e"].lost_spikes == lost["e"] > 0
 
@@ -148,8 +169,8 @@ def test_fast_spikes_beyond_one_are_counted():
 def test_backends_agree(program):
     inputs = make_inputs(3)
     assert_same(
-        backends.run(program, inputs, 40, record=EVERYTHING, seed=3),
-        backends.run(program, inputs, 40, record=EVERYTHING, seed=3, backend="numpy"),
+        run(program, inputs, 40, record=EVERYTHING, seed=3),
+        run(program, inputs, 40, record=EVERYTHING, seed=3, backend="numpy"),
     )
 
 
@@ -158,11 +179,9 @@ def test_backends_agree(program):
 def test_threads_chunks_and_order_change_nothing(threads, chunk_size, order):
     program = make_program(noise=Noise(10))
     inputs = make_inputs(5)
-    whole = backends.run(program, inputs, 30, record=EVERYTHING, threads=1, chunk_size=5)
-    assert_same(
-        backends.run(program, inputs, 30, record=EVERYTHING, threads=threads, chunk_size=chunk_size), whole
-    )
-    shuffled = backends.run(program, part(inputs, order), 30, threads=threads, chunk_size=chunk_size)
+    whole = run(program, inputs, 30, record=EVERYTHING, threads=1, chunk_size=5)
+    assert_same(run(program, inputs, 30, record=EVERYTHING, threads=threads, chunk_size=chunk_size), whole)
+    shuffled = run(program, part(inputs, order), 30, threads=threads, chunk_size=chunk_size)
     assert (shuffled.outputs == whole.outputs[order]).all()
     assert shuffled.counters == whole.counters
 
@@ -170,18 +189,18 @@ def test_threads_chunks_and_order_change_nothing(threads, chunk_size, order):
 def test_long_presentations_in_blocks(monkeypatch):
     program = make_program(tau=0.01, links=LINKS, noise=Noise(10))
     inputs = make_inputs(2, n_frames=4)
-    whole = backends.run(program, inputs, 48, record=EVERYTHING, return_state=True)
+    whole = run(program, inputs, 48, record=EVERYTHING, return_state=True)
     monkeypatch.setattr("loihi_deploy.backends.line.BLOCK_BYTES", 4 * 140 * 7)
-    assert_same(backends.run(program, inputs, 48, record=EVERYTHING), whole)
+    assert_same(run(program, inputs, 48, record=EVERYTHING), whole)
 
 
 def test_frames():
     """A frame that is repeated is a longer frame."""
     inputs = make_inputs(2, n_frames=3)
-    once = backends.run(PROGRAM, inputs, 36, record=EVERYTHING)
-    assert_same(backends.run(PROGRAM, inputs, steps_per_frame=12, record=EVERYTHING), once)
+    once = run(PROGRAM, inputs, 36, record=EVERYTHING)
+    assert_same(run(PROGRAM, inputs, steps_per_frame=12, record=EVERYTHING), once)
     twice = {name: x.repeat(2, axis=1) for name, x in inputs.items()}
-    assert_same(backends.run(PROGRAM, twice, steps_per_frame=6, record=EVERYTHING), once)
+    assert_same(run(PROGRAM, twice, steps_per_frame=6, record=EVERYTHING), once)
 
 
 @pytest.mark.parametrize("backend", ["emulator", "numpy"])
@@ -196,9 +215,9 @@ def test_a_run_can_be_continued(backend, links, cut):
         "return_state": True,
         "chunk_size": 2,
     }
-    whole = backends.run(program, inputs, 40, readout_window=1.0, **arguments)
-    first = backends.run(program, inputs, cut, **arguments)
-    second = backends.run(program, inputs, 40 - cut, state=first.state, **arguments)
+    whole = run(program, inputs, 40, readout_window=1.0, **arguments)
+    first = run(program, inputs, cut, **arguments)
+    second = run(program, inputs, 40 - cut, state=first.state, **arguments)
     for variable, values in whole.recorded["c"].items():
         parts = [first.recorded["c"][variable], second.recorded["c"][variable]]
         assert (np.concatenate(parts, axis=1) == values).all()
@@ -212,21 +231,21 @@ def test_a_run_can_be_continued(backend, links, cut):
 
 def test_states_are_engine_independent():
     inputs = make_inputs(2)
-    state = backends.run(PROGRAM, inputs, 15, return_state=True).state
+    state = run(PROGRAM, inputs, 15, return_state=True).state
     assert_same(
-        backends.run(PROGRAM, inputs, 15, state=state, record=EVERYTHING),
-        backends.run(PROGRAM, inputs, 15, state=state, record=EVERYTHING, backend="numpy"),
+        run(PROGRAM, inputs, 15, state=state, record=EVERYTHING),
+        run(PROGRAM, inputs, 15, state=state, record=EVERYTHING, backend="numpy"),
     )
 
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 5])
 def test_a_stream_is_one_long_presentation(chunk_size):
     inputs = make_inputs(5)
-    stream = backends.run(
+    stream = run(
         PROGRAM, inputs, 20, stream=True, chunk_size=chunk_size, record=EVERYTHING, return_state=True
     )
     frames = {name: x.reshape(1, 5, -1) for name, x in inputs.items()}
-    long = backends.run(PROGRAM, frames, 100, record=EVERYTHING, return_state=True)
+    long = run(PROGRAM, frames, 100, record=EVERYTHING, return_state=True)
     for name, variables in long.recorded.items():
         for variable, values in variables.items():
             if variable == "events":
@@ -237,16 +256,16 @@ def test_a_stream_is_one_long_presentation(chunk_size):
     assert stream.counters.populations == long.counters.populations
     assert stream.counters.samples == 5
     assert (stream.state.chip.v["d"] == long.state.chip.v["d"]).all()
-    batched = backends.run(PROGRAM, inputs, 20, record=["c"])
+    batched = run(PROGRAM, inputs, 20, record=["c"])
     assert not (batched.recorded["c"]["spikes"] == stream.recorded["c"]["spikes"]).all()
 
 
 def test_recording_some_neurons():
     inputs = make_inputs(3)
-    whole = backends.run(PROGRAM, inputs, 30, record=EVERYTHING).recorded
+    whole = run(PROGRAM, inputs, 30, record=EVERYTHING).recorded
     neurons = {"c": slice(3, 9, 2), "e": [7, 100], "d": [-1]}
     for backend in ("emulator", "numpy"):
-        some = backends.run(PROGRAM, inputs, 30, record=EVERYTHING, neurons=neurons, backend=backend).recorded
+        some = run(PROGRAM, inputs, 30, record=EVERYTHING, neurons=neurons, backend=backend).recorded
         for variable in ("spikes", "u", "v"):
             assert (some["c"][variable] == whole["c"][variable][:, :, 3:9:2]).all()
         assert (some["e"]["spikes"] == whole["e"]["spikes"][:, :, [7, 100]]).all()
@@ -255,7 +274,7 @@ def test_recording_some_neurons():
 
 
 def test_recording_by_name_means_spikes():
-    result = backends.run(PROGRAM, make_inputs(1), 10, record=["d", "e"])
+    result = run(PROGRAM, make_inputs(1), 10, record=["d", "e"])
     assert {name: list(variables) for name, variables in result.recorded.items()} == {
         "d": ["spikes"],
         "e": ["spikes"],
@@ -276,38 +295,38 @@ def overflowing(sample):
 
 def test_overflow_names_layer_step_and_sample():
     program, inputs = overflowing(4)
-    counts = backends.run(program, inputs, 20).counters.populations
+    counts = run(program, inputs, 20).counters.populations
     assert counts["d"].overflows_u > 0
     assert counts["c"].overflows_u == counts["c"].overflows_q == 0
-    history = backends.run(program, inputs, 20, backend="numpy", record={"d": ("u",)})
+    history = run(program, inputs, 20, backend="numpy", record={"d": ("u",)})
     assert history.counters.populations == counts
     with pytest.raises(AccumulatorOverflowError, match=r"layer 'd': .* at step \d+ of sample 4") as error:
-        backends.run(program, inputs, 20, on_overflow="raise")
+        run(program, inputs, 20, on_overflow="raise")
     first = next(t for t in range(1, 21) if _wraps(program, inputs, t))
     assert f"at step {first} of sample 4" in str(error.value)
-    backends.run(program, part(inputs, [0, 1, 2, 3, 5]), 20, on_overflow="raise")
+    run(program, part(inputs, [0, 1, 2, 3, 5]), 20, on_overflow="raise")
 
 
 def _wraps(program, inputs, steps):
-    counts = backends.run(program, inputs, steps, backend="numpy").counters.populations["d"]
+    counts = run(program, inputs, steps, backend="numpy").counters.populations["d"]
     return counts.overflows_u + counts.overflows_q > 0
 
 
 def test_overflow_in_a_stream():
     program, inputs = overflowing(1)
     with pytest.raises(AccumulatorOverflowError, match="of sample 1"):
-        backends.run(program, inputs, 20, on_overflow="raise", stream=True, chunk_size=6)
+        run(program, inputs, 20, on_overflow="raise", stream=True, chunk_size=6)
 
 
 def test_evaluation_counts():
     inputs = make_inputs(9)
-    outputs = backends.run(PROGRAM, inputs, 40, readout_window=0.3).outputs
+    outputs = run(PROGRAM, inputs, 40, readout_window=0.3).outputs
     labels = np.where(np.arange(9) < 7, outputs.argmax(axis=1), (outputs.argmax(axis=1) + 1) % 3)
-    result = backends.evaluate(PROGRAM, inputs, labels, 40, readout_window=0.3, by_step=True)
+    result = evaluate(PROGRAM, inputs, labels, 40, readout_window=0.3, by_step=True)
     assert (result.n_correct, result.n_total) == (7, 9)
     assert result.n_correct_by_step.shape == (40,)
     for steps in (1, 2, 13, 40):
-        shorter = backends.evaluate(PROGRAM, inputs, labels, steps, readout_window=0.3)
+        shorter = evaluate(PROGRAM, inputs, labels, steps, readout_window=0.3)
         assert shorter.n_correct_by_step is None
         assert result.n_correct_by_step[steps - 1] == shorter.n_correct
     assert result.accuracy_by_step[-1] == result.accuracy
@@ -319,12 +338,12 @@ def test_evaluation_counts():
 def test_threads_from_the_environment(monkeypatch):
     inputs = make_inputs(2)
     monkeypatch.setenv(VARIABLE, "2")
-    assert backends.run(PROGRAM, inputs, 5).counters.samples == 2
+    assert run(PROGRAM, inputs, 5).counters.samples == 2
     for wrong in ("0", "two", "-1"):
         monkeypatch.setenv(VARIABLE, wrong)
         with pytest.raises(InputError, match=VARIABLE):
-            backends.run(PROGRAM, inputs, 5)
-    assert backends.run(PROGRAM, inputs, 5, threads=1).counters.samples == 2
+            run(PROGRAM, inputs, 5)
+    assert run(PROGRAM, inputs, 5, threads=1).counters.samples == 2
 
 
 @pytest.mark.parametrize(
@@ -345,35 +364,36 @@ def test_threads_from_the_environment(monkeypatch):
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(InputError, match=message):
-        backends.run(PROGRAM, make_inputs(2, n_frames=2), **{"steps": 8, **arguments})
+        run(PROGRAM, make_inputs(2, n_frames=2), **{"steps": 8, **arguments})
 
 
 def test_all_problems_at_once():
     with pytest.raises(InputError) as error:
-        backends.run(PROGRAM, make_inputs(1), 0, threads=0, record=["nothing"], readout_window=2)
+        run(PROGRAM, make_inputs(1), 0, threads=0, record=["nothing"], readout_window=2)
     assert len(error.value.problems) == 4
 
 
 def test_a_state_of_other_samples():
-    state = backends.run(PROGRAM, make_inputs(2), 5, return_state=True).state
+    state = run(PROGRAM, make_inputs(2), 5, return_state=True).state
     with pytest.raises(InputError, match="state"):
-        backends.run(PROGRAM, make_inputs(3), 5, state=state)
+        run(PROGRAM, make_inputs(3), 5, state=state)
 
 
 def test_unknown_backend():
     with pytest.raises(BackendError, match="emulator"):
-        backends.run(PROGRAM, make_inputs(1), 5, backend="gpu")
+        run(PROGRAM, make_inputs(1), 5, backend="gpu")
 
 
+@pytest.mark.parametrize("backend", ["nengo_loihi", "reference", "hardware"])
 @pytest.mark.parametrize("arguments", [{"stream": True}, {"return_state": True}])
-def test_nengo_loihi_starts_from_rest(arguments):
+def test_nengo_loihi_starts_from_rest(backend, arguments):
     with pytest.raises(BackendError, match="from rest"):
-        backends.run(PROGRAM, make_inputs(1), 5, backend="reference", **arguments)
+        run(PROGRAM, make_inputs(1), 5, backend=backend, **arguments)
 
 
 def test_progress_goes_to_stderr(capsys):
-    backends.run(PROGRAM, make_inputs(3), 5, progress=True)
+    run(PROGRAM, make_inputs(3), 5, progress=True)
     captured = capsys.readouterr()
     assert captured.out == ""
-    backends.run(PROGRAM, make_inputs(3), 5)
+    run(PROGRAM, make_inputs(3), 5)
     assert capsys.readouterr().err == ""

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from loihi_deploy import backends
+from loihi_deploy.backends import RunOptions
 from loihi_deploy.bench import networks as benchmarks
-from loihi_deploy.engines.rate_network import flat_inputs
+from loihi_deploy.ir import samples_for
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
 
@@ -50,7 +51,7 @@ def test_nxtf_mnist():
 def test_activity_is_realistic(name, low, high):
     graph = benchmarks.NETWORKS[name]()
     program = quantize(partition(graph))
-    result = backends.run(program, flat_inputs(graph, benchmarks.inputs(name, 4)), 100)
+    result = backends.run(program, samples_for(graph, benchmarks.inputs(name, 4)), RunOptions(100))
     on_chip = [result.counters.populations[p.name] for p in program.populations]
     assert low < sum(count.spikes for count in on_chip) / result.counters.sample_steps < high
     assert all(count.spikes > 0 for count in on_chip)

@@ -7,12 +7,24 @@ import pytest
 
 import loihi_deploy as ld
 from loihi_deploy import backends
+from loihi_deploy.backends import RunOptions
 from loihi_deploy.encoders import ENCODERS
 from loihi_deploy.engines.host import plain as host_reference
 from loihi_deploy.engines.host.biases import biases
-from loihi_deploy.engines.rate_network import flat_inputs, rate_activity
+from loihi_deploy.engines.rate_network import rate_activity
 from loihi_deploy.errors import BackendError, InputError, PartitionError
-from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir import (
+    Conv2D,
+    Dense,
+    Graph,
+    Input,
+    NeuronModel,
+    Population,
+    Projection,
+    Readout,
+    Samples,
+    samples_for,
+)
 from loihi_deploy.report import encoder_values
 
 STEPS = 60
@@ -80,10 +92,8 @@ def deployments():
 
 def run(deployment, x, backend="emulator", **arguments):
     names = [p.name for p in (*deployment.program.encoder.populations, *deployment.program.populations)]
-    return backends.run(
-        deployment.program, flat_inputs(deployment.graph, x), STEPS, backend=backend, mapping=deployment.mapping,
-        record=names, **arguments,
-    )  # fmt: skip
+    options = RunOptions(STEPS, backend, record=names, **arguments)
+    return backends.run(deployment.program, samples_for(deployment.graph, x), options, deployment.mapping)
 
 
 def assert_same(ours, expected):
@@ -108,9 +118,9 @@ def test_accuracy_survives(encoder, signed, neuron):
 
 
 @everywhere
-@pytest.mark.parametrize("backend", ["numpy", "reference"])
+@pytest.mark.parametrize("backend", ["numpy", "nengo_loihi"])
 def test_every_engine_gives_the_same(deployments, encoder, backend):
-    if backend == "reference":
+    if backend == "nengo_loihi":
         pytest.importorskip("nengo_loihi")
     x = samples(n=3, seed=3)
     expected = run(deployments[encoder], x)
@@ -138,7 +148,7 @@ def test_saved_and_loaded(deployments, encoder, tmp_path):
 def test_compiled_encoder_equals_the_plain_one(deployments, encoder):
     program = deployments[encoder].program
     x = samples(n=4, seed=5)
-    inputs = flat_inputs(program.encoder, x)
+    inputs = samples_for(program.encoder, x).arrays
     spikes, lost, _ = host_reference.encode(program.encoder, inputs, STEPS)
     result = run(deployments[encoder], x)
     for name, expected in spikes.items():
@@ -147,9 +157,9 @@ def test_compiled_encoder_equals_the_plain_one(deployments, encoder):
 
 
 @pytest.mark.parametrize("encoder", [name for name in ENCODERS if name != "ttfs"])
-@pytest.mark.parametrize("backend", ["emulator", "numpy", "reference"])
+@pytest.mark.parametrize("backend", ["emulator", "numpy", "nengo_loihi"])
 def test_frames(deployments, encoder, backend):
-    if backend == "reference":
+    if backend == "nengo_loihi":
         pytest.importorskip("nengo_loihi")
     deployment = deployments[encoder]
     x = samples(n=6, seed=4).reshape(2, 3, 6, 6, 1)
@@ -218,7 +228,9 @@ def test_off_neurons_only_where_they_are_needed(deployments):
 def test_bias_rates_are_the_values(deployments):
     program = deployments["bias"].program
     x = np.linspace(0, 1, 36).reshape(1, 1, 36)
-    result = backends.run(program, {"image": x}, 1000, record=["image_bias"])
+    result = backends.run(
+        program, Samples({"image": x}, static=True), RunOptions(1000, record=["image_bias"])
+    )
     rates = result.recorded["image_bias"]["spikes"].mean(axis=1)[0] * 1000
     calibrated = 200 / np.abs(samples()).max()
     expected = 1000 / np.ceil(1000 / np.maximum(x[0, 0] * calibrated, 1e-3) + 1e-3)  # after whole steps

@@ -4,8 +4,9 @@ import functools
 
 import numpy as np
 
-from loihi_deploy.engines.rate_network import flat_inputs, rate_activity
+from loihi_deploy.engines.rate_network import rate_activity
 from loihi_deploy.frontends import import_tensorflow
+from loihi_deploy.ir import samples_for
 
 IMAGE = (8, 8, 3)
 
@@ -210,8 +211,7 @@ def samples(made, n=3, seed=1):
 def rates(graph, arrays):
     """Activities of populations and readouts for samples given as Keras takes them."""
     names = [node.name for node in graph.inputs]
-    flat = flat_inputs(graph, dict(zip(names, arrays, strict=True)))
-    return rate_activity(graph, {name: values[:, 0] for name, values in flat.items()})
+    return rate_activity(graph, samples_for(graph, dict(zip(names, arrays, strict=True))).first_frames())
 
 
 def outputs(made, arrays):

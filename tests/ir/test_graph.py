@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loihi_deploy.engines.rate_network import flat_inputs, rate_activity
+from loihi_deploy.engines.rate_network import rate_activity
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 
@@ -87,40 +87,3 @@ def test_recurrent_networks_have_no_rates_by_one_pass():
     recurrent = Projection("b", "a", Dense(np.ones((4, 3))))
     with pytest.raises(InputError, match="recurrent"):
         rate_activity(replace(graph, projections=(*graph.projections, recurrent)), {"x": np.ones((1, 6))})
-
-
-@pytest.mark.parametrize(
-    ("shape", "frames"),
-    [((5, 2, 3), 1), ((5, 6), 1), ((5, 7, 2, 3), 7), ((5, 7, 6), 7)],
-)
-def test_samples_may_be_flat_and_have_frames(shape, frames):
-    x = np.arange(np.prod(shape)).reshape(shape)
-    flat = flat_inputs(small_graph(), x)["x"]
-    assert flat.shape == (5, frames, 6)
-    assert (flat.ravel() == x.ravel()).all()
-
-
-def test_samples_with_channels_first_are_stored_with_channels_last():
-    graph = small_graph(inputs=(Input("x", (1, 2, 3), channels_first=True),))
-    images = np.arange(30.0).reshape(5, 1, 2, 3)  # height, width, channels
-    for given_shape in (np.moveaxis(images, -1, 1), np.moveaxis(images, -1, 1).reshape(5, 6)):
-        assert (flat_inputs(graph, given_shape)["x"][:, 0] == images.reshape(5, 6)).all()
-    frames = np.repeat(np.moveaxis(images, -1, 1)[:, None], 4, axis=1)
-    assert (flat_inputs(graph, frames)["x"] == images.reshape(5, 1, 6)).all()
-    with pytest.raises(InputError, match="wrong shape"):
-        flat_inputs(graph, images)
-
-
-@pytest.mark.parametrize(
-    ("x", "told"),
-    [
-        (np.zeros((5, 7)), "wrong shape"),
-        (np.zeros((0, 6)), "no sample"),
-        (np.full((5, 6), np.nan), "not finite"),
-        ("images", "not numbers"),
-        ({"y": np.zeros((5, 6))}, "inputs do not match"),
-    ],
-)
-def test_bad_samples(x, told):
-    with pytest.raises(InputError, match=told):
-        flat_inputs(small_graph(), x)

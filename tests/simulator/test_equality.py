@@ -87,10 +87,10 @@ def test_equal_noise_and_learning():
 
 
 @pytest.mark.parametrize("make", [networks.feedback, networks.learning, networks.convolution])
-def test_the_reference_backend_agrees(make):
+def test_nengo_loihis_emulator_agrees(make):
     net, probes = make()
     data = []
-    for backend in ("emulator", "reference"):
+    for backend in ("emulator", "nengo_loihi"):
         with ld.Simulator(net, progress_bar=False, backend=backend) as sim:
             sim.run(0.1)
             sim.reset()

@@ -278,7 +278,7 @@ def test_data_that_do_not_fit_are_all_named():
 
 def test_arguments_that_do_not_fit():
     net, _ = networks.channel()
-    with pytest.raises(BackendError, match=r"hardware.*emulator, reference"):
+    with pytest.raises(BackendError, match=r"hardware.*emulator, nengo_loihi"):
         ld.Simulator(net, backend="hardware")
     with pytest.raises(InputError, match="not the model of a network with ensembles on chip"):
         ld.Simulator(net, model=nengo.builder.Model())

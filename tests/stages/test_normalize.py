@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loihi_deploy.engines.rate_network import flat_inputs, rate_activity
+from loihi_deploy.engines.rate_network import rate_activity
 from loihi_deploy.errors import InputError, NormalizationError
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.stages.normalize import calibration_rates, normalize, scale_firing_rates, with_leaky_neurons
@@ -101,14 +101,6 @@ def test_bad_scales_and_silent_layers_are_all_named():
 def test_bad_calibration_data(x, problem):
     with pytest.raises(InputError, match=problem):
         normalize(network(), x)
-
-
-def test_samples_may_be_flat_without_channel_or_in_frames():
-    graph = network()
-    assert flat_inputs(graph, X)["x"].shape == (50, 1, 16)
-    assert flat_inputs(graph, X[..., 0])["x"].shape == (50, 1, 16)
-    assert flat_inputs(graph, X.reshape(50, 16))["x"].shape == (50, 1, 16)
-    assert flat_inputs(graph, X.reshape(10, 5, 4, 4, 1))["x"].shape == (10, 5, 16)
 
 
 def test_leaky_neurons_leave_the_rate_network_as_it_was():

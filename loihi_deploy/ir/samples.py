@@ -1,0 +1,161 @@
+"""Samples for a network: checked once, where they come in, and carried as that from there on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.ir.graph import Graph, Input
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples of every input of a network, made by `samples_for`.
+
+    Parameters
+    ----------
+    arrays : dict of (n, n_frames, size) arrays
+        By input name, float32 or float64, read-only views of what was given where that fits; one frame for static
+        samples. Images have their channels last.
+    static : bool
+        Whether they were given without an axis of frames.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    static: bool
+
+    def __post_init__(self) -> None:
+        arrays = {}
+        for name, values in self.arrays.items():
+            arrays[name] = values.view()
+            arrays[name].flags.writeable = False
+        object.__setattr__(self, "arrays", arrays)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of a sample."""
+        return int(next(iter(self.arrays.values())).shape[1])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names, shapes and values; hexadecimal."""
+        state = hashlib.sha256()
+        for name, values in sorted(self.arrays.items()):
+            state.update(f"{name} {values.dtype.str} {values.shape};".encode())
+            state.update(np.ascontiguousarray(values).tobytes())
+        return state.hexdigest()
+
+    def take(self, which: slice | NDArray[np.integer[Any]]) -> Samples:
+        """Some of the samples."""
+        return Samples({name: values[which] for name, values in self.arrays.items()}, self.static)
+
+    def first_frames(self) -> dict[str, NDArray[Any]]:
+        """Arrays (n, size) of the first frames: all that static samples have."""
+        return {name: values[:, 0] for name, values in self.arrays.items()}
+
+    def all_frames(self) -> dict[str, NDArray[Any]]:
+        """Arrays (n * n_frames, size) of the frames of all samples, one after the other."""
+        return {name: values.reshape(-1, values.shape[2]) for name, values in self.arrays.items()}
+
+
+def samples_for(graph: Graph, x: Any) -> Samples:
+    """Check samples against the inputs of a network.
+
+    Parameters
+    ----------
+    graph : Graph
+    x : array, mapping of arrays or Samples
+        (n, *shape), or (n, n_frames, *shape), or with flat shapes; a mapping by input name where there are several
+        inputs. `Samples` that fit are returned as they are.
+
+    Raises
+    ------
+    InputError
+        Wrong names, shapes or numbers of samples, no sample at all, what is no real number, NaN or infinite values,
+        masked values: all at once.
+    """
+    if isinstance(x, Samples):
+        fits = {name: values.shape[2] for name, values in x.arrays.items()}
+        return x if fits == {node.name: node.size for node in graph.inputs} else samples_for(graph, x.arrays)
+    if not graph.inputs:
+        raise InputError.single("the network has no input, so it takes no samples", "network")
+    given = x if isinstance(x, Mapping) else {graph.inputs[0].name: x}
+    if set(given) != {node.name for node in graph.inputs}:
+        names = ", ".join(node.name for node in graph.inputs)
+        raise InputError(
+            "The samples do not fit the network",
+            Problem(
+                "inputs do not match", "x", ", ".join(map(str, given)), names, "Give one array for each input"
+            ),
+        )
+    problems: list[Problem] = []
+    arrays: dict[str, NDArray[Any]] = {}
+    static = True
+    for node in graph.inputs:
+        values = _numbers(node.name, given[node.name], problems)
+        if values is None:
+            continue
+        found = _flat(node, values)
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            arrays[node.name], without_frames = found
+            static = static and without_frames
+    if len({values.shape[:2] for values in arrays.values()}) > 1:
+        shapes = ", ".join(f"{name}: {values.shape[:2]}" for name, values in arrays.items())
+        problems.append(Problem("inputs have different numbers of samples or frames", "x", shapes))
+    if problems:
+        raise InputError("The samples do not fit the network", problems)
+    return Samples(arrays, static)
+
+
+def _numbers(name: str, given: Any, problems: list[Problem]) -> NDArray[Any] | None:
+    """Give the values as float32 or float64; adds what is wrong to `problems`."""
+    masked = int(np.sum(given.mask)) if isinstance(given, np.ma.MaskedArray) else 0
+    if masked:
+        remedy = "Fill them in, or leave the samples out"
+        problems.append(Problem("some samples are masked", name, f"{masked} masked values", remedy=remedy))
+        return None
+    try:
+        values = np.asarray(given)
+    except Exception as error:  # whatever an array-like of another package raises
+        problems.append(Problem("samples are not an array", name, f"{type(given).__name__}: {error}"))
+        return None
+    if values.dtype.kind not in "biuf":
+        kind = type(given).__name__ if values.dtype.kind == "O" else values.dtype
+        problems.append(Problem("samples are not numbers", name, kind, "real numbers"))
+        return None
+    if values.dtype != np.float32:
+        values = values.astype(np.float64)
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        problems.append(Problem("samples are not finite", name, f"{bad} NaN or infinite values"))
+    return values
+
+
+def _flat(node: Input, values: NDArray[Any]) -> tuple[NDArray[Any], bool] | Problem:
+    """Values as (n, n_frames, size), and whether they were given without an axis of frames."""
+    given_shape = (node.shape[-1], *node.shape[:-1]) if node.channels_first else node.shape
+    shapes = [given_shape, (node.size,)]
+    if node.shape and node.shape[-1] == 1:
+        shapes.append(node.shape[:-1])  # images without their single channel
+    if values.ndim >= 1 and len(values) == 0:
+        return Problem("there is no sample", node.name, values.shape, remedy="Give at least one sample")
+    static = values.ndim >= 1 and values.shape[1:] in shapes
+    if not static and not (values.ndim >= 2 and values.shape[2:] in shapes and values.shape[1] > 0):
+        wanted = f"(n, {', '.join(map(str, given_shape))})"
+        return Problem("wrong shape", node.name, values.shape, wanted, "Reshape the samples")
+    flat = values.reshape(len(values), 1 if static else values.shape[1], node.size)
+    if node.channels_first:
+        images = flat.reshape(*flat.shape[:2], *given_shape)
+        flat = np.moveaxis(images, 2, -1).reshape(flat.shape)
+    return flat, static
