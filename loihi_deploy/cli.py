@@ -184,6 +184,7 @@ def demo(
 )
 @click.option("--max-cores", type=click.IntRange(1), help="Use no more cores than this.")
 @click.option("--downgrade", multiple=True, metavar="RULE", help="Warn of a rule instead of obeying it.")
+@click.option("--trust", is_flag=True, help="Let code in the model file run (Lambda layers and the like).")
 @click.option("--cores", "show_cores", is_flag=True, help="List every core.")
 @json_option
 def compile_command(
@@ -195,11 +196,12 @@ def compile_command(
     fix: tuple[str, ...],
     max_cores: int | None,
     downgrade: tuple[str, ...],
+    trust: bool,
     show_cores: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Compile MODEL, a saved Keras model (.keras, .h5) or the name of a benchmark network, and show the core plan."""
+    """Compile MODEL, a saved Keras model (.keras, .h5, SavedModel) or a benchmark's name, and show the core plan."""
     from loihi_deploy.bench import networks as benchmarks
     from loihi_deploy.pipeline import deploy
     from loihi_deploy.report import mapping_report, summary
@@ -211,7 +213,7 @@ def compile_command(
     else:
         from loihi_deploy.frontends.saved_models import load_keras_model
 
-        source = load_keras_model(model)
+        source = load_keras_model(model, trust)
         samples = None
         if options["normalization"] != "none":
             samples = _load_array(calibration) if calibration else _dataset(data_folder).x_train[:500]

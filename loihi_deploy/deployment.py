@@ -17,6 +17,7 @@ from loihi_deploy.backends import RunOptions
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import ArtifactError, InputError, Problem
+from loihi_deploy.file_kinds import file_kind, wrong_kind
 from loihi_deploy.files import PathOrStream
 from loihi_deploy.ir import (
     Conv2D,
@@ -366,6 +367,8 @@ def load(path: str | os.PathLike[str]) -> Deployment:
     ArtifactError
         If the file is missing, damaged, truncated, altered, or written by a newer version.
     """
+    if file_kind(path) not in ("loihi", "unknown", "missing"):
+        raise ArtifactError("The file is not a deployment", wrong_kind(path))
     content = read_artifact(path, SAVED_TYPES)
     try:
         return Deployment(**content)

@@ -26,7 +26,7 @@ from loihi_deploy.chip.hardware import Board, Chip
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.errors import InputError
-from loihi_deploy.frontends import check_conversion, convert
+from loihi_deploy.frontends import check_conversion, convert, opened
 from loihi_deploy.ir import Graph, Samples, samples_for
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.options import DeployOptions
@@ -45,13 +45,14 @@ def deploy(
     fix: MappingOf[str, Any] | None = None,
     max_cores: int | None = None,
     downgrade: Iterable[str] = (),
+    trust: bool = False,
 ) -> Deployment:
     """Make a trained network ready to run on a board.
 
     Parameters
     ----------
-    source : tf.keras.Model, nengo_dl.Converter, nengo.Network or Graph
-        The trained network.
+    source : Keras model, nengo_dl.Converter, nengo.Network, Graph or path
+        The trained network; a path is that of a saved Keras model: .keras, .h5, or a SavedModel folder.
     board : str, path or Board
         Name of a board, path of a board file, or a board.
     calibration : array or mapping of arrays
@@ -60,6 +61,8 @@ def deploy(
     options : DeployOptions, optional
     fix, max_cores, downgrade
         As for `map_to_cores`.
+    trust : bool
+        Whether code in a model file (``Lambda`` layers and the like) may run.
 
     Returns
     -------
@@ -72,6 +75,7 @@ def deploy(
     """
     options = options or DeployOptions()
     board = board if isinstance(board, Board) else load_board(board)
+    source = opened(source, trust)
     graph = convert(source, replace(options, neuron="if"))
     samples = None if calibration is None else samples_for(graph, calibration)
     if samples is not None:

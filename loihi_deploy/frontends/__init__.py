@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from loihi_deploy.errors import InputError
@@ -9,18 +10,21 @@ from loihi_deploy.frontends.compat import import_nengo_dl, import_tensorflow, is
 from loihi_deploy.ir import Graph
 from loihi_deploy.options import DeployOptions
 
-__all__ = ["check_conversion", "convert", "import_nengo_dl", "import_tensorflow"]
+__all__ = ["check_conversion", "convert", "import_nengo_dl", "import_tensorflow", "opened"]
 
 
-def convert(source: Any, options: DeployOptions | None = None) -> Graph:
+def convert(source: Any, options: DeployOptions | None = None, *, trust: bool = False) -> Graph:
     """Convert a trained network to the float graph that every later stage works on.
 
     Parameters
     ----------
-    source : tf.keras.Model, nengo_dl.Converter, nengo.Network or Graph
-        A graph is returned as it is.
+    source : Keras model, nengo_dl.Converter, nengo.Network, Graph or path
+        A model of Keras 3 or of legacy Keras, or the path of one: .keras, .h5, or a SavedModel folder. A graph is
+        returned as it is.
     options : DeployOptions or None
         `neuron`, `synapse` and `dt` are used; None takes the defaults.
+    trust : bool
+        Whether code in a model file (``Lambda`` layers and the like) may run.
 
     Returns
     -------
@@ -34,6 +38,7 @@ def convert(source: Any, options: DeployOptions | None = None) -> Graph:
         If `source` is something else.
     """
     options = DeployOptions() if options is None else options
+    source = opened(source, trust)
     if isinstance(source, Graph):
         return source
     if any(is_instance(source, package, "Model") for package in ("keras", "tf_keras")):
@@ -52,9 +57,24 @@ def convert(source: Any, options: DeployOptions | None = None) -> Graph:
         "not a network that can be converted",
         "source",
         type(source).__name__,
-        "a Keras model, a nengo_dl.Converter, a nengo.Network or a Graph",
-        "Give the trained model itself, not a file or its outputs",
+        "a Keras model or the path of one, a nengo_dl.Converter, a nengo.Network or a Graph",
+        "Give the trained model itself, or the file that model.save() wrote, not its outputs",
     )
+
+
+def opened(source: Any, trust: bool = False) -> Any:
+    """The model in a file, where `source` is a path; `source` itself otherwise.
+
+    Raises
+    ------
+    InputError, ConversionError, MissingExtraError
+        See `loihi_deploy.frontends.saved_models.load_keras_model`.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return source
+    from loihi_deploy.frontends.saved_models import load_keras_model
+
+    return load_keras_model(source, trust)
 
 
 def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> bool:

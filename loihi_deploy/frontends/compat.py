@@ -66,6 +66,48 @@ def import_tensorflow(feature: str = "Building or training a Keras model") -> An
     return tf
 
 
+def import_keras(version: int, feature: str = "Reading a Keras model") -> Any:
+    """Import the Keras that wrote a file, whichever of the two ``tf.keras`` is: both can be used side by side.
+
+    Parameters
+    ----------
+    version : int
+        3, or 2 for legacy Keras.
+    feature : str
+        What needs it, for the error message.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault(LEGACY_KERAS, "1")  # leaves NengoDL its Keras where TensorFlow is not loaded yet
+    try:
+        tf = importlib.import_module("tensorflow")
+    except ImportError as error:
+        raise missing_extra("tensorflow", feature) from error
+    if version < 3:
+        if tuple(int(part) for part in tf.__version__.split(".")[:2]) < (2, 16):
+            return tf.keras
+        try:
+            return importlib.import_module("tf_keras")
+        except ImportError as error:
+            raise missing_extra("tf-keras", feature) from error
+    keras = importlib.import_module("keras")
+    if not keras.__version__.startswith("3."):
+        raise MissingExtraError.single(
+            f"{feature} needs Keras 3, which wrote it",
+            value=f"keras {keras.__version__}",
+            remedy="Install it with: pip install 'tensorflow>=2.16'",
+        )
+    return keras
+
+
 def import_nengo_dl(feature: str = "Training or converting with NengoDL") -> Any:
     """Import NengoDL, on TensorFlow >= 2.16 through legacy Keras.
 
