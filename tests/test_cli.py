@@ -106,7 +106,7 @@ def test_compile_a_benchmark_network(tmp_path):
         (("evaluate", "{net}", "--samples", "{x}"), "--samples and --labels go together"),
         (("evaluate", "{net}", "--samples", "{x}", "--labels", "{x}"), "labels do not fit"),
         (("evaluate", "{net}", "--data", "{folder}"), "images"),
-        (("evaluate", "{x}"), "cannot be read"),
+        (("evaluate", "{x}"), "is not a deployment"),
         (("compile", "missing.h5"), "no such model"),
         (("compile", "mnist-convnet", "--board", "nahuku"), "nahuku32"),
         (("compile", "mnist-convnet", "--percentile", "101"), "percentile"),
