@@ -107,7 +107,7 @@ def test_compile_a_benchmark_network(tmp_path):
         (("evaluate", "{net}", "--samples", "{x}", "--labels", "{x}"), "labels do not fit"),
         (("evaluate", "{net}", "--data", "{folder}"), "images"),
         (("evaluate", "{x}"), "is not a deployment"),
-        (("compile", "missing.h5"), "no such model"),
+        (("compile", "missing.h5"), "no such file"),
         (("compile", "mnist-convnet", "--board", "nahuku"), "nahuku32"),
         (("compile", "mnist-convnet", "--percentile", "101"), "percentile"),
         (("compile", "mnist-convnet", "-o", "{folder}/missing/net.loihi"), "cannot be written"),
