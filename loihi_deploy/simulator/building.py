@@ -11,18 +11,22 @@ from nengo.builder.connection import BuiltConnection
 from nengo.builder.network import build_network as nengo_build_network
 from nengo.builder.network import seed_network
 from nengo.builder.transforms import multiply
+from nengo.connection import LearningRule
 from nengo.ensemble import Neurons
+from nengo.exceptions import BuildError
 from nengo_loihi.builder import Builder as LoihiBuilder
 from nengo_loihi.builder import Model
+from nengo_loihi.builder.connection import build_chip_to_host, build_host_to_learning_rule
 from nengo_loihi.builder.connection import build_connection as loihi_build_connection
 from nengo_loihi.builder.connection import build_solver as loihi_build_solver
-from nengo_loihi.builder.discretize import discretize_model
+from nengo_loihi.builder.discretize import VTH_MAN_MAX, discretize_block, discretize_probe
 from nengo_loihi.builder.split_blocks import split_model
 from nengo_loihi.builder.validate import validate_model
 from nengo_loihi.compat import is_transform_type, sample_transform
 from nengo_loihi.passthrough import base_obj
 from numpy.typing import NDArray
 
+from loihi_deploy.chip.fixed_point import decay_magnitude
 from loihi_deploy.errors import Problem
 from loihi_deploy.simulator.division import Division, NotOnChipError
 
@@ -34,11 +38,13 @@ def build(model: Model, network: nengo.Network, division: Division) -> None:
     ------
     nengo.exceptions.BuildError
         If the network cannot be built, or a block does not fit on a core.
+    TooLargeError
+        If there are ensembles whose values the chip's integers cannot hold.
     """
     model.builder = Builder()
     seed_network(network, seeds=model.seeds, seeded=model.seeded)
     model.split = division
-    _refuse_mixed_synapses(model, network)
+    _settle_synapses(model, network)
     model.build(network)
     for connection in division.passthrough.to_add:
         model.seeds[connection] = None
@@ -46,13 +52,81 @@ def build(model: Model, network: nengo.Network, division: Division) -> None:
         model.build(connection)
     blocks = split_model(model)
     model.block_comp_map = {new: indices for parts in blocks.values() for new, indices in parts.items()}
-    discretize_model(model)
+    _discretize(model)
     validate_model(model)
     for ensemble in division.hostchip.chip_objs & model.params.keys():
         if isinstance(ensemble, nengo.Ensemble):  # nengo-loihi leaves out the radius
             built = model.params[ensemble]
             scaled = built.encoders * (built.gain / ensemble.radius)[:, np.newaxis]
             model.params[ensemble] = built._replace(scaled_encoders=scaled)
+
+
+class TooLargeError(NotOnChipError):
+    """Ensembles whose values the chip's integers cannot hold.
+
+    Attributes
+    ----------
+    ensembles : dict of Problem
+        What is wrong, by ensemble.
+    """
+
+    def __init__(self, ensembles: dict[nengo.Ensemble, Problem]) -> None:
+        super().__init__("The chip's integers cannot hold these values", ensembles.values())
+        self.ensembles = ensembles
+
+
+def _discretize(model: Model) -> None:
+    """Discretize all blocks as nengo-loihi does; what does not fit is an error that names the ensemble."""
+    owners = {
+        block: obj
+        for obj, parts in model.objs.items()
+        if isinstance(obj, nengo.Ensemble)
+        for block in parts.get("in", ())
+    }
+    scales, too_large, others = {}, {}, []
+    for block in model.blocks:
+        compartment = block.compartment
+        weight = max((synapse.max_abs_weight() for synapse in block.synapses), default=0.0)
+        before = float(np.max(compartment.vth)), bool(compartment.scale_u), bool(compartment.scale_v)
+        try:
+            scales[block] = discretize_block(block)
+        except (AssertionError, BuildError) as error:  # nengo-loihi's own checks, most of them without a text
+            ensemble = owners.get(block)
+            problem = _too_large(block, ensemble, weight, before, error)
+            if ensemble is None:
+                others.append(problem)
+            else:
+                too_large[ensemble] = problem
+    if others:
+        raise NotOnChipError("The chip's integers cannot hold these values", [*too_large.values(), *others])
+    if too_large:
+        raise TooLargeError(too_large)
+    for probe in model.probes:
+        for k, block in enumerate(probe.target):
+            discretize_probe(probe, k, scales[block])
+
+
+def _too_large(
+    block: Any, ensemble: Any, weight: float, before: tuple[float, bool, bool], error: Exception
+) -> Problem:
+    """Say what of a block does not fit; `before` is its threshold, and whether its decays are scaled for."""
+    where = f"connection {block.label}" if ensemble is None else str(ensemble)
+    threshold, scale_u, scale_v = before
+    u_sum = decay_magnitude(block.compartment.decay_u, 1).min() if scale_u else 1.0
+    v_sum = decay_magnitude(block.compartment.decay_v).min() if scale_v else 1.0
+    mantissa = float(threshold * 255.0 / weight * u_sum * v_sum) if weight else np.inf
+    if round(min(mantissa, 1.0)) < 1:
+        return Problem(
+            f"weights too large for the threshold, which rounds to mantissa {mantissa:.2g}",
+            where,
+            f"largest weight {weight:g} at threshold {threshold:g}",
+            f"mantissa 1 to {VTH_MAN_MAX}",
+            f"Scale the transforms into it down by {np.ceil(1 / mantissa):g} or more",
+        )
+    text = (
+        str(error) or "a check of nengo-loihi's fails: its weights, biases or learning rate are out of range"
+    )
+    return Problem(text, where, f"largest weight {weight:g}", remedy="Set on_chip = False for it")
 
 
 def build_network(model: Model, network: nengo.Network) -> None:
@@ -91,6 +165,9 @@ def build_solver(model: Model, solver: Any, connection: Any, rng: Any, transform
 
 def build_connection(model: Model, connection: nengo.Connection) -> None:
     """Build a connection, in a form that nengo-loihi takes, and keep its parameters as Nengo gives them."""
+    if isinstance(connection.post_obj, LearningRule):
+        _build_error(model, connection)
+        return
     division = model.split
     pre, post = base_obj(connection.pre), base_obj(connection.post)
     pre_on_chip, post_on_chip = (
@@ -98,16 +175,72 @@ def build_connection(model: Model, connection: nengo.Connection) -> None:
     )
     division.solved = None
     ahead, behind = (dict(part.params) for part in (model.host_pre, model.host))
-    for part in _in_loihi_form(model, connection, pre_on_chip=pre_on_chip, post_on_chip=post_on_chip):
+    decode_tau = model.decode_tau
+    built = connection
+    if connection in division.filtered_on_chip:
+        built, model.decode_tau = _unfiltered(model, connection), division.filtered_on_chip[connection]
+    for part in _in_loihi_form(model, built, pre_on_chip=pre_on_chip, post_on_chip=post_on_chip):
         loihi_build_connection(model, part)
+    model.decode_tau = decode_tau
     if pre_on_chip or post_on_chip:
         added = [
-            built
+            found
             for part, before in ((model.host_pre, ahead), (model.host, behind))
-            for obj, built in part.params.items()
-            if obj not in before and getattr(built, "solver_info", None) is not None
+            for obj, found in part.params.items()
+            if obj not in before and getattr(found, "solver_info", None) is not None
         ]
         model.params[connection] = _parameters(model, connection, added)
+
+
+def _build_error(model: Model, connection: nengo.Connection) -> None:
+    """Build a connection that brings an error to a learning rule, on chip or on the host."""
+    learning = connection.post_obj.connection
+    from_chip, learns_on_chip = (
+        isinstance(obj := base_obj(end), nengo.Ensemble) and model.split.on_chip(obj)
+        for end in (connection.pre, learning.pre)
+    )
+    if learns_on_chip:
+        build_host_to_learning_rule(model, connection)
+    elif from_chip:
+        build_chip_to_host(model, connection)
+    else:
+        host = model.host_model(base_obj(connection.pre))
+        _inherit_host_seed(host, model, connection)
+        host.build(connection)
+
+
+def _inherit_host_seed(host: Any, model: Model, connection: nengo.Connection) -> None:
+    host.seeds[connection], host.seeded[connection] = model.seeds[connection], model.seeded[connection]
+
+
+def _unfiltered(model: Model, connection: nengo.Connection) -> nengo.Connection:
+    """The same connection without its synapse."""
+    bare = nengo.Connection(
+        connection.pre,
+        connection.post,
+        transform=connection.transform,
+        synapse=None,
+        add_to_container=False,
+        **({key: getattr(connection, key) for key in _DECODED}),
+    )
+    _inherit_seed(model, connection, bare)
+    return bare
+
+
+def _decoding(model: Model, connection: nengo.Connection) -> nengo.Connection:
+    """The same connection from the chip to neurons on the host, by decoders: the host has the neurons' encoders."""
+    solver = object.__new__(type(connection.solver))  # solvers cannot be changed
+    solver.__setstate__({**connection.solver.__getstate__(), "weights": False})
+    decoding = nengo.Connection(
+        connection.pre,
+        connection.post,
+        transform=connection.transform,
+        synapse=connection.synapse,
+        add_to_container=False,
+        **{**{key: getattr(connection, key) for key in _DECODED}, "solver": solver},
+    )
+    _inherit_seed(model, connection, decoding)
+    return decoding
 
 
 def _in_loihi_form(
@@ -119,6 +252,8 @@ def _in_loihi_form(
     if pre_on_chip != post_on_chip and not simple and not (post_on_chip and spikes):
         return _relayed(model, connection, transform_first=post_on_chip)
     weights = pre_on_chip and isinstance(connection.pre_obj, nengo.Ensemble) and connection.solver.weights
+    if weights and not post_on_chip:
+        return [_decoding(model, connection)]
     sliced = post_on_chip and not weights and not _is_everything(connection.post_slice)
     repeated = (
         (pre_on_chip or post_on_chip)
@@ -206,6 +341,11 @@ def _composed(transform: Any, decoders: NDArray[Any]) -> NDArray[Any]:
     return composed
 
 
+def _built_parameters(model: Model, obj: Any) -> Any:
+    """Parameters of an object, on chip or on either part of the host."""
+    return next(part.params[obj] for part in (model, model.host, model.host_pre) if obj in part.params)
+
+
 def _parameters(
     model: Model, connection: nengo.Connection, on_host: list[BuiltConnection]
 ) -> BuiltConnection:
@@ -220,7 +360,7 @@ def _parameters(
         if not (connection.solver.weights and not connection.solver.compositional):
             weights = _composed(transform, weights)
             if connection.solver.weights:
-                encoders = model.params[post].scaled_encoders / post.radius
+                encoders = _built_parameters(model, post).scaled_encoders / post.radius
                 weights = multiply(encoders[:, connection.post_slice], weights)
     elif on_host:
         eval_points, solver_info, weights = on_host[0].eval_points, on_host[0].solver_info, on_host[0].weights
@@ -232,38 +372,64 @@ def _parameters(
     )
 
 
-def _refuse_mixed_synapses(model: Model, network: nengo.Network) -> None:
-    """Refuse synapses of different time constants at the same neurons; nengo-loihi takes the longest for all."""
+def _settle_synapses(model: Model, network: nengo.Network) -> None:
+    """Settle on one time constant for the neurons of each ensemble; nengo-loihi takes the longest for all.
+
+    Decoded values are filtered before they are sent, and pass the neurons' own filter of `decode_tau` on top. Where the
+    other synapses have one time constant, and the decoded connections have the same, the neurons' filter does for all.
+    """
     passthrough, placement = model.split.passthrough, model.split.hostchip
-    taus: dict[Any, set[float]] = {}
+    into: dict[Any, list[nengo.Connection]] = {}
     for connection in (set(network.all_connections) | passthrough.to_add) - passthrough.to_remove:
         post = base_obj(connection.post)
         if isinstance(post, nengo.Ensemble) and placement.on_chip(post):
-            taus.setdefault(post, set()).add(_tau_on_chip(model, connection))
-    problems = [
-        Problem(
-            "synapses of different time constants end at the same neurons, and a compartment has only one",
-            str(ensemble),
-            ", ".join(f"{tau:g} s" for tau in sorted(taus[ensemble])),
-            "one",
-            "Give these connections the same synapse, or the ensemble on_chip = False",
+            into.setdefault(post, []).append(connection)
+    problems = []
+    for ensemble in network.all_ensembles:
+        connections = into.get(ensemble, [])
+        decoded = [c for c in connections if _sends_decoded_values(model, c)]
+        taus = {_tau(c) for c in connections if c not in decoded}
+        if not taus or taus == {float(model.decode_tau)} or (len(taus) == 1 and not decoded):
+            continue
+        tau = min(taus)
+        if len(taus) == 1 and all(_tau(c) == tau and c.learning_rule_type is None for c in decoded):
+            model.split.filtered_on_chip.update(dict.fromkeys(decoded, tau))
+            continue
+        remedy = "Give all of them the same synapse, or the ensemble on_chip = False"
+        if decoded:
+            remedy = (
+                "Give all connections into it the same synapse, those from nodes and ensembles too, or those from "
+                f"neurons {model.decode_tau:g} s; or the ensemble on_chip = False"
+            )
+        own = [f"{t:g} s" for t in sorted(taus)]
+        if decoded:
+            own.append(f"{model.decode_tau:g} s for decoded values (decode_tau)")
+        problems.append(
+            Problem(
+                "synapses of different time constants end at the same neurons, and a compartment has only one",
+                str(ensemble),
+                ", ".join(own),
+                "one",
+                remedy,
+            )
         )
-        for ensemble in network.all_ensembles
-        if len(taus.get(ensemble, ())) > 1
-    ]
     if problems:
         raise NotOnChipError("The synapses do not fit the chip", problems)
 
 
-def _tau_on_chip(model: Model, connection: nengo.Connection) -> float:
-    """Time constant of a connection at its target: that of decoding, where a decoded value is what is sent."""
+def _tau(connection: nengo.Connection) -> float:
+    """Time constant in seconds of a lowpass; not a number for another filter, which only the host has."""
+    if isinstance(connection.synapse, nengo.Lowpass):
+        return float(connection.synapse.tau)
+    return 0.0 if connection.synapse is None else np.nan
+
+
+def _sends_decoded_values(model: Model, connection: nengo.Connection) -> bool:
+    """Whether the neurons at its end receive a decoded value, through neurons that encode it."""
     pre = connection.pre_obj
-    spikes = isinstance(pre, Neurons)
-    pre_on_chip = spikes or model.split.on_chip(pre)
+    pre_on_chip = isinstance(pre, Neurons) or model.split.on_chip(pre)
     weights = pre_on_chip and isinstance(pre, nengo.Ensemble) and connection.solver.weights
-    if weights or (pre_on_chip and isinstance(connection.post_obj, Neurons)):
-        return 0.0 if connection.synapse is None else float(connection.synapse.tau)
-    return float(model.decode_tau)
+    return not (weights or (pre_on_chip and isinstance(connection.post_obj, Neurons)))
 
 
 class Builder(LoihiBuilder):  # type: ignore[misc]

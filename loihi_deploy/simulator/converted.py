@@ -9,8 +9,10 @@ from typing import Any
 import nengo
 import nengo_loihi
 import numpy as np
+from numpy.typing import NDArray
 
-from loihi_deploy.frontends import convert
+from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.frontends.converter import walk_converter
 from loihi_deploy.ir import Conv2D, Dense, PartitionedGraph, Population, Projection, Transform
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.stages.partition import partition
@@ -25,10 +27,37 @@ class Converted:
     network : nengo.Network
     stands_for : dict
         Nodes and probes of the network by those of the Converter.
+    layer_probes : dict of LayerProbe
+        How what is probed of a layer is to be read, by the Converter's probe.
+    input_orders : dict of int arrays
+        Where the elements of an input stand that the network stores in another order, by the Converter's node.
     """
 
     network: nengo.Network
     stands_for: Mapping[Any, Any]
+    layer_probes: Mapping[Any, LayerProbe]
+    input_orders: Mapping[Any, NDArray[np.intp]]
+
+
+@dataclass(frozen=True)
+class LayerProbe:
+    """A probe of a population, in the units and the order of the Converter's layer.
+
+    Parameters
+    ----------
+    amplitude : float
+        What the layer's value of a spike is times.
+    order : (size,) int array or None
+        Where the layer's elements stand in the population; None: in its order.
+    """
+
+    amplitude: float
+    order: NDArray[np.intp] | None
+
+    def read(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Probed values, (..., size), as the layer has them."""
+        result: NDArray[Any] = self.amplitude * (values if self.order is None else values[..., self.order])
+        return result
 
 
 def is_converter(source: Any) -> bool:
@@ -45,23 +74,52 @@ def converted(converter: Any, dt: float) -> Converted:
     ------
     ConversionError, PartitionError
         With every layer that has no counterpart on the chip.
+    InputError
+        With every probe of something that is no layer of neurons.
     """
-    graph = convert(converter, DeployOptions(dt=dt, normalization="none"))
-    network, nodes, probes = network_of(partition(graph))
+    walk = walk_converter(converter, DeployOptions(dt=dt, normalization="none"))
+    graph = walk.graph()
+    network, nodes, probes, neurons = network_of(partition(graph))
     inputs = zip(converter.inputs.values(), (nodes[one.name] for one in graph.inputs), strict=True)
     outputs = zip(converter.outputs.values(), (probes[one.name] for one in graph.readouts), strict=True)
-    return Converted(network, {**dict(inputs), **dict(outputs)})
+    stands_for = {**dict(inputs), **dict(outputs)}
+    populations = {population.name: population for population in graph.populations}
+    layer_probes, problems = {}, []
+    for probe in converter.net.all_probes:
+        if probe in stands_for:
+            continue
+        name = walk.reserved.get(probe.target)
+        if name not in populations or probe.attr != "output":
+            problems.append(
+                Problem(
+                    f"'{probe.attr}' of something that is no layer of neurons on the chip",
+                    f"probe {probe}",
+                    str(probe.target),
+                    ", ".join(populations),
+                    "Probe the output of one of these layers",
+                )
+            )
+            continue
+        with network:
+            own = nengo.Probe(neurons[name], synapse=probe.synapse, sample_every=probe.sample_every)
+        stands_for[probe] = own
+        layer_probes[probe] = LayerProbe(populations[name].amplitude, walk.layout(probe.target).order)
+    if problems:
+        raise InputError("Cannot probe the Converter's network", problems)
+    orders = {node: walk.layout(node).order for node in converter.inputs.values()}
+    input_orders = {node: order for node, order in orders.items() if order is not None}
+    return Converted(network, stands_for, layer_probes, input_orders)
 
 
 def network_of(
     partitioned: PartitionedGraph,
-) -> tuple[nengo.Network, dict[str, nengo.Node], dict[str, nengo.Probe]]:
+) -> tuple[nengo.Network, dict[str, nengo.Node], dict[str, nengo.Probe], dict[str, Any]]:
     """Build a Nengo network: its encoder on the host, its other populations on chip, its readouts as nodes.
 
     Returns
     -------
-    (nengo.Network, dict, dict)
-        The network, its input nodes and the probes of its readouts by name.
+    (nengo.Network, dict, dict, dict)
+        The network, its input nodes, the probes of its readouts, and the neurons of its populations, by name.
     """
     with nengo.Network(label="converted", seed=0) as network:
         nengo_loihi.add_params(network)
@@ -86,7 +144,7 @@ def network_of(
             for projection in partitioned.readout.into(readout.name):
                 _connect(senders[projection.pre], decoded, projection)
             probes[readout.name] = nengo.Probe(biased)
-    return network, nodes, probes
+    return network, nodes, probes, senders
 
 
 def _ensemble(population: Population, *, on_chip: bool) -> nengo.Ensemble:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import nengo
@@ -17,7 +17,7 @@ from nengo_loihi.neurons import LoihiLIF, LoihiSpikingRectifiedLinear
 from nengo_loihi.passthrough import Cluster, PassthroughSplit, base_obj
 from nengo_loihi.splitter import HostChipSplit, PrecomputableSplit, Split
 
-from loihi_deploy.errors import ConversionError, Problem
+from loihi_deploy.errors import ConversionError, LoihiDeployWarning, Problem
 
 ON_CHIP = (nengo.LIF, nengo.SpikingRectifiedLinear, LoihiLIF, LoihiSpikingRectifiedLinear)
 """Neuron types that the chip implements, and all that inherit their step."""
@@ -44,9 +44,18 @@ class Placement(HostChipSplit):  # type: ignore[misc]
 
     What the chip cannot do goes to the host with a warning that names it; where ``on_chip = True`` was set for it, that
     is an error.
+
+    Parameters
+    ----------
+    network : nengo.Network
+    too_large : dict of Problem
+        Ensembles whose values the chip's integers cannot hold, as a build has found.
     """
 
-    def __init__(self, network: nengo.Network) -> None:
+    def __init__(
+        self, network: nengo.Network, too_large: Mapping[nengo.Ensemble, Problem] | None = None
+    ) -> None:
+        self._too_large = dict(too_large or {})
         tensors = [node for node in network.all_nodes if type(node).__name__ == "TensorNode"]
         if tensors:
             remedy = "Give the Converter itself to the simulator, or write the layer with Nengo's own objects"
@@ -63,7 +72,7 @@ class Placement(HostChipSplit):  # type: ignore[misc]
 
     def _place_ensembles(self, network: nengo.Network) -> None:
         super()._place_ensembles(network)
-        moved: dict[Any, str] = {}
+        moved: dict[Any, Problem] = {}
         while found := {
             ensemble: why for ensemble, why in self._refused(network) if ensemble in self.chip_objs
         }:
@@ -72,16 +81,22 @@ class Placement(HostChipSplit):  # type: ignore[misc]
             self.host_objs.update(found)
         demanded = [ensemble for ensemble in moved if network.config[ensemble].on_chip]
         if demanded:
-            problems = [
-                Problem(moved[ensemble], str(ensemble), remedy="Set on_chip = False for it")
-                for ensemble in demanded
-            ]
+            problems = [moved[ensemble] for ensemble in demanded]
             raise NotOnChipError("The chip cannot do what on_chip = True asks for", problems)
-        if moved and self.chip_objs:
-            names = "; ".join(f"{ensemble}: {why}" for ensemble, why in moved.items())
-            warnings.warn(f"Runs on the host, for the chip cannot do it: {names}", stacklevel=2)
+        if moved:
+            names = "; ".join(str(problem).rstrip(".") for problem in moved.values())
+            warnings.warn(
+                LoihiDeployWarning(Problem(f"Runs on the host, for the chip cannot do it: {names}")),
+                stacklevel=2,
+            )
 
-    def _refused(self, network: nengo.Network) -> Iterator[tuple[nengo.Ensemble, str]]:
+    def _refused(self, network: nengo.Network) -> Iterator[tuple[nengo.Ensemble, Problem]]:
+        yield from self._too_large.items()
+        for ensemble, why in self._not_done(network):
+            yield ensemble, Problem(why, str(ensemble), remedy="Set on_chip = False for it")
+
+    def _not_done(self, network: nengo.Network) -> Iterator[tuple[nengo.Ensemble, str]]:
+        """Ensembles that need something that the chip does not do, and what."""
         for ensemble in network.all_ensembles:
             if not is_on_chip_type(ensemble.neuron_type):
                 yield ensemble, f"neuron type {type(ensemble.neuron_type).__name__}"
@@ -111,6 +126,10 @@ class Placement(HostChipSplit):  # type: ignore[misc]
         if rule is not None and not learns_on_chip:
             yield 0, f"learning rule {rule}"
             yield 1, f"learning rule {rule}"
+        solver = connection.solver
+        decodes = pre_on_chip and not post_on_chip and isinstance(connection.pre_obj, nengo.Ensemble)
+        if decodes and solver.weights and not _can_decode(solver):
+            yield 0, f"weights to neurons on the host, {solver}"
         sends_spikes = isinstance(connection.pre_obj, Neurons) or pre_on_chip
         if not (sends_spikes and post_on_chip):
             return
@@ -138,6 +157,11 @@ class Placement(HostChipSplit):  # type: ignore[misc]
         for probe in filter(self._is_at_object, network.all_probes):
             on_chip = base_obj(probe.target) in self.chip_objs
             (self.chip_objs if on_chip else self.host_objs).add(probe)
+
+
+def _can_decode(solver: Any) -> bool:
+    """Whether a solver for weights finds decoders, too."""
+    return solver.compositional and not isinstance(solver, nengo.solvers.NoSolver)
 
 
 def anything_on_chip(placement: Placement) -> bool:
@@ -180,6 +204,8 @@ class Division(Split):  # type: ignore[misc]
         Initial voltages that were asked for, by ensemble, in Nengo's units (threshold 1).
     solved : tuple or None
         Evaluation points, decoders and solver's information of the connection built last, where its pre is on chip.
+    filtered_on_chip : dict of float
+        Connections of decoded values whose filter acts at the neurons on chip, with its time constant in seconds.
     """
 
     def __init__(
@@ -196,6 +222,7 @@ class Division(Split):  # type: ignore[misc]
         self.precompute = self.precomputable() if precompute is None else precompute
         self.initial_voltages: dict[Any, Any] = {}
         self.solved: Any = None
+        self.filtered_on_chip: dict[Any, float] = {}
 
     def precomputable(self, obj: Any = None) -> bool:
         """Whether an object, or without one the network, can run ahead of the chip."""

@@ -5,6 +5,7 @@ It is `nengo.Simulator` for the part of a network that stays on the host, with t
 
 from __future__ import annotations
 
+import warnings
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +25,26 @@ from numpy.typing import NDArray
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
-from loihi_deploy.errors import BackendError, InputError, MappingError, Problem
+from loihi_deploy.errors import BackendError, InputError, LoihiDeployWarning, MappingError, Problem
 from loihi_deploy.options import BACKEND_ALIASES
 from loihi_deploy.simulator.block_chip import Chip
-from loihi_deploy.simulator.building import build, initial_voltages
-from loihi_deploy.simulator.converted import converted, is_converter
+from loihi_deploy.simulator.building import TooLargeError, build, initial_voltages
+from loihi_deploy.simulator.converted import LayerProbe, converted, is_converter
 from loihi_deploy.simulator.division import Division, Placement, anything_on_chip
 from loihi_deploy.simulator.messages import Messages, fed
 from loihi_deploy.simulator.nengo_loihi_chip import ReferenceChip
 
+TARGETS = {
+    "simreal": "Use nengo_loihi.Simulator(network, target='simreal') for the chip in floats",
+    "loihi": "For the chip itself use nengo_loihi.Simulator(network, target='loihi')",
+}
+"""What to do about targets of nengo-loihi that this simulator does not have."""
+WITHOUT_EFFECT = {
+    "hardware_options": "they are for nengo-loihi's target 'loihi'",
+    "device": "the chip is emulated on the CPU",
+    "unroll_simulation": "nothing is compiled to TensorFlow",
+}
+"""Arguments of other simulators that scripts pass, and why they change nothing here."""
 CHIPS = {"emulator": Chip, "nengo_loihi": ReferenceChip}
 Data = Mapping[nengo.Node, NDArray[Any]]
 
@@ -73,6 +85,10 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
     minibatch_size : int, optional
         Samples to run side by side, each from rest, with data for nodes given to `run`; probed data then has samples
         as its first axis.
+    target : {'sim'}, optional
+        As in `nengo_loihi.Simulator`: the integers of the chip.
+    hardware_options, device, unroll_simulation : optional
+        Arguments of `nengo_loihi.Simulator` and `nengo_dl.Simulator`; a warning says that they have no effect.
 
     Raises
     ------
@@ -86,6 +102,8 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
     InputError, BackendError
         If arguments do not fit the network or each other.
     """
+
+    closed = True  # for an object whose __init__ was never reached
 
     def __init__(
         self,
@@ -101,6 +119,10 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         remove_passthrough: bool = True,
         board: str | Path | Board = "nahuku32",
         minibatch_size: int | None = None,
+        target: str | None = None,
+        hardware_options: Any = None,
+        device: Any = None,
+        unroll_simulation: Any = None,
     ) -> None:
         self.closed = True  # until everything is built
         self._built: Any = None
@@ -118,6 +140,20 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
                 ", ".join(CHIPS),
                 "For the chip itself use nengo_loihi.Simulator(network, target='loihi')",
             )
+        if target not in (None, "sim"):
+            remedy = TARGETS.get(str(target), "Leave it out")
+            raise BackendError.single("no such target", "target", repr(target), "'sim'", remedy)
+        given = {
+            "hardware_options": hardware_options,
+            "device": device,
+            "unroll_simulation": unroll_simulation,
+        }
+        for name, value in given.items():
+            if value:
+                problem = Problem(
+                    f"has no effect: {WITHOUT_EFFECT[name]}", name, value, remedy="Leave it out"
+                )
+                warnings.warn(LoihiDeployWarning(problem), stacklevel=2)
         if minibatch_size is not None and minibatch_size < 1:
             raise InputError.single("must be at least 1", "minibatch_size", minibatch_size)
         if seed is None:
@@ -125,17 +161,20 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
             own = getattr(network, "seed", None)
             seed = drawn if own is None else own + 1
         self._stands_for: Mapping[Any, Any] = {}
+        self._layer_probes: Mapping[Any, LayerProbe] = {}
+        self._input_orders: Mapping[Any, NDArray[np.intp]] = {}
         if is_converter(network):
             made = converted(network, dt)
-            network, self._stands_for = made.network, made.stands_for
+            network, self._stands_for, self._layer_probes = made.network, made.stands_for, made.layer_probes
+            self._input_orders = made.input_orders
         placement = None if network is None else Placement(network)
         on_chip = placement is not None and anything_on_chip(placement)
         self._check_model(model, on_chip=on_chip)
         if placement is not None and on_chip:
             with ProgressTracker(progress_bar, Progress("Building", "Build")):
-                self._built = model or Model(dt=float(dt), label=f"{network}, dt={dt:f}")
-                build(self._built, network, Division(network, placement, precompute, remove_passthrough))
-                self._check_built()
+                self._built = self._build(network, placement, model, dt, precompute, remove_passthrough)
+        if self._built is not None:
+            self._check_built()
             self._chip = CHIPS[backend](self._built, seed, initial_voltages(self._built))
             self._start(seed)
         else:
@@ -146,7 +185,35 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         self.progress_bar, self.optimize = progress_bar, optimize
         self._others = [self._copy() for _ in range((minibatch_size or 1) - 1)]
         if minibatch_size is not None or self._stands_for:
-            self.data = Batch([self, *self._others], self._stands_for, squeeze=minibatch_size is None)
+            samples = [self, *self._others]
+            self.data = Batch(samples, self._stands_for, self._layer_probes, squeeze=minibatch_size is None)
+
+    def _build(
+        self,
+        network: nengo.Network,
+        placement: Placement,
+        model: Any,
+        dt: float,
+        precompute: bool | None,
+        remove_passthrough: bool,
+    ) -> Any:
+        """Build the network into a model, None where nothing is left for the chip.
+
+        Ensembles whose values turn out not to fit the chip's integers go to the host.
+        """
+        too_large: dict[nengo.Ensemble, Problem] = {}
+        while anything_on_chip(placement):
+            built = model or Model(dt=float(dt), label=f"{network}, dt={dt:f}")
+            try:
+                build(built, network, Division(network, placement, precompute, remove_passthrough))
+            except TooLargeError as error:
+                if model is not None:  # half of the network is in it already
+                    raise
+                too_large.update(error.ensembles)
+                placement = Placement(network, too_large)
+            else:
+                return built
+        return None
 
     @staticmethod
     def _check_model(model: Any, *, on_chip: bool) -> None:
@@ -334,6 +401,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
     def _checked(self, steps: int, data: Data) -> list[dict[nengo.Node, NDArray[Any]]]:
         """Check data for nodes and split them by sample."""
         n = self._minibatch_size or 1
+        orders = {self._stands_for[node]: order for node, order in self._input_orders.items()}
         data = {self._stands_for.get(node, node): values for node, values in data.items()}
         problems = []
         if data and self._minibatch_size is None:
@@ -349,7 +417,8 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
                 )
         if problems:
             raise InputError("Cannot run with these data", problems)
-        return [{node: np.asarray(values)[k] for node, values in data.items()} for k in range(n)]
+        stored = {node: _stored(np.asarray(values), orders.get(node)) for node, values in data.items()}
+        return [{node: values[k] for node, values in stored.items()} for k in range(n)]
 
     def _step_host(self, steps: int, tracker: ProgressTracker | None) -> None:
         for _ in range(steps):
@@ -420,6 +489,15 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         return deployment_of(self._built, self._board)
 
 
+def _stored(values: NDArray[Any], order: NDArray[np.intp] | None) -> NDArray[Any]:
+    """Values (..., size) in the order that a network stores them in; `order` tells where each stands there."""
+    if order is None:
+        return values
+    result = np.empty_like(values)
+    result[..., order] = values
+    return result
+
+
 def _host_state(simulator: nengo.Simulator) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """Signals and probed data of a simulator on the host."""
     signals = {signal: value for signal, value in simulator.signals.items() if not signal.readonly}
@@ -441,20 +519,32 @@ class Batch(Mapping[Any, Any]):
     samples : list of Simulator
     stands_for : dict
         Keys of the data by other keys that stand for them.
+    layer_probes : dict of LayerProbe
+        How to read what is probed of a Converter's layers.
     squeeze : bool
         There is one sample, and no axis for it.
     """
 
-    def __init__(self, samples: list[Simulator], stands_for: Mapping[Any, Any], *, squeeze: bool) -> None:
+    def __init__(
+        self,
+        samples: list[Simulator],
+        stands_for: Mapping[Any, Any],
+        layer_probes: Mapping[Any, LayerProbe],
+        *,
+        squeeze: bool,
+    ) -> None:
         self._samples = [sample.data for sample in samples]
         self._stands_for = stands_for
+        self._layer_probes = layer_probes
         self._squeeze = squeeze
 
     def __getitem__(self, key: Any) -> Any:
-        key = self._stands_for.get(key, key)
-        if isinstance(key, nengo.Probe) and not self._squeeze:
-            return np.stack([data[key] for data in self._samples])
-        return self._samples[0][key]
+        own = self._stands_for.get(key, key)
+        if isinstance(own, nengo.Probe) and not self._squeeze:
+            values = np.stack([data[own] for data in self._samples])
+        else:
+            values = self._samples[0][own]
+        return self._layer_probes[key].read(values) if key in self._layer_probes else values
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._samples[0])
