@@ -6,96 +6,120 @@ Public names are loaded on first use: importing the package imports no framework
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from loihi_deploy import data, errors
-    from loihi_deploy.analysis.calibrate import balance
-    from loihi_deploy.bench import networks as benchmarks
-    from loihi_deploy.chip.boards import board_names, load_board
-    from loihi_deploy.chip.hardware import Board
-    from loihi_deploy.deployment import Deployment, load
-    from loihi_deploy.frontends import convert
-    from loihi_deploy.ir import Graph, PartitionedGraph
-    from loihi_deploy.ir.program import Program
-    from loihi_deploy.mapping import Mapping, map_to_cores
-    from loihi_deploy.options import DeployOptions
-    from loihi_deploy.pipeline import deploy
-    from loihi_deploy.results import Counters, Evaluation, RunResult
-    from loihi_deploy.simulator import Simulator
-    from loihi_deploy.stages.equalize import equalize
-    from loihi_deploy.stages.normalize import normalize, scale_firing_rates
-    from loihi_deploy.stages.partition import partition
-    from loihi_deploy.stages.quantize import quantize
+if TYPE_CHECKING:  # the same names for editors and type checkers; a test compares
+    from loihi_deploy import analysis as analysis
+    from loihi_deploy import backends as backends
+    from loihi_deploy import bench as bench
+    from loihi_deploy import chip as chip
+    from loihi_deploy import data as data
+    from loihi_deploy import encoders as encoders
+    from loihi_deploy import engines as engines
+    from loihi_deploy import errors as errors
+    from loihi_deploy import frontends as frontends
+    from loihi_deploy import ir as ir
+    from loihi_deploy import mapping as mapping
+    from loihi_deploy import report as report
+    from loihi_deploy import simulator as simulator
+    from loihi_deploy import stages as stages
+    from loihi_deploy import training as training
+    from loihi_deploy.analysis.calibrate import correct_biases as correct_biases
+    from loihi_deploy.analysis.calibrate import mean_rates as mean_rates
+    from loihi_deploy.analysis.tune import Tuning as Tuning
+    from loihi_deploy.analysis.verify import Verification as Verification
+    from loihi_deploy.bench import networks as _networks
+    from loihi_deploy.chip.boards import board_names as board_names
+    from loihi_deploy.chip.boards import load_board as load_board
+    from loihi_deploy.chip.hardware import Board as Board
+    from loihi_deploy.chip.hardware import Chip as Chip
+    from loihi_deploy.deployment import Deployment as Deployment
+    from loihi_deploy.deployment import load as load
+    from loihi_deploy.frontends import convert as convert
+    from loihi_deploy.ir import Graph as Graph
+    from loihi_deploy.ir import PartitionedGraph as PartitionedGraph
+    from loihi_deploy.ir.program import Program as Program
+    from loihi_deploy.mapping import Mapping as Mapping
+    from loihi_deploy.mapping import map_to_cores as map_to_cores
+    from loihi_deploy.options import DeployOptions as DeployOptions
+    from loihi_deploy.pipeline import deploy as deploy
+    from loihi_deploy.results import Counters as Counters
+    from loihi_deploy.results import Evaluation as Evaluation
+    from loihi_deploy.results import RunResult as RunResult
+    from loihi_deploy.simulator import Simulator as Simulator
+    from loihi_deploy.stages.equalize import equalize as equalize
+    from loihi_deploy.stages.normalize import normalize as normalize
+    from loihi_deploy.stages.normalize import scale_firing_rates as scale_firing_rates
+    from loihi_deploy.stages.normalize import with_leaky_neurons as with_leaky_neurons
+    from loihi_deploy.stages.partition import partition as partition
+    from loihi_deploy.stages.quantize import quantize as quantize
+
+    balance = correct_biases  # what it was called before
+    benchmarks = _networks
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Board",
-    "Counters",
-    "DeployOptions",
-    "Deployment",
-    "Evaluation",
-    "Graph",
-    "Mapping",
-    "PartitionedGraph",
-    "Program",
-    "RunResult",
-    "Simulator",
-    "balance",
-    "benchmarks",
-    "board_names",
-    "convert",
-    "data",
-    "deploy",
-    "equalize",
-    "errors",
-    "load",
-    "load_board",
-    "map_to_cores",
-    "normalize",
-    "partition",
-    "quantize",
-    "scale_firing_rates",
-]
-
-_HOMES = {
-    "Board": "chip.hardware",
-    "Counters": "results",
-    "DeployOptions": "options",
-    "Deployment": "deployment",
-    "Evaluation": "results",
-    "Graph": "ir",
-    "Mapping": "mapping",
-    "PartitionedGraph": "ir",
-    "Program": "ir.program",
-    "RunResult": "results",
-    "Simulator": "simulator",
-    "balance": "analysis.calibrate",
-    "board_names": "chip.boards",
-    "convert": "frontends",
-    "deploy": "pipeline",
-    "equalize": "stages.equalize",
-    "load": "deployment",
-    "load_board": "chip.boards",
-    "map_to_cores": "mapping",
-    "normalize": "stages.normalize",
-    "partition": "stages.partition",
-    "quantize": "stages.quantize",
-    "scale_firing_rates": "stages.normalize",
+# Every public name, and where it lives: "module:name", or "module" where the name stands for a module itself.
+# docs/api.md describes each of them; a test compares.
+PUBLIC_NAMES = {
+    "Board": "chip.hardware:Board",
+    "Chip": "chip.hardware:Chip",
+    "Counters": "results:Counters",
+    "DeployOptions": "options:DeployOptions",
+    "Deployment": "deployment:Deployment",
+    "Evaluation": "results:Evaluation",
+    "Graph": "ir:Graph",
+    "Mapping": "mapping:Mapping",
+    "PartitionedGraph": "ir:PartitionedGraph",
+    "Program": "ir.program:Program",
+    "RunResult": "results:RunResult",
+    "Simulator": "simulator:Simulator",
+    "Tuning": "analysis.tune:Tuning",
+    "Verification": "analysis.verify:Verification",
+    "analysis": "analysis",
+    "backends": "backends",
+    "balance": "analysis.calibrate:correct_biases",
+    "bench": "bench",
+    "benchmarks": "bench.networks",
+    "board_names": "chip.boards:board_names",
+    "chip": "chip",
+    "convert": "frontends:convert",
+    "correct_biases": "analysis.calibrate:correct_biases",
+    "data": "data",
+    "deploy": "pipeline:deploy",
+    "encoders": "encoders",
+    "engines": "engines",
+    "equalize": "stages.equalize:equalize",
+    "errors": "errors",
+    "frontends": "frontends",
+    "ir": "ir",
+    "load": "deployment:load",
+    "load_board": "chip.boards:load_board",
+    "map_to_cores": "mapping:map_to_cores",
+    "mapping": "mapping",
+    "mean_rates": "analysis.calibrate:mean_rates",
+    "normalize": "stages.normalize:normalize",
+    "partition": "stages.partition:partition",
+    "quantize": "stages.quantize:quantize",
+    "report": "report",
+    "scale_firing_rates": "stages.normalize:scale_firing_rates",
+    "simulator": "simulator",
+    "stages": "stages",
+    "training": "training",
+    "with_leaky_neurons": "stages.normalize:with_leaky_neurons",
 }
 
-
-_MODULES = {"benchmarks": "bench.networks", "data": "data", "errors": "errors"}
+__all__ = sorted(PUBLIC_NAMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{_MODULES[name]}")
-    if name not in _HOMES:
+    if name not in PUBLIC_NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    module, _, attribute = PUBLIC_NAMES[name].partition(":")
+    value = import_module(f"{__name__}.{module}")
+    if attribute:
+        value = getattr(value, attribute)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

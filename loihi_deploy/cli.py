@@ -72,7 +72,7 @@ def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     defaults = DeployOptions().as_dict()
     for name, kind, text in (
         ("readout_window", float, "Part of the presentation, its last, that outputs are averaged over."),
-        ("balance_steps", int, "Presentation time at which the integer network is balanced; 0: not."),
+        ("bias_correction_steps", int, "Presentation time at which biases are corrected; 0: not at all."),
         ("encoder_rate", float, "Highest firing rate in Hz on the host."),
         ("percentile", float, "Percentile of firing rates that is set to the target."),
         ("target_rate", float, "Firing rate in Hz that each layer is scaled to."),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +31,7 @@ from loihi_deploy.ir import (
     Population,
     Projection,
     Readout,
+    Samples,
     Sparse,
     samples_for,
 )
@@ -75,6 +78,43 @@ class Deployment(Content):
     mapping: Mapping
     options: DeployOptions
     provenance: dict[str, str | None]
+
+    @classmethod
+    def from_parts(
+        cls,
+        graph: Graph,
+        program: Program,
+        mapping: Mapping,
+        options: DeployOptions | None = None,
+        calibration: Any = None,
+    ) -> Deployment:
+        """Put together what the stages gave: the same as `deploy` gives, where they were called as it does.
+
+        Parameters
+        ----------
+        graph : Graph
+            Normalized, before it was cut.
+        program : Program
+        mapping : Mapping
+            Of that program.
+        options : DeployOptions, optional
+            The choices that the stages were called with; its readout window is what runs average over.
+        calibration : array, mapping of arrays or Samples, optional
+            What was calibrated with, of which the digest is kept.
+
+        Raises
+        ------
+        InputError
+            If the mapping is that of another program.
+        """
+        if mapping.program_digest != program.digest:
+            raise InputError.single(
+                "the mapping is that of another program",
+                "mapping",
+                remedy="Map this program: map_to_cores(program, board)",
+            )
+        samples = None if calibration is None else samples_for(graph, calibration)
+        return cls(graph, program, mapping, options or DeployOptions(), _provenance(samples))
 
     @property
     def board(self) -> Board:
@@ -249,7 +289,7 @@ class Deployment(Content):
         parts = partition(self.graph, self.options.encoder, self.options.encoder_rate)
         return verify_stages(
             self.graph,
-            quantize(parts, self.board.chip),
+            quantize(parts, self.board),
             self.program,
             self.mapping,
             samples,
@@ -374,3 +414,14 @@ def load(path: str | os.PathLike[str]) -> Deployment:
         return Deployment(**content)
     except TypeError as error:
         raise ArtifactError.single("does not hold a deployment", str(Path(path)), str(error)) from error
+
+
+def _provenance(calibration: Samples | None) -> dict[str, str | None]:
+    """Versions of what took part, and a digest of the calibration data."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for package in ("loihi-deploy", "numpy", "nengo", "nengo-dl", "tensorflow"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {**versions, "calibration": None if calibration is None else calibration.digest}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any, Literal, get_args
+from functools import wraps
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -28,8 +29,30 @@ Backend = Literal["emulator", "numpy", "nengo_loihi", "hardware", "reference"]
 or the chip through nengo-loihi and NxSDK."""
 BACKENDS: tuple[Backend, ...] = ("emulator", "numpy", "nengo_loihi", "hardware")
 BACKEND_ALIASES: Mapping[Any, Backend] = {"reference": "nengo_loihi"}
+RENAMED = {"balance_steps": "bias_correction_steps"}
+"""Options that once had another name, by that name: callers and saved files may go on using it."""
+
+_Options = TypeVar("_Options", bound="DeployOptions")
 
 
+def _accepts_renamed(kind: type[_Options]) -> type[_Options]:
+    """Let a type's options be given by the names that they once had."""
+    made: Callable[..., None] = kind.__init__
+
+    @wraps(made)
+    def init(self: _Options, *args: Any, **values: Any) -> None:
+        for old, new in RENAMED.items():
+            if old in values and new in values:
+                raise InputError.single(f"given twice: the option is now called {new!r}", old)
+            if old in values:
+                values[new] = values.pop(old)
+        made(self, *args, **values)
+
+    kind.__init__ = init  # type: ignore[method-assign, assignment]
+    return kind
+
+
+@_accepts_renamed
 @dataclass(frozen=True, eq=False)
 class DeployOptions(Content):
     """Options of `loihi_deploy.deploy`.
@@ -38,7 +61,8 @@ class DeployOptions(Content):
     ----------
     neuron : {'if', 'lif'}
         What the rectified linear neurons of the chip become: integrate-and-fire (spiking rectified linear), or leaky
-        integrate-and-fire neurons that stand in for them. Leaky neurons of the source stay what they are.
+        integrate-and-fire neurons that stand in for them (see `loihi_deploy.with_leaky_neurons`). Leaky neurons of the
+        source stay what they are.
     synapse : float
         Time constant in seconds of the lowpass synapses of a Keras model; 0 for none. Other sources keep theirs.
     layer_synapses : dict of float
@@ -65,9 +89,9 @@ class DeployOptions(Content):
         0..100.
     encoder_rate : float
         Highest firing rate in Hz of neurons on the host; at most 1 / dt, since a spike per step is what the chip takes.
-    balance_steps : int
+    bias_correction_steps : int
         Presentation time in steps at which the integer network is corrected from calibration data for what the chip's
-        neurons do differently (see `loihi_deploy.stages.bias_correction`); 0 for no correction.
+        neurons do differently (see `loihi_deploy.correct_biases`); 0 for no correction. Was ``balance_steps``.
     equalize : bool
         Scale channels so that each uses the weights' bits equally well (see `loihi_deploy.stages.equalize`). It
         raises the rates of weak channels: better where weights are very uneven, worse where these then saturate.
@@ -94,7 +118,7 @@ class DeployOptions(Content):
     target_rate: float = TARGET_RATE
     percentile: float = PERCENTILE
     encoder_rate: float = ENCODER_RATE
-    balance_steps: int = 100
+    bias_correction_steps: int = 100
     equalize: bool = False
     weight_percentile: float = 100.0
     rounding: Literal["nearest", "mean"] = "nearest"
@@ -112,7 +136,7 @@ class DeployOptions(Content):
             "dt": (1e-5, 0.1),
             "target_rate": (1e-3, 1e5),
             "encoder_rate": (1e-3, 1e5),
-            "balance_steps": (0, 10_000),
+            "bias_correction_steps": (0, 10_000),
             "percentile": (50.0, 100.0),
             "weight_percentile": (50.0, 100.0),
             "readout_window": (1e-6, 1.0),
@@ -132,6 +156,11 @@ class DeployOptions(Content):
                 problems.append(Problem("out of range", f"layer_synapses[{name!r}]", tau, "0 to 10"))
         if problems:
             raise InputError("The options are not usable", problems)
+
+    @property
+    def balance_steps(self) -> int:
+        """`bias_correction_steps` by its former name."""
+        return self.bias_correction_steps
 
     def as_dict(self) -> dict[str, Any]:
         """The options by name, as plain values."""

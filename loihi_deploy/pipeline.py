@@ -1,30 +1,19 @@
 """The pipeline: from a trained network to a deployment.
 
-``source → convert → normalize → partition → balance → quantize → map_to_cores``: each a function from one frozen
-value to the next.
+``source → convert → normalize → partition → correct_biases → quantize → map_to_cores``: each a function from one frozen
+value to the next, and `Deployment.from_parts` puts together what they gave.
 """
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from loihi_deploy.analysis.calibrate import (
-    balance,
-    balance_thresholds,
-    mean_rates,
-    mean_rates_of_neurons,
-    search_rates,
-)
-from loihi_deploy.chip.boards import load_board
-from loihi_deploy.chip.hardware import Board, Chip
+from loihi_deploy.analysis.calibrate import balance_thresholds, correct_biases, mean_rates, search_rates
+from loihi_deploy.chip.boards import BoardLike, as_board
+from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
-from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.errors import InputError
 from loihi_deploy.frontends import check_conversion, convert, opened
 from loihi_deploy.ir import Graph, Samples, samples_for
@@ -38,7 +27,7 @@ from loihi_deploy.stages.quantize import quantize
 
 def deploy(
     source: Any,
-    board: str | os.PathLike[str] | Board = "nahuku32",
+    board: BoardLike = "nahuku32",
     calibration: Any = None,
     options: DeployOptions | None = None,
     *,
@@ -53,8 +42,8 @@ def deploy(
     ----------
     source : Keras model, nengo_dl.Converter, nengo.Network, Graph or path
         The trained network; a path is that of a saved Keras model: .keras, .h5, or a SavedModel folder.
-    board : str, path or Board
-        Name of a board, path of a board file, or a board.
+    board : str, path, Board or Chip
+        Name of a board, path of a board file, a board, or a single chip.
     calibration : array or mapping of arrays
         Samples, (n, *input_shape), that firing rates are set from; some hundred are enough. Not needed where
         ``options.normalization`` is 'none'.
@@ -74,33 +63,33 @@ def deploy(
         One of its kinds for each stage, each with every problem of that stage.
     """
     options = options or DeployOptions()
-    board = board if isinstance(board, Board) else load_board(board)
+    board = as_board(board)
     source = opened(source, trust)
-    graph = convert(source, replace(options, neuron="if"))
+    graph = convert(source, options)
     samples = None if calibration is None else samples_for(graph, calibration)
     if samples is not None:
         check_conversion(source, graph, samples)
     graph = with_synapses(graph, options.layer_synapses)
-    graph = _with_firing_rates(graph, samples, options, board.chip)
+    graph = _with_firing_rates(graph, samples, options, board)
     if options.equalize:
         graph = equalize(graph, options.encoder)
     if options.neuron == "lif":
-        host = encoder_populations(graph, options.encoder)
-        graph = with_leaky_neurons(graph, {p.name for p in graph.populations} - set(host))
+        graph = with_leaky_neurons(graph, options.encoder)
     partitioned = partition(graph, options.encoder, options.encoder_rate)
-    if samples is not None and options.balance_steps:
-        partitioned = balance(partitioned, samples, options.balance_steps, options.readout_window, board.chip)
+    if samples is not None and options.bias_correction_steps:
+        steps, window = options.bias_correction_steps, options.readout_window
+        partitioned = correct_biases(partitioned, samples, steps, window, board)
     means = None
     if options.rounding == "mean" and samples is not None:
-        means = mean_rates_of_neurons(quantize(partitioned, board.chip), samples)
-    program = quantize(partitioned, board.chip, options.weight_percentile, means)
+        means = mean_rates(quantize(partitioned, board), samples)
+    program = quantize(partitioned, board, options.weight_percentile, means)
     rates = None if samples is None else mean_rates(program, samples)
     mapping = map_to_cores(program, board, fix=fix, max_cores=max_cores, downgrade=downgrade, rates=rates)
-    return Deployment(graph, program, mapping, options, _provenance(samples))
+    return Deployment.from_parts(graph, program, mapping, options, samples)
 
 
 def _with_firing_rates(
-    graph: Graph, calibration: Samples | None, options: DeployOptions, chip: Chip
+    graph: Graph, calibration: Samples | None, options: DeployOptions, board: Board
 ) -> Graph:
     """Set firing rates as ``options.normalization`` says."""
     if options.normalization == "none":
@@ -119,18 +108,7 @@ def _with_firing_rates(
         graph, calibration, options.target_rate, percentile, options.encoder, options.encoder_rate
     )
     if options.normalization == "thresholds":
-        return balance_thresholds(graph, calibration, options, chip)
+        return balance_thresholds(graph, calibration, options, board)
     if options.normalization == "search":
-        return search_rates(graph, calibration, options, chip)
+        return search_rates(graph, calibration, options, board)
     return graph
-
-
-def _provenance(calibration: Samples | None) -> dict[str, str | None]:
-    """Versions of what took part, and a digest of the calibration data."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in ("loihi-deploy", "numpy", "nengo", "nengo-dl", "tensorflow"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return {**versions, "calibration": None if calibration is None else calibration.digest}

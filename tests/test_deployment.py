@@ -90,11 +90,80 @@ def test_evaluations_add(deployment):
     assert parts.counters == whole.counters
 
 
-def test_stage_by_stage_is_the_same(deployment):
-    graph = ld.normalize(ld.convert(network()), X)
-    program = ld.quantize(ld.balance(ld.partition(graph), X))
+def stage_by_stage(source, calibration, board, options=None):
+    """What `deploy` does, by hand."""
+    options = options or ld.DeployOptions()
+    encoder = options.encoder
+    graph = ld.convert(source, options)
+    graph = ld.normalize(
+        graph, calibration, options.target_rate, options.percentile, encoder, options.encoder_rate
+    )
+    if options.equalize:
+        graph = ld.equalize(graph, encoder)
+    if options.neuron == "lif":
+        graph = ld.with_leaky_neurons(graph, encoder)
+    parts = ld.partition(graph, encoder, options.encoder_rate)
+    if options.bias_correction_steps:
+        parts = ld.correct_biases(
+            parts, calibration, options.bias_correction_steps, options.readout_window, board
+        )
+    rates = None
+    if options.rounding == "mean":
+        rates = ld.mean_rates(ld.quantize(parts, board), calibration)
+    program = ld.quantize(parts, board, options.weight_percentile, rates)
+    mapping = ld.map_to_cores(program, board, rates=ld.mean_rates(program, calibration))
+    return ld.Deployment.from_parts(graph, program, mapping, options, calibration)
+
+
+def test_the_functions_of_the_readme_give_the_same_deployment(deployment):
+    graph = ld.convert(network())
+    graph = ld.normalize(graph, X)
+    parts = ld.partition(graph)
+    parts = ld.correct_biases(parts, X)
+    program = ld.quantize(parts)
+    mapping = ld.map_to_cores(program, "loihi", rates=ld.mean_rates(program, X))
+    made = ld.Deployment.from_parts(graph, program, mapping, calibration=X)
+    assert made.program == deployment.program
+    assert made.mapping == deployment.mapping
+    assert made == deployment
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ld.DeployOptions(),
+        ld.DeployOptions(neuron="lif", equalize=True),
+        ld.DeployOptions(rounding="mean", weight_percentile=99.0),
+        ld.DeployOptions(encoder="first_layer", bias_correction_steps=0, percentile=95.0),
+        ld.DeployOptions(encoder="on_off", neuron="lif", target_rate=300.0, encoder_rate=500.0),
+        ld.DeployOptions(encoder="bias", bias_correction_steps=50, readout_window=0.3),
+        ld.DeployOptions(encoder="poisson", equalize=True, rounding="mean"),
+        ld.DeployOptions(encoder="ttfs"),
+    ],
+)
+def test_stage_by_stage_gives_what_deploy_gives(options):
+    whole = ld.deploy(network(), "nahuku32", X, options)
+    made = stage_by_stage(network(), X, "nahuku32", options)
+    for part in ("graph", "program", "mapping", "options", "provenance"):
+        assert getattr(made, part) == getattr(whole, part), part
+    assert made == whole
+
+
+@pytest.mark.parametrize("board", ["loihi", ld.load_board("loihi"), ld.load_board("loihi").chip])
+def test_a_board_is_a_name_a_board_or_a_chip(deployment, board):
+    parts = ld.correct_biases(ld.partition(ld.normalize(ld.convert(network()), X)), X, board=board)
+    program = ld.quantize(parts, board)
     assert program == deployment.program
-    assert ld.map_to_cores(program, "loihi").n_cores == deployment.mapping.n_cores
+    rates = ld.mean_rates(program, X)
+    assert ld.map_to_cores(program, board, rates=rates).cores == deployment.mapping.cores
+
+
+def test_parts_that_do_not_belong_together(deployment):
+    other = ld.quantize(ld.partition(deployment.graph))
+    with pytest.raises(InputError, match="another program"):
+        ld.Deployment.from_parts(deployment.graph, other, deployment.mapping)
+    mapped = ld.map_to_cores(other, "loihi")  # the remedy
+    assert ld.Deployment.from_parts(deployment.graph, other, mapped).program == other
 
 
 def test_save_and_load(deployment, tmp_path):

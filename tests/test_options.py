@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 import loihi_deploy as ld
@@ -20,3 +22,15 @@ def test_every_bad_option_is_named():
         "dt",
     }
     assert "Try 'on_off'" in str(caught.value)
+
+
+def test_the_former_name_of_an_option_goes_on_working():
+    options = ld.DeployOptions(balance_steps=40)
+    assert options == ld.DeployOptions(bias_correction_steps=40)
+    assert options.balance_steps == options.bias_correction_steps == 40
+    assert replace(options, dt=0.002).bias_correction_steps == 40
+    assert "balance_steps" not in options.as_dict()
+    with pytest.raises(InputError, match="given twice"):
+        ld.DeployOptions(balance_steps=40, bias_correction_steps=40)
+    with pytest.raises(InputError, match="bias_correction_steps"):
+        ld.DeployOptions(balance_steps=-1)

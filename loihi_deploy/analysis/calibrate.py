@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.backends import RunOptions
-from loihi_deploy.chip.hardware import Chip
+from loihi_deploy.chip.boards import BoardLike
 from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.ir import Graph, PartitionedGraph, Samples, samples_for
@@ -20,12 +20,10 @@ from loihi_deploy.stages.normalize import scale_firing_rates
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
 
-BALANCE_SAMPLES = 100
-"""Calibration samples that the integer network is balanced on."""
-BALANCE_ROUNDS = 2
+CORRECTION_SAMPLES = 100
+"""Calibration samples that the integer network is corrected on."""
+CORRECTION_ROUNDS = 2
 """More change nothing that matters."""
-
-
 TRAFFIC_SAMPLES, TRAFFIC_STEPS = 20, 50
 """Samples and steps (for each frame) that spikes between cores are counted on."""
 THRESHOLD_ROUNDS = 3
@@ -36,55 +34,65 @@ SEARCH_SAMPLES = 200
 """Calibration samples that a search is judged by."""
 
 
-def balance(
+def correct_biases(
     partitioned: PartitionedGraph,
     calibration: Any,
     steps: int = 100,
     readout_window: float = READOUT_WINDOW,
-    chip: Chip | None = None,
+    board: BoardLike = "loihi",
 ) -> PartitionedGraph:
-    """Correct a network, on calibration data, for what the chip's neurons do differently.
+    """Correct a network, on calibration data, for what the chip's neurons do differently: bias correction.
+
+    See `loihi_deploy.stages.bias_correction` for what is corrected, and how.
 
     Parameters
     ----------
     partitioned : PartitionedGraph
-    calibration : array or mapping of arrays
-        Samples, (n, *input_shape), of which the first hundred are run.
+    calibration : array, mapping of arrays or Samples
+        (n, *input_shape); the first hundred are run.
     steps : int
         Presentation time.
     readout_window : float
         The last part of the presentation that rates are measured in, 0..1.
-    chip : Chip, optional
+    board : str, path, Board or Chip
         As for `quantize`.
 
     Returns
     -------
     PartitionedGraph
     """
-    samples = samples_for(partitioned.encoder, calibration).take(slice(BALANCE_SAMPLES))
+    samples = samples_for(partitioned.encoder, calibration).take(slice(CORRECTION_SAMPLES))
     values = {name: x.mean(axis=1) for name, x in samples.arrays.items()}
     kept = [p.name for p in partitioned.encoder.populations if p.neuron.kind == "ttfs"]
     current = partitioned
-    for _ in range(BALANCE_ROUNDS):
-        rates = backends.firing_rates(quantize(current, chip), samples, steps, readout_window, kept)
+    for _ in range(CORRECTION_ROUNDS):
+        rates = backends.firing_rates(quantize(current, board), samples, steps, readout_window, kept)
         current = correct(partitioned, current, {**values, **rates})
     return current
 
 
-def mean_rates_of_neurons(program: Program, calibration: Samples) -> dict[str, NDArray[np.float64]]:
-    """Mean firing rate in Hz of every neuron, (size,) by population, from a few calibration samples."""
-    samples = calibration.take(slice(TRAFFIC_SAMPLES))
+def mean_rates(program: Program, calibration: Any) -> dict[str, NDArray[np.float64]]:
+    """Measure how fast the neurons of a program fire, on a few calibration samples.
+
+    Parameters
+    ----------
+    program : Program
+    calibration : array, mapping of arrays or Samples
+        (n, *input_shape); the first twenty are run.
+
+    Returns
+    -------
+    dict of (size,) arrays
+        Mean firing rate in Hz of each neuron, by population, encoders included: what `map_to_cores` weighs traffic by,
+        and `quantize` rounds weights for.
+    """
+    samples = samples_for(program.encoder, calibration).take(slice(TRAFFIC_SAMPLES))
     rates = backends.firing_rates(program, samples, TRAFFIC_STEPS * samples.n_frames, 1.0)
     return {name: values.mean(axis=0, dtype=np.float64) for name, values in rates.items()}
 
 
-def mean_rates(program: Program, calibration: Samples) -> dict[str, float]:
-    """Mean firing rate in Hz of each population: what placement weighs traffic by."""
-    return {name: float(rates.mean()) for name, rates in mean_rates_of_neurons(program, calibration).items()}
-
-
 def balance_thresholds(
-    graph: Graph, calibration: Samples, options: DeployOptions, chip: Chip | None = None
+    graph: Graph, calibration: Samples, options: DeployOptions, board: BoardLike = "loihi"
 ) -> Graph:
     """Scale firing rates so that a percentile of those of the *integer* network is the target.
 
@@ -97,15 +105,15 @@ def balance_thresholds(
         Normalized on the rate network: that is where it starts.
     calibration : Samples
     options : DeployOptions
-        `target_rate`, `percentile`, `balance_steps`, `readout_window` and those of the encoder are used.
-    chip : Chip, optional
+        `target_rate`, `percentile`, `bias_correction_steps`, `readout_window` and those of the encoder are used.
+    board : str, path, Board or Chip
         As for `quantize`.
     """
-    steps = options.balance_steps or DeployOptions.balance_steps
+    steps = options.bias_correction_steps or DeployOptions.bias_correction_steps
     host = encoder_populations(graph, options.encoder)
     for _ in range(THRESHOLD_ROUNDS):
-        program = quantize(partition(graph, options.encoder, options.encoder_rate), chip)
-        samples = calibration.take(slice(BALANCE_SAMPLES))
+        program = quantize(partition(graph, options.encoder, options.encoder_rate), board)
+        samples = calibration.take(slice(CORRECTION_SAMPLES))
         rates = backends.firing_rates(program, samples, steps, options.readout_window)
         factors = {}
         for population in graph.populations:
@@ -119,12 +127,12 @@ def balance_thresholds(
 
 
 def search_rates(
-    graph: Graph, calibration: Samples, options: DeployOptions, chip: Chip | None = None
+    graph: Graph, calibration: Samples, options: DeployOptions, board: BoardLike = "loihi"
 ) -> Graph:
     """Find a scale for each layer's firing rates at which the integer network agrees best with the rate network.
 
     One layer after the other, from the first to the last, is tried at `SEARCH_FACTORS` of its rates; what comes closest
-    to the rate network's outputs on calibration samples, at ``options.balance_steps`` steps, is kept.
+    to the rate network's outputs on calibration samples, at ``options.bias_correction_steps`` steps, is kept.
 
     Parameters
     ----------
@@ -132,19 +140,19 @@ def search_rates(
         Normalized: that is where it starts.
     calibration : Samples
     options : DeployOptions
-    chip : Chip, optional
+    board : str, path, Board or Chip
         As for `quantize`.
     """
-    steps = options.balance_steps or DeployOptions.balance_steps
+    steps = options.bias_correction_steps or DeployOptions.bias_correction_steps
     samples = calibration.take(slice(SEARCH_SAMPLES))
     ideal = rate_outputs(graph, samples.first_frames())[graph.readouts[0].name]
     run_options = RunOptions(steps, readout_window=options.readout_window, progress=False)
 
     def error(candidate: Graph) -> tuple[float, float]:
         parts = partition(candidate, options.encoder, options.encoder_rate)
-        if options.balance_steps:
-            parts = balance(parts, samples, steps, options.readout_window, chip)
-        outputs = backends.run(quantize(parts, chip), samples, run_options).outputs.reshape(len(ideal), -1)
+        if options.bias_correction_steps:
+            parts = correct_biases(parts, samples, steps, options.readout_window, board)
+        outputs = backends.run(quantize(parts, board), samples, run_options).outputs.reshape(len(ideal), -1)
         wrong = float((outputs.argmax(axis=1) != ideal.argmax(axis=1)).mean())
         return wrong, float(np.square(outputs - ideal).mean())
 

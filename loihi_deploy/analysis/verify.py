@@ -172,7 +172,7 @@ def remedies(
 
 def verify_stages(
     graph: Graph,
-    unbalanced: Program,
+    uncorrected: Program,
     program: Program,
     mapping: CoreMapping,
     samples: Samples,
@@ -187,7 +187,7 @@ def verify_stages(
     ----------
     graph : Graph
         The normalized float network.
-    unbalanced : Program
+    uncorrected : Program
         It, quantized without corrections.
     program : Program
         What the chip runs.
@@ -222,7 +222,7 @@ def verify_stages(
     stages = [stage(RATE, ideal, expected)]
     spiking = spiking_rates(graph, inputs, steps, window)
     stages.append(stage(SPIKING, spiking_outputs(graph, inputs, steps, window), spiking))
-    quantized, outputs = _rates(rate_graph(unbalanced, graph), still)
+    quantized, outputs = _rates(rate_graph(uncorrected, graph), still)
     stages.append(stage(QUANTIZED, outputs, known(quantized)))
     options = RunOptions(steps, readout_window=window, progress=False)
     result = backends.run(program, samples, options)
@@ -256,7 +256,7 @@ def rate_graph(program: Program, graph: Graph) -> Graph:
     Parameters
     ----------
     program : Program
-        Not balanced: corrections of what the chip's neurons lose have no place in a rate network.
+        Not corrected: corrections of what the chip's neurons lose have no place in a rate network.
     graph : Graph
         The float network it was made from, for the neuron models.
     """

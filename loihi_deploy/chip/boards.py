@@ -26,6 +26,10 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _CONFIG_DIRS = (_PACKAGE / "hardware_configs", _PACKAGE.parent / "hardware_configs")
 
 
+BoardLike = str | os.PathLike[str] | Board | Chip
+"""What names a board: see `as_board`."""
+
+
 def board_names() -> tuple[str, ...]:
     """Names of the boards that come with the package, smallest first."""
     boards = [_read_board(path) for path in _config_files().values() if "chip" in _read_toml(path)]
@@ -67,6 +71,19 @@ def load_board(name_or_path: str | os.PathLike[str]) -> Board:
             remedy=f"{_nearest(str(name_or_path), names)}A board file of your own is given by its path",
         )
     return _read_board(_config_files()[str(name_or_path)])
+
+
+def as_board(board: BoardLike) -> Board:
+    """A board, from whatever names one.
+
+    Parameters
+    ----------
+    board : str, path, Board or Chip
+        What `load_board` takes, a board, or a chip: that is a board with nothing else on it.
+    """
+    if isinstance(board, Chip):
+        return Board(name=board.name, description=board.description, n_chips=1, chip=board)
+    return board if isinstance(board, Board) else load_board(board)
 
 
 def _config_files() -> dict[str, Path]:

@@ -22,7 +22,8 @@ def convert(source: Any, options: DeployOptions | None = None, *, trust: bool = 
         A model of Keras 3 or of legacy Keras, or the path of one: .keras, .h5, or a SavedModel folder. A graph is
         returned as it is.
     options : DeployOptions or None
-        `neuron`, `synapse` and `dt` are used; None takes the defaults.
+        `synapse` and `dt` are used; None takes the defaults. What a rectified linear neuron becomes on chip is said
+        later: `loihi_deploy.with_leaky_neurons`.
     trust : bool
         Whether code in a model file (``Lambda`` layers and the like) may run.
 

@@ -31,8 +31,6 @@ from loihi_deploy.options import DeployOptions
 
 Path = tuple[Key, ...]
 
-NEURONS = {"if": NeuronModel("if"), "lif": NeuronModel("lif", tau_rc=0.02, tau_ref=0.002)}
-
 
 def convert_keras(model: Any, options: DeployOptions) -> Graph:
     """Convert a Keras model; see `loihi_deploy.frontends.convert`."""
@@ -62,7 +60,7 @@ def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
         inputs[key(tensor)] = Tensor(
             builder.input(builder.unique(name), stored, layout.order), shape, leading
         )
-    walk = KerasWalk(builder, NEURONS[options.neuron])
+    walk = KerasWalk(builder, NeuronModel("if"))
     expressions = walk.model(outputs, inputs)
     for output, tensor in zip(outputs, expressions, strict=True):
         name = history(output)[0].name

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +21,42 @@ def frozen_array(values: ArrayLike, dtype: Any) -> NDArray[Any]:
     return array
 
 
-class Content:
+MOST_SHOWN = 4
+"""Items of a tuple or dictionary that a representation shows."""
+
+
+def describe(value: object) -> str:
+    """Describe a value in a few words: an array by dtype and shape, a dataclass by its name, a tuple by its start."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{list(value.shape)}"
+    if is_dataclass(value):
+        name = getattr(value, "name", None)
+        return f"{type(value).__name__}({name!r})" if isinstance(name, str) else f"{type(value).__name__}(…)"
+    if isinstance(value, (tuple, list)):
+        names = [getattr(item, "name", item) if is_dataclass(item) else item for item in value[:MOST_SHOWN]]
+        more = [f"… {len(value)} in all"] if len(value) > MOST_SHOWN else []
+        return f"({', '.join([*map(describe, names), *more])}{',' if len(value) == 1 else ''})"
+    if isinstance(value, Mapping):
+        items = [f"{key!r}: {describe(value[key])}" for key in list(value)[:MOST_SHOWN]]
+        more = [f"… {len(value)} in all"] if len(value) > MOST_SHOWN else []
+        return f"{{{', '.join([*items, *more])}}}"
+    return repr(value)
+
+
+class OneLine:
+    """Base of dataclasses whose representation is one line, however much they hold."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = OneLine.__repr__  # type: ignore[method-assign]  # before the dataclass writes its own
+
+    def __repr__(self) -> str:
+        shown = [f"{item.name}={describe(getattr(self, item.name))}" for item in fields(self) if item.repr]  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class Content(OneLine):
     """Base of the frozen dataclasses that flow through the pipeline; they compare by content digest.
 
     Fields may be strings, numbers, booleans, None, arrays, tuples and dictionaries of those, and other `Content`. A

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from itertools import product
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.chip.boards import load_board
+from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import MappingError, Problem
 from loihi_deploy.ir.program import Program
@@ -30,20 +30,20 @@ _UNBOUND = int(np.iinfo(np.int32).max)
 
 def map_to_cores(
     program: Program,
-    board: Board | str | Path,
+    board: BoardLike,
     *,
     fix: Fix | None = None,
     max_cores: int | None = None,
     downgrade: Iterable[str] = (),
-    rates: MappingOf[str, float] | None = None,
+    rates: MappingOf[str, Any] | None = None,
 ) -> Mapping:
     """Split a program's populations into slices and place them on the cores of a board.
 
     Parameters
     ----------
     program : Program
-    board : Board, str or Path
-        A board, or what `load_board` takes.
+    board : str, path, Board or Chip
+        Name of a board, path of a board file, a board, or a single chip.
     fix : dict, optional
         By population: the shape of its slices, (height, width, channels) or (n,), or the number of cores it is cut for.
         These are kept as they are; the rest is found.
@@ -51,8 +51,9 @@ def map_to_cores(
         Use no more cores than this.
     downgrade : iterable of str
         Rules that are to be warned of instead of being obeyed; names as in ``loihi_deploy.mapping.RULES``.
-    rates : dict of float, optional
-        Mean firing rate in Hz of each population and spike source, to place by; without it all count alike.
+    rates : dict of floats or arrays, optional
+        Mean firing rate in Hz of each population and spike source, or of each of its neurons (what
+        `loihi_deploy.mean_rates` gives), to place by; without it all count alike.
 
     Returns
     -------
@@ -63,7 +64,9 @@ def map_to_cores(
     MappingError
         If the program does not fit, or the options cannot be met, with every limit that is broken and what would help.
     """
-    board = board if isinstance(board, Board) else load_board(board)
+    board = as_board(board)
+    if rates is not None:
+        rates = {name: float(np.mean(of_neurons)) for name, of_neurons in rates.items()}
     lenient = frozenset(downgrade)
     problems = list(_option_problems(program, fix or {}, max_cores, lenient, rates))
     if problems:

@@ -6,7 +6,7 @@ rectified linear neurons nothing else changes: the rate network computes the sam
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -78,7 +78,7 @@ def calibration_rates(graph: Graph, x: Any, percentile: float) -> dict[str, floa
 
 def normalize(
     graph: Graph,
-    x: Any,
+    calibration: Any,
     target_rate: float | Mapping[str, float] = TARGET_RATE,
     percentile: float = PERCENTILE,
     encoder: str = "auto",
@@ -89,13 +89,12 @@ def normalize(
     Parameters
     ----------
     graph : Graph
-    x : array or mapping of arrays
-        Calibration samples, (n, *input_shape).
+    calibration : array, mapping of arrays or Samples
+        (n, *input_shape).
     target_rate : float or dict
         In Hz; one for all, or by population name (the default for others).
     percentile : float
         0..100; see Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682, who chose 99.9.
-
     encoder : str
         As for `partition`. The highest rate of populations that run on the host becomes `encoder_rate`, or 1 / dt where
         that is less.
@@ -115,7 +114,7 @@ def normalize(
     InputError
         If the samples do not fit the network.
     """
-    samples = samples_for(graph, x)
+    samples = samples_for(graph, calibration)
     measured = calibration_rates(graph, samples, percentile)
     silent = [name for name, rate in measured.items() if rate == 0]
     if silent:
@@ -147,9 +146,9 @@ def normalize(
 
 
 def with_leaky_neurons(
-    graph: Graph, names: Collection[str], tau_rc: float = 0.02, tau_ref: float = 0.0
+    graph: Graph, encoder: str = "auto", tau_rc: float = 0.02, tau_ref: float = 0.0
 ) -> Graph:
-    """Let leaky integrate-and-fire neurons stand in for rectified linear ones.
+    """Let leaky integrate-and-fire neurons stand in for the rectified linear ones of the chip.
 
     A leaky neuron far above its threshold of 1 fires at about ``(input - 1/2) / tau_rc``; near it, the fluctuations of
     a spiking input smooth its steep onset. So a rectified linear neuron with input a (in Hz) becomes a leaky one with
@@ -158,15 +157,17 @@ def with_leaky_neurons(
     Parameters
     ----------
     graph : Graph
-    names : collection of str
-        Populations to change, if they are integrate-and-fire; others stay as they are.
+        With its firing rates set: rates of leaky neurons are not scaled any more.
+    encoder : str
+        As for `partition`: neurons on the host stay what they are, and so do leaky ones.
     tau_rc, tau_ref : float
         Membrane time constant and refractory period in seconds.
     """
+    host = encoder_populations(graph, encoder)
     leaky = NeuronModel("lif", tau_rc, tau_ref, relu_offset=LIF_OFFSET)
     populations = tuple(
         replace(p, neuron=leaky, gain=p.gain * tau_rc, bias=p.bias * tau_rc + LIF_OFFSET)
-        if p.name in names and p.neuron.kind == "if"
+        if p.name not in host and p.neuron.kind == "if"
         else p
         for p in graph.populations
     )

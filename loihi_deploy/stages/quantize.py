@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.chip.boards import load_board
+from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.chip.fixed_point import (
     U_BITS,
     U_DECAY_OFFSET,
@@ -31,7 +31,7 @@ from loihi_deploy.chip.fixed_point import (
     refractory_steps,
     voltage_decay,
 )
-from loihi_deploy.chip.hardware import Arithmetic, Chip
+from loihi_deploy.chip.hardware import Arithmetic
 from loihi_deploy.errors import Problem, QuantizationError
 from loihi_deploy.ir import PartitionedGraph, Population, Projection, Transform
 from loihi_deploy.ir.program import BiasInput, Compartments, Program, ScaleGroup, SpikeSource, Synapses
@@ -45,7 +45,7 @@ BIAS_ROOM = 2.0
 
 def quantize(
     partitioned: PartitionedGraph,
-    chip: Chip | None = None,
+    board: BoardLike = "loihi",
     weight_percentile: float = 100.0,
     rates: Mapping[str, float | NDArray[np.float64]] | None = None,
 ) -> Program:
@@ -54,13 +54,13 @@ def quantize(
     Parameters
     ----------
     partitioned : PartitionedGraph
-    chip : Chip, optional
-        Whose ranges apply; the first-generation Loihi if not given.
+    board : str, path, Board or Chip
+        As for `map_to_cores`; its chip's ranges apply.
     weight_percentile : float
         The percentile of a population's weight magnitudes that becomes the largest mantissa; larger ones are clipped.
     rates : dict of (size,) arrays, optional
-        Mean firing rates of sources and populations: weights are then rounded so that the mean input of a neuron is
-        kept (`loihi_deploy.stages.rounding`), else to the nearest.
+        Mean firing rates of sources and populations (what `loihi_deploy.mean_rates` gives): weights are then rounded so
+        that the mean input of a neuron is kept (`loihi_deploy.stages.rounding`), else to the nearest.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def quantize(
         Listing every population with synapses of different time constants, a refractory period beyond the chip's, a
         threshold that rounds to zero, or a bias out of range.
     """
-    arithmetic = (chip or load_board("loihi").chip).arithmetic
+    arithmetic = as_board(board).chip.arithmetic
     graph = partitioned.chip
     problems: list[Problem] = []
     notes = list(partitioned.notes)

@@ -75,7 +75,7 @@ def test_scale_firing_rates_for_each_layer():
 
 def test_balanced_thresholds_give_the_integer_network_its_rates():
     options = ld.DeployOptions(
-        normalization="thresholds", percentile=95.0, target_rate=100.0, balance_steps=200
+        normalization="thresholds", percentile=95.0, target_rate=100.0, bias_correction_steps=200
     )
     graph = ld.deploy(network(), "loihi", X, options).graph
     program = ld.quantize(ld.partition(graph))
@@ -89,7 +89,7 @@ def test_a_search_is_no_worse_than_where_it_starts():
     expected = rate_outputs(network(), {"x": X})["y"]
 
     def error(normalization):
-        options = ld.DeployOptions(normalization=normalization, balance_steps=50)
+        options = ld.DeployOptions(normalization=normalization, bias_correction_steps=50)
         outputs = ld.deploy(network(), "loihi", X, options).run(X, 50).outputs
         wrong = (outputs.argmax(axis=1) != expected.argmax(axis=1)).mean()
         return wrong, np.square(outputs - expected).mean()
@@ -123,5 +123,5 @@ def test_balancing_samples_with_frames():
         (Readout("y", (2,), np.zeros(2)),),
     )
     frames = RNG.uniform(0, 1, (10, 4, 4, 4, 1))
-    deployment = ld.deploy(graph, "loihi", frames, ld.DeployOptions(balance_steps=100))
+    deployment = ld.deploy(graph, "loihi", frames, ld.DeployOptions(bias_correction_steps=100))
     assert deployment.run(frames, steps_per_frame=10).counters.sample_steps == 400

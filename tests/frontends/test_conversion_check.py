@@ -7,7 +7,7 @@ import pytest
 
 from loihi_deploy.errors import ConversionError
 from loihi_deploy.frontends import check_conversion, convert
-from loihi_deploy.options import DeployOptions
+from loihi_deploy.stages.normalize import with_leaky_neurons
 from tests.frontends import keras_models
 from tests.frontends.keras_models import MODELS
 from tests.frontends.test_nengo_network import network_of, two_layers
@@ -43,9 +43,9 @@ def test_the_first_layer_that_differs_is_named(name):
 
 def test_firing_rates_may_be_scaled_and_neurons_leaky():
     model = MODELS["strided"]()
-    graph = convert(model, DeployOptions(neuron="lif"))
+    graph = convert(model)
     scaled = replace(graph, populations=tuple(population.rescaled(50) for population in graph.populations))
-    assert check_conversion(model, scaled, inputs(graph, model))
+    assert check_conversion(model, with_leaky_neurons(scaled), inputs(graph, model))
 
 
 def test_softmax_is_compared_too():

@@ -130,10 +130,10 @@ def test_the_offset_of_a_normalization_stops_at_the_edge():
 def test_names_synapses_neurons_and_steps():
     keras().backend.clear_session()
     model = chain(relu_conv(4, 1), layer("Flatten"), dense(3, activation="softmax"))()
-    graph = convert(model, DeployOptions(neuron="lif", synapse=0.01, dt=0.002))
+    graph = convert(model, DeployOptions(synapse=0.01, dt=0.002))
     assert [node.name for node in graph.inputs] == ["input_a"]
     assert [(p.name, p.shape, p.neuron) for p in graph.populations] == [
-        ("conv2d", (8, 8, 4), NeuronModel("lif", 0.02, 0.002))
+        ("conv2d", (8, 8, 4), NeuronModel("if"))
     ]
     assert [(p.name, p.tau) for p in graph.projections] == [("input_a->conv2d", 0.0), ("conv2d->dense", 0.01)]
     assert [(r.name, r.activation) for r in graph.readouts] == [("dense", "softmax")]

@@ -106,7 +106,7 @@ def test_neurons_trained_with_the_chips_own_rates_are_left_alone():
     assert after == before
 
 
-def test_balanced_outputs_are_closer_to_the_rate_network():
+def test_corrected_outputs_are_closer_to_the_rate_network():
     from loihi_deploy.engines.rate_network import rate_outputs
 
     rng = np.random.default_rng(2)
@@ -124,7 +124,7 @@ def test_balanced_outputs_are_closer_to_the_rate_network():
     expected = rate_outputs(graph, {"x": x[100:]})["y"]
 
     def error(steps):
-        deployment = ld.deploy(graph, "loihi", x[:100], ld.DeployOptions(balance_steps=steps))
+        deployment = ld.deploy(graph, "loihi", x[:100], ld.DeployOptions(bias_correction_steps=steps))
         return np.sqrt(np.mean((deployment.run(x[100:], 100).outputs - expected) ** 2))
 
     assert error(100) < 0.7 * error(0)

@@ -105,7 +105,7 @@ def test_bad_calibration_data(x, problem):
 
 def test_leaky_neurons_leave_the_rate_network_as_it_was():
     graph = normalize(network(), X, 100.0)
-    leaky = with_leaky_neurons(graph, {"c", "d"})
+    leaky = with_leaky_neurons(graph, "first_layer")
     assert [p.neuron.kind for p in leaky.populations] == ["if", "lif", "lif"]
     np.testing.assert_allclose(outputs(leaky), outputs(graph), rtol=1e-9, atol=1e-9)
 
