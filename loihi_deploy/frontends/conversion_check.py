@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from loihi_deploy.frontends.keras_graph import (
     model_outputs,
 )
 from loihi_deploy.frontends.keras_layers import type_name
-from loihi_deploy.ir import Graph, NeuronModel, samples_for
+from loihi_deploy.ir import Graph, samples_for
 from loihi_deploy.options import DeployOptions
 
 RTOL = 1e-4
@@ -61,9 +60,6 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
         seen.add(population.name)
     if any(is_instance(source, package, "Model") for package in ("keras", "tf_keras")):
         references = _keras_references(source, graph, flat)
-        # the linear maps are compared: the function of a ReLU is that of an integrate-and-fire neuron
-        populations = tuple(replace(p, neuron=NeuronModel()) for p in graph.populations)
-        graph = replace(graph, populations=populations)
     elif is_instance(source, "nengo_dl", "Converter") or is_instance(source, "nengo", "Network"):
         from loihi_deploy.frontends.nengo_rates import nengo_references
 
