@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.errors import Problem
+from loihi_deploy.errors import DataError, Problem
 
 #: The file of each part of a set, and its number of dimensions. Some archives write ``.idx3-ubyte`` for
 #: ``-idx3-ubyte``.
@@ -25,6 +25,8 @@ FILE_NAMES = {
     "test images": ("t10k-images-idx3-ubyte", 3),
     "test labels": ("t10k-labels-idx1-ubyte", 1),
 }
+IDX_MAGIC = b"\0\0\x08"
+"""How an IDX file of unsigned bytes begins; its number of dimensions follows."""
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -49,16 +51,33 @@ def read_idx(folder: Path, part: str, problems: list[Problem]) -> NDArray[np.uin
         )
         return None
     try:
+        return read_idx_file(path, n_dimensions)
+    except DataError as error:
+        problems.extend(error.problems)
+        return None
+
+
+def read_idx_file(path: Path, n_dimensions: int | None = None) -> NDArray[np.uint8]:
+    """Read one IDX file, gzipped or not, of `n_dimensions` or as many as it says.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, is damaged or empty, or has other dimensions.
+    """
+    try:
         content = path.read_bytes()
         if content.startswith(_GZIP_MAGIC):
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        problems.append(Problem(f"cannot be read: {error}", str(path), remedy="Fetch the file again"))
-        return None
+        raise DataError.single(
+            f"cannot be read: {error}", str(path), remedy="Fetch the file again"
+        ) from error
+    if n_dimensions is None:
+        n_dimensions = content[3] if content[:3] == IDX_MAGIC and len(content) > 3 else 1
     problem = _check(content, n_dimensions, str(path))
     if problem:
-        problems.append(problem)
-        return None
+        raise DataError("", problem)
     shape = struct.unpack_from(f">{n_dimensions}I", content, 4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * n_dimensions).reshape(shape)
 
@@ -66,7 +85,7 @@ def read_idx(folder: Path, part: str, problems: list[Problem]) -> NDArray[np.uin
 def _check(content: bytes, n_dimensions: int, where: str) -> Problem | None:
     """Find what is wrong with the bytes of an IDX file."""
     remedy = "Fetch the file again"
-    magic = bytes([0, 0, 8, n_dimensions])
+    magic = IDX_MAGIC + bytes([n_dimensions])
     if content[:4] != magic:
         return Problem(
             "wrong magic number, not such an IDX file", where, content[:4].hex(" "), magic.hex(" "), remedy
