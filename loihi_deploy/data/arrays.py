@@ -78,10 +78,10 @@ def read_arrays(name: str) -> dict[str, NDArray[Any]]:
 
 def _read_numpy(path: Path, key: str | None) -> dict[str, NDArray[Any]]:
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return {"": content}
-        with content:
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return {"": content}
             if key is not None and key not in content.files:
                 raise DataError.single(
                     "no array of that name", str(path), key, ", ".join(content.files), "Give one of those"

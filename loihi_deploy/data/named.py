@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from loihi_deploy.data.arrays import FORMS, LABEL_COLUMNS, read_arrays, split_ke
 from loihi_deploy.data.cifar import TRAIN_FILES
 from loihi_deploy.data.idx import FILE_NAMES
 from loihi_deploy.data.image_folder import image_files, read_images
-from loihi_deploy.errors import DataError, InputError
+from loihi_deploy.errors import DataError, InputError, Problem
 
 BUNDLED: Mapping[str, Callable[[], Dataset]] = {"fashion-mnist": fashion_mnist}
 """Data sets that come with the package, by the name that asks for them."""
@@ -46,7 +46,7 @@ class Form:
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class NamedSamples:
     """Samples with the name of where they come from.
 
     Parameters
@@ -82,7 +82,7 @@ def evenly(n: int, limit: int | None) -> NDArray[np.int64]:
     return np.arange(wanted) * n // max(wanted, 1)
 
 
-def read_labelled(name: str, form: Form, limit: int | None = None, part: Part = "test") -> Samples:
+def read_labelled(name: str, form: Form, limit: int | None = None, part: Part = "test") -> NamedSamples:
     """Samples with labels from one place.
 
     Parameters
@@ -113,6 +113,23 @@ def read_labelled(name: str, form: Form, limit: int | None = None, part: Part = 
     return samples
 
 
+def check_named(*names: str) -> None:
+    """Refuse names that nothing stands behind, before any work begins.
+
+    Raises
+    ------
+    DataError
+        Naming each.
+    """
+    problems = [
+        Problem("no such file or folder", name, remedy=f"Give one of: {FORMS}; or {', '.join(BUNDLED)}")
+        for name in names
+        if name not in BUNDLED and not os.path.exists(split_key(name)[0])
+    ]
+    if problems:
+        raise DataError("Cannot read the data", problems)
+
+
 def read_labels(name: str) -> NDArray[Any]:
     """Labels or target values from a .npy, .npz, .csv or IDX file: one entry for each sample."""
     arrays = read_arrays(name)
@@ -120,8 +137,26 @@ def read_labels(name: str) -> NDArray[Any]:
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
-def read_samples(name: str, form: Form, limit: int | None = None, part: Part = "test") -> Samples:
-    """Samples, labelled or not; as `read_labelled`, and also single arrays: .npy, file.npz:key, an IDX file."""
+def read_samples(
+    name: str,
+    form: Form,
+    limit: int | None = None,
+    part: Part = "test",
+    labels: NDArray[Any] | None = None,
+) -> NamedSamples:
+    """Samples, labelled or not; as `read_labelled`, and also single arrays: .npy, file.npz:key, an IDX file.
+
+    `labels` stand in place of what the samples bring; there must be as many, before any limit.
+    """
+    samples = _read(name, form, limit, part)
+    if labels is None:
+        return samples
+    if len(labels) != samples.n_there:
+        raise DataError.single("labels differ in number from the samples", name, len(labels), samples.n_there)
+    return replace(samples, y=labels[evenly(len(labels), limit)])
+
+
+def _read(name: str, form: Form, limit: int | None, part: Part) -> NamedSamples:
     if name in BUNDLED:
         return _of_set(BUNDLED[name](), name, form, limit, part)
     path = Path(name)
@@ -139,7 +174,7 @@ def read_samples(name: str, form: Form, limit: int | None = None, part: Part = "
     return _of_images(path, form, limit, part)
 
 
-def _of_set(data: Dataset, name: str, form: Form, limit: int | None, part: Part) -> Samples:
+def _of_set(data: Dataset, name: str, form: Form, limit: int | None, part: Part) -> NamedSamples:
     x, y = (getattr(data, field) for field in PARTS[part])
     chosen = evenly(len(x), limit)
     images = x[chosen] * np.float32(PIXELS[form.pixels])
@@ -148,10 +183,10 @@ def _of_set(data: Dataset, name: str, form: Form, limit: int | None, part: Part)
         images = np.moveaxis(images, -1, 1)
     elif len(shape) == 1 and shape[0] == images[0].size:
         images = images.reshape(len(images), -1)
-    return Samples(f"the {part}{'ing' * (part == 'train')} images of {name}", images, y[chosen], len(x))
+    return NamedSamples(f"the {part}{'ing' * (part == 'train')} images of {name}", images, y[chosen], len(x))
 
 
-def _of_images(folder: Path, form: Form, limit: int | None, part: Part) -> Samples:
+def _of_images(folder: Path, form: Form, limit: int | None, part: Part) -> NamedSamples:
     if all((folder / each).is_dir() for each in PARTS):
         folder /= part
     paths, labels, classes = image_files(folder)
@@ -169,10 +204,10 @@ def _of_images(folder: Path, form: Form, limit: int | None, part: Part) -> Sampl
     if form.channels_first:
         images = np.moveaxis(images, -1, 1)
     name = f"{folder} ({len(classes)} classes)" if classes else str(folder)
-    return Samples(name, images, None if labels is None else labels[chosen], len(paths))
+    return NamedSamples(name, images, None if labels is None else labels[chosen], len(paths))
 
 
-def _of_file(name: str, form: Form, limit: int | None, part: Part) -> Samples:
+def _of_file(name: str, form: Form, limit: int | None, part: Part) -> NamedSamples:
     arrays = read_arrays(name)
     x: Any
     y: NDArray[Any] | None
@@ -202,7 +237,7 @@ def _of_file(name: str, form: Form, limit: int | None, part: Part) -> Samples:
     n = sizes.pop()
     chosen = evenly(n, limit)
     picked = {key: each[chosen] for key, each in x.items()} if isinstance(x, dict) else x[chosen]
-    return Samples(name, picked, None if y is None else y[chosen], n)
+    return NamedSamples(name, picked, None if y is None else y[chosen], n)
 
 
 def _one_of(name: str, arrays: Mapping[str, NDArray[Any]], wanted: tuple[str, ...]) -> NDArray[Any]:

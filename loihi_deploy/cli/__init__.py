@@ -1,0 +1,9 @@
+"""The command line: parse, call, print. Exit status 0 on success, 1 where a check fails, 2 on bad input.
+
+130 after Ctrl-C and 141 where nobody reads the output any more, as shells know them.
+"""
+
+from loihi_deploy.cli import compiling, presenting, showing  # registers the commands
+from loihi_deploy.cli.group import commands, main
+
+__all__ = ["commands", "compiling", "main", "presenting", "showing"]

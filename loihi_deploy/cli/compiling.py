@@ -1,0 +1,205 @@
+"""``loihi-deploy compile``: from a saved model to a deployment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loihi_deploy.cli import settings
+from loihi_deploy.cli.arguments import (
+    FIX,
+    board_option,
+    by_name,
+    deploy_options,
+    json_option,
+    options_from,
+    pixels_option,
+)
+from loihi_deploy.cli.group import commands, did_you_mean
+from loihi_deploy.cli.outputs import output_option, write_output
+from loihi_deploy.cli.terminal import Terminal
+from loihi_deploy.data.arrays import FORMS
+from loihi_deploy.data.named import BUNDLED, Form, NamedSamples, check_named, read_samples
+from loihi_deploy.errors import ConversionError, InputError
+from loihi_deploy.file_kinds import file_kind, wrong_kind
+from loihi_deploy.files import check_writable, write_file
+from loihi_deploy.options import DeployOptions
+
+MODEL_KINDS = ("keras", "hdf5", "saved_model")
+"""Kinds of files that hold a Keras model."""
+CALIBRATED = ("percentile", "maximum", "thresholds", "search")
+"""Normalizations that need samples."""
+
+
+@commands.command("compile")
+@click.argument("model")
+@output_option("The .loihi file to write.")
+@click.option(
+    "--calibration",
+    "--data",
+    metavar="DATA",
+    help=f"Samples that firing rates are set from: {FORMS}, or {', '.join(BUNDLED)}; training images of a set.",
+)
+@click.option(
+    "--calibration-samples",
+    default=500,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many of them are used, evenly spaced.",
+)
+@pixels_option
+@board_option
+@deploy_options
+@click.option(
+    "--fix",
+    multiple=True,
+    type=FIX,
+    metavar="NAME=SHAPE",
+    help="Slices of a population: conv1=8x8x16, or a number of cores: dense=2.",
+)
+@click.option("--max-cores", type=click.IntRange(1), help="Use no more cores than this.")
+@click.option("--downgrade", multiple=True, metavar="RULE", help="Warn of a rule instead of obeying it.")
+@click.option("--trust", is_flag=True, help="Let code in the model file run (Lambda layers and the like).")
+@click.option(
+    "--options",
+    "options_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    callback=settings.from_file,
+    help="Take everything that is not given here from this TOML file.",
+)
+@click.option(
+    "--write-options",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the TOML file that makes this deployment again.",
+)
+@click.option("--cores", "show_cores", is_flag=True, help="List every core.")
+@json_option
+@click.pass_context
+def compile_command(
+    ctx: click.Context,
+    /,
+    model: str,
+    output: Path | None,
+    calibration: str | None,
+    calibration_samples: int,
+    pixels: str,
+    board: str,
+    fix: tuple[tuple[str, Any], ...],
+    max_cores: int | None,
+    downgrade: tuple[str, ...],
+    trust: bool,
+    options_file: Path | None,
+    write_options: Path | None,
+    show_cores: bool,
+    **values: Any,
+) -> None:
+    """Compile MODEL, a saved Keras model or the name of a benchmark network, and show the core plan.
+
+    MODEL is a .keras or .h5 file or a SavedModel folder. Benchmark networks come with their firing rates and need no
+    calibration.
+    """
+    from loihi_deploy.bench import networks as benchmarks
+    from loihi_deploy.chip.boards import load_board
+    from loihi_deploy.pipeline import deploy
+    from loihi_deploy.report import mapping_report, summary
+
+    terminal: Terminal = ctx.obj
+    named = model in benchmarks.NETWORKS
+    if named and ctx.get_parameter_source("normalization") is click.core.ParameterSource.DEFAULT:
+        values["normalization"] = ctx.params["normalization"] = "none"
+    options = options_from(values)
+    if write_options is not None:
+        check_writable(write_options)
+    onto = load_board(board)
+    if not named:
+        _check_model(model, list(benchmarks.NETWORKS))
+    _check_calibration(calibration, options)
+
+    plan: dict[str, Any] = {"fix": by_name(fix), "max_cores": max_cores, "downgrade": downgrade}
+    samples: NamedSamples | None = None
+    with terminal.working(f"Compiling {model}"):
+        source = benchmarks.NETWORKS[model]() if named else _keras_model(model, trust)
+        if calibration is not None:
+            form = graph_form(source, pixels) if named else keras_form(source, pixels)
+            samples = read_samples(calibration, form, calibration_samples, "train")
+        deployment = deploy(source, onto, samples and samples.x, options, **plan)
+    if output is not None:
+        write_output(output, deployment.save)
+    if write_options is not None:
+        write_file(write_options, settings.as_toml(ctx.command, ctx.params).encode())
+
+    figures = {
+        **summary(deployment.program, deployment.mapping),
+        "mapping": deployment.mapping.values(),
+        "options": deployment.options.as_dict(),
+        "calibration": samples and {"name": samples.name, "samples": samples.n, "of": samples.n_there},
+        "output": output and str(output),
+    }
+
+    def text() -> None:
+        mapping_report(figures, deployment.mapping, show_cores)
+        if samples is not None:
+            click.echo(f"Calibrated on {samples}")
+        if output is not None:
+            click.echo(f"Written to {output}")
+
+    terminal.figures(figures, text)
+
+
+def _check_model(model: str, benchmarks: list[str]) -> None:
+    """Refuse what is no saved model, and say what it is."""
+    kind = file_kind(model)
+    problem = wrong_kind(model)
+    if kind == "missing":
+        near = did_you_mean(model, benchmarks) or f" Benchmark networks are {', '.join(benchmarks)}."
+        remedy = f"{problem.remedy}, or the name of a benchmark network.{near}"[:-1]
+        raise InputError("There is no model to read", replace(problem, remedy=remedy))
+    if kind not in MODEL_KINDS:
+        raise ConversionError("The file is not a Keras model", problem)
+
+
+def _check_calibration(calibration: str | None, options: DeployOptions) -> None:
+    """Refuse, before the model is loaded, to set firing rates from nothing."""
+    if calibration is not None:
+        check_named(calibration)
+    elif options.normalization in CALIBRATED:
+        raise InputError.single(
+            "firing rates cannot be set without samples of the network's own data",
+            "--calibration",
+            remedy=f"Give some hundred training samples, --calibration DATA with one of: {FORMS}; or keep the "
+            "model's own gains with --normalization none",
+        )
+
+
+def _keras_model(path: str, trust: bool) -> Any:
+    from loihi_deploy.frontends.saved_models import load_keras_model
+
+    return load_keras_model(path, trust)
+
+
+def keras_form(model: Any, pixels: str) -> Form:
+    """What a Keras model takes; images have their channels first where only that makes 1, 3 or 4 channels."""
+    shapes = {
+        str(tensor.name).split(":")[0]: tuple(tensor.shape[1:])
+        for tensor in getattr(model, "inputs", None) or ()
+    }
+    first = next(iter(shapes.values()), ())
+    colours = (1, 3, 4)
+    return Form(
+        shapes or {"input": ()}, len(first) == 3 and first[-1] not in colours and first[0] in colours, pixels
+    )
+
+
+def graph_form(graph: Any, pixels: str) -> Form:
+    """What the inputs of a graph take."""
+    shapes = {
+        node.name: (node.shape[-1], *node.shape[:-1]) if node.channels_first else node.shape
+        for node in graph.inputs
+    }
+    return Form(shapes, any(node.channels_first for node in graph.inputs), pixels)

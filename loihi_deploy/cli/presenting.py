@@ -1,0 +1,348 @@
+"""``loihi-deploy run``, ``evaluate`` and ``verify``: a saved deployment on samples that have a name."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from loihi_deploy.cli.arguments import (
+    backend_option,
+    data_option,
+    json_option,
+    labels_option,
+    pixels_option,
+    samples_option,
+    steps_option,
+)
+from loihi_deploy.cli.compiling import graph_form
+from loihi_deploy.cli.group import commands
+from loihi_deploy.cli.outputs import output_option, write_output
+from loihi_deploy.cli.terminal import Terminal, shows_progress
+from loihi_deploy.data.arrays import FORMS
+from loihi_deploy.data.named import (
+    BUNDLED,
+    NamedSamples,
+    check_named,
+    read_labelled,
+    read_labels,
+    read_samples,
+)
+from loihi_deploy.errors import BackendError, InputError, missing_extra
+from loihi_deploy.files import write_file
+
+if TYPE_CHECKING:
+    from loihi_deploy.deployment import Deployment
+    from loihi_deploy.results import Counters
+
+SHOWN = 10
+"""Samples whose outputs are printed one by one."""
+
+deployment_argument = click.argument("deployment_file", type=click.Path(path_type=Path))
+limit_help = "Use only so many samples, evenly spaced."
+
+
+@commands.command()
+@deployment_argument
+@click.argument("samples")
+@output_option("Write the outputs to this .npy file.")
+@pixels_option
+@steps_option
+@backend_option
+@json_option
+@click.pass_obj
+def run(
+    terminal: Terminal,
+    deployment_file: Path,
+    samples: str,
+    output: Path | None,
+    pixels: str,
+    steps: int,
+    backend: Any,
+) -> None:
+    """Run DEPLOYMENT_FILE (.loihi) on SAMPLES: .npy, file.npz:key, .csv, an IDX file or a folder of images."""
+    deployment = _load(deployment_file)
+    check_named(samples)
+    check_backend(backend)
+    data = read_samples(samples, graph_form(deployment.graph, pixels))
+    result = deployment.run(data.x, steps, backend=backend, progress=_progress())
+    if output is not None:
+        stream = io.BytesIO()
+        np.save(stream, result.outputs, allow_pickle=False)
+        write_output(output, lambda target: write_file(target, stream.getvalue()))
+    figures = {
+        "data": data_values(data),
+        "steps": steps,
+        "backend": backend,
+        "seconds": result.seconds,
+        "outputs": result.outputs.tolist(),
+        "output": output and str(output),
+        **activity(deployment, result.counters),
+    }
+
+    def text() -> None:
+        print_activity(figures)
+        click.echo(f"{data}, {steps} steps, {result.seconds:.1f} s")
+        for line in output_lines(result.outputs):
+            click.echo(line)
+        if output is not None:
+            click.echo(f"Outputs {result.outputs.shape} written to {output}")
+
+    terminal.figures(figures, text)
+
+
+def output_lines(outputs: Any) -> list[str]:
+    """The first outputs, one sample a line: the most active one of several, and the values where they are few."""
+    lines = []
+    for k, values in enumerate(outputs[:SHOWN].reshape(len(outputs[:SHOWN]), -1)):
+        few = "  ".join(f"{value:.4g}" for value in values[:SHOWN]) + ("  ..." if len(values) > SHOWN else "")
+        decision = f"most active output {values.argmax()}; " if len(values) > 1 else ""
+        lines.append(f"Sample {k}: {decision}{few}")
+    if len(outputs) > SHOWN:
+        lines.append(f"... and {len(outputs) - SHOWN:,} more samples: -o FILE.npy writes all")
+    return lines
+
+
+@commands.command()
+@deployment_argument
+@data_option
+@samples_option
+@labels_option
+@pixels_option
+@click.option("--limit", type=click.IntRange(1), help=limit_help)
+@click.option("--by-step", is_flag=True, help="Also accuracy after each step of the presentation.")
+@steps_option
+@backend_option
+@json_option
+@click.pass_obj
+def evaluate(
+    terminal: Terminal,
+    deployment_file: Path,
+    data: str | None,
+    samples: str | None,
+    labels: str | None,
+    pixels: str,
+    limit: int | None,
+    by_step: bool,
+    steps: int,
+    backend: Any,
+) -> int:
+    """Accuracy of DEPLOYMENT_FILE (.loihi) on samples with labels; errors where these are values, not classes."""
+    deployment = _load(deployment_file)
+    check_source(data, samples, labels, True)
+    check_backend(backend)
+    found = labelled(deployment, data, samples, labels, pixels, limit)
+    classes = as_classes(deployment, found.y)
+    about = {"data": data_values(found), "steps": steps, "backend": backend}
+    if classes is None:
+        _evaluate_values(terminal, deployment, found, about)
+        return 0
+    result = deployment.evaluate(
+        found.x, classes, steps, backend=backend, by_step=by_step, progress=_progress()
+    )
+    figures = {
+        **about,
+        "accuracy": result.accuracy,
+        "n_correct": result.n_correct,
+        "n_total": result.n_total,
+        "seconds": result.seconds,
+        **({"accuracy_by_step": result.accuracy_by_step.tolist()} if by_step else {}),
+        **activity(deployment, result.counters),
+    }
+
+    def text() -> None:
+        print_activity(figures)
+        for step in range(10, steps, 10) if by_step else ():
+            click.echo(f"{step:4d} steps: {100 * result.accuracy_by_step[step - 1]:.2f} %")
+        click.echo(
+            f"Accuracy {100 * result.accuracy:.2f} % ({result.n_correct:,} of {result.n_total:,}) on {found}, "
+            f"at {steps} steps, {result.seconds:.1f} s"
+        )
+
+    terminal.figures(figures, text)
+    return 0
+
+
+def _evaluate_values(
+    terminal: Terminal, deployment: Deployment, found: NamedSamples, about: dict[str, Any]
+) -> None:
+    """Outputs beside target values: how far they are from each other."""
+    wanted = np.asarray(found.y, np.float64)
+    n_values = deployment.graph.readouts[0].size
+    if wanted.size != found.n * n_values:
+        raise InputError.single(
+            "labels are neither classes nor one value for each output",
+            "--labels",
+            f"{found.y.dtype if found.y is not None else None} {wanted.shape}",
+            f"integers ({found.n},) or values ({found.n}, {n_values})",
+            "Give class numbers as integers, or the values that the network shall give",
+        )
+    result = deployment.run(found.x, about["steps"], backend=about["backend"], progress=_progress())
+    error = result.outputs.reshape(len(wanted), -1) - wanted.reshape(len(wanted), -1)
+    figures = {
+        **about,
+        "n_total": len(wanted),
+        "mean_absolute_error": float(np.abs(error).mean()),
+        "root_mean_square_error": float(np.sqrt(np.square(error).mean())),
+        "standard_deviation_of_targets": float(wanted.std()),
+        "seconds": result.seconds,
+        **activity(deployment, result.counters),
+    }
+
+    def text() -> None:
+        print_activity(figures)
+        click.echo(
+            f"Mean absolute error {figures['mean_absolute_error']:.4g}, root mean square error "
+            f"{figures['root_mean_square_error']:.4g} (targets have a standard deviation of "
+            f"{figures['standard_deviation_of_targets']:.4g}) on {found}, at {about['steps']} steps, "
+            f"{result.seconds:.1f} s"
+        )
+
+    terminal.figures(figures, text)
+
+
+@commands.command()
+@deployment_argument
+@data_option
+@samples_option
+@labels_option
+@pixels_option
+@click.option("--limit", default=200, show_default=True, type=click.IntRange(1), help=limit_help)
+@click.option(
+    "--reference-samples",
+    default=5,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Samples for nengo-loihi's emulator, which is slow; 0 leaves it out.",
+)
+@steps_option
+@json_option
+@click.pass_obj
+def verify(
+    terminal: Terminal,
+    deployment_file: Path,
+    data: str | None,
+    samples: str | None,
+    labels: str | None,
+    pixels: str,
+    limit: int,
+    reference_samples: int,
+    steps: int,
+) -> None:
+    """Show accuracy and firing rates after each stage on the way to the chip, and what to do about the largest loss.
+
+    Without labels, or with values in their place, decisions are compared and no accuracy is given.
+    """
+    from loihi_deploy.report import verification_tables
+
+    deployment = _load(deployment_file)
+    check_source(data, samples, labels, False)
+    check_backend("nengo_loihi" if reference_samples else "emulator")
+    found = labelled(deployment, data, samples, labels, pixels, limit)
+    classes = None if found.y is None else as_classes(deployment, found.y)
+    with terminal.working("Verifying"):
+        result = deployment.verify(found.x, classes, steps, reference_samples=reference_samples)
+    figures = {"data": data_values(found), "steps": steps, **asdict(result)}
+
+    def text() -> None:
+        click.echo(f"On {found}, {steps} steps")
+        verification_tables(figures)
+
+    terminal.figures(figures, text)
+
+
+def _load(path: Path) -> Deployment:
+    from loihi_deploy.deployment import load
+
+    return load(path)
+
+
+def _progress() -> bool:
+    """Whether runs show their progress bar."""
+    return shows_progress()
+
+
+def check_backend(backend: str) -> None:
+    """Refuse a backend whose packages are not installed, before the work begins."""
+    if backend in ("emulator", "numpy"):
+        return
+    if importlib.util.find_spec("nengo_loihi") is None:
+        raise missing_extra("nengo-loihi", f"The {backend} backend")
+    if backend == "hardware" and importlib.util.find_spec("nxsdk") is None:
+        raise BackendError.single(
+            "running on a Loihi board needs Intel's NxSDK, which is not installed here",
+            "--backend hardware",
+            remedy="Install NxSDK on a host with a Loihi board, or leave --backend out: the emulator gives the same "
+            "spikes",
+        )
+
+
+def check_source(data: str | None, samples: str | None, labels: str | None, need_labels: bool) -> None:
+    """Refuse options that name no data, data twice, or what is not there, before the work begins."""
+    if data is not None and (samples is not None or labels is not None):
+        raise click.UsageError("Give either --data or --samples and --labels.")
+    if labels is not None and samples is None:
+        raise click.UsageError("--samples and --labels go together.")
+    if samples is not None and labels is None and need_labels:
+        raise click.UsageError("--samples and --labels go together; --data DATA holds both.")
+    if data is None and samples is None:
+        raise InputError.single(
+            "no data to run on",
+            "--data",
+            remedy="Give --data DATA (a folder of images by class, IDX files, .npz with x and y, .csv with a column "
+            f"'label', or {' or '.join(BUNDLED)}), or --samples DATA --labels FILE ({FORMS})",
+        )
+    check_named(*(name for name in (data, samples, labels) if name is not None))
+
+
+def labelled(
+    deployment: Deployment,
+    data: str | None,
+    samples: str | None,
+    labels: str | None,
+    pixels: str,
+    limit: int | None,
+) -> NamedSamples:
+    """The samples that the options name, with their labels if there are any."""
+    form = graph_form(deployment.graph, pixels)
+    if data is not None:
+        return read_labelled(data, form, limit)
+    assert samples is not None  # see check_source
+    return read_samples(samples, form, limit, labels=None if labels is None else read_labels(labels))
+
+
+def as_classes(deployment: Deployment, y: Any) -> Any:
+    """Labels as class numbers, also from one-hot rows; None where they are values for the outputs."""
+    if not deployment.graph.readouts:
+        raise InputError.single("there is no readout, so there is nothing to compare with labels", "network")
+    if deployment.graph.readouts[0].size == 1:
+        return None
+    if y.dtype.kind in "iu" and y.ndim == 1:
+        return y
+    one_hot = y.ndim == 2 and y.shape[1] > 1 and ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()
+    return y.argmax(axis=1) if one_hot else None
+
+
+def data_values(samples: NamedSamples) -> dict[str, Any]:
+    """What samples were used, for JSON."""
+    return {"name": samples.name, "samples": samples.n, "of": samples.n_there}
+
+
+def activity(deployment: Deployment, counters: Counters) -> dict[str, Any]:
+    """Counts of a run, for JSON and for `print_activity`."""
+    from loihi_deploy.report import counters_values, encoder_values
+
+    figures = counters_values(counters, deployment.program.dt)
+    return {**figures, "encoder": encoder_values(deployment.program, counters)}
+
+
+def print_activity(figures: dict[str, Any]) -> None:
+    """Print the counts of a run."""
+    from loihi_deploy.report import counters_table
+
+    counters_table(figures)
