@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.frontends.convolutions import convolution
 from loihi_deploy.frontends.layouts import Layout, image_layout
-from loihi_deploy.ir import Conv2D, Dense, Transform, linear
+from loihi_deploy.ir import Conv2D, Dense, Sparse, Transform, linear
 
 
 class UnsupportedConnectionError(Exception):
@@ -120,8 +120,6 @@ def _sparse(
     matrix: Any, from_all: NDArray[np.intp], to_all: NDArray[np.intp], source: Layout, target: Layout
 ) -> Transform | None:
     """Identity, scalar, diagonal and sparse transforms; images that are only moved or scaled stay convolutions."""
-    from scipy.sparse import csr_matrix
-
     in_size, out_size = int(np.prod(source.shape)), int(np.prod(target.shape))
     if matrix is None or isinstance(matrix, np.ndarray):
         if matrix is None and in_size == out_size == len(from_all) and np.array_equal(from_all, to_all):
@@ -135,9 +133,8 @@ def _sparse(
             values = np.broadcast_to(matrix.data, rows.shape)
         else:
             rows, columns, values = entries.row, entries.col, entries.data
-    stored = csr_matrix(
-        (np.asarray(values, np.float64), (to_all[rows], from_all[columns])), (out_size, in_size)
-    )
+    values = np.asarray(values, np.float64)
+    stored = Sparse.from_entries(to_all[rows], from_all[columns], values, (out_size, in_size))
     return linear.as_convolution(stored, source.shape, target.shape) or linear.as_matrix(stored)
 
 

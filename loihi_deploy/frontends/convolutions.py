@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.ir import Conv2D, Shape, Transform, linear
+from loihi_deploy.ir import Conv2D, Shape, Sparse, Transform, linear
 
 
 def window_geometry(size: int, taps: int, stride: int, padding: str) -> tuple[int, int]:
@@ -51,16 +51,19 @@ def convolution(
     if len(spatial) < 3:
         return _conv2d(kernel, spatial, strides, pads, out, groups), out
 
-    from scipy.sparse import bmat
-
     planes = [_conv2d(plane, spatial[1:], strides[1:], pads[1:], out[1:], groups).csr() for plane in kernel]
-    blocks: list[list[Any]] = [[None] * spatial[0] for _ in range(out[0])]
+    out_size, in_size = planes[0].out_size, planes[0].in_size
+    rows, columns, weights = [], [], []
     for depth in range(out[0]):
         for tap, plane in enumerate(planes):
             source = depth * strides[0] - pads[0] + tap
             if 0 <= source < spatial[0]:
-                blocks[depth][source] = plane
-    return linear.as_matrix(bmat(blocks, format="csr")), out
+                rows.append(plane.rows + depth * out_size)
+                columns.append(plane.indices.astype(np.int64) + source * in_size)
+                weights.append(plane.data)
+    shape = (out[0] * out_size, spatial[0] * in_size)
+    entries = (np.concatenate(rows), np.concatenate(columns), np.concatenate(weights))
+    return linear.as_matrix(Sparse.from_entries(*entries, shape=shape)), out
 
 
 def _conv2d(

@@ -104,7 +104,7 @@ def conv_transpose(layer: Any, inputs: list[Tensor]) -> Tensor:
         for size, stride, taps in zip(spatial, strides, kernel.shape[:rank], strict=True)
     )
     forward, _ = convolution(kernel, out, strides, layer.padding)
-    transform = linear.as_matrix(forward.csr().T.tocsr())
+    transform = linear.as_matrix(forward.csr().transposed())
     return _finished(layer, applied(x, transform, image_with(out, kernel.shape[-2], last), last))
 
 

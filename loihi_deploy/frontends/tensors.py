@@ -97,7 +97,7 @@ def moved(tensor: Tensor, indices: NDArray[np.intp]) -> Tensor:
         placed = np.empty_like(source)
         placed[layout.order] = source
     matrix = linear.gather(placed, affine.size)
-    transform = linear.as_convolution(matrix.csr(), affine.shape, layout.shape) or matrix
+    transform = linear.as_convolution(matrix, affine.shape, layout.shape) or matrix
     return tensor.with_affine(affine.mapped(transform, layout.shape, layout.order), shape)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import gcd, prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,8 @@ from numpy.typing import NDArray
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir.transforms import Conv2D, Dense, Shape, Sparse, Transform
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
 MOST_ENTRIES = 50_000_000  # of a convolution written out as a matrix: 600 MB
+PRODUCTS_AT_ONCE = 1 << 22  # of a product of sparse matrices, in memory
 MOSTLY_FULL = 0.5  # a matrix with a larger share of entries is stored densely
 
 
@@ -88,10 +86,10 @@ def compose(outer: Transform, inner: Transform) -> Transform:
     if isinstance(outer, Dense):
         if isinstance(inner, Dense):
             return Dense(outer.weights @ inner.weights)
-        return as_matrix((_matrix(inner).T @ outer.weights.T).T)
+        return as_matrix(_matrix(inner).transposed().apply(outer.weights))
     if isinstance(inner, Dense):
-        return as_matrix(_matrix(outer) @ inner.weights)
-    return as_matrix(_matrix(outer) @ _matrix(inner))
+        return as_matrix(_matrix(outer).apply(inner.weights.T).T)
+    return as_matrix(_product(_matrix(outer), _matrix(inner)))
 
 
 def add(first: Transform, second: Transform) -> Transform:
@@ -103,39 +101,61 @@ def add(first: Transform, second: Transform) -> Transform:
     if isinstance(first, Dense) and isinstance(second, Dense):
         return Dense(first.weights + second.weights)
     if isinstance(first, Dense) or isinstance(second, Dense):
-        return as_matrix(np.asarray((_matrix(first) + _matrix(second)).todense()))
-    return as_matrix(_matrix(first) + _matrix(second))
+        return as_matrix(_matrix(first).toarray() + _matrix(second).toarray())
+    one, other = _matrix(first), _matrix(second)
+    rows, columns, values = (
+        np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("rows", "indices", "data")
+    )
+    return as_matrix(Sparse.from_entries(rows, columns, values, (one.out_size, one.in_size)))
 
 
-def as_matrix(matrix: NDArray[Any] | csr_matrix) -> Dense | Sparse:
+def _product(outer: Sparse, inner: Sparse) -> Sparse:
+    """The matrix product: every entry of `outer` meets a row of `inner`."""
+    lengths = np.diff(inner.indptr)[outer.indices]
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    parts = []
+    first = 0
+    while first < outer.out_size:  # as many rows at a time as there is room for
+        room = ends[outer.indptr[first]] + PRODUCTS_AT_ONCE
+        last = max(first + 1, int(np.searchsorted(ends[outer.indptr], room, side="right")) - 1)
+        entries = slice(outer.indptr[first], outer.indptr[last])
+        many = lengths[entries]
+        begin = inner.indptr[outer.indices[entries]] - (ends[entries] - ends[entries.start])
+        source = np.arange(many.sum()) + np.repeat(begin, many)
+        rows = np.repeat(outer.rows[entries] - first, many)
+        values = np.repeat(outer.data[entries], many) * inner.data[source]
+        shape = (last - first, inner.in_size)
+        parts.append(Sparse.from_entries(rows, inner.indices[source], values, shape))
+        first = last
+    data, indices = (np.concatenate([getattr(part, name) for part in parts]) for name in ("data", "indices"))
+    counts = np.concatenate([np.diff(part.indptr) for part in parts])
+    return Sparse(data, indices, np.concatenate([[0], np.cumsum(counts)]), inner.in_size)
+
+
+def as_matrix(matrix: NDArray[Any] | Sparse) -> Dense | Sparse:
     """A matrix as `Dense` where more than half of its entries differ from zero, as `Sparse` otherwise."""
-    from scipy.sparse import csr_matrix
-
     if isinstance(matrix, np.ndarray):
-        n_entries = np.count_nonzero(matrix)
-    else:
-        matrix.eliminate_zeros()
-        n_entries = matrix.nnz
-    if n_entries > MOSTLY_FULL * matrix.shape[0] * matrix.shape[1]:
-        return Dense(matrix if isinstance(matrix, np.ndarray) else matrix.toarray())
-    return Sparse.from_csr(csr_matrix(matrix))
+        full = np.count_nonzero(matrix) > MOSTLY_FULL * matrix.size
+        return Dense(matrix) if full else Dense(matrix).csr()
+    matrix = matrix.without_zeros()
+    full = matrix.data.size > MOSTLY_FULL * matrix.out_size * matrix.in_size
+    return Dense(matrix.toarray()) if full else matrix
 
 
-def as_convolution(matrix: csr_matrix, in_shape: Shape, out_shape: Shape) -> Conv2D | None:
+def as_convolution(matrix: Sparse, in_shape: Shape, out_shape: Shape) -> Conv2D | None:
     """A matrix that moves an image and mixes its channels, as a 1x1 convolution; None if it is none.
 
     Padding, cropping, concatenation of channels and scaling of channels are such matrices.
     """
-    if len(in_shape) != 3 or len(out_shape) != 3 or not matrix.nnz:
+    if len(in_shape) != 3 or len(out_shape) != 3 or not matrix.data.size:
         return None
-    entries = matrix.tocoo()
-    out_y, out_x, out_channel = np.unravel_index(entries.row, out_shape)
-    in_y, in_x, in_channel = np.unravel_index(entries.col, in_shape)
+    out_y, out_x, out_channel = np.unravel_index(matrix.rows, out_shape)
+    in_y, in_x, in_channel = np.unravel_index(matrix.indices, in_shape)
     kernel = np.zeros((1, 1, in_shape[2], out_shape[2]))
-    kernel[0, 0, in_channel, out_channel] = entries.data
+    kernel[0, 0, in_channel, out_channel] = matrix.data
     padding = (int(out_y[0] - in_y[0]), int(out_x[0] - in_x[0]))
     conv = depthwise(Conv2D(kernel, (1, 1), padding, in_shape, out_shape))
-    return conv if (conv.csr() != matrix).nnz == 0 else None
+    return conv if conv.csr().without_zeros() == matrix.without_zeros() else None
 
 
 def depthwise(conv: Conv2D) -> Conv2D:
@@ -151,7 +171,7 @@ def depthwise(conv: Conv2D) -> Conv2D:
     return replace(conv, kernel=kernel.reshape(rows, columns, 1, filters), groups=channels)
 
 
-def _matrix(transform: Transform) -> csr_matrix:
+def _matrix(transform: Transform) -> Sparse:
     """The transform written out as a matrix, if that is of a reasonable size."""
     if isinstance(transform, Conv2D):
         n_entries = transform.out_size * prod(transform.kernel.shape[:3])

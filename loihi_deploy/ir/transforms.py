@@ -13,17 +13,15 @@ with x = 0 outside the image (the correlation that Keras and Nengo call convolut
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir.content import Content, frozen_array
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
 
 Shape = tuple[int, ...]
 
@@ -79,11 +77,10 @@ class Dense(Content):
         """Multiply output i by gain[i]; gain has shape (out_size,)."""
         return Dense(self.weights * gain[:, None])
 
-    def csr(self) -> csr_matrix:
-        """The matrix (out_size, in_size) in scipy's compressed rows."""
-        from scipy.sparse import csr_matrix
-
-        return csr_matrix(self.weights)
+    def csr(self) -> Sparse:
+        """The same matrix in compressed rows, zeros left out."""
+        rows, columns = np.nonzero(self.weights)
+        return Sparse.from_entries(rows, columns, self.weights[rows, columns], self.weights.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,9 +191,7 @@ class Conv2D(Content):
         per_position = gain.reshape(-1, self.out_shape[2])
         if (per_position == per_position[0]).all():
             return self.with_values(self.kernel * per_position[0])
-        from scipy.sparse import diags
-
-        return Sparse.from_csr(diags(gain) @ self.csr())
+        return self.csr().scaled_rows(gain)
 
     def taps(self) -> tuple[NDArray[np.intp], ...]:
         """Every (output, input, kernel entry) triple that meets inside the image.
@@ -229,14 +224,11 @@ class Conv2D(Content):
         kernel_index = tap_index[:, None, None] * (group_in * out_channels) + entry
         return out_index.ravel(), in_index.ravel(), kernel_index.ravel()
 
-    def csr(self) -> csr_matrix:
-        """The matrix (out_size, in_size) in scipy's compressed rows."""
-        from scipy.sparse import csr_matrix
-
+    def csr(self) -> Sparse:
+        """The matrix (out_size, in_size) in compressed rows, with an entry for each of `taps`."""
         out_index, in_index, kernel_index = self.taps()
-        return csr_matrix(
-            (self.kernel.ravel()[kernel_index], (out_index, in_index)), (self.out_size, self.in_size)
-        )
+        shape = (self.out_size, self.in_size)
+        return Sparse.from_entries(out_index, in_index, self.kernel.ravel()[kernel_index], shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,17 +274,38 @@ class Sparse(Content):
             )
 
     @classmethod
-    def from_csr(cls, matrix: csr_matrix) -> Sparse:
-        """Make it from any scipy sparse matrix (out_size, in_size); entries for the same place are added up."""
-        matrix = matrix.tocsr()
-        matrix.sum_duplicates()
-        matrix.sort_indices()
-        return cls(matrix.data, matrix.indices, matrix.indptr, int(matrix.shape[1]))
+    def from_entries(
+        cls, rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], shape: tuple[int, ...]
+    ) -> Sparse:
+        """Make it from entries in any order; those for the same place are added up.
+
+        Parameters
+        ----------
+        rows, columns, values : (n,) arrays
+        shape : (out_size, in_size)
+        """
+        out_size, in_size = shape
+        position = np.asarray(rows, np.int64) * in_size + columns
+        if not (position[1:] > position[:-1]).all():
+            order = np.argsort(position, kind="stable")
+            position, values = position[order], values[order]
+            first = np.flatnonzero(np.concatenate([[True], position[1:] > position[:-1]]))
+            if len(first) < len(position):
+                values = np.add.reduceat(values, first, dtype=values.dtype)
+                position = position[first]
+        rows, columns = np.divmod(position, max(in_size, 1))
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=out_size))])
+        return cls(values, columns, indptr, in_size)
 
     @property
     def out_size(self) -> int:
         """Number of outputs."""
         return len(self.indptr) - 1
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """Row (output) of each entry: (nnz,)."""
+        return np.repeat(np.arange(self.out_size), np.diff(self.indptr))
 
     @property
     def values(self) -> NDArray[Any]:
@@ -305,17 +318,49 @@ class Sparse(Content):
 
     def apply(self, x: NDArray[Any]) -> NDArray[Any]:
         """Map (n, in_size) to (n, out_size), in the dtype of `x`."""
-        return np.asarray((self.csr().astype(x.dtype) @ x.T).T)
+        lengths = np.diff(self.indptr)
+        order = np.argsort(-lengths, kind="stable")  # the longest rows first
+        starts, lengths = self.indptr[order], lengths[order]
+        by_input, data = np.ascontiguousarray(x.T), self.data.astype(x.dtype)[:, None]
+        sums = np.zeros((self.out_size, len(x)), x.dtype)
+        for place in range(lengths.max(initial=0)):  # the entry at this place of every row that has one
+            n_rows = int(np.searchsorted(-lengths, -place))
+            entries = starts[:n_rows] + place
+            sums[:n_rows] += by_input[self.indices[entries]] * data[entries]
+        result = np.empty_like(sums)
+        result[order] = sums
+        return np.ascontiguousarray(result.T)
 
     def scaled_rows(self, gain: NDArray[np.float64]) -> Sparse:
         """Multiply output i by gain[i]; gain has shape (out_size,)."""
         return self.with_values(self.data * np.repeat(gain, np.diff(self.indptr)))
 
-    def csr(self) -> csr_matrix:
-        """The matrix (out_size, in_size) in scipy's compressed rows."""
-        from scipy.sparse import csr_matrix
+    def csr(self) -> Sparse:
+        """The matrix in compressed rows: itself."""
+        return self
 
-        return csr_matrix((self.data, self.indices, self.indptr), (self.out_size, self.in_size))
+    def toarray(self) -> NDArray[Any]:
+        """The matrix written out: (out_size, in_size)."""
+        full = np.zeros((self.out_size, self.in_size), self.data.dtype)
+        full[self.rows, self.indices] = self.data
+        return full
+
+    def transposed(self) -> Sparse:
+        """The matrix with rows and columns exchanged."""
+        return Sparse.from_entries(self.indices, self.rows, self.data, (self.in_size, self.out_size))
+
+    def take_rows(self, rows: NDArray[np.integer[Any]]) -> Sparse:
+        """Some of the rows, in the order given."""
+        lengths = np.diff(self.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        entries = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
+        return Sparse(self.data[entries], self.indices[entries], indptr, self.in_size)
+
+    def without_zeros(self) -> Sparse:
+        """The same matrix, nothing stored where it is 0."""
+        kept = self.data != 0
+        shape = (self.out_size, self.in_size)
+        return Sparse.from_entries(self.rows[kept], self.indices[kept], self.data[kept], shape)
 
 
 Transform = Dense | Conv2D | Sparse

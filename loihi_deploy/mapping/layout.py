@@ -68,7 +68,7 @@ def as_convolution(program: Program, projection: int) -> Conv2D | None:
 @lru_cache(maxsize=16)
 def as_matrix(transform: Transform) -> Dense | Sparse:
     """The transform as a matrix, a sparse one for a convolution."""
-    return Sparse.from_csr(transform.csr()) if isinstance(transform, Conv2D) else transform
+    return transform.csr() if isinstance(transform, Conv2D) else transform
 
 
 @dataclass(frozen=True)
@@ -246,13 +246,12 @@ def _row_bundle(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimi
 
     def make_sets() -> Sets:
         if isinstance(matrix, Sparse):
-            part = matrix.csr()[rows].tocsc()
-            part.sort_indices()
+            part = matrix.take_rows(rows).transposed()  # a row for each column
             if explicit:
                 spans = [slice(part.indptr[i], part.indptr[i + 1]) for i in columns]
                 indices = [index[part.indices[span]][None].astype(np.int32) for span in spans]
                 return [part.data[span][None] for span in spans], indices
-            filled = part[:, columns].toarray()
+            filled = part.take_rows(columns).toarray().T
         else:
             filled = matrix.weights[rows]
         return [filled[None, :, k] for k in range(len(columns))], [index[None].astype(np.int32)] * len(

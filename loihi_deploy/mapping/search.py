@@ -188,14 +188,14 @@ def part_labels(grid: Grid, box: Sequence[int]) -> Ints:
 
 def _irregular_table(program: Program, projection: int, pre: Shapes, post: Shapes) -> tuple[Ints, Ints]:
     """The same by looking at every synapse; an axon for each neuron."""
-    matrix = as_matrix(program.synapses[projection].transform).csr().tocoo()
+    matrix = as_matrix(program.synapses[projection].transform).csr()
     axons = np.zeros((len(pre), len(post)), np.int64)
     destinations = np.zeros_like(axons)
     pre_labels = [part_labels(pre.grid, box) for box in pre.box]
     for j, box in enumerate(post.box):
         part = part_labels(post.grid, box)
         n_parts = int(part.max()) + 1
-        pairs = np.unique(matrix.col.astype(np.int64) * n_parts + part[matrix.row])
+        pairs = np.unique(matrix.indices.astype(np.int64) * n_parts + part[matrix.rows])
         column, target = np.divmod(pairs, n_parts)
         for i, labels in enumerate(pre_labels):
             sender = labels[column]

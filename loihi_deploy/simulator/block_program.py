@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_matrix
 
 from loihi_deploy.chip.fixed_point import WEIGHT_SHIFT
 from loihi_deploy.chip.hardware import Board
@@ -95,5 +94,5 @@ def _synapses(model: Any, names: dict[Any, str]) -> Iterator[Synapses]:
             rows, columns, weights = np.concatenate(entries, axis=1)
             shift = WEIGHT_SHIFT + (not (weights % (2 << WEIGHT_SHIFT)).any())
             shape = (post.n_neurons, sender.n_neurons)
-            matrix = coo_matrix(((weights >> shift).astype(np.int8), (rows, columns)), shape=shape)
-            yield Synapses(names[sender], names[post], Sparse.from_csr(matrix), int(shift))
+            matrix = Sparse.from_entries(rows, columns, (weights >> shift).astype(np.int8), shape)
+            yield Synapses(names[sender], names[post], matrix, int(shift))

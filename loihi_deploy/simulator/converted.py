@@ -10,6 +10,7 @@ import nengo
 import nengo_loihi
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
 
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.frontends.converter import walk_converter
@@ -186,8 +187,9 @@ def _transform(transform: Transform, post: Any) -> Any:
             padding=padding,
             init=transform.kernel,
         )
-    matrix = transform.csr().tocoo()
-    return nengo.Sparse(matrix.shape, init=matrix)
+    matrix = transform.csr()
+    shape = (matrix.out_size, matrix.in_size)
+    return nengo.Sparse(shape, init=coo_matrix((matrix.data, (matrix.rows, matrix.indices)), shape))
 
 
 def _padding(conv: Conv2D) -> str | None:

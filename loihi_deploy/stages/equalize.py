@@ -74,6 +74,7 @@ def _largest_of_channels(
     """The largest magnitude of weights that touch each channel at one end of a transform."""
     if isinstance(transform, Conv2D) and transform.groups == 1:
         return np.asarray(np.abs(transform.kernel).max(axis=(0, 1, 2) if end == "out" else (0, 1, 3)))
-    axis = 1 if end == "out" else 0
-    largest = abs(transform.csr()).max(axis=axis).toarray().reshape(-1, channels)
-    return np.asarray(largest.max(axis=0))
+    matrix = transform.csr()
+    largest = np.zeros(channels)
+    np.maximum.at(largest, (matrix.rows if end == "out" else matrix.indices) % channels, np.abs(matrix.data))
+    return largest

@@ -33,7 +33,7 @@ from loihi_deploy.chip.fixed_point import (
 )
 from loihi_deploy.chip.hardware import Arithmetic
 from loihi_deploy.errors import Problem, QuantizationError
-from loihi_deploy.ir import PartitionedGraph, Population, Projection, Transform
+from loihi_deploy.ir import PartitionedGraph, Population, Projection, Sparse, Transform
 from loihi_deploy.ir.program import BiasInput, Compartments, Program, ScaleGroup, SpikeSource, Synapses
 from loihi_deploy.stages.rounding import round_keeping_means
 
@@ -122,9 +122,14 @@ def _input_currents(partitioned: PartitionedGraph) -> dict[str, float]:
     currents = {}
     for readout in partitioned.encoder.readouts:
         projections = partitioned.encoder.into(readout.name)
-        largest = sum(np.abs(p.transform.csr()).sum(axis=1).max() * scales[p.pre] for p in projections)
+        largest = sum(_largest_row_sum(p.transform.csr()) * scales[p.pre] for p in projections)
         currents[readout.name] = float(BIAS_ROOM * largest * populations[readout.name].gain)
     return currents
+
+
+def _largest_row_sum(matrix: Sparse) -> float:
+    """The largest sum of magnitudes into one output."""
+    return float(np.bincount(matrix.rows, np.abs(matrix.data), minlength=1).max())
 
 
 def _warnings(group: ScaleGroup) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.engines.chip import plain as reference
-from loihi_deploy.ir import Conv2D, Dense, Graph, Sparse
+from loihi_deploy.ir import Conv2D, Dense, Graph
 from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
 from loihi_deploy.mapping.assembly import assemble
 from loihi_deploy.mapping.layout import grids
@@ -48,7 +48,6 @@ def network(seed, kind):
     rng = np.random.default_rng(seed)
     sparse = weights(rng, 90, 7 * 5 * 3)
     sparse[rng.random(sparse.shape) > 0.1] = 0
-    from scipy.sparse import csr_matrix
 
     return Program(
         NOTHING,
@@ -85,7 +84,7 @@ def network(seed, kind):
             Synapses("depthwise", "dense", Dense(weights(rng, 30, 24)), 6),
             Synapses("side", "dense", Dense(weights(rng, 30, 6)), 6),
             Synapses("dense", "dense", Dense(weights(rng, 30, 30)), 6),
-            Synapses("in", "sparse", Sparse.from_csr(csr_matrix(sparse)), 7),
+            Synapses("in", "sparse", Dense(sparse).csr(), 7),
             Synapses("dense", "same", Dense(weights(rng, 280, 30)), 6),
         ),
         NOTHING,

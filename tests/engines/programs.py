@@ -2,9 +2,8 @@
 
 import numpy as np
 from hypothesis import strategies as st
-from scipy.sparse import csr_matrix
 
-from loihi_deploy.ir import Conv2D, Dense, Graph, Link, Sparse
+from loihi_deploy.ir import Conv2D, Dense, Graph, Link
 from loihi_deploy.ir.program import Compartments, Noise, Program, SpikeSource, Synapses
 
 NO_GRAPH = Graph((), (), ())
@@ -26,7 +25,7 @@ def random_transform(rng, pre, post, kind, largest=127):
         return Conv2D(weights, strides, padding, pre, post, groups)
     if kind == "sparse":
         weights = mantissas(rng, (n_out, n_in), largest) * (rng.random((n_out, n_in)) < 0.2)
-        return Sparse.from_csr(csr_matrix(weights.astype(np.int8)))
+        return Dense(weights.astype(np.int8)).csr()
     return Dense(mantissas(rng, (n_out, n_in), largest))
 
 

@@ -35,7 +35,7 @@ def test_scaled_rows_multiply_outputs(kind):
     rng = np.random.default_rng(0)
     conv = Conv2D(rng.normal(size=(2, 2, 1, 3)), (1, 1), (0, 0), (3, 3, 1), (2, 2, 3))
     dense = Dense(rng.normal(size=(12, 9)))
-    transform = {"dense": dense, "conv": conv, "sparse": Sparse.from_csr(conv.csr())}[kind]
+    transform = {"dense": dense, "conv": conv, "sparse": conv.csr()}[kind]
     x = rng.normal(size=(4, 9))
     for gain in (rng.normal(size=12), np.tile(rng.normal(size=3), 4)):
         assert np.allclose(transform.scaled_rows(gain).apply(x), transform.apply(x) * gain)
@@ -45,14 +45,14 @@ def test_scaled_rows_multiply_outputs(kind):
 
 def test_transforms_keep_the_dtype_of_the_samples():
     conv = Conv2D(np.ones((1, 1, 1, 1)), (1, 1), (0, 0), (2, 2, 1), (2, 2, 1))
-    for transform in (conv, Dense(np.eye(4)), Sparse.from_csr(conv.csr())):
+    for transform in (conv, Dense(np.eye(4)), conv.csr()):
         assert transform.apply(np.ones((1, 4), np.float32)).dtype == np.float32
 
 
 def test_equality_is_by_content():
     assert Dense(np.eye(3)) == Dense(np.eye(3))
     assert Dense(np.eye(3)) != Dense(2 * np.eye(3))
-    assert Dense(np.eye(3)) != Sparse.from_csr(Dense(np.eye(3)).csr())
+    assert Dense(np.eye(3)) != Dense(np.eye(3)).csr()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 from hypothesis import strategies as st
-from scipy.sparse import csr_matrix
 
-from loihi_deploy.ir import Conv2D, Dense, Graph, Sparse
+from loihi_deploy.ir import Conv2D, Dense, Graph
 from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
 from loihi_deploy.mapping import RULES
 from loihi_deploy.mapping.layout import grids
@@ -23,7 +22,7 @@ def weights(rng, *shape):
 def sparse(rng, n_out, n_in, density=0.2):
     values = weights(rng, n_out, n_in)
     values[rng.random(values.shape) > density] = 0
-    return Sparse.from_csr(csr_matrix(values))
+    return Dense(values).csr()
 
 
 def compartments(rng, name, shape, **kwargs):
