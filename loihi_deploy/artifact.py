@@ -141,8 +141,11 @@ def _encode(value: Any, arrays: dict[str, bytes]) -> Any:
     if isinstance(value, np.ndarray):
         stream = io.BytesIO()
         np.save(stream, value, allow_pickle=False)
-        name = f"arrays/{len(arrays):04d}.npy"
-        arrays[name] = stream.getvalue()
+        data = stream.getvalue()
+        name = next(
+            (name for name, known in arrays.items() if known == data), f"arrays/{len(arrays):04d}.npy"
+        )
+        arrays[name] = data  # what two values share is stored once
         return {"array": name}
     if isinstance(value, Mapping):
         return {"type": "dict", "items": [[key, _encode(item, arrays)] for key, item in value.items()]}

@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -71,6 +71,9 @@ class Deployment(Content):
     options : DeployOptions
     provenance : dict
         Versions, and the digest of the calibration data.
+    source : Graph or None
+        The network as it was converted, before its firing rates were set: what verification starts from. None in files
+        of older versions; not compared.
     """
 
     graph: Graph
@@ -78,6 +81,7 @@ class Deployment(Content):
     mapping: Mapping
     options: DeployOptions
     provenance: dict[str, str | None]
+    source: Graph | None = field(default=None, metadata={"compare": False})
 
     @classmethod
     def from_parts(
@@ -87,6 +91,7 @@ class Deployment(Content):
         mapping: Mapping,
         options: DeployOptions | None = None,
         calibration: Any = None,
+        source: Graph | None = None,
     ) -> Deployment:
         """Put together what the stages gave: the same as `deploy` gives, where they were called as it does.
 
@@ -101,6 +106,8 @@ class Deployment(Content):
             The choices that the stages were called with; its readout window is what runs average over.
         calibration : array, mapping of arrays or Samples, optional
             What was calibrated with, of which the digest is kept.
+        source : Graph, optional
+            The network before its firing rates were set, for verification.
 
         Raises
         ------
@@ -114,7 +121,7 @@ class Deployment(Content):
                 remedy="Map this program: map_to_cores(program, board)",
             )
         samples = None if calibration is None else samples_for(graph, calibration)
-        return cls(graph, program, mapping, options or DeployOptions(), _provenance(samples))
+        return cls(graph, program, mapping, options or DeployOptions(), _provenance(samples), source)
 
     @property
     def board(self) -> Board:
@@ -333,10 +340,10 @@ class Deployment(Content):
         return replace(self, options=replace(self.options, readout_window=window))
 
     def rate_accuracy(self, x: Any, y: Any) -> float:
-        """Accuracy of the float rate network that the deployment approximates, as a fraction."""
+        """Accuracy of the source as a rate network, which the deployment approximates, as a fraction."""
         samples = samples_for(self.graph, x)
         labels = self.check_labels(y, len(samples))
-        outputs = rate_outputs(self.graph, samples.first_frames())[self.graph.readouts[0].name]
+        outputs = rate_outputs(self.source or self.graph, samples.first_frames())[self.graph.readouts[0].name]
         return float((outputs.argmax(axis=1) == labels).mean())
 
     def check_labels(self, y: Any, n_samples: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -381,7 +388,7 @@ class Deployment(Content):
         OutputError
             If the path cannot be written.
         """
-        names = ("graph", "program", "mapping", "options", "provenance")
+        names = ("graph", "program", "mapping", "options", "provenance", "source")
         write_artifact(path, {name: getattr(self, name) for name in names})
 
     def report(self, path: str | os.PathLike[str]) -> None:

@@ -22,7 +22,7 @@ READOUT_WINDOW = 0.5
 """Default part of the presentation, its last, that outputs are averaged over."""
 ENCODER_RATE = 1000.0
 """Default highest firing rate in Hz of neurons on the host."""
-Normalization = Literal["percentile", "maximum", "thresholds", "search", "scale_firing_rates", "none"]
+Normalization = Literal["auto", "percentile", "maximum", "thresholds", "search", "scale_firing_rates", "none"]
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 Backend = Literal["emulator", "numpy", "nengo_loihi", "hardware", "reference"]
 """What runs a program: our compiled engine, our plain one, nengo-loihi's emulator (also by its old name, 'reference'),
@@ -75,11 +75,13 @@ class DeployOptions(Content):
         layer where it is a 1x1 convolution. 'poisson' does as 'auto', with neurons that spike at random at these rates;
         'ttfs' with neurons that spike once, the earlier the larger the value (time to first spike). 'bias' needs no
         spikes from the host: values are bias currents of neurons on chip, put in front.
-    normalization : {'percentile', 'maximum', 'thresholds', 'search', 'scale_firing_rates', 'none'}
+    normalization : {'auto', 'percentile', 'maximum', 'thresholds', 'search', 'scale_firing_rates', 'none'}
         How firing rates are set. From calibration data: so that a percentile of each layer's rates, or their maximum,
         is `target_rate`; so that the percentile of the integer network's rates is ('thresholds'); or from there on by
         trying other rates for each layer and keeping what agrees best with the rate network ('search', some minutes).
-        By hand: `scale_firing_rates`. Or not at all: the source's own gains.
+        By hand: `scale_firing_rates`. Or not at all: the source's own gains. 'auto' keeps the `scale_firing_rates` of a
+        Converter that has one, and does as 'percentile' elsewhere. Where rates are set from data, leaky neurons and
+        nengo-loihi's keep their gains: their curves would change with them.
     scale_firing_rates : float or dict of float
         Factor on the firing rates of all layers, or of those named, for the normalization of that name; as the
         argument of `nengo_dl.Converter`.
@@ -113,7 +115,7 @@ class DeployOptions(Content):
     layer_synapses: Mapping[str, float] = field(default_factory=dict)
     dt: float = 0.001
     encoder: str = "auto"
-    normalization: Normalization = "percentile"
+    normalization: Normalization = "auto"
     scale_firing_rates: float | Mapping[str, float] = 1.0
     target_rate: float = TARGET_RATE
     percentile: float = PERCENTILE

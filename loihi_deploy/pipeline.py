@@ -1,28 +1,25 @@
 """The pipeline: from a trained network to a deployment.
 
 ``source → convert → normalize → partition → correct_biases → quantize → map_to_cores``: each a function from one frozen
-value to the next, and `Deployment.from_parts` puts together what they gave.
+value to the next, and `Deployment.from_parts` puts together what they gave. Those in the middle are called in
+`loihi_deploy.analysis.lowering`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
+from dataclasses import replace
 from typing import Any
 
-from loihi_deploy.analysis.calibrate import balance_thresholds, correct_biases, mean_rates, search_rates
+from loihi_deploy.analysis.lowering import lower
 from loihi_deploy.chip.boards import BoardLike, as_board
-from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
-from loihi_deploy.errors import InputError
-from loihi_deploy.frontends import check_conversion, convert, opened
-from loihi_deploy.ir import Graph, Samples, samples_for
+from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates
+from loihi_deploy.ir import samples_for
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.options import DeployOptions
-from loihi_deploy.stages.equalize import equalize
-from loihi_deploy.stages.normalize import normalize, scale_firing_rates, with_leaky_neurons, with_synapses
-from loihi_deploy.stages.partition import partition
-from loihi_deploy.stages.quantize import quantize
+from loihi_deploy.stages.normalize import with_synapses
 
 
 def deploy(
@@ -69,46 +66,12 @@ def deploy(
     samples = None if calibration is None else samples_for(graph, calibration)
     if samples is not None:
         check_conversion(source, graph, samples)
-    graph = with_synapses(graph, options.layer_synapses)
-    graph = _with_firing_rates(graph, samples, options, board)
-    if options.equalize:
-        graph = equalize(graph, options.encoder)
-    if options.neuron == "lif":
-        graph = with_leaky_neurons(graph, options.encoder)
-    partitioned = partition(graph, options.encoder, options.encoder_rate)
-    if samples is not None and options.bias_correction_steps:
-        steps, window = options.bias_correction_steps, options.readout_window
-        partitioned = correct_biases(partitioned, samples, steps, window, board)
-    means = None
-    if options.rounding == "mean" and samples is not None:
-        means = mean_rates(quantize(partitioned, board), samples)
-    program = quantize(partitioned, board, options.weight_percentile, means)
-    rates = None if samples is None else mean_rates(program, samples)
-    mapping = map_to_cores(program, board, fix=fix, max_cores=max_cores, downgrade=downgrade, rates=rates)
-    return Deployment.from_parts(graph, program, mapping, options, samples)
-
-
-def _with_firing_rates(
-    graph: Graph, calibration: Samples | None, options: DeployOptions, board: Board
-) -> Graph:
-    """Set firing rates as ``options.normalization`` says."""
-    if options.normalization == "none":
-        return graph
-    if options.normalization == "scale_firing_rates":
-        return scale_firing_rates(graph, options.scale_firing_rates)
-    if calibration is None:
-        raise InputError.single(
-            "firing rates cannot be set without calibration data",
-            "calibration",
-            remedy="Give some hundred samples as calibration=..., or keep the source's own gains with "
-            "DeployOptions(normalization='none')",
-        )
-    percentile = 100.0 if options.normalization == "maximum" else options.percentile
-    graph = normalize(
-        graph, calibration, options.target_rate, percentile, options.encoder, options.encoder_rate
+    converted = with_synapses(graph, options.layer_synapses)
+    chosen = options
+    if options.normalization == "auto" and sets_firing_rates(source):
+        chosen = replace(options, normalization="none")
+    made = lower(converted, samples, chosen, board)
+    mapping = map_to_cores(
+        made.program, board, fix=fix, max_cores=max_cores, downgrade=downgrade, rates=made.rates
     )
-    if options.normalization == "thresholds":
-        return balance_thresholds(graph, calibration, options, board)
-    if options.normalization == "search":
-        return search_rates(graph, calibration, options, board)
-    return graph
+    return Deployment.from_parts(made.graph, made.program, mapping, options, samples, converted)

@@ -118,7 +118,7 @@ def balance_thresholds(
         factors = {}
         for population in graph.populations:
             active = rates[population.name][rates[population.name] > 0]
-            if population.name not in host and len(active):
+            if population.name not in host and population.neuron.scales and len(active):
                 factors[population.name] = options.target_rate / float(
                     np.percentile(active, options.percentile)
                 )
@@ -159,7 +159,7 @@ def search_rates(
     best, least = graph, error(graph)
     host = encoder_populations(graph, options.encoder)
     for population in graph.populations:
-        if population.name in host:
+        if population.name in host or not population.neuron.scales:
             continue
         start = best
         for factor in SEARCH_FACTORS:

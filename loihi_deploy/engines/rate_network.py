@@ -12,6 +12,16 @@ from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.graph import Graph, Population, Readout
 
 
+def is_feedforward(graph: Graph) -> bool:
+    """Whether every population stands behind those that drive it, so that one pass gives all rates."""
+    seen = {node.name for node in graph.inputs}
+    for population in graph.populations:
+        if any(projection.pre not in seen for projection in graph.into(population.name)):
+            return False
+        seen.add(population.name)
+    return True
+
+
 def rate_activity(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Evaluate the rate network on a batch.
 

@@ -83,3 +83,8 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
     from loihi_deploy.frontends import conversion_check as verification
 
     return verification.check_conversion(source, graph, x, n_samples)
+
+
+def sets_firing_rates(source: Any) -> bool:
+    """Whether the source comes with firing rates that its owner chose: a Converter with `scale_firing_rates`."""
+    return is_instance(source, "nengo_dl", "Converter") and source.scale_firing_rates is not None

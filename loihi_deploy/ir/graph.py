@@ -57,6 +57,14 @@ class NeuronModel(Content):
         if not fits.get(self.kind, False) or self.tau_ref < 0:
             raise InputError.single("not a neuron model of the chip", "NeuronModel", repr(self))
 
+    @property
+    def scales(self) -> bool:
+        """Whether firing rates can be scaled and nothing else changes.
+
+        Not with the curve of a leak, nor with the steps of a discretized neuron, which a network was trained with.
+        """
+        return not self.discretized and (self.kind != "lif" or self.relu_offset is not None)
+
     def rates(self, j: NDArray[Any]) -> NDArray[Any]:
         """Firing rates in Hz for constant input `j` (threshold 1): the rectified line, or the LIF curve of Nengo."""
         if self.kind != "lif":

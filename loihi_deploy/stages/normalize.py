@@ -1,7 +1,8 @@
 """Firing rates from calibration data.
 
 Multiplying a population's gain and bias by s and dividing its amplitude by s multiplies its firing rates by s. For
-rectified linear neurons nothing else changes: the rate network computes the same function.
+rectified linear neurons nothing else changes: the rate network computes the same function. Others, leaky ones and those
+of nengo-loihi, have a curve that a network was trained with: they keep their gains unless a scale is given by hand.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def normalize(
     encoder: str = "auto",
     encoder_rate: float = ENCODER_RATE,
 ) -> Graph:
-    """Scale every population so that a percentile of its firing rates on calibration data is the target.
+    """Scale rectified linear populations so that a percentile of their firing rates on calibration data is the target.
+
+    Populations with another rate curve (see `NeuronModel.scales`) keep their gains.
 
     Parameters
     ----------
@@ -115,7 +118,12 @@ def normalize(
         If the samples do not fit the network.
     """
     samples = samples_for(graph, calibration)
-    measured = calibration_rates(graph, samples, percentile)
+    rectified = {population.name for population in graph.populations if population.neuron.scales}
+    measured = {
+        name: rate
+        for name, rate in calibration_rates(graph, samples, percentile).items()
+        if name in rectified
+    }
     silent = [name for name, rate in measured.items() if rate == 0]
     if silent:
         raise NormalizationError(
@@ -124,7 +132,8 @@ def normalize(
                 Problem(
                     "never fires on the calibration data",
                     name,
-                    remedy="Give more, or other, calibration samples",
+                    remedy="Give calibration samples that reach it, or keep the source's own gains with "
+                    "DeployOptions(normalization='none')",
                 )
                 for name in silent
             ],
@@ -133,8 +142,21 @@ def normalize(
     factors = {name: float(targets.get(name, TARGET_RATE)) / rate for name, rate in measured.items()}
     if host := encoder_populations(graph, encoder):
         highest = calibration_rates(graph, samples, 100.0)
-        factors.update({name: min(encoder_rate, 1 / graph.dt) / highest[name] for name in host})
-    scaled = scale_firing_rates(graph, factors)
+        limit = min(encoder_rate, 1 / graph.dt)
+        factors.update({name: limit / highest[name] for name in host if name in rectified})
+    return with_input_ranges(scale_firing_rates(graph, factors), samples)
+
+
+def with_input_ranges(graph: Graph, calibration: Any) -> Graph:
+    """Record the largest magnitude of each input, and whether it has values below 0, for an encoder put in front.
+
+    Parameters
+    ----------
+    graph : Graph
+    calibration : array, mapping of arrays or Samples
+        (n, *input_shape).
+    """
+    samples = samples_for(graph, calibration)
     inputs = []
     for node in graph.inputs:
         values = samples.arrays[node.name]
@@ -142,7 +164,7 @@ def normalize(
         inputs.append(
             replace(node, scale=magnitude if magnitude > 0 else 1.0, signed=bool((values < 0).any()))
         )
-    return replace(scaled, inputs=tuple(inputs))
+    return replace(graph, inputs=tuple(inputs))
 
 
 def with_leaky_neurons(

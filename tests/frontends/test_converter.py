@@ -9,6 +9,7 @@ from loihi_deploy.frontends import check_conversion, convert, import_nengo_dl, i
 from loihi_deploy.ir import NeuronModel
 from loihi_deploy.ir.content import Content
 from loihi_deploy.options import DeployOptions
+from loihi_deploy.pipeline import deploy
 from tests.frontends import keras_models
 from tests.frontends.keras_models import MODELS, chain, dense, ending, layer, layers, relu_conv
 
@@ -214,3 +215,18 @@ def test_keras_spiking_layers():
     graph = convert(model, DeployOptions(synapse=SYNAPSE))
     made = converter(model, temporal_model=True, synapse=None)
     assert convert(made) == graph
+
+
+@pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")
+def test_a_converters_own_firing_rates_are_kept_unless_others_are_asked_for():
+    model = MODELS["strided"]()
+    source = converter(model, scale_firing_rates=150.0)
+    x = np.random.default_rng(0).uniform(0, 1, (20, *model.input_shape[1:]))
+    kept = deploy(source, calibration=x)
+    for ours, theirs in zip(kept.graph.populations, convert(source).populations, strict=True):
+        assert (ours.amplitude, ours.gain) == (theirs.amplitude, theirs.gain)
+    asked = deploy(source, calibration=x, options=DeployOptions(normalization="percentile"))
+    assert asked.graph.populations != kept.graph.populations
+    unscaled = deploy(converter(model), calibration=x)  # it has none of its own
+    amplitudes = [[p.amplitude for p in deployment.graph.populations] for deployment in (asked, unscaled)]
+    np.testing.assert_allclose(*amplitudes, rtol=1e-5)

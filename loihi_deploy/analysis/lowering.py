@@ -1,0 +1,115 @@
+"""The stages in order, from a converted network to its program."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from loihi_deploy.analysis.calibrate import balance_thresholds, correct_biases, mean_rates, search_rates
+from loihi_deploy.analysis.calibration_checks import function_problems, rate_problems
+from loihi_deploy.chip.hardware import Board
+from loihi_deploy.errors import InputError, LoihiDeployWarning
+from loihi_deploy.ir import Graph, Samples
+from loihi_deploy.ir.program import Program
+from loihi_deploy.options import DeployOptions
+from loihi_deploy.stages.equalize import equalize
+from loihi_deploy.stages.normalize import (
+    normalize,
+    scale_firing_rates,
+    with_input_ranges,
+    with_leaky_neurons,
+)
+from loihi_deploy.stages.partition import partition
+from loihi_deploy.stages.quantize import quantize
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What `lower` makes.
+
+    Parameters
+    ----------
+    graph : Graph
+        Normalized, before it was cut.
+    program : Program
+    rates : dict of (size,) arrays or None
+        Mean firing rates of the program's neurons, for the mapper; None without calibration data.
+    """
+
+    graph: Graph
+    program: Program
+    rates: Mapping[str, NDArray[Any]] | None
+
+
+def lower(converted: Graph, calibration: Samples | None, options: DeployOptions, board: Board) -> Lowered:
+    """Set firing rates, cut, correct and quantize a converted network.
+
+    Parameters
+    ----------
+    converted : Graph
+        With the synapses that it is to have.
+    calibration : Samples or None
+    options : DeployOptions
+        Normalization 'auto' is 'percentile' here.
+    board : Board
+    """
+    graph = _with_firing_rates(converted, calibration, options, board)
+    if options.equalize:
+        graph = equalize(graph, options.encoder)
+    if options.neuron == "lif":
+        graph = with_leaky_neurons(graph, options.encoder)
+    if calibration is not None:
+        graph = _checked(converted, graph, calibration, options)
+    partitioned = partition(graph, options.encoder, options.encoder_rate)
+    if calibration is not None and options.bias_correction_steps:
+        steps, window = options.bias_correction_steps, options.readout_window
+        partitioned = correct_biases(partitioned, calibration, steps, window, board)
+    means = None
+    if options.rounding == "mean" and calibration is not None:
+        means = mean_rates(quantize(partitioned, board), calibration)
+    program = quantize(partitioned, board, options.weight_percentile, means)
+    return Lowered(graph, program, None if calibration is None else mean_rates(program, calibration))
+
+
+def _with_firing_rates(
+    graph: Graph, calibration: Samples | None, options: DeployOptions, board: Board
+) -> Graph:
+    """Set firing rates as ``options.normalization`` says."""
+    if calibration is not None:
+        graph = with_input_ranges(graph, calibration)
+    if options.normalization == "none":
+        return graph
+    if options.normalization == "scale_firing_rates":
+        return scale_firing_rates(graph, options.scale_firing_rates)
+    if calibration is None:
+        raise InputError.single(
+            "firing rates cannot be set without calibration data",
+            "calibration",
+            remedy="Give some hundred samples as calibration=..., or keep the source's own gains with "
+            "DeployOptions(normalization='none')",
+        )
+    percentile = 100.0 if options.normalization == "maximum" else options.percentile
+    graph = normalize(
+        graph, calibration, options.target_rate, percentile, options.encoder, options.encoder_rate
+    )
+    if options.normalization == "thresholds":
+        return balance_thresholds(graph, calibration, options, board)
+    if options.normalization == "search":
+        return search_rates(graph, calibration, options, board)
+    return graph
+
+
+def _checked(converted: Graph, graph: Graph, calibration: Samples, options: DeployOptions) -> Graph:
+    """The graph with notes on what its firing rates do, each of them a warning, too."""
+    steps = options.bias_correction_steps or DeployOptions.bias_correction_steps
+    problems = [
+        *function_problems(converted, graph, calibration, options),
+        *rate_problems(graph, calibration, options, steps),
+    ]
+    for problem in problems:
+        warnings.warn(LoihiDeployWarning(problem), stacklevel=4)
+    return replace(graph, notes=(*graph.notes, *map(str, problems)))
