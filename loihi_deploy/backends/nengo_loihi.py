@@ -353,7 +353,7 @@ def _synapse(nl: Any, program: Program, bundle: Bundle, index_bits: int) -> Any:
         weight_dtype=np.int32,
         compression=3 if bundle.compressed else 0,
     )
-    synapse.format(weight_exp=synapses.weight_exponent)
+    synapse.format(weight_exp=program.weight_exponent(synapses))
     if not bundle.compressed:
         synapse.format(idx_bits=synapse.synapse_cfg.INDEX_BITS_MAP.index(index_bits))
     return synapse

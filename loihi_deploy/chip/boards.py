@@ -10,6 +10,8 @@ import difflib
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import MISSING
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,12 @@ def as_board(board: BoardLike) -> Board:
     if isinstance(board, Chip):
         return Board(name=board.name, description=board.description, n_chips=1, chip=board)
     return board if isinstance(board, Board) else load_board(board)
+
+
+@lru_cache(maxsize=1)
+def loihi_arithmetic() -> Arithmetic:
+    """The arithmetic of the first-generation Loihi: that of a program which says nothing else."""
+    return load_board("loihi").chip.arithmetic
 
 
 def _config_files() -> dict[str, Path]:
@@ -163,7 +171,8 @@ def _read_numbers(
     problems: list[Problem],
 ) -> dict[str, int]:
     """Read the numbers of dataclass `kind` from a table, adding to `problems` whatever is wrong with it."""
-    names = [spec.name for spec in number_fields(kind)]
+    defaults = {spec.name: spec.default for spec in number_fields(kind)}
+    names = list(defaults)
     known = [*names, *others]
 
     def where(name: str) -> str:
@@ -176,6 +185,8 @@ def _read_numbers(
     values = {}
     for name in names:
         entry = table.get(name)
+        if entry is None and defaults[name] is not MISSING:
+            continue  # a key that files did not always have
         if entry is None:
             problems.append(
                 Problem("missing", where(name), remedy=f'Add {name} = {{ value = …, source = "…" }}')
@@ -198,7 +209,8 @@ def _read_numbers(
             problems.append(
                 Problem("no source", where(name), repr(source), "where the number comes from, as text")
             )
-    problems += range_problems(kind, values, where)
+    known_values = {name: default for name, default in defaults.items() if default is not MISSING}
+    problems += range_problems(kind, {**known_values, **values}, where)
     return values
 
 

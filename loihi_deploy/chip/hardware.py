@@ -4,31 +4,92 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 from loihi_deploy.errors import BoardConfigError, Problem
 
+LARGEST = 2**31 - 1
+"""Largest number of a file where the field says no other: every figure is computed in 64 bits."""
+ENGINE_BITS = 29
+"""Widest register of a compartment: the engines add two of them, and noise, in 32 bits."""
 
-def _at_least(minimum: int) -> Any:
-    """Make a field whose smallest legal value is not the usual 1."""
-    return field(metadata={"minimum": minimum})
+
+def _number(minimum: int = 1, maximum: int = LARGEST) -> Any:
+    """Make a field with another range than 1 to `LARGEST`.
+
+    A key that chip files did not always have also has a ``default``, with which a chip is what it was before the key.
+    """
+    return field(metadata={"minimum": minimum, "maximum": maximum})
 
 
 def range_problems(owner: Any, values: Mapping[str, int], where: Callable[[str], str]) -> list[Problem]:
-    """List the integer fields of dataclass `owner` that are below their minimum or above their partner."""
+    """List the integer fields of dataclass `owner` that are out of range or do not go with each other."""
     problems = []
     for spec in number_fields(owner):
-        minimum = spec.metadata.get("minimum", 1)
+        minimum, maximum = spec.metadata.get("minimum", 1), spec.metadata.get("maximum", LARGEST)
         if spec.name in values and values[spec.name] < minimum:
             problems.append(
                 Problem("number too small", where(spec.name), values[spec.name], f"at least {minimum}")
+            )
+        if spec.name in values and values[spec.name] > maximum:
+            problems.append(
+                Problem("number too large", where(spec.name), values[spec.name], f"at most {maximum}")
             )
         partner = spec.name.replace("min_", "max_", 1)
         if spec.name.startswith("min_") and values.get(spec.name, 0) > values.get(partner, sys.maxsize):
             problems.append(
                 Problem(
                     "range is empty", where(spec.name), values[spec.name], f"{partner} = {values[partner]}"
+                )
+            )
+    if not problems and owner_type(owner) is Arithmetic and len(values) == len(number_fields(owner)):
+        problems += _arithmetic_problems(values, where)
+    return problems
+
+
+def owner_type(owner: Any) -> type:
+    """The dataclass itself, of the dataclass or a value of it."""
+    return owner if isinstance(owner, type) else type(owner)
+
+
+def _arithmetic_problems(values: Mapping[str, int], where: Callable[[str], str]) -> list[Problem]:
+    """What the engines cannot compute: numbers that are in range each, and not together."""
+    problems = []
+    step = values["weight_mantissa_step"]
+    if step & (step - 1):
+        problems.append(Problem("not a power of two", where("weight_mantissa_step"), step))
+    elif not 1 <= values["weight_mantissa_max"] // step <= 127:
+        problems.append(
+            Problem(
+                "weights are kept in 7 bits and sign, in units of weight_mantissa_step",
+                where("weight_mantissa_max"),
+                values["weight_mantissa_max"],
+                f"{step} to {127 * step + step - 1}",
+            )
+        )
+    for mantissa, shift, bits in (
+        ("threshold_mantissa_max", "threshold_shift", 31),
+        ("bias_mantissa_max", "max_bias_exponent", ENGINE_BITS),
+    ):
+        largest = values[mantissa] << values[shift]
+        if largest >= 1 << bits:
+            problems.append(
+                Problem(
+                    f"the largest value, times 2^{shift}, is too large",
+                    where(mantissa),
+                    largest,
+                    f"2^{bits} - 1",
+                )
+            )
+    for name in ("current_decay_offset", "voltage_decay_offset"):
+        if values[name] > 1 << values["decay_bits"]:
+            problems.append(
+                Problem(
+                    "more than the full scale of a decay",
+                    where(name),
+                    values[name],
+                    1 << values["decay_bits"],
                 )
             )
     return problems
@@ -40,13 +101,25 @@ def number_fields(owner: Any) -> list[Field[Any]]:
 
 
 class _Checked:
-    """A dataclass that refuses numbers out of range."""
+    """A dataclass that refuses values of another type, and numbers out of range."""
 
     def __post_init__(self) -> None:
-        values = {spec.name: getattr(self, spec.name) for spec in number_fields(self)}
-        problems = range_problems(self, values, lambda name: f"{type(self).__name__}.{name}")
+        kinds = {"int": int, "str": str, "CoreLimits": CoreLimits, "Arithmetic": Arithmetic, "Chip": Chip}
+        problems = [
+            Problem(
+                "value of the wrong type", self._where(spec.name), repr(getattr(self, spec.name)), spec.type
+            )
+            for spec in fields(self)  # type: ignore[arg-type]
+            if type(getattr(self, spec.name)) is not kinds[str(spec.type)]  # bool is an int to isinstance
+        ]
+        if not problems:
+            values = {spec.name: getattr(self, spec.name) for spec in number_fields(self)}
+            problems = range_problems(self, values, self._where)
         if problems:
             raise BoardConfigError("Impossible hardware description", problems)
+
+    def _where(self, name: str) -> str:
+        return f"{type(self).__name__}.{name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +182,7 @@ class CoreLimits(_Checked):
     slots_per_discrete_axon: int
     slots_per_pop16_axon: int
     slots_per_pop32_axon: int
-    extra_slots_interchip: int = _at_least(0)
+    extra_slots_interchip: int = _number(0)
     synapse_memory_words: int
     synapse_word_bits: int
     extra_word_remainder: int
@@ -141,6 +214,8 @@ class CoreLimits(_Checked):
 @dataclass(frozen=True, kw_only=True)
 class Arithmetic(_Checked):
     """Ranges of the integers that a compartment works with.
+
+    It travels with a program, and the engines read it there.
 
     Attributes
     ----------
@@ -178,27 +253,28 @@ class Arithmetic(_Checked):
 
     weight_mantissa_max: int
     weight_mantissa_step: int
-    weight_shift: int = _at_least(0)
-    min_weight_exponent: int = _at_least(-8)
-    max_weight_exponent: int = _at_least(-8)
+    weight_shift: int = _number(0, 16)
+    min_weight_exponent: int = _number(-8, 7)
+    max_weight_exponent: int = _number(-8, 7)
     threshold_mantissa_max: int
-    threshold_shift: int = _at_least(0)
+    threshold_shift: int = _number(0, 30)
     bias_mantissa_max: int
-    max_bias_exponent: int = _at_least(0)
-    decay_bits: int
-    current_decay_offset: int = _at_least(0)
-    voltage_decay_offset: int = _at_least(0)
-    min_refractory_delay: int
-    max_refractory_delay: int
-    accumulator_bits: int
-    current_bits: int
-    max_v_min_exponent: int = _at_least(0)
-    max_v_max_exponent: int = _at_least(0)
+    max_bias_exponent: int = _number(0, 28)
+    decay_bits: int = _number(1, 15)
+    current_decay_offset: int = _number(0)
+    voltage_decay_offset: int = _number(0)
+    min_refractory_delay: int = _number(1, 256)
+    max_refractory_delay: int = _number(1, 256)
+    accumulator_bits: int = _number(1, ENGINE_BITS)
+    current_bits: int = _number(1, ENGINE_BITS)
+    max_v_min_exponent: int = _number(0, 31)
+    max_v_max_exponent: int = _number(0, 10)
 
     @property
     def threshold_max(self) -> int:
-        """Largest threshold."""
-        return self.threshold_mantissa_max << self.threshold_shift
+        """Largest threshold that a voltage can exceed."""
+        reachable = min(self.threshold_mantissa_max, (self.largest_v_max - 1) >> self.threshold_shift)
+        return reachable << self.threshold_shift
 
     @property
     def bias_max(self) -> int:
@@ -209,6 +285,35 @@ class Arithmetic(_Checked):
     def decay_max(self) -> int:
         """Largest stored decay."""
         return (1 << self.decay_bits) - 1
+
+    @property
+    def largest_v_max(self) -> int:
+        """Largest upper bound of a voltage."""
+        return (1 << (9 + 2 * self.max_v_max_exponent)) - 1
+
+    @property
+    def weight_shifts(self) -> range:
+        """How far a weight, in units of `weight_mantissa_step`, can be shifted without losing bits.
+
+        The chip drops what a small exponent shifts below ``1 << weight_shift`` (nengo-loihi's ``lossy_shift``).
+        """
+        unit = self.weight_shift + self.weight_mantissa_step.bit_length() - 1
+        return range(
+            max(self.weight_shift, unit + self.min_weight_exponent), unit + self.max_weight_exponent + 1
+        )
+
+    @property
+    def weight_limit(self) -> int:
+        """Largest magnitude of a weight in units of `weight_mantissa_step`."""
+        return self.weight_mantissa_max // self.weight_mantissa_step
+
+    def current_factor(self, decay: int) -> int:
+        """What is kept of a current in a step, of ``1 << decay_bits``."""
+        return (1 << self.decay_bits) - self.current_decay_offset - decay
+
+    def voltage_factor(self, decay: int) -> int:
+        """What is kept of a voltage in a step, of ``1 << decay_bits``."""
+        return (1 << self.decay_bits) - self.voltage_decay_offset - decay
 
 
 @dataclass(frozen=True)
@@ -277,8 +382,31 @@ class Board(_Checked):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Board:
-        """Make a board from what `dataclasses.asdict` gave for one, as a saved deployment holds it."""
-        chip = dict(data["chip"])
-        chip["core"] = CoreLimits(**chip["core"])
-        chip["arithmetic"] = Arithmetic(**chip["arithmetic"])
-        return cls(**{**data, "chip": Chip(**chip)})
+        """Make a board from what `dataclasses.asdict` gave for one, as a saved deployment holds it.
+
+        Raises
+        ------
+        BoardConfigError
+            If entries are missing, unknown, of another type or out of range.
+        """
+        board = _entries(cls, data, "board")
+        chip = _entries(Chip, board["chip"], "board.chip")
+        for name, kind in (("core", CoreLimits), ("arithmetic", Arithmetic)):
+            chip[name] = kind(**_entries(kind, chip[name], f"board.chip.{name}"))
+        return cls(**{**board, "chip": Chip(**chip)})
+
+
+def _entries(kind: type, data: Any, where: str) -> dict[str, Any]:
+    """The entries of a table that is to become a dataclass; refuses unknown ones and missing ones without default."""
+    if not isinstance(data, Mapping):
+        raise BoardConfigError.single("not a table", where, type(data).__name__)
+    specs = {spec.name: spec for spec in fields(kind)}
+    problems = [Problem("unknown key", f"{where}.{key}") for key in data if key not in specs]
+    problems += [
+        Problem("missing", f"{where}.{name}")
+        for name, spec in specs.items()
+        if name not in data and spec.default is MISSING
+    ]
+    if problems:
+        raise BoardConfigError("Impossible hardware description", problems)
+    return dict(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
@@ -59,8 +59,10 @@ class OneLine:
 class Content(OneLine):
     """Base of the frozen dataclasses that flow through the pipeline; they compare by content digest.
 
-    Fields may be strings, numbers, booleans, None, arrays, tuples and dictionaries of those, and other `Content`. A
-    field made with ``metadata={"compare": False}`` is carried along without being compared.
+    Fields may be strings, numbers, booleans, None, arrays, tuples and dictionaries of those, other `Content`, and other
+    dataclasses of these. A field made with ``metadata={"compare": False}`` is carried along without being compared. One
+    that came with a later version of the file format says which, ``metadata={"since": 2}``, and has a default: while it
+    has that value the digest is what it was without the field, so that a digest in an older file stays true.
     """
 
     @cached_property
@@ -88,17 +90,24 @@ class Content(OneLine):
         self.__dict__.update(state)
 
 
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
 def _feed(state: Any, value: object) -> None:
     """Feed `value` into a hash so that different values give different bytes."""
     if isinstance(value, np.ndarray):
         state.update(f"array {value.dtype.str} {value.shape};".encode())
         state.update(np.ascontiguousarray(value).tobytes())
-    elif isinstance(value, Content):
+    elif is_dataclass(value):
         state.update(f"{type(value).__name__}(".encode())
-        for field in fields(value):  # type: ignore[arg-type]
-            if field.metadata.get("compare", True):
+        for field in fields(value):
+            item = getattr(value, field.name)
+            if field.metadata.get("compare", True) and not (
+                "since" in field.metadata and item == _default(field)
+            ):
                 state.update(f"{field.name}=".encode())
-                _feed(state, getattr(value, field.name))
+                _feed(state, item)
         state.update(b")")
     elif isinstance(value, tuple):
         state.update(f"tuple {len(value)}(".encode())

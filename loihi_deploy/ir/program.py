@@ -13,7 +13,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.chip.fixed_point import U_BITS
+from loihi_deploy.chip.boards import loihi_arithmetic
+from loihi_deploy.chip.hardware import Arithmetic
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Graph, Link, Shape, Transform
 from loihi_deploy.ir.content import Content, frozen_array
@@ -91,7 +92,7 @@ class Compartments(Content):
     bias: NDArray[np.int32]
     refractory: int = 1
     v_min: int = 0
-    v_max: int = 2**U_BITS - 1
+    v_max: int = field(default_factory=lambda: loihi_arithmetic().largest_v_max)
     noise: Noise | None = None
     initial_voltage: NDArray[np.int32] | None = None
 
@@ -119,11 +120,11 @@ class Synapses(Content):
     pre, post : str
         Names of a spike source or population, and of a population.
     transform : Dense, Conv2D or Sparse of int8
-        Mantissas -127..127, 7 bits and sign: the even 8-bit mantissas of the chip, halved.
-    shift : {6, 7}
-        7 is the chip's weight exponent 0, 6 its exponent -1. The chip drops the bits that a smaller exponent shifts
-        below 2^6 (nengo-loihi's ``lossy_shift``), so exponent -1 with smaller mantissas expresses every weight that
-        smaller exponents can.
+        Mantissas -127..127, 7 bits and sign: those of the chip in units of its ``weight_mantissa_step``.
+    shift : int
+        On Loihi 7 is the chip's weight exponent 0, 6 its exponent -1. The chip drops the bits that a smaller exponent
+        shifts below 2^6 (nengo-loihi's ``lossy_shift``), so exponent -1 with smaller mantissas expresses every weight
+        that smaller exponents can. See `Arithmetic.weight_shifts`.
     """
 
     pre: str
@@ -135,11 +136,6 @@ class Synapses(Content):
     def name(self) -> str:
         """``pre->post``."""
         return f"{self.pre}->{self.post}"
-
-    @property
-    def weight_exponent(self) -> int:
-        """The chip's weight exponent: 0 or -1."""
-        return self.shift - 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +215,8 @@ class Program(Content):
     notes : tuple of str
         Warnings collected on the way, for the report; not compared.
     bias_inputs : tuple of BiasInput
+    arithmetic : Arithmetic
+        How the chip computes, from its file; the first-generation Loihi's if not given.
     """
 
     encoder: Graph
@@ -231,6 +229,7 @@ class Program(Content):
     dt: float = 0.001
     notes: tuple[str, ...] = field(default=(), metadata={"compare": False})
     bias_inputs: tuple[BiasInput, ...] = ()
+    arithmetic: Arithmetic = field(default_factory=loihi_arithmetic, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -258,8 +257,9 @@ class Program(Content):
                 yield Problem(
                     "weights must be int8, -127..127", synapses.name, synapses.transform.values.dtype
                 )
-            if synapses.shift not in (6, 7):
-                yield Problem("not a weight shift", synapses.name, synapses.shift, "6 or 7")
+            if synapses.shift not in self.arithmetic.weight_shifts:
+                allowed = ", ".join(map(str, self.arithmetic.weight_shifts))
+                yield Problem("not a weight shift", synapses.name, synapses.shift, allowed)
         values = {node.name: node.size for node in self.encoder.readouts}
         for bias_input in self.bias_inputs:
             population = self.nodes.get(bias_input.population)
@@ -283,6 +283,11 @@ class Program(Content):
     def nodes(self) -> dict[str, SpikeSource | Compartments]:
         """Every spike source and population by name."""
         return {node.name: node for node in self.all_nodes}
+
+    def weight_exponent(self, synapses: Synapses) -> int:
+        """The chip's weight exponent of some synapses: on Loihi 0 or -1."""
+        step = self.arithmetic.weight_mantissa_step
+        return synapses.shift - self.arithmetic.weight_shift - (step.bit_length() - 1)
 
     @property
     def n_compartments(self) -> int:

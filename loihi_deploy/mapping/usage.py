@@ -52,7 +52,8 @@ def core_usage(
         if bundle.axon == POP32:
             used["pop32_channels"] = max(used["pop32_channels"], bundle.n_atoms)
     formats = {
-        (b.compressed, synapse_bits(b, limits), program.synapses[b.projection].weight_exponent) for b in made
+        (b.compressed, synapse_bits(b, limits), program.weight_exponent(program.synapses[b.projection]))
+        for b in made
     }
     used["synapse_formats"] = len(formats)
     used["compartment_profiles"] = len(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.chip.fixed_point import DECAY_BITS, U_DECAY_OFFSET
+from loihi_deploy.chip.boards import loihi_arithmetic
 
 
 @dataclass(frozen=True)
@@ -168,13 +168,14 @@ def settings(blocks: Sequence[Any]) -> Settings:
         gathered: NDArray[Any] = np.concatenate(parts).astype(dtype)
         return gathered
 
+    arithmetic = loihi_arithmetic()  # nengo-loihi's, whatever the board: see `Simulator`
     readers: tuple[Callable[[Any], Any], ...] = (
         lambda c: c.bias,
         lambda c: c.vth,
         lambda c: c.vmin,
         lambda c: c.vmax,
-        lambda c: (1 << DECAY_BITS) - U_DECAY_OFFSET - c.decay_u.astype(np.int64),
-        lambda c: (1 << DECAY_BITS) - c.decay_v.astype(np.int64),
+        lambda c: arithmetic.current_factor(c.decay_u.astype(np.int64)),
+        lambda c: arithmetic.voltage_factor(c.decay_v.astype(np.int64)),
         lambda c: c.refract_delay,
     )
     enabled = gather(lambda c: c.enable_noise, bool)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from loihi_deploy.chip.fixed_point import WEIGHT_SHIFT
+from loihi_deploy.chip.boards import loihi_arithmetic
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import Problem, QuantizationError
@@ -79,6 +79,7 @@ def _compartments(name: str, block: Any) -> Compartments:
 
 
 def _synapses(model: Any, names: dict[Any, str]) -> Iterator[Synapses]:
+    fine = loihi_arithmetic().weight_shifts[0]
     block_of = {synapse: block for block in model.blocks for synapse in block.synapses}
     for sender in (*model.inputs, *model.blocks):
         for axon in sender.axons:
@@ -92,7 +93,7 @@ def _synapses(model: Any, names: dict[Any, str]) -> Iterator[Synapses]:
                     weights, indices = synapse.axon_weights_indices(reaches, atom=atom)
                     entries.append(np.stack([base + indices, np.full(len(indices), neuron), weights]))
             rows, columns, weights = np.concatenate(entries, axis=1)
-            shift = WEIGHT_SHIFT + (not (weights % (2 << WEIGHT_SHIFT)).any())
+            shift = fine + (not (weights % (2 << fine)).any())
             shape = (post.n_neurons, sender.n_neurons)
             matrix = Sparse.from_entries(rows, columns, (weights >> shift).astype(np.int8), shape)
             yield Synapses(names[sender], names[post], matrix, int(shift))

@@ -7,9 +7,9 @@ w = gain * weight * amplitude / dt and integer decays of current and voltage:
     integer bias     = bias * bias_scale                  bias_scale    = current_scale * (sum of a decaying current)
     integer voltage  = v * voltage_scale                  voltage_scale = bias_scale * (sum of a decaying voltage)
 
-`current_scale` starts at (255 / max |w|) * 2^6 and is halved until threshold and biases fit (nengo-loihi 1.1.0,
-``builder/discretize.py``). Every projection into the population takes the finest shift that holds its largest weight;
-the scale is common, so projections keep their proportions.
+`current_scale` starts at (255 / max |w|) * 2^6, on Loihi, and is halved until threshold and biases fit (nengo-loihi
+1.1.0, ``builder/discretize.py``). Every projection into the population takes the finest shift that holds its largest
+weight; the scale is common, so projections keep their proportions.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 
 from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.chip.fixed_point import (
-    U_BITS,
-    U_DECAY_OFFSET,
     bias_mantissa_exponent,
     current_decay,
     decay_magnitude,
@@ -112,6 +110,7 @@ def quantize(
             for population, group in zip(graph.populations, groups, strict=True)
             if population.name in drives
         ),
+        arithmetic=arithmetic,
     )
 
 
@@ -185,7 +184,7 @@ def _quantize_population(
     problems += found
     if found:
         return None
-    dynamics = _dynamics(population, projections, dt)
+    dynamics = _dynamics(population, projections, dt, limits)
     w_max = _largest(dynamics.weights, weight_percentile)
     bias_max = max(drive, float(np.abs(population.bias).max(initial=0.0)))
     scales = _scales(dynamics, w_max, bias_max, limits)
@@ -231,17 +230,20 @@ def _problems(
         )
 
 
-def _dynamics(population: Population, projections: Sequence[Projection], dt: float) -> _Dynamics:
+def _dynamics(
+    population: Population, projections: Sequence[Projection], dt: float, limits: Arithmetic
+) -> _Dynamics:
     tau = projections[0].tau if projections else 0.0
-    decay_u, decay_v = current_decay(tau, dt), voltage_decay(population.neuron.tau_rc, dt)
+    decay_u = current_decay(tau, dt, limits)
+    decay_v = voltage_decay(population.neuron.tau_rc, dt, limits)
     return _Dynamics(
         population,
         1 / dt if population.neuron.kind == "if" else 1.0,
         decay_u,
         decay_v,
         refractory_steps(population.neuron.tau_ref, dt),
-        1.0 if tau == np.inf else float(decay_magnitude(decay_u, offset=U_DECAY_OFFSET)),
-        float(decay_magnitude(decay_v)) if decay_v else 1.0,
+        1.0 if tau == np.inf else _sum_of_decay(limits.current_factor(decay_u), limits),
+        1.0 if population.neuron.tau_rc == np.inf else _sum_of_decay(limits.voltage_factor(decay_v), limits),
         tau == np.inf,
         tuple(_spike_weights(projection, population, dt) for projection in projections),
     )
@@ -308,8 +310,10 @@ def _compartments(dynamics: _Dynamics, scales: _Scales, limits: Arithmetic) -> C
         mantissa << limits.threshold_shift,
         bias << exponent,
         dynamics.refractory,
-        v_min=-(2**U_BITS) + 1 if dynamics.keeps_currents else 0,
-        v_max=2**U_BITS - 1,
+        v_min=-(1 << min(limits.current_bits, limits.max_v_min_exponent)) + 1
+        if dynamics.keeps_currents
+        else 0,
+        v_max=limits.largest_v_max,
     )
 
 
@@ -323,7 +327,7 @@ def _synapses(
 ) -> tuple[list[Synapses], dict[str, Any]]:
     """Rounded weights of every projection, and what the rounding cost: fields of `ScaleGroup`."""
     synapses, saturated, zeroed, squared_error, squared = [], 0, 0, 0.0, 0.0
-    mantissa_max = limits.weight_mantissa_max // limits.weight_mantissa_step
+    mantissa_max = limits.weight_limit
     for projection, transform in zip(projections, weights, strict=True):
         exact = transform.values * scale
         shift = _finest_shift(np.minimum(np.abs(exact), w_max * scale), mantissa_max, limits)
@@ -373,6 +377,13 @@ def _times(factor: float) -> str:
 
 
 def _finest_shift(exact: NDArray[np.float64], mantissa_max: int, limits: Arithmetic) -> int:
-    """The smaller of the two shifts whose largest mantissa holds the largest weight, within its rounding."""
-    fine = limits.weight_shift
-    return fine if np.abs(exact).max(initial=0.0) <= (mantissa_max + 0.5) * 2**fine else fine + 1
+    """The smallest shift whose largest mantissa holds the largest weight, within its rounding."""
+    largest = np.abs(exact).max(initial=0.0)
+    fitting = (shift for shift in limits.weight_shifts if largest <= (mantissa_max + 0.5) * 2**shift)
+    return next(fitting, limits.weight_shifts[-1])
+
+
+def _sum_of_decay(factor: int, limits: Arithmetic) -> float:
+    """The sum of a decaying value, relative to its start; 1 where nothing decays."""
+    keeps = factor == 1 << limits.decay_bits
+    return 1.0 if keeps else float(decay_magnitude(factor, limits.decay_bits))

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loihi_deploy.chip import fixed_point as fp
-from loihi_deploy.chip.boards import load_board
+from loihi_deploy.chip.boards import loihi_arithmetic
+
+ARITHMETIC = loihi_arithmetic()
 
 
 @pytest.fixture(scope="module")
@@ -17,26 +19,18 @@ def discretize():
     )
 
 
-def test_register_widths_are_those_of_the_chip_file():
-    arithmetic = load_board("loihi").chip.arithmetic
-    assert arithmetic.accumulator_bits == fp.Q_BITS
-    assert arithmetic.current_bits == fp.U_BITS
-    assert arithmetic.decay_bits == fp.DECAY_BITS
-    assert arithmetic.current_decay_offset == fp.U_DECAY_OFFSET
-    assert arithmetic.weight_shift == fp.WEIGHT_SHIFT
-
-
 @pytest.mark.parametrize("offset", [0, 1])
 def test_every_decay_constant(discretize, offset):
     edges = np.array([0, 1, 2, 4095, 4096, 4097, 2**21, 2**23 - 1])
     x = np.concatenate([edges, -edges, [-(2**23)], np.random.default_rng(0).integers(-(2**23), 2**23, 50)])
     x = x.astype(np.int32)
-    for constant in range(fp.DECAY_MAX + 1 - offset):
+    factors = (None, ARITHMETIC.voltage_factor, ARITHMETIC.current_factor)[1 + offset]
+    for constant in range(ARITHMETIC.decay_max + 1 - offset):
         expected = discretize.decay_int(x, np.full(x.shape, constant), offset=offset)
-        assert (fp.decay(x, constant, offset) == expected).all()
+        assert (fp.decay(x, factors(constant), 12) == expected).all()
 
 
-@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1), st.sampled_from([fp.Q_BITS, fp.U_BITS]))
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1), st.integers(1, 29))
 def test_wrap_is_twos_complement(values, bits):
     wrapped = fp.wrap(np.array(values, dtype=np.int64), bits)
     assert (wrapped >= -(2**bits)).all()
@@ -44,7 +38,7 @@ def test_wrap_is_twos_complement(values, bits):
     assert ((wrapped - np.array(values)) % 2 ** (bits + 1) == 0).all()
 
 
-@pytest.mark.parametrize("bits", [fp.Q_BITS, fp.U_BITS])
+@pytest.mark.parametrize("bits", [ARITHMETIC.accumulator_bits, ARITHMETIC.current_bits, 8, 29])
 def test_wrap_at_the_edges_as_nengo_loihi(discretize, bits):
     half = 2**bits
     x = np.array(
@@ -58,20 +52,20 @@ def test_wrap_at_the_edges_as_nengo_loihi(discretize, bits):
 def test_decay_magnitude_of_every_constant(discretize, offset):
     constants = np.arange(1, 4095)
     expected = discretize.decay_magnitude(constants, x0=2**21, offset=offset)
-    np.testing.assert_array_equal(fp.decay_magnitude(constants, offset), expected)
+    np.testing.assert_array_equal(fp.decay_magnitude(4096 - offset - constants, 12), expected)
 
 
 @pytest.mark.parametrize(
     ("tau", "constant"), [(0, 4094), (0.001, 2588), (0.005, 741), (0.01, 389), (0.02, 199), (0.1, 40)]
 )
 def test_reference_values_of_the_current_decay(tau, constant):
-    assert fp.current_decay(tau, 0.001) == constant
+    assert fp.current_decay(tau, 0.001, ARITHMETIC) == constant
 
 
 def test_reference_values_of_the_voltage_decay():
-    assert fp.voltage_decay(0.02, 0.001) == 200
-    assert fp.voltage_decay(np.inf, 0.001) == 0
-    assert fp.voltage_decay(0, 0.001) == fp.DECAY_MAX
+    assert fp.voltage_decay(0.02, 0.001, ARITHMETIC) == 200
+    assert fp.voltage_decay(np.inf, 0.001, ARITHMETIC) == 0
+    assert fp.voltage_decay(0, 0.001, ARITHMETIC) == 4095
 
 
 @pytest.mark.parametrize(("tau_ref", "steps"), [(0, 1), (0.001, 2), (0.002, 3), (0.0004, 1), (0.062, 63)])

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.chip.fixed_point import DECAY_BITS, U_DECAY_OFFSET
 from loihi_deploy.engines.chip import kernels as k
 from loihi_deploy.engines.chip.overflow import accumulator_bounds, common_shift
 from loihi_deploy.engines.chip.plain import Biases, Record, arrival_delays, initial_state, n_samples
@@ -80,15 +79,18 @@ class Engine:
         synapses = [s for name in self._order for s in sorted(program.into(name), key=lambda s: -s.shift)]
         shifts = {name: common_shift(program, name) for name in self._order}
         laid_out = layout([s.transform for s in synapses], np.int8)
-        projections = [(nodes.index(s.pre), s.shift > shifts[s.post]) for s in synapses]
+        projections = [(nodes.index(s.pre), s.shift - shifts[s.post]) for s in synapses]
 
+        arithmetic = program.arithmetic
         populations = np.zeros((len(self._order), k.POPULATION_FIELDS), np.int64)
         bias = np.zeros(self.n_places, np.int32)
         n_noisy = n_projections = 0
         for row, p in zip(populations, program.populations, strict=True):
             into = program.into(p.name)
             bounds = self.bounds[p.name]
-            plain = p.noise is None and p.refractory <= 1 and p.decay_v == 0 and bounds.never_wraps
+            factor_v = arithmetic.voltage_factor(p.decay_v)
+            keeps_voltage = factor_v == 1 << arithmetic.decay_bits
+            plain = p.noise is None and p.refractory <= 1 and keeps_voltage and bounds.never_wraps
             heaviest = max(
                 (
                     int(np.abs(s.transform.values.astype(np.int64)).max(initial=0))
@@ -100,8 +102,8 @@ class Engine:
             settings = {
                 k.FIRST: self._first[p.name],
                 k.SIZE: p.size,
-                k.FACTOR_U: (1 << DECAY_BITS) - U_DECAY_OFFSET - p.decay_u,
-                k.FACTOR_V: (1 << DECAY_BITS) - p.decay_v,
+                k.FACTOR_U: arithmetic.current_factor(p.decay_u),
+                k.FACTOR_V: factor_v,
                 k.THRESHOLD: p.threshold,
                 k.REFRACTORY: p.refractory,
                 k.V_MIN: p.v_min,
@@ -116,6 +118,9 @@ class Engine:
                 k.SPIKES_FIRST: place,
                 k.FIRST_PROJECTION: n_projections,
                 k.N_PROJECTIONS: len(into),
+                k.DECAY_BITS: arithmetic.decay_bits,
+                k.Q_BITS: arithmetic.accumulator_bits,
+                k.U_BITS: arithmetic.current_bits,
             }
             for column, value in settings.items():
                 row[column] = value

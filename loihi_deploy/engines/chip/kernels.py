@@ -4,9 +4,10 @@ Notation as in `loihi_deploy.engines.chip.plain`: q synaptic input, u current, u
 population in turn: spikes of the last step add their weights to q; then every block of `BLOCK` compartments is updated.
 
 - q is summed in mantissas, in 16 bits where no sum can leave them, else in 32; then it is shifted.
-- Decay without a 35-bit product: with x = 4096 h + l, 0 <= l < 4096, floor(x f / 4096) = h f + floor(l f / 4096);
-  rounding toward zero adds 4095 to l f for negative x.
+- Decay of d bits without a wide product: with x = 2^d h + l, 0 <= l < 2^d, floor(x f / 2^d) = h f + floor(l f / 2^d);
+  rounding toward zero adds 2^d - 1 to l f for negative x.
 - Wrapping to b bits and sign is a shift up and an arithmetic shift down by 31 - b.
+- How many bits there are is the program's to say: they stand in the table of populations.
 - A block is passed over while nothing in it can change: no current, no arriving spike, and voltages that the last step
   left as they were.
 
@@ -18,22 +19,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from loihi_deploy.chip.fixed_point import Q_BITS, U_BITS
 from loihi_deploy.engines.delivery import BLOCK, compiled, deliver, inlined, list_spikes
 
 int32 = np.int32
-LOW = np.int32(4095)
 N_BLOCK = np.uint64(BLOCK)
-TWELVE = np.int32(12)
 SIGN = np.int32(31)
-Q_UP = np.int32(31 - Q_BITS)
-U_UP = np.int32(31 - U_BITS)
 
 # The table of populations: settings, and where each lies in the arrays of state and of spikes.
 FIRST, SIZE, FACTOR_U, FACTOR_V, THRESHOLD, REFRACTORY, V_MIN, V_MAX, SHIFT = 0, 1, 2, 3, 4, 5, 6, 7, 8
 PLAIN_CURRENT, PLAIN_VOLTAGE, NARROW, BUDGET, NOISE_AT, NOISE_FIRST, SPIKES_FIRST = 9, 10, 11, 12, 13, 14, 15
-FIRST_PROJECTION, N_PROJECTIONS = 16, 17
-POPULATION_FIELDS = 18
+FIRST_PROJECTION, N_PROJECTIONS, DECAY_BITS, Q_BITS, U_BITS = 16, 17, 18, 19, 20
+POPULATION_FIELDS = 21
 NO_NOISE, NOISE_IN_Q, NOISE_AT_MEMBRANE = 0, 1, 2
 
 # What a block may do in the next step without any arriving spike.
@@ -43,8 +39,9 @@ HAS_CURRENT, HAS_CHANGED = 1, 2
 DELAY, PENDING_FIRST, PENDING_SIZE, SOURCE_SPIKES_FIRST = 0, 1, 2, 3
 SOURCE_FIELDS = 4
 
-# Projections, beside their layout: the node (source or population) before it, and whether its weights count twice.
-PRE, DOUBLED = 0, 1
+# Projections, beside their layout: the node (source or population) before it, and how far its weights are shifted
+# beyond the population's shift. The projections into a population are in falling order of that.
+PRE, LIFT = 0, 1
 
 # Counts of a sample and a population.
 SPIKES, EVENTS, WRAPS_Q, WRAPS_U, FIRST_WRAP = 0, 1, 2, 3, 4
@@ -56,18 +53,19 @@ RECORD_SPIKES, RECORD_U, RECORD_V = 0, 1, 2
 
 
 @inlined
-def _decayed(x, factor):  # type: ignore[no-untyped-def]
-    low = int32(int32(int32(x & LOW) * factor) + int32(int32(x >> SIGN) & LOW))
-    return int32(int32(int32(x >> TWELVE) * factor) + int32(low >> TWELVE))
+def _decayed(x, factor, bits):  # type: ignore[no-untyped-def]
+    mask = int32(int32(1 << bits) - 1)
+    low = int32(int32(int32(x & mask) * factor) + int32(int32(x >> SIGN) & mask))
+    return int32(int32(int32(x >> bits) * factor) + int32(low >> bits))
 
 
 @inlined
-def _currents(u, q, first, factor, shift):  # type: ignore[no-untyped-def]
+def _currents(u, q, first, factor, bits, shift):  # type: ignore[no-untyped-def]
     """Update u of a block where nothing can wrap; empties q. Returns zero if the block has no current left."""
     any_current = int32(0)
     for i in range(N_BLOCK):
         k = first + i
-        new = int32(_decayed(u[k], factor) + int32(int32(q[k]) << int32(shift & SIGN)))
+        new = int32(_decayed(u[k], factor, bits) + int32(int32(q[k]) << shift))
         q[k] = 0
         u[k] = new
         any_current = int32(any_current | new)
@@ -75,17 +73,17 @@ def _currents(u, q, first, factor, shift):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _currents_checked(u, q, noise, first, factor, shift):  # type: ignore[no-untyped-def]
+def _currents_checked(u, q, noise, first, factor, bits, shift, q_up, u_up):  # type: ignore[no-untyped-def]
     """Update u of a block with noise and wrapping. Returns what `_currents` does, and the wraps of q and of u."""
     any_current = wraps_q = wraps_u = int32(0)
     for i in range(N_BLOCK):
         k = first + i
-        exact_q = int32(int32(int32(q[k]) << int32(shift & SIGN)) + noise[k])
+        exact_q = int32(int32(int32(q[k]) << shift) + noise[k])
         q[k] = 0
-        wrapped_q = int32(int32(exact_q << Q_UP) >> Q_UP)
+        wrapped_q = int32(int32(exact_q << q_up) >> q_up)
         wraps_q = int32(wraps_q + int32(wrapped_q != exact_q))
-        exact_u = int32(_decayed(u[k], factor) + wrapped_q)
-        new = int32(int32(exact_u << U_UP) >> U_UP)
+        exact_u = int32(_decayed(u[k], factor, bits) + wrapped_q)
+        new = int32(int32(exact_u << u_up) >> u_up)
         wraps_u = int32(wraps_u + int32(new != exact_u))
         u[k] = new
         any_current = int32(any_current | new)
@@ -112,17 +110,17 @@ def _voltages(u, v, bias, spiked, first, threshold, v_min, v_max):  # type: igno
 
 @inlined
 def _voltages_checked(  # type: ignore[no-untyped-def]
-    u, v, bias, refractory, spiked, first, factor, threshold, v_min, v_max
+    u, v, bias, refractory, spiked, first, factor, bits, u_up, threshold, v_min, v_max
 ):  # fmt: skip
     """Update v of any block. Returns spikes, zero if v rests, and the wraps of u2."""
     n_spikes = change = wraps = int32(0)
     for i in range(N_BLOCK):
         k = first + i
         exact_u2 = int32(u[k] + bias[k])
-        u2 = int32(int32(exact_u2 << U_UP) >> U_UP)
+        u2 = int32(int32(exact_u2 << u_up) >> u_up)
         wraps = int32(wraps + int32(u2 != exact_u2))
         old = v[k]
-        new = int32(_decayed(old, factor) + u2)
+        new = int32(_decayed(old, factor, bits) + u2)
         new = min(max(new, v_min), v_max)
         new = int32(0) if refractory[k] > 0 else new
         fires = new > threshold
@@ -154,7 +152,9 @@ def _update(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Update one population; lists its spikes at their place in `spikes` and returns their number."""
     factor_u, factor_v = int32(p[FACTOR_U]), int32(p[FACTOR_V])
-    threshold, v_min, v_max, shift = int32(p[THRESHOLD]), int32(p[V_MIN]), int32(p[V_MAX]), int32(p[SHIFT])
+    threshold, v_min, v_max = int32(p[THRESHOLD]), int32(p[V_MIN]), int32(p[V_MAX])
+    bits, shift = int32(p[DECAY_BITS] & 15), int32(p[SHIFT] & 31)
+    q_up, u_up = int32((31 - p[Q_BITS]) & 31), int32((31 - p[U_BITS]) & 31)
     first = p[FIRST]
     n_spikes = wraps_q = wraps_u = 0
     noisy = p[NOISE_AT] != NO_NOISE
@@ -167,9 +167,11 @@ def _update(  # type: ignore[no-untyped-def]
         has_current = False
         if arrived or noisy or moving[b] & HAS_CURRENT:
             if p[PLAIN_CURRENT]:
-                has_current = _currents(u, q, at, factor_u, shift) != 0
+                has_current = _currents(u, q, at, factor_u, bits, shift) != 0
             else:
-                any_current, now_q, now_u = _currents_checked(u, q, noise, at, factor_u, shift)
+                any_current, now_q, now_u = _currents_checked(
+                    u, q, noise, at, factor_u, bits, shift, q_up, u_up
+                )
                 has_current = any_current != 0
                 wraps_q += now_q
                 wraps_u += now_u
@@ -177,7 +179,7 @@ def _update(  # type: ignore[no-untyped-def]
             now, change = _voltages(u, v, bias, spiked, at, threshold, v_min, v_max)
         else:
             now, change, now_u2 = _voltages_checked(
-                u, v, bias, refractory, spiked, at, factor_v, threshold, v_min, v_max
+                u, v, bias, refractory, spiked, at, factor_v, bits, u_up, threshold, v_min, v_max
             )
             wraps_u += now_u2
             if p[REFRACTORY] > 1:
@@ -227,19 +229,20 @@ def _deliver(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Add the weights of all arriving spikes to q; returns how many weights that were."""
     events = 0
-    delivered_doubled = False
+    lift, delivered = 0, False
     for r in range(p[FIRST_PROJECTION], p[FIRST_PROJECTION] + p[N_PROJECTIONS]):
-        if delivered_doubled and projections[r, DOUBLED] == 0:
+        if delivered and projections[r, LIFT] < lift:
+            factor = 1 << (lift - projections[r, LIFT])
             part = q[p[FIRST] : p[FIRST] + p[SIZE]]
             for k in range(part.size):
-                part[k] *= 2
-            delivered_doubled = False
+                part[k] *= factor
+        lift = projections[r, LIFT]
         pre = projections[r, PRE]
         first = spikes_first[pre]
         n = n_spikes[pre]
         for k in range(first, first + n):
             events += deliver(table[r], geometry, weights, spikes[k], 1, q, p[FIRST], touched)
-        delivered_doubled |= n > 0 and projections[r, DOUBLED] != 0
+        delivered |= n > 0
     return events
 
 

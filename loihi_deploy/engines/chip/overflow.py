@@ -1,7 +1,7 @@
 """What the accumulators of a population can reach at most, whatever the input: where that fits, nothing ever wraps.
 
 q lies between the sums of a compartment's negative and positive weights (each synapse carries one spike per step). From
-|u[t]| <= |u[t-1]| f / 2^12 + |q| with f = 2^12 - 1 - decay_u follows |u| <= |q| 2^12 / (decay_u + 1); both signs alone.
+|u[t]| <= |u[t-1]| f / 2^d + |q|, with f of 2^d kept in a step, follows |u| <= |q| 2^d / (2^d - f); both signs alone.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.chip.fixed_point import DECAY_BITS, Q_BITS, U_BITS, U_DECAY_OFFSET
+from loihi_deploy.chip.hardware import Arithmetic
 from loihi_deploy.ir import Conv2D, Dense, Transform
 from loihi_deploy.ir.program import Compartments, Program
+
+_FOREVER = 1 << 32
+"""Steps after which a current that keeps everything has overflowed any register."""
 
 
 @dataclass(frozen=True)
@@ -23,25 +26,28 @@ class Bounds:
     Parameters
     ----------
     mantissas : (int, int)
-        Sum of arriving weight mantissas; those of shift 7 count twice where there are also some of shift 6.
+        Sum of arriving weight mantissas, in units of the smallest shift among them.
     q, u, u2 : (int, int)
         Synaptic input, current, current with bias; noise included.
+    arithmetic : Arithmetic
+        How many bits they have.
     """
 
     mantissas: tuple[int, int]
     q: tuple[int, int]
     u: tuple[int, int]
     u2: tuple[int, int]
+    arithmetic: Arithmetic
 
     @property
     def current_fits(self) -> bool:
         """Neither q nor u ever wraps."""
-        return _fits(self.q, Q_BITS) and _fits(self.u, U_BITS)
+        return _fits(self.q, self.arithmetic.accumulator_bits) and _fits(self.u, self.arithmetic.current_bits)
 
     @property
     def never_wraps(self) -> bool:
         """None of the three ever wraps."""
-        return self.current_fits and _fits(self.u2, U_BITS)
+        return self.current_fits and _fits(self.u2, self.arithmetic.current_bits)
 
 
 def accumulator_bounds(program: Program) -> dict[str, Bounds]:
@@ -51,7 +57,7 @@ def accumulator_bounds(program: Program) -> dict[str, Bounds]:
 
 def common_shift(program: Program, population: str) -> int:
     """The smallest weight shift of the synapses into a population."""
-    return min((synapses.shift for synapses in program.into(population)), default=7)
+    return min((synapses.shift for synapses in program.into(population)), default=0)
 
 
 def _bounds(program: Program, p: Compartments) -> Bounds:
@@ -69,12 +75,15 @@ def _bounds(program: Program, p: Compartments) -> Bounds:
     in_q = noise if p.noise is not None and not p.noise.at_membrane else (0, 0)
     in_u2 = noise if p.noise is not None and p.noise.at_membrane else (0, 0)
     q = (mantissas[0] << shift) + in_q[0], (mantissas[1] << shift) + in_q[1]
-    lost = p.decay_u + U_DECAY_OFFSET
-    u = -((-min(q[0], 0) << DECAY_BITS) // lost), (max(q[1], 0) << DECAY_BITS) // lost
+    bits = program.arithmetic.decay_bits
+    lost = (1 << bits) - program.arithmetic.current_factor(p.decay_u)
+    low_q, high_q = -min(q[0], 0) << bits, max(q[1], 0) << bits
+    u = (-(low_q // lost), high_q // lost) if lost else (-low_q * _FOREVER, high_q * _FOREVER)
     bias = int(p.bias.min(initial=0)), int(p.bias.max(initial=0))
     limit = max((b.limit for b in program.bias_inputs if b.population == p.name), default=0)
     bias = min(bias[0], -limit), max(bias[1], limit)
-    return Bounds(mantissas, q, u, (u[0] + bias[0] + in_u2[0], u[1] + bias[1] + in_u2[1]))
+    u2 = u[0] + bias[0] + in_u2[0], u[1] + bias[1] + in_u2[1]
+    return Bounds(mantissas, q, u, u2, program.arithmetic)
 
 
 def _row_sums(transform: Transform) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

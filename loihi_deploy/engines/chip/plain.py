@@ -1,8 +1,9 @@
 """The chip in plain numpy: slow, and easy to check line by line.
 
-Notation: q is the synaptic input of a step (21 bits and sign), u the current (23 bits and sign), u2 the current
-with the bias, v the voltage. Order of one step: spikes of the last step arrive; q; u; u2; v; refractory compartments
-are held at 0; spikes where v > threshold; reset. Equal to nengo-loihi 1.1.0, ``emulator/interface.py``.
+Notation: q is the synaptic input of a step, u the current, u2 the current with the bias, v the voltage; how many bits
+they have stands in the program's `Arithmetic`. Order of one step: spikes of the last step arrive; q; u; u2; v;
+refractory compartments are held at 0; spikes where v > threshold; reset. Equal to nengo-loihi 1.1.0,
+``emulator/interface.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.chip.fixed_point import Q_BITS, U_BITS, U_DECAY_OFFSET, decay, wrap
+from loihi_deploy.chip.fixed_point import decay, wrap
 from loihi_deploy.ir import Transform
 from loihi_deploy.ir.program import Noise, Program
 from loihi_deploy.results import ChipState, PopulationCounts, Simulation
@@ -108,6 +109,8 @@ def simulate(
         p.name: {"spikes": [], "u": [], "v": []} for p in program.populations
     }
 
+    arithmetic = program.arithmetic
+    q_bits, u_bits, decay_bits = arithmetic.accumulator_bits, arithmetic.current_bits, arithmetic.decay_bits
     for t in range(steps):
         arriving = {**spiked, **{name: line[:, t] for name, line in lines.items()}}
         draws = _noise_draws(program, rng) if state.noise is not None else {}
@@ -121,13 +124,15 @@ def simulate(
             noise = _noise(p.noise, draws[p.name]) if p.noise is not None else np.zeros(p.size, np.int64)
             at_membrane = p.noise is not None and p.noise.at_membrane
 
-            q, wraps_q = _wrapped(q if at_membrane else q + noise, Q_BITS)
-            u_new, wraps_u = _wrapped(decay(u[p.name], p.decay_u, U_DECAY_OFFSET) + q, U_BITS)
+            q, wraps_q = _wrapped(q if at_membrane else q + noise, q_bits)
+            kept = decay(u[p.name], arithmetic.current_factor(p.decay_u), decay_bits)
+            u_new, wraps_u = _wrapped(kept + q, u_bits)
             bias = p.bias
             if p.name in biases:
                 bias = biases[p.name][:, t * biases[p.name].shape[1] // steps]
-            u2, wraps_u2 = _wrapped(u_new + bias + (noise if at_membrane else 0), U_BITS)
-            decayed: NDArray[np.int32] = decay(v[p.name], p.decay_v)
+            u2, wraps_u2 = _wrapped(u_new + bias + (noise if at_membrane else 0), u_bits)
+            factor = arithmetic.voltage_factor(p.decay_v)
+            decayed: NDArray[np.int32] = decay(v[p.name], factor, decay_bits)
             v_new = np.clip(decayed + u2.astype(np.int32), p.v_min, p.v_max)
             v_new[refractory[p.name] > 0] = 0
             spiked_now = v_new > p.threshold
