@@ -118,9 +118,6 @@ class Engine:
                 k.SPIKES_FIRST: place,
                 k.FIRST_PROJECTION: n_projections,
                 k.N_PROJECTIONS: len(into),
-                k.DECAY_BITS: arithmetic.decay_bits,
-                k.Q_BITS: arithmetic.accumulator_bits,
-                k.U_BITS: arithmetic.current_bits,
             }
             for column, value in settings.items():
                 row[column] = value
@@ -129,6 +126,8 @@ class Engine:
             n_projections += len(into)
             place += -(-p.size // BLOCK) * BLOCK + 8
         self._bias = bias
+        widths = arithmetic.decay_bits, arithmetic.accumulator_bits, arithmetic.current_bits
+        self._simulate = k.simulate_with(*widths)
         driven = [self.sizes[b.population] for b in program.bias_inputs]
         columns = np.cumsum([0, *driven])[: len(driven)]
         firsts = [self._first[b.population] for b in program.bias_inputs]
@@ -280,7 +279,7 @@ class Engine:
         """
         out = Events.empty(watched, len(arrays.u), steps)
         taken = [(biases or {})[b.population] for b in self.program.bias_inputs]
-        k.simulate(
+        self._simulate(
             *self._constants,
             np.array([self._order.index(name) for name in watched], np.int64),
             *(arrays.u, arrays.v, arrays.refractory, arrays.spiked, arrays.pending),

@@ -7,7 +7,7 @@ population in turn: spikes of the last step add their weights to q; then every b
 - Decay of d bits without a wide product: with x = 2^d h + l, 0 <= l < 2^d, floor(x f / 2^d) = h f + floor(l f / 2^d);
   rounding toward zero adds 2^d - 1 to l f for negative x.
 - Wrapping to b bits and sign is a shift up and an arithmetic shift down by 31 - b.
-- How many bits there are is the program's to say: they stand in the table of populations.
+- How many bits there are is the program's to say: the kernel is compiled for each `Widths`, which are constants in it.
 - A block is passed over while nothing in it can change: no current, no arriving spike, and voltages that the last step
   left as they were.
 
@@ -16,6 +16,9 @@ their length is a constant, and each touches few arrays: it gives up where it mu
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -28,8 +31,8 @@ SIGN = np.int32(31)
 # The table of populations: settings, and where each lies in the arrays of state and of spikes.
 FIRST, SIZE, FACTOR_U, FACTOR_V, THRESHOLD, REFRACTORY, V_MIN, V_MAX, SHIFT = 0, 1, 2, 3, 4, 5, 6, 7, 8
 PLAIN_CURRENT, PLAIN_VOLTAGE, NARROW, BUDGET, NOISE_AT, NOISE_FIRST, SPIKES_FIRST = 9, 10, 11, 12, 13, 14, 15
-FIRST_PROJECTION, N_PROJECTIONS, DECAY_BITS, Q_BITS, U_BITS = 16, 17, 18, 19, 20
-POPULATION_FIELDS = 21
+FIRST_PROJECTION, N_PROJECTIONS = 16, 17
+POPULATION_FIELDS = 18
 NO_NOISE, NOISE_IN_Q, NOISE_AT_MEMBRANE = 0, 1, 2
 
 # What a block may do in the next step without any arriving spike.
@@ -148,13 +151,14 @@ def _count_down(refractory, spiked, first, delay):  # type: ignore[no-untyped-de
 
 @inlined
 def _update(  # type: ignore[no-untyped-def]
-    p, u, v, refractory, spiked, q, bias, noise, touched, moving, counts, spikes
+    widths, p, u, v, refractory, spiked, q, bias, noise, touched, moving, counts, spikes
 ):  # fmt: skip
     """Update one population; lists its spikes at their place in `spikes` and returns their number."""
     factor_u, factor_v = int32(p[FACTOR_U]), int32(p[FACTOR_V])
     threshold, v_min, v_max = int32(p[THRESHOLD]), int32(p[V_MIN]), int32(p[V_MAX])
-    bits, shift = int32(p[DECAY_BITS] & 15), int32(p[SHIFT] & 31)
-    q_up, u_up = int32((31 - p[Q_BITS]) & 31), int32((31 - p[U_BITS]) & 31)
+    shift = int32(p[SHIFT] & 31)
+    bits, q_up, u_up = widths
+    bits, q_up, u_up = int32(bits), int32(q_up), int32(u_up)
     first = p[FIRST]
     n_spikes = wraps_q = wraps_u = 0
     noisy = p[NOISE_AT] != NO_NOISE
@@ -283,15 +287,30 @@ def _record(records, chosen, u, v, spiked, recorded_spikes, recorded_values):  #
                 recorded_values[column + k] = values[chosen[start + k]]
 
 
-@compiled
-def simulate(  # type: ignore[no-untyped-def]
-    populations, sources, table, geometry, weights, projections, bias, watched,
+@lru_cache
+def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> Callable[..., None]:
+    """The kernel for a decay, an accumulator and a current of so many bits; see `Engine` for its arrays.
+
+    Bits known when it is compiled let it run up to a quarter faster than bits read from a table.
+    """
+    widths = decay_bits, 31 - accumulator_bits, 31 - current_bits
+
+    def simulate(*arrays):  # type: ignore[no-untyped-def]
+        _simulate(widths, *arrays)
+
+    kernel: Callable[..., None] = compiled(simulate)
+    return kernel
+
+
+@inlined
+def _simulate(  # type: ignore[no-untyped-def]
+    widths, populations, sources, table, geometry, weights, projections, bias, watched,
     u, v, refractory, spiked, pending,
     source_columns, event_counts, event_indices, noise_values, driven, biases, hold, first_step, steps,
     counts, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values,
     spikes_first, q16, q32, noise, membrane, moving, touched, spikes, n_spikes, starts,
 ):  # fmt: skip
-    """Run every sample of a batch for `steps` steps; see `Engine` for the arrays."""
+    """Run every sample of a batch for `steps` steps."""
     n_sources, n_populations = sources.shape[0], populations.shape[0]
     for s in range(u.shape[0]):
         for b in range(moving.size):
@@ -337,10 +356,10 @@ def simulate(  # type: ignore[no-untyped-def]
                 rest = (membrane, noise, touched, moving, count, spikes[now])
                 if p[NARROW] or n_arriving <= p[BUDGET]:
                     count[EVENTS] += _deliver(p, *arrival, q16, touched)
-                    n_new = _update(p, *state, q16, *rest)
+                    n_new = _update(widths, p, *state, q16, *rest)
                 else:
                     count[EVENTS] += _deliver(p, *arrival, q32, touched)
-                    n_new = _update(p, *state, q32, *rest)
+                    n_new = _update(widths, p, *state, q32, *rest)
                 n_spikes[now, n_sources + i] = n_new
                 count[SPIKES] += n_new
                 if count[FIRST_WRAP] < 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:
