@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.chip.nengo_loihi import nengo_loihi_problems
 from loihi_deploy.engines.chip.plain import Biases, arrival_delays, fan_out, n_samples
 from loihi_deploy.errors import BackendError, missing_extra
 from loihi_deploy.frontends.compat import refuse_numpy_2
@@ -89,13 +90,16 @@ def build_model(
     MissingExtraError
         If nengo-loihi is not installed.
     BackendError
-        If the mapping is one of another program.
+        If the mapping is one of another program, or the chip computes with numbers that nengo-loihi does not.
     """
     nl = _import_nengo_loihi()
     if mapping.program_digest != program.digest:
         raise BackendError.single(
             "the mapping was made for another program", "mapping", remedy="Map this program with map_to_cores"
         )
+    foreign = nengo_loihi_problems(program.arithmetic)
+    if foreign:
+        raise BackendError("nengo-loihi computes with other numbers than this chip", foreign)
     limits = mapping.board.chip.core
     places = {p.name: _places(program, mapping, p.name) for p in program.populations}
     model = nl.builder.Model(dt=program.dt)

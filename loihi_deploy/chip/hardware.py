@@ -197,7 +197,7 @@ class CoreLimits(_Checked):
     max_compartment_profiles: int
     max_threshold_profiles: int
     max_membrane_profiles: int
-    max_stdp_profiles: int
+    max_stdp_profiles: int = _number(0)
     max_compartment_base: int
     pop16_base_multiple: int
     pop16_max_channels: int
@@ -338,9 +338,9 @@ class Chip(_Checked):
 
     name: str
     description: str
-    mesh_columns: int
-    mesh_rows: int
-    cores_per_tile: int
+    mesh_columns: int = _number(1, 64)
+    mesh_rows: int = _number(1, 64)
+    cores_per_tile: int = _number(1, 1024)
     host_spikes_per_step: int
     core: CoreLimits
     arithmetic: Arithmetic

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
+from dataclasses import asdict
 from itertools import product
 from typing import Any
 
@@ -68,7 +69,10 @@ def map_to_cores(
     if rates is not None:
         rates = {name: float(np.mean(of_neurons)) for name, of_neurons in rates.items()}
     lenient = frozenset(downgrade)
-    problems = list(_option_problems(program, fix or {}, max_cores, lenient, rates))
+    problems = [
+        *_arithmetic_problems(program, board),
+        *_option_problems(program, fix or {}, max_cores, lenient, rates),
+    ]
     if problems:
         raise MappingError(f"Cannot map the network to {board.name}", problems)
     bounds = {rule.name: _UNBOUND if rule.name in lenient else rule.limit(board) for rule in CORE_RULES}
@@ -83,6 +87,20 @@ def map_to_cores(
             explain.too_many_cores(program, board, options, len(cores), most, _counter(board, bounds)),
         )
     return assemble(program, board, cores, lenient, rates)
+
+
+def _arithmetic_problems(program: Program, board: Board) -> Iterable[Problem]:
+    """Numbers in which a board's chip differs from the chip that a program was made for."""
+    theirs, ours = asdict(board.chip.arithmetic), asdict(program.arithmetic)
+    for key, value in theirs.items():
+        if value != ours[key]:
+            yield Problem(
+                "the program was made for a chip with another number",
+                f"board '{board.name}', key 'arithmetic.{key}'",
+                value,
+                ours[key],
+                "Quantize the network for this board's chip",
+            )
 
 
 def _option_problems(

@@ -26,6 +26,7 @@ from nengo_loihi.compat import is_transform_type, sample_transform
 from nengo_loihi.passthrough import base_obj
 from numpy.typing import NDArray
 
+from loihi_deploy.chip.boards import loihi_arithmetic
 from loihi_deploy.chip.fixed_point import decay_magnitude
 from loihi_deploy.errors import Problem
 from loihi_deploy.simulator.division import Division, NotOnChipError
@@ -112,8 +113,11 @@ def _too_large(
     """Say what of a block does not fit; `before` is its threshold, and whether its decays are scaled for."""
     where = f"connection {block.label}" if ensemble is None else str(ensemble)
     threshold, scale_u, scale_v = before
-    u_sum = decay_magnitude(block.compartment.decay_u, 1).min() if scale_u else 1.0
-    v_sum = decay_magnitude(block.compartment.decay_v).min() if scale_v else 1.0
+    arithmetic = loihi_arithmetic()
+    kept_u = arithmetic.current_factor(block.compartment.decay_u)
+    kept_v = arithmetic.voltage_factor(block.compartment.decay_v)
+    u_sum = decay_magnitude(kept_u, arithmetic.decay_bits).min() if scale_u else 1.0
+    v_sum = decay_magnitude(kept_v, arithmetic.decay_bits).min() if scale_v else 1.0
     mantissa = float(threshold * 255.0 / weight * u_sum * v_sum) if weight else np.inf
     if round(min(mantissa, 1.0)) < 1:
         return Problem(

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.chip.hardware import Board
+from loihi_deploy.chip.nengo_loihi import nengo_loihi_problems
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import BackendError, InputError, LoihiDeployWarning, MappingError, Problem
 from loihi_deploy.options import BACKEND_ALIASES
@@ -229,6 +230,22 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
 
     def _check_built(self) -> None:
         """Check what is known once the blocks are there."""
+        chip = self._board.chip
+        foreign = nengo_loihi_problems(chip.arithmetic, builds=True)
+        if foreign:
+            raise BackendError(
+                "nengo-loihi, which builds the blocks, has other numbers than this chip", foreign
+            )
+        for block in self._built.blocks:
+            rules = {(s.tracing_tau, s.tracing_mag) for s in block.synapses if s.learning}
+            if len(rules) > chip.core.max_stdp_profiles:
+                raise MappingError.single(
+                    "too many learning rules with traces of their own on one core",
+                    f"block '{block.label}'",
+                    len(rules),
+                    chip.core.max_stdp_profiles,
+                    "Give its learning rules one time constant",
+                )
         if len(self._built.blocks) > self._board.n_cores:
             raise MappingError.single(
                 "the network needs more cores than the board has",
