@@ -19,8 +19,8 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,9 @@ import numpy as np
 
 from loihi_deploy.errors import ArtifactError, InputError, Problem
 from loihi_deploy.files import PathOrStream, write_file
-from loihi_deploy.ir.content import Content
 
 FORMAT = "loihi_deploy"
-VERSION = 1
+VERSION = 2
 
 
 def write_artifact(path: PathOrStream, content: Mapping[str, Any]) -> None:
@@ -41,7 +40,7 @@ def write_artifact(path: PathOrStream, content: Mapping[str, Any]) -> None:
     ----------
     path : path or binary stream
     content : mapping
-        Values: `Content` dataclasses, mappings with string keys, tuples, lists, arrays, strings, numbers, booleans,
+        Values: dataclasses, mappings with string keys, tuples, lists, arrays, strings, numbers, booleans,
         None.
 
     Raises
@@ -67,13 +66,13 @@ def write_artifact(path: PathOrStream, content: Mapping[str, Any]) -> None:
     write_file(path, stream.getvalue())
 
 
-def read_artifact(path: str | os.PathLike[str], types: Iterable[type[Content]]) -> dict[str, Any]:
+def read_artifact(path: str | os.PathLike[str], types: Iterable[type[Any]]) -> dict[str, Any]:
     """Read what `write_artifact` wrote.
 
     Parameters
     ----------
     path : path
-    types : iterable of `Content` types
+    types : iterable of dataclasses
         Those that the file may hold.
 
     Raises
@@ -105,6 +104,8 @@ def read_artifact(path: str | os.PathLike[str], types: Iterable[type[Content]]) 
             if _tree_digest(manifest["content"]) != manifest["digest"]:
                 raise _damaged(path, "the manifest does not have its digest")
             known = {kind.__name__: kind for kind in types}
+            for older in range(version, VERSION):
+                UPGRADES[older](manifest["content"])
             content = _decode(manifest["content"], arrays, known)
     except FileNotFoundError as error:
         raise ArtifactError.single("no such file", str(path)) from error
@@ -132,8 +133,8 @@ def _tree_digest(tree: Any) -> str:
 
 
 def _encode(value: Any, arrays: dict[str, bytes]) -> Any:
-    if isinstance(value, Content):
-        names = [field.name for field in fields(value)]  # type: ignore[arg-type]
+    if is_dataclass(value):
+        names = [field.name for field in fields(value)]
         return {
             "type": type(value).__name__,
             **{name: _encode(getattr(value, name), arrays) for name in names},
@@ -160,7 +161,7 @@ def _encode(value: Any, arrays: dict[str, bytes]) -> Any:
     raise TypeError(f"a value of type {type(value).__name__} has no place in a .loihi file")
 
 
-def _decode(tree: Any, arrays: Mapping[str, Any], types: Mapping[str, type[Content]]) -> Any:
+def _decode(tree: Any, arrays: Mapping[str, Any], types: Mapping[str, type[Any]]) -> Any:
     if isinstance(tree, list):
         return tuple(_decode(item, arrays, types) for item in tree)
     if not isinstance(tree, dict):
@@ -173,3 +174,39 @@ def _decode(tree: Any, arrays: Mapping[str, Any], types: Mapping[str, type[Conte
         return {key: _decode(item, arrays, types) for key, item in tree["items"]}
     kind = types[tree["type"]]
     return kind(**{name: _decode(item, arrays, types) for name, item in tree.items() if name != "type"})
+
+
+_COMPILED_IN_1 = {
+    "weight_mantissa_max": 254,
+    "weight_mantissa_step": 2,
+    "weight_shift": 6,
+    "min_weight_exponent": -7,
+    "max_weight_exponent": 0,
+    "decay_bits": 12,
+    "current_decay_offset": 1,
+    "voltage_decay_offset": 0,
+    "accumulator_bits": 21,
+    "current_bits": 23,
+    "max_v_min_exponent": 31,
+    "max_v_max_exponent": 7,
+}
+"""What the engines of version 1 computed with, whatever the chip's file said."""
+
+
+def _upgrade_1(tree: Any) -> None:
+    """Change a tree of version 1 to one of version 2: a program says what arithmetic it was made for.
+
+    It is that of the board in the file, but for the numbers that were compiled into the engines of version 1.
+    """
+    values = dict(tree["items"])
+    if not {"program", "mapping"} <= values.keys():
+        return
+    chip = dict(dict(values["mapping"]["board_data"]["items"])["chip"]["items"])
+    arithmetic = dict(chip["arithmetic"]["items"])
+    values["program"]["arithmetic"] = {"type": "Arithmetic", **arithmetic, **_COMPILED_IN_1}
+    if arithmetic != {**arithmetic, **_COMPILED_IN_1}:
+        values["mapping"]["program_digest"] = ""  # the program's has changed: see `loihi_deploy.load`
+
+
+UPGRADES: Mapping[int, Callable[[Any], None]] = {1: _upgrade_1}
+"""How the tree of a version becomes that of the next, in place; see docs/file_format.md."""

@@ -16,7 +16,7 @@ import numpy as np
 from loihi_deploy import backends
 from loihi_deploy.artifact import read_artifact, write_artifact
 from loihi_deploy.backends import RunOptions
-from loihi_deploy.chip.hardware import Board
+from loihi_deploy.chip.hardware import Arithmetic, Board
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import ArtifactError, InputError, Problem
 from loihi_deploy.file_kinds import file_kind, wrong_kind
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 SAVED_TYPES = (
     *(Conv2D, Dense, Sparse, Graph, Input, Population, NeuronModel, Projection, Readout, Link),
     *(BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses),
-    DeployOptions,
+    *(Arithmetic, DeployOptions),
     *MAPPING_TYPES,
 )
 
@@ -418,9 +418,13 @@ def load(path: str | os.PathLike[str]) -> Deployment:
         raise ArtifactError("The file is not a deployment", wrong_kind(path))
     content = read_artifact(path, SAVED_TYPES)
     try:
-        return Deployment(**content)
+        deployment = Deployment(**content)
     except TypeError as error:
         raise ArtifactError.single("does not hold a deployment", str(Path(path)), str(error)) from error
+    if deployment.mapping.program_digest:
+        return deployment
+    mapping = replace(deployment.mapping, program_digest=deployment.program.digest)  # an upgraded program
+    return replace(deployment, mapping=mapping)
 
 
 def _provenance(calibration: Samples | None) -> dict[str, str | None]:

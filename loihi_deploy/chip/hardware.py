@@ -68,6 +68,16 @@ def _arithmetic_problems(values: Mapping[str, int], where: Callable[[str], str])
                 f"{step} to {127 * step + step - 1}",
             )
         )
+    lossless = 1 - step.bit_length()
+    if values["max_weight_exponent"] < lossless:
+        problems.append(
+            Problem(
+                "weights would lose bits at every exponent",
+                where("max_weight_exponent"),
+                values["max_weight_exponent"],
+                f"{lossless} or more",
+            )
+        )
     for mantissa, shift, bits in (
         ("threshold_mantissa_max", "threshold_shift", 31),
         ("bias_mantissa_max", "max_bias_exponent", ENGINE_BITS),
@@ -110,7 +120,8 @@ class _Checked:
                 "value of the wrong type", self._where(spec.name), repr(getattr(self, spec.name)), spec.type
             )
             for spec in fields(self)  # type: ignore[arg-type]
-            if type(getattr(self, spec.name)) is not kinds[str(spec.type)]  # bool is an int to isinstance
+            if not isinstance(getattr(self, spec.name), kinds[str(spec.type)])
+            or isinstance(getattr(self, spec.name), bool)
         ]
         if not problems:
             values = {spec.name: getattr(self, spec.name) for spec in number_fields(self)}
@@ -316,7 +327,7 @@ class Arithmetic(_Checked):
         return (1 << self.decay_bits) - self.voltage_decay_offset - decay
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chip(_Checked):
     """One chip: a mesh of tiles of cores.
 
