@@ -307,9 +307,10 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         if self._built is None:
             return super().__getstate__()  # type: ignore[no-any-return]
         kept = ("seed", "progress_bar", "optimize", "closed", "_board", "_minibatch_size", "_stands_for")
+        of_a_converter = ("_layer_probes", "_input_orders")
         kept_of_chip = ("_chip", "_filter", "_from_chip")
         return {
-            "kept": {name: getattr(self, name) for name in (*kept, *kept_of_chip)},
+            "kept": {name: getattr(self, name) for name in (*kept, *of_a_converter, *kept_of_chip)},
             "built": vars(self._built),
             "queues": None if self.closed else self._messages.queues,
             "hosts": [] if self.closed else [_host_state(host) for host in self._on_host],
