@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
@@ -16,9 +17,10 @@ import numpy as np
 from loihi_deploy import backends
 from loihi_deploy.artifact import read_artifact, write_artifact
 from loihi_deploy.backends import RunOptions
+from loihi_deploy.backends.arguments import flag_problems, fraction_problems, whole_number_problems
 from loihi_deploy.chip.hardware import Arithmetic, Board
 from loihi_deploy.engines.rate_network import rate_outputs
-from loihi_deploy.errors import ArtifactError, InputError, Problem
+from loihi_deploy.errors import ArtifactError, InputError, LoihiDeployWarning, Problem
 from loihi_deploy.file_kinds import file_kind, wrong_kind
 from loihi_deploy.files import PathOrStream
 from loihi_deploy.ir import (
@@ -212,7 +214,9 @@ class Deployment(Content):
             chunk_size,
             progress,
         )
-        return backends.run(self.program, samples_for(self.graph, x), options, self.mapping)
+        result = backends.run(self.program, samples_for(self.graph, x), options, self.mapping)
+        _warn(result.warnings)
+        return result
 
     def evaluate(
         self,
@@ -249,6 +253,7 @@ class Deployment(Content):
         """
         samples = samples_for(self.graph, x)
         labels = self.check_labels(y, len(samples))
+        _refuse("Cannot evaluate the deployment", flag_problems("by_step", by_step))
         options = RunOptions(
             steps,
             backend,
@@ -261,7 +266,9 @@ class Deployment(Content):
             chunk_size=chunk_size,
             progress=progress,
         )
-        return backends.evaluate(self.program, samples, labels, options, self.mapping, by_step=by_step)
+        result = backends.evaluate(self.program, samples, labels, options, self.mapping, by_step=by_step)
+        _warn(result.warnings)
+        return result
 
     def verify(self, x: Any, y: Any = None, steps: int = 100, *, reference_samples: int = 5) -> Verification:
         """Accuracy and firing rates after each stage on the way to the chip, and what to do about the largest loss.
@@ -293,6 +300,10 @@ class Deployment(Content):
                 "only static samples have rates to compare with", "x", f"{samples.n_frames} frames"
             )
         labels = None if y is None else self.check_labels(y, len(samples))
+        _refuse(
+            "Cannot verify the deployment", whole_number_problems("reference_samples", reference_samples, 0)
+        )
+        self._check_recording(samples, steps)
         parts = partition(self.graph, self.options.encoder, self.options.encoder_rate)
         return verify_stages(
             self.graph,
@@ -316,7 +327,7 @@ class Deployment(Content):
         max_steps : int
             Longest presentation to consider.
         max_drop : float
-            How far accuracy may be below the rate network's, as a fraction.
+            How far accuracy may be below the rate network's, 0..1.
 
         Returns
         -------
@@ -332,8 +343,18 @@ class Deployment(Content):
 
         samples = samples_for(self.graph, x)
         labels = self.check_labels(y, len(samples))
+        _refuse(
+            "Cannot tune the presentation",
+            [*whole_number_problems("max_steps", max_steps, 1), *fraction_problems("max_drop", max_drop)],
+        )
+        backends.check(self.program, samples, RunOptions(max_steps * samples.n_frames))
         goal = self.rate_accuracy(samples, labels)
         return shortest_presentation(self.program, samples, labels, goal, max_steps, max_drop)
+
+    def _check_recording(self, samples: Samples, steps: Any) -> None:
+        """Refuse steps that cannot be run, or whose spikes cannot be held for one sample."""
+        everyone = [*self.program.nodes]
+        backends.check(self.program, samples.take(slice(1)), RunOptions(steps, record=everyone))
 
     def with_readout_window(self, window: float) -> Deployment:
         """The same deployment with outputs averaged over another last part of the presentation, 0..1."""
@@ -356,7 +377,7 @@ class Deployment(Content):
         """
         if not self.graph.readouts:
             raise InputError.single("there is no readout, so no class can be decided", "network")
-        labels = np.asarray(y)
+        labels = _label_array(y)
         n_classes = self.graph.readouts[0].size
         problems = []
         if labels.shape not in ((n_samples,), (n_samples, 1)):
@@ -404,6 +425,34 @@ class Deployment(Content):
         write_report(
             path, {**summary(self.program, self.mapping), "provenance": self.provenance}, layers_table
         )
+
+
+def _refuse(summary: str, problems: Iterable[Problem]) -> None:
+    """Raise an InputError where there are problems."""
+    if found := list(problems):
+        raise InputError(summary, found)
+
+
+def _label_array(y: Any) -> np.ndarray[Any, Any]:
+    """Labels as an array of whatever type."""
+    try:
+        labels = np.asarray(y)
+    except Exception as error:  # whatever an array-like of another package raises
+        raise InputError.single("labels are not an array", "y", f"{type(y).__name__}: {error}") from error
+    if isinstance(y, np.ma.MaskedArray) and y.mask.any():
+        raise InputError.single(
+            "some labels are masked",
+            "y",
+            f"{int(y.mask.sum())} masked values",
+            remedy="Leave these samples out",
+        )
+    return labels
+
+
+def _warn(problems: Iterable[Problem]) -> None:
+    """Warn whoever called the method that calls this."""
+    for problem in problems:
+        warnings.warn(LoihiDeployWarning(problem), stacklevel=3)
 
 
 def load(path: str | os.PathLike[str]) -> Deployment:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.errors import Problem
+
 Recorded = Mapping[str, Mapping[str, NDArray[Any]]]
 """Recorded variables by population, then by name: 'spikes' (n, steps, size) bool; 'u' and 'v' (n, steps, size) int32;
 'events' (n_events, 3) int64: rows (sample, step, neuron) in rising order, steps counted from 0."""
@@ -140,11 +142,20 @@ class HostState:
 
 @dataclass(frozen=True)
 class RunState:
-    """Encoder, chip and readout between two steps: give it to a run to continue an earlier one."""
+    """Encoder, chip and readout between two steps: give it to a run to continue an earlier one.
+
+    Parameters
+    ----------
+    encoder, readout : HostState
+    chip : ChipState
+    program : str
+        Digest of the program that ran.
+    """
 
     encoder: HostState
     chip: ChipState
     readout: HostState
+    program: str
 
 
 @dataclass(frozen=True)
@@ -164,6 +175,8 @@ class RunResult:
         Wall time.
     state : RunState or None
         After the last step, where it was asked for.
+    warnings : tuple of Problem
+        What was lost, and why: inputs beyond what the network was calibrated on, accumulators that wrapped around.
     """
 
     outputs: NDArray[Any]
@@ -172,6 +185,7 @@ class RunResult:
     recorded: Recorded = field(default_factory=dict)
     seconds: float = 0.0
     state: RunState | None = None
+    warnings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,6 +200,8 @@ class Evaluation:
         Wall time.
     n_correct_by_step : (n_steps,) int64 array or None
         Correct decisions, had every presentation ended after each of its steps, where that was asked for.
+    warnings : tuple of Problem
+        As for `RunResult`.
     """
 
     n_correct: int
@@ -193,6 +209,7 @@ class Evaluation:
     counters: Counters
     seconds: float = 0.0
     n_correct_by_step: NDArray[np.int64] | None = None
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -216,4 +233,5 @@ class Evaluation:
             self.counters + other.counters,
             self.seconds + other.seconds,
             both,
+            (*self.warnings, *(problem for problem in other.warnings if problem not in self.warnings)),
         )

@@ -6,6 +6,6 @@
 
 from loihi_deploy.backends.firing_rates import firing_rates
 from loihi_deploy.backends.request import RunOptions
-from loihi_deploy.backends.running import evaluate, run
+from loihi_deploy.backends.running import check, evaluate, run
 
-__all__ = ["RunOptions", "evaluate", "firing_rates", "run"]
+__all__ = ["RunOptions", "check", "evaluate", "firing_rates", "run"]

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.engines.events import Events
+from loihi_deploy.ir.program import Program
 from loihi_deploy.results import ChipState, HostState, PopulationCounts, Recorded, RunState
+
+
+def population_sizes(program: Program) -> dict[str, int]:
+    """Neurons of every population, encoders included, by name."""
+    encoders = {p.name: p.size for p in program.encoder.populations}
+    return encoders | {p.name: p.size for p in program.populations}
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,7 @@ def part_of(state: RunState, part: slice) -> RunState:
         HostState({name: array[part] for name, array in state.encoder.arrays.items()}),
         ChipState(**groups, noise=chip.noise),
         HostState({name: array[part] for name, array in state.readout.arrays.items()}),
+        state.program,
     )
 
 
@@ -136,4 +144,5 @@ def joined(states: list[RunState]) -> RunState:
         HostState(together([state.encoder.arrays for state in states])),
         ChipState(**groups, noise=states[0].chip.noise),
         HostState(together([state.readout.arrays for state in states])),
+        states[0].program,
     )

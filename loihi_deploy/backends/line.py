@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -11,23 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.backends.chunk import Chunk, Wanted, recorded_spikes
+from loihi_deploy.backends.engines import Engine
 from loihi_deploy.engines.chip import kernels as columns
 from loihi_deploy.engines.chip.compiled import engine
-from loihi_deploy.engines.chip.plain import Biases
 from loihi_deploy.engines.events import Events
 from loihi_deploy.engines.host.biases import biases
 from loihi_deploy.engines.host.decoder import Decoder
 from loihi_deploy.engines.host.encoder import Encoder
 from loihi_deploy.ir.program import Program
-from loihi_deploy.results import HostState, PopulationCounts, Recorded, RunState, Simulation
+from loihi_deploy.results import HostState, PopulationCounts, Recorded, RunState
 
 BLOCK_BYTES = 1 << 23
 """Room for lists of spikes, for each thread: longer presentations are cut into blocks of steps."""
-
-Simulate = Callable[
-    [Mapping[str, NDArray[np.bool_]], int, Mapping[str, tuple[str, ...]], Any, Biases], Simulation
-]
-"""The chip part alone: (host spikes, steps, record, chip state, biases) -> Simulation."""
 
 
 class Line:
@@ -137,6 +132,7 @@ class Line:
                 encoder.save(encoder_arrays),
                 chip.save(chip_arrays, noise_state),
                 HostState(saved[0] | saved[1]),
+                self.program.digest,
             )
         return Chunk(
             trace,
@@ -148,7 +144,7 @@ class Line:
 
     def present_on(
         self,
-        simulate: Simulate,
+        other: Engine,
         inputs: Mapping[str, NDArray[Any]],
         steps: int,
         wanted: Wanted,
@@ -171,7 +167,8 @@ class Line:
         }
         arriving = {source.name: dense[source.name] for source in self.program.sources}
         drive, clipped = biases(self.program, inputs)
-        simulation = simulate(arriving, steps, record, state.chip if state else None, drive)
+        before = state.chip if state else None
+        simulation = other.simulate(self.program, arriving, steps, record, before, seed, drive)
         out = Events.from_dense(
             {name: simulation.recorded[name]["spikes"] for name in self.decoded}, n, steps
         )
@@ -191,7 +188,7 @@ class Line:
                 )
         end = None
         if keep_state and simulation.state is not None:
-            end = RunState(self.encoder.save(arrays), simulation.state, HostState(saved))
+            end = RunState(self.encoder.save(arrays), simulation.state, HostState(saved), self.program.digest)
         sent = emitted.counts.sum(axis=(0, 1), dtype=np.int64)
         counts = self._host_counts(sent, lost) | _with_clipped(simulation.counts, clipped)
         return Chunk(trace, counts, _in_order(wanted, found), None, end)

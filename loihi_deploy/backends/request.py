@@ -1,30 +1,30 @@
-"""A checked request, cut into chunks of samples that threads work off."""
+"""What is asked of a run, and whether it can be done."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.backends.chunk import Chunk, Wanted, part_of
-from loihi_deploy.backends.line import Line, Simulate, line
-from loihi_deploy.engines.chip import plain as reference
-from loihi_deploy.engines.host.biases import sign_problems
-from loihi_deploy.engines.threads import in_order, parts_of, thread_count
-from loihi_deploy.errors import AccumulatorOverflowError, BackendError, InputError, Problem
-from loihi_deploy.ir import Samples
+from loihi_deploy.backends.arguments import (
+    choice_problems,
+    flag_problems,
+    fraction_problems,
+    shown,
+    whole_number_problems,
+)
+from loihi_deploy.backends.chunk import Wanted, population_sizes
+from loihi_deploy.engines.threads import thread_count
+from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.program import Program
-from loihi_deploy.options import BACKEND_ALIASES, BACKENDS, READOUT_WINDOW, Backend
+from loihi_deploy.options import READOUT_WINDOW, Backend
 from loihi_deploy.results import RunState
 
 VARIABLES = ("spikes", "u", "v", "events")
-CHUNK_SECONDS = 0.02
-"""About how long a thread works on a chunk, so that handing chunks over costs little and threads end together."""
+SEED_MAX = 2**32 - 1
 
 Record = Iterable[str] | Mapping[str, Iterable[str]]
 Neurons = Mapping[str, slice | Iterable[int]]
@@ -83,181 +83,139 @@ class RunOptions:
     chunk_size: int | None = None
     progress: bool | None = None
 
+    def problems(self, n_frames: int) -> Iterator[Problem]:
+        """What is wrong with it whatever the program, for samples of so many frames."""
+        if self.steps_per_frame is not None:
+            yield from whole_number_problems("steps_per_frame", self.steps_per_frame, 1)
+        else:
+            found = list(whole_number_problems("steps", self.steps, 1))
+            if not found and self.steps is not None and self.steps % n_frames:
+                limit = f"a multiple of the {n_frames} frames"
+                found = [Problem("not a number of steps", "steps", self.steps, limit)]
+            yield from found
+        yield from fraction_problems("readout_window", self.readout_window, above_zero=True)
+        yield from whole_number_problems("seed", self.seed, 0, SEED_MAX)
+        yield from choice_problems("on_overflow", self.on_overflow, ("count", "raise"))
+        yield from flag_problems("stream", self.stream)
+        yield from flag_problems("return_state", self.return_state)
+        yield from flag_problems("progress", self.progress, optional=True)
+        yield from whole_number_problems("chunk_size", self.chunk_size, 1, optional=True)
+        of_threads = list(whole_number_problems("threads", self.threads, 1, optional=True))
+        yield from of_threads
+        if not of_threads:
+            try:
+                thread_count(self.threads)
+            except InputError as error:
+                yield from error.problems
 
-@dataclass(frozen=True)
-class Job:
-    """Samples for a program, and how they are presented; made by `checked_job`.
-
-    Parameters
-    ----------
-    line : Line
-    samples : Samples
-    options : RunOptions
-        With the backend's proper name.
-    steps : int
-        Of a presentation.
-    wanted : Wanted
-        What `options` records.
-    threads, chunk_size : int
-        Where `options` leaves them open, too.
-    mapping : Mapping or None
-    """
-
-    line: Line
-    samples: Samples
-    options: RunOptions
-    steps: int
-    wanted: Wanted
-    threads: int
-    chunk_size: int
-    mapping: Any
-
-    def chunks(self) -> Iterator[tuple[slice, Chunk]]:
-        """Results of consecutive chunks of samples, in order; a bounded number of them exists at a time."""
-        options = self.options
-        with _progress_bar(options.progress, len(self.samples)) as advance:
-            for part, chunk in self._stream() if options.stream else self._batches():
-                if options.on_overflow == "raise" and chunk.first_wrap is not None:
-                    raise _overflow(chunk.first_wrap, part.start)
-                advance(part.stop - part.start)
-                yield part, chunk
-
-    def _batches(self) -> Iterator[tuple[slice, Chunk]]:
-        return in_order(self._batch, parts_of(len(self.samples), self.chunk_size), self.threads)
-
-    def _stream(self) -> Iterator[tuple[slice, Chunk]]:
-        state = self.options.state
-        for part in parts_of(len(self.samples), self.chunk_size):
-            m = part.stop - part.start
-            frames = {name: x[None] for name, x in self.samples.take(part).all_frames().items()}
-            chunk = self._present(frames, m * self.steps, state, True)
-            state = chunk.state
-            yield part, chunk.as_samples(m)
-
-    def _batch(self, part: slice) -> Chunk:
-        options = self.options
-        state = None if options.state is None else part_of(options.state, part)
-        inputs = self.samples.take(part).arrays
-        return self._present(inputs, self.steps, state, options.return_state, part.start)
-
-    def _present(
-        self,
-        inputs: Mapping[str, NDArray[Any]],
-        steps: int,
-        state: RunState | None,
-        keep_state: bool,
-        first_sample: int = 0,
-    ) -> Chunk:
-        seed, backend = self.options.seed, self.options.backend
-        how = (self.wanted, seed, state, keep_state, first_sample)
-        if backend == "emulator":
-            return self.line.present(inputs, steps, *how)
-        simulate = _simulate(backend, self.line.program, self.mapping, seed)
-        return self.line.present_on(simulate, inputs, steps, *how)
+    def total_steps(self, n_frames: int) -> int:
+        """Steps of a presentation of so many frames."""
+        if self.steps_per_frame is not None:
+            return n_frames * int(self.steps_per_frame)
+        assert self.steps is not None  # else it has problems
+        return int(self.steps)
 
 
-def checked_job(program: Program, samples: Samples, options: RunOptions, mapping: Any = None) -> Job:
-    """Check what is asked for.
-
-    Raises
-    ------
-    InputError
-        Listing every option that does not fit.
-    BackendError
-        If there is no such backend, or it cannot do what is asked for.
-    """
-    backend = BACKEND_ALIASES.get(options.backend, options.backend)
-    if backend not in BACKENDS:
-        raise BackendError.single("no such backend", "backend", backend, ", ".join(BACKENDS))
-    continues = options.stream or options.state is not None or options.return_state
-    if backend in ("nengo_loihi", "hardware") and continues:
-        raise BackendError.single(
-            "cannot continue a run: each sample starts from rest",
-            f"backend '{backend}'",
-            remedy="Use backend='emulator', which gives the same spikes",
-        )
-    n, n_frames = len(samples), samples.n_frames
-    problems: list[Problem] = []
-    steps = options.steps
-    if options.steps_per_frame is not None:
-        steps = n_frames * options.steps_per_frame
-    if steps is None or steps < 1 or steps % n_frames:
-        allowed = "at least 1" if n_frames == 1 else f"a multiple of the {n_frames} frames"
-        problems.append(Problem("not a number of steps", "steps", steps, allowed))
-    if not 0 < options.readout_window <= 1:
-        problems.append(Problem("out of range", "readout_window", options.readout_window, "above 0, up to 1"))
-    if options.on_overflow not in ("count", "raise"):
-        problems.append(Problem("unknown choice", "on_overflow", options.on_overflow, "'count' or 'raise'"))
-    if options.chunk_size is not None and options.chunk_size < 1:
-        problems.append(Problem("not a number of samples", "chunk_size", options.chunk_size, "at least 1"))
-    try:
-        threads = thread_count(options.threads)
-    except InputError as error:
-        problems += error.problems
-    wanted = _wanted(program, options.record, options.neurons or {}, problems)
-    problems += sign_problems(program, samples.arrays)
-    problems += _timing_problems(program, n_frames, options.stream)
-    problems += _state_problems(program, options.state, 1 if options.stream else n)
-    if problems:
-        raise InputError("Cannot run the program", problems)
-    steps = steps or 0
-    return Job(
-        line(program),
-        samples,
-        replace(options, backend=backend),
-        steps,
-        wanted,
-        threads if backend == "emulator" else 1,
-        options.chunk_size or _default_chunk_size(program, backend, n, steps, threads),
-        mapping,
-    )
-
-
-def _wanted(program: Program, record: Record, neurons: Neurons, problems: list[Problem]) -> Wanted:
-    given = record if isinstance(record, Mapping) else dict.fromkeys(record, ("spikes",))
-    sizes = {p.name: p.size for p in program.encoder.populations} | {
-        p.name: p.size for p in program.populations
-    }
+def wanted(program: Program, options: RunOptions, problems: list[Problem]) -> Wanted:
+    """What a run with these options records of a program; what does not fit is added to `problems`."""
+    sizes = population_sizes(program)
     on_chip = {p.name for p in program.populations}
-    variables = {name: tuple(chosen) for name, chosen in given.items()}
-    for name, chosen in variables.items():
+    variables: dict[str, tuple[str, ...]] = {}
+    for name, chosen in _named(options.record, problems).items():
         if name not in sizes:
-            problems.append(Problem("no such population", "record", name, ", ".join(sizes)))
+            problems.append(Problem("no such population", "record", shown(name), ", ".join(sizes)))
             continue
         known = VARIABLES if name in on_chip else ("spikes", "events")
-        problems += [
-            Problem("cannot be recorded", f"record of '{name}'", variable, ", ".join(known))
-            for variable in chosen
-            if variable not in known
-        ]
-    indices = {}
-    for name, choice in neurons.items():
-        if name not in variables or name not in sizes:
-            problems.append(Problem("neurons of a population that is not recorded", "neurons", name))
+        of_it = _listed(chosen)
+        if of_it is None:
+            problems.append(Problem("not a list of variables", f"record of '{name}'", shown(chosen)))
             continue
-        try:
-            numbers = np.arange(sizes[name])[
-                choice if isinstance(choice, slice) else np.asarray(list(choice), np.int64)
-            ]
-        except IndexError:
+        for variable in of_it:
+            problems += choice_problems(f"record of '{name}'", variable, known, "cannot be recorded")
+        variables[name] = tuple(variable for variable in of_it if isinstance(variable, str))
+    neurons = {}
+    given: Any = {} if options.neurons is None else options.neurons
+    if not isinstance(given, Mapping):
+        problems.append(Problem("not by population", "neurons", shown(given), "a dict"))
+        given = {}
+    for name, choice in given.items():
+        if name not in variables:
+            problems.append(Problem("neurons of a population that is not recorded", "neurons", shown(name)))
+            continue
+        found = _chosen(choice, sizes[name])
+        if isinstance(found, str):
             problems.append(
-                Problem("no such neuron", f"neurons of '{name}'", None, f"0 to {sizes[name] - 1}")
+                Problem(found, f"neurons of '{name}'", shown(choice), f"numbers from 0 to {sizes[name] - 1}")
             )
-            continue
-        indices[name] = np.unique(numbers)
-    return Wanted(variables, indices)
+        else:
+            neurons[name] = found
+    return Wanted(variables, neurons)
 
 
-def _state_problems(program: Program, state: RunState | None, n: int) -> Iterator[Problem]:
+def _named(record: Any, problems: list[Problem]) -> Mapping[str, Any]:
+    """Variables by population, from either way to write them."""
+    if isinstance(record, Mapping):
+        return record
+    names = _listed(record)
+    if names is None:
+        remedy = f"Give record=[{record!r}]" if isinstance(record, str) else ""
+        problems.append(Problem("not a list of populations", "record", shown(record), remedy=remedy))
+        return {}
+    problems += [
+        Problem("not the name of a population", "record", shown(name))
+        for name in names
+        if not isinstance(name, str)
+    ]
+    return {name: ("spikes",) for name in names if isinstance(name, str)}
+
+
+def _listed(values: Any) -> list[Any] | None:
+    """Values of anything that can be walked through, but for a text; None else."""
+    try:
+        return None if isinstance(values, str) else list(values)
+    except TypeError:
+        return None
+
+
+def _chosen(choice: Any, size: int) -> NDArray[np.int64] | str:
+    """Neuron numbers in rising order, or what is wrong with the choice."""
+    everyone: NDArray[np.int64] = np.arange(size)
+    if isinstance(choice, np.ma.MaskedArray):
+        return "a masked array, of which nobody knows what it leaves out"
+    try:
+        if isinstance(choice, slice):
+            return everyone[choice]
+        picked = np.asarray(choice if isinstance(choice, np.ndarray) else list(choice))
+    except (TypeError, ValueError):
+        return "neither a slice nor a list of neurons"
+    if picked.dtype == bool:
+        return everyone[picked] if picked.shape == (size,) else "a mask must have a value for each neuron"
+    if picked.size == 0:
+        return everyone[:0]
+    if picked.ndim != 1 or picked.dtype.kind not in "iu":
+        return "not a list of whole numbers"
+    if (picked >= size).any() or (picked.astype(np.int64) < -size).any():
+        return "no such neuron"
+    return np.asarray(np.unique(everyone[picked]))
+
+
+def state_problems(program: Program, state: Any, n: int) -> Iterator[Problem]:
+    """What keeps `n` samples from being continued from a state."""
     if state is None:
         return
-    for p in program.populations:
-        found = state.chip.u[p.name].shape if p.name in state.chip.u else None
-        if found != (n, p.size):
-            yield Problem("the state does not fit", f"state of '{p.name}'", found, (n, p.size))
+    remedy = "Give what a run of this program with return_state=True returned"
+    if not isinstance(state, RunState):
+        yield Problem("not a state", "state", shown(state), remedy=remedy)
+    elif state.program != program.digest:
+        yield Problem("the state is one of another program", "state", remedy=remedy)
+    else:
+        found = len(next(iter(state.chip.u.values())))
+        if found != n:
+            yield Problem("the state is one of another number of samples", "state", found, n)
 
 
-def _timing_problems(program: Program, n_frames: int, stream: bool) -> Iterator[Problem]:
+def timing_problems(program: Program, n_frames: int, stream: bool) -> Iterator[Problem]:
+    """What an encoder with one spike for each sample cannot do."""
     timed = [p.name for p in program.encoder.populations if p.neuron.kind == "ttfs"]
     if timed and (n_frames > 1 or stream):
         yield Problem(
@@ -266,51 +224,3 @@ def _timing_problems(program: Program, n_frames: int, stream: bool) -> Iterator[
             f"{n_frames} frames{', stream=True' if stream else ''}",
             remedy="Deploy it with another encoder",
         )
-
-
-def _default_chunk_size(program: Program, backend: str, n: int, steps: int, threads: int) -> int:
-    """Samples that keep a thread busy for a while, few enough that all threads have several chunks."""
-    if backend != "emulator":
-        return 1
-    seconds_per_sample = steps * (5e-6 + 1e-9 * program.n_compartments)
-    return max(1, min(round(CHUNK_SECONDS / seconds_per_sample), -(-n // (4 * threads))))
-
-
-def _simulate(backend: str, program: Program, mapping: Any, seed: int) -> Simulate:
-    if backend == "numpy":
-        return lambda spikes, steps, record, state, biases: reference.simulate(
-            program, spikes, steps, record, state, seed, biases
-        )
-    from loihi_deploy.backends import nengo_loihi
-
-    simulate: Callable[..., Any] = (
-        nengo_loihi.simulate if backend == "nengo_loihi" else nengo_loihi.simulate_on_hardware
-    )
-    return lambda spikes, steps, record, state, biases: simulate(
-        program, mapping, spikes, steps, record, seed=seed, biases=biases
-    )
-
-
-def _overflow(first_wrap: tuple[int, int, str], first_sample: int) -> AccumulatorOverflowError:
-    sample, step, population = first_wrap
-    return AccumulatorOverflowError.single(
-        f"an accumulator wrapped around at step {step + 1} of sample {first_sample + sample}",
-        f"layer '{population}'",
-        remedy="Lower the firing rates or the largest weights of the layers before it, or count overflows with "
-        "on_overflow='count'",
-    )
-
-
-@contextmanager
-def _progress_bar(progress: bool | None, n: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, where that is a terminal or where it was asked for."""
-    if progress is False or (progress is None and not sys.stderr.isatty()):
-        yield lambda n_done: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("samples", total=n)
-        yield lambda n_done: bar.advance(task, n_done)

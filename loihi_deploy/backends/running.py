@@ -10,11 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.backends.chunk import joined
-from loihi_deploy.backends.request import Job, RunOptions, checked_job
+from loihi_deploy.backends.job import Job, checked_job
+from loihi_deploy.backends.losses import losses
+from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.engines.host.readout import answers, decisions_by_step
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.results import Counters, Evaluation, PopulationCounts, RunResult, RunState
+
+
+def check(program: Program, samples: Samples, options: RunOptions, mapping: Any = None) -> None:
+    """Raise what `run` would raise before its first step."""
+    checked_job(program, samples, options, mapping)
 
 
 def run(program: Program, samples: Samples, options: RunOptions, mapping: Any = None) -> RunResult:
@@ -58,16 +65,18 @@ def run(program: Program, samples: Samples, options: RunOptions, mapping: Any = 
                 recorded[name].setdefault(variable, []).append(values if offset is None else values + offset)
         if options.return_state and chunk.state is not None:
             states = [chunk.state] if options.stream else [*states, chunk.state]
+    counters = tally.counters()
     return RunResult(
         next(iter(outputs.values()), np.zeros((n, 0))),
         outputs,
-        tally.counters(),
+        counters,
         {
             name: {variable: np.concatenate(parts) for variable, parts in variables.items()}
             for name, variables in recorded.items()
         },
         time.perf_counter() - start,
         joined(states) if states else None,
+        tuple(losses(program, samples, counters)),
     )
 
 
@@ -110,10 +119,11 @@ def evaluate(
         if by_step:
             decisions = decisions_by_step(program.readout, chunk.trace, options.readout_window)
             correct_by_step += (decisions == labels[part, None]).sum(axis=0)
+    counters = tally.counters()
     seconds = time.perf_counter() - start
-    return Evaluation(
-        n_correct, len(samples), tally.counters(), seconds, correct_by_step if by_step else None
-    )
+    by_steps = correct_by_step if by_step else None
+    warnings = tuple(losses(program, samples, counters))
+    return Evaluation(n_correct, len(samples), counters, seconds, by_steps, warnings)
 
 
 class _Tally:

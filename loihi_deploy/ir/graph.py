@@ -100,6 +100,8 @@ class Input(Content):
         Whether there may be values below 0.
     channels_first : bool
         Samples are given as (channels, height, width); `shape` and the graph's transforms have channels last.
+    calibrated : (float, float) or None
+        The lowest and the highest value that firing rates were set for; not compared. None where nobody knows.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Input(Content):
     scale: float = 1.0
     channels_first: bool = False
     signed: bool = True
+    calibrated: tuple[float, float] | None = field(default=None, metadata={"compare": False})
 
     @property
     def size(self) -> int:

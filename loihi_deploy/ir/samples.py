@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.graph import Graph, Input
 
+LARGEST = 1e30
+"""Largest magnitude of a sample: some powers of ten below float32's, so that sums stay finite."""
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -139,6 +142,16 @@ def _numbers(name: str, given: Any, problems: list[Problem]) -> NDArray[Any] | N
     bad = int((~np.isfinite(values)).sum())
     if bad:
         problems.append(Problem("samples are not finite", name, f"{bad} NaN or infinite values"))
+    elif values.size and max(-values.min(), values.max()) > LARGEST:
+        problems.append(
+            Problem(
+                "samples are too large for sums in float32",
+                name,
+                f"{values.min():g} to {values.max():g}",
+                f"-{LARGEST:g} to {LARGEST:g}",
+                "Scale them as the network was trained on",
+            )
+        )
     return values
 
 

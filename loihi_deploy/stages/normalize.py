@@ -108,7 +108,7 @@ def normalize(
     -------
     Graph
         With rescaled populations; the largest magnitude of each input, and whether it has values below 0, are recorded
-        for an encoder put in front.
+        for an encoder put in front; its range, for a warning where a run leaves it.
 
     Raises
     ------
@@ -160,10 +160,9 @@ def with_input_ranges(graph: Graph, calibration: Any) -> Graph:
     inputs = []
     for node in graph.inputs:
         values = samples.arrays[node.name]
-        magnitude = float(np.abs(values).max())
-        inputs.append(
-            replace(node, scale=magnitude if magnitude > 0 else 1.0, signed=bool((values < 0).any()))
-        )
+        low, high = float(values.min()), float(values.max())
+        magnitude = max(-low, high) or 1.0
+        inputs.append(replace(node, scale=magnitude, signed=low < 0, calibrated=(low, high)))
     return replace(graph, inputs=tuple(inputs))
 
 

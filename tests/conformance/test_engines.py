@@ -1,38 +1,80 @@
-"""One contract for every engine of the chip part: the plain one, the fast one, nengo-loihi's emulator."""
+"""One contract for every engine of the chip part: those of the backends, and the Nengo simulator's chip."""
+
+import importlib.util
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from loihi_deploy.backends.engines import ENGINES
 from loihi_deploy.chip.boards import load_board
-from loihi_deploy.engines.chip import compiled as engine
-from loihi_deploy.engines.chip import plain as reference
-from loihi_deploy.ir import Conv2D, Dense
-from loihi_deploy.ir.program import Compartments, Noise, Program, SpikeSource, Synapses
+from loihi_deploy.ir import Conv2D, Dense, Graph, Readout
+from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, SpikeSource, Synapses
 from loihi_deploy.mapping import map_to_cores
+from loihi_deploy.options import BACKENDS
 from tests.engines.programs import NO_GRAPH, mantissas, programs, random_spikes, random_transform
 
 EVERYTHING = ("spikes", "u", "v", "events")
 BOARD = load_board("nahuku32")
 
 
-def run_reference(program, spikes, steps, record, seed):
-    return reference.simulate(program, spikes, steps, record, seed=seed)
+class BlockChip:
+    """The chip of the Nengo simulator, on the blocks that nengo-loihi's emulator gets, sample by sample."""
+
+    continues = False
+
+    def __init__(self, mapping):
+        self._mapping = mapping
+
+    def simulate(self, program, spikes, steps, record, state=None, seed=0, biases=None):
+        pytest.importorskip("nengo_loihi")
+        from loihi_deploy.backends import nengo_loihi
+        from loihi_deploy.simulator.block_chip import Chip
+
+        made = nengo_loihi.build_model(program, self._mapping, nengo_loihi._probed_variables(program, record))
+        samples = {key: [] for key in made.probes}
+        overflows = {}
+        for sample in range(len(next(iter(spikes.values())))):
+            chip = Chip(made.model, seed, {})
+            first = {name: chip.layout.first_input[made.inputs[name]] for name in spikes}
+            chip.begin(steps)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Overflow")
+                chip.advance(
+                    [
+                        np.concatenate(
+                            [first[name] + np.flatnonzero(x[sample, t]) for name, x in spikes.items()]
+                        )
+                        for t in range(steps)
+                    ]
+                )
+            # it counts for the whole chip, so for the one population that programs here have
+            for kind, count in zip("quu", chip.wrapped, strict=True):
+                overflows["p", kind] = overflows.get(("p", kind), 0) + int(count)
+            for key, probe in made.probes.items():
+                samples[key].append(nengo_loihi._in_order(made.places[key[0]], chip.recorded(probe)))
+        probed = {key: np.stack(values) for key, values in samples.items()}
+        return nengo_loihi._simulation(program, probed, record, overflows, spikes)
 
 
-def run_fast(program, spikes, steps, record, seed):
-    return engine.simulate(program, spikes, steps, record, seed=seed)
+# A new engine is one more line in `loihi_deploy.backends.engines.ENGINES`.
+ALL = {**ENGINES, "the Nengo simulator's chip": BlockChip}
+if importlib.util.find_spec("nxsdk") is None:
+    del ALL["hardware"]  # what it says then: tests/backends/test_nengo_loihi.py
+OTHERS = [name for name in ALL if name != "numpy"]
+"""All but the plain one, which every other is held to."""
 
 
-def run_nengo_loihi(program, spikes, steps, record, seed):
-    pytest.importorskip("nengo_loihi")
-    from loihi_deploy.backends import nengo_loihi
+def run(name, program, spikes, steps, record, seed=0, **given):
+    needs_cores = name not in ("numpy", "emulator")
+    if needs_cores:
+        pytest.importorskip("nengo_loihi")
+    engine = ALL[name](map_to_cores(program, BOARD) if needs_cores else None)
+    return engine.simulate(program, spikes, steps, record, seed=seed, **given)
 
-    return nengo_loihi.simulate(program, map_to_cores(program, BOARD), spikes, steps, record, seed=seed)
-
-
-ENGINES = {"fast": run_fast, "nengo-loihi": run_nengo_loihi}
 
 NEURONS = {
     "integrate-and-fire": {"decay_v": 0},
@@ -95,7 +137,7 @@ def assert_same(ours, expected):
     assert ours.counts == expected.counts
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("shift", [6, 7])
 def test_every_projection(name, transform, shift):
@@ -103,12 +145,12 @@ def test_every_projection(name, transform, shift):
     program = network(rng, TRANSFORMS[transform](rng), shift)
     spikes = random_spikes(program, 2, 25, 0.1, seed=1)
     record = {"p": EVERYTHING}
-    expected = reference.simulate(program, spikes, 25, record)
+    expected = run("numpy", program, spikes, 25, record)
     assert expected.counts["p"].spikes > 20
-    assert_same(ENGINES[name](program, spikes, 25, record, 0), expected)
+    assert_same(run(name, program, spikes, 25, record), expected)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_every_neuron(name, neuron):
     rng = np.random.default_rng(0)
@@ -116,13 +158,13 @@ def test_every_neuron(name, neuron):
     program = network(rng, Dense(np.abs(weights) if neuron == "wrapping" else weights), 7, **NEURONS[neuron])
     spikes = random_spikes(program, 2, 60, 0.2, seed=2)
     record = {"p": EVERYTHING}
-    expected = reference.simulate(program, spikes, 60, record)
+    expected = run("numpy", program, spikes, 60, record)
     if neuron == "wrapping":
         assert expected.counts["p"].overflows_u > 0
-    assert_same(ENGINES[name](program, spikes, 60, record, 0), expected)
+    assert_same(run(name, program, spikes, 60, record), expected)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("exponent", range(1, 24))
 @pytest.mark.parametrize("at_membrane", [False, True])
 def test_noise_has_nengo_loihis_values(name, exponent, at_membrane):
@@ -131,8 +173,8 @@ def test_noise_has_nengo_loihis_values(name, exponent, at_membrane):
     program = network(rng, TRANSFORMS["dense"](rng), 6, decay_v=0, noise=noise, v_min=-(2**23) + 1)
     spikes = random_spikes(program, 1, 20, 0.1, seed=3)
     record = {"p": ("spikes", "u", "v")}
-    expected = reference.simulate(program, spikes, 20, record, seed=5)
-    assert_same(ENGINES[name](program, spikes, 20, record, 5), expected)
+    expected = run("numpy", program, spikes, 20, record, 5)
+    assert_same(run(name, program, spikes, 20, record, 5), expected)
 
 
 @given(programs(), st.integers(0, 2**32 - 1), st.sampled_from([0.02, 0.2, 0.9]))
@@ -143,6 +185,41 @@ def test_random_programs_equal_nengo_loihi(program, seed, rate):
     assume(all(p.noise is None for p in program.populations))
     spikes = random_spikes(program, 1, 8, rate, seed)
     record = {p.name: EVERYTHING for p in program.populations}
-    expected = run_nengo_loihi(program, spikes, 8, record, 0)
-    assert_same(run_fast(program, spikes, 8, record, 0), expected)
-    assert_same(run_reference(program, spikes, 8, record, 0), expected)
+    expected = run("nengo_loihi", program, spikes, 8, record)
+    assert_same(run("emulator", program, spikes, 8, record), expected)
+    assert_same(run("numpy", program, spikes, 8, record), expected)
+
+
+def test_the_backends_are_these_engines():
+    assert tuple(ENGINES) == BACKENDS
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_engines_that_continue_from_a_state(name):
+    rng = np.random.default_rng(0)
+    program = network(rng, TRANSFORMS["3x3"](rng), 6, refractory=3)
+    spikes = random_spikes(program, 2, 30, 0.1, seed=4)
+    record = {"p": ("spikes", "u", "v")}
+    whole = run(name, program, spikes, 30, record)
+    first = run(name, program, {"s": spikes["s"][:, :12]}, 12, record)
+    assert (first.state is not None) is ALL[name](None).continues
+    for variable, values in whole.recorded["p"].items():
+        assert (first.recorded["p"][variable] == values[:, :12]).all()
+    if first.state is not None:
+        second = run(name, program, {"s": spikes["s"][:, 12:]}, 18, record, state=first.state)
+        for variable, values in whole.recorded["p"].items():
+            assert (second.recorded["p"][variable] == values[:, 12:]).all()
+
+
+@pytest.mark.parametrize("name", [name for name in OTHERS if name in ENGINES])
+def test_biases_from_the_input(name):
+    rng = np.random.default_rng(0)
+    program = network(rng, TRANSFORMS["3x3"](rng), 6)
+    size = program.nodes["p"].size
+    values = Graph((), (), (), (Readout("p", (size,), np.zeros(size)),))
+    program = replace(program, encoder=values, bias_inputs=(BiasInput("p", 1.0, 4095, 7),))
+    biases = {"p": rng.integers(-2000, 4000, (2, 3, size)).astype(np.int32)}
+    spikes = random_spikes(program, 2, 30, 0.05, seed=4)
+    expected = run("numpy", program, spikes, 30, {"p": EVERYTHING}, biases=biases)
+    assert expected.counts != run("numpy", program, spikes, 30, {"p": EVERYTHING}).counts
+    assert_same(run(name, program, spikes, 30, {"p": EVERYTHING}, biases=biases), expected)

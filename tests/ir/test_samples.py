@@ -76,6 +76,7 @@ class Faulty:
         (np.zeros((0, 6)), "no sample"),
         ([], "no sample"),
         (np.full((5, 6), np.nan), "30 NaN"),
+        (np.full((5, 6), -1e31), "too large"),
         ("images", "not numbers"),
         (None, "not numbers"),
         (np.zeros((5, 6), complex), r"not numbers \(found complex128"),

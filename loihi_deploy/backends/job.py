@@ -1,0 +1,181 @@
+"""A checked request, cut into chunks of samples that threads work off."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from loihi_deploy.backends.arguments import shown
+from loihi_deploy.backends.chunk import Chunk, Wanted, part_of
+from loihi_deploy.backends.engines import ENGINES
+from loihi_deploy.backends.line import Line, line
+from loihi_deploy.backends.memory import memory_problems
+from loihi_deploy.backends.request import RunOptions, state_problems, timing_problems, wanted
+from loihi_deploy.engines.host.biases import sign_problems
+from loihi_deploy.engines.threads import in_order, parts_of, thread_count
+from loihi_deploy.errors import AccumulatorOverflowError, BackendError, InputError
+from loihi_deploy.ir import Samples
+from loihi_deploy.ir.program import Program
+from loihi_deploy.options import BACKEND_ALIASES
+from loihi_deploy.results import RunState
+
+CHUNK_SECONDS = 0.02
+"""About how long a thread works on a chunk, so that handing chunks over costs little and threads end together."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Samples for a program, and how they are presented; made by `checked_job`.
+
+    Parameters
+    ----------
+    line : Line
+    samples : Samples
+    options : RunOptions
+        With the backend's proper name.
+    steps : int
+        Of a presentation.
+    wanted : Wanted
+        What `options` records.
+    threads, chunk_size : int
+        Where `options` leaves them open, too.
+    mapping : Mapping or None
+    """
+
+    line: Line
+    samples: Samples
+    options: RunOptions
+    steps: int
+    wanted: Wanted
+    threads: int
+    chunk_size: int
+    mapping: Any
+
+    def chunks(self) -> Iterator[tuple[slice, Chunk]]:
+        """Results of consecutive chunks of samples, in order; a bounded number of them exists at a time."""
+        options = self.options
+        with _progress_bar(options.progress, len(self.samples)) as advance:
+            for part, chunk in self._stream() if options.stream else self._batches():
+                if options.on_overflow == "raise" and chunk.first_wrap is not None:
+                    raise _overflow(chunk.first_wrap, part.start)
+                advance(part.stop - part.start)
+                yield part, chunk
+
+    def _batches(self) -> Iterator[tuple[slice, Chunk]]:
+        return in_order(self._batch, parts_of(len(self.samples), self.chunk_size), self.threads)
+
+    def _stream(self) -> Iterator[tuple[slice, Chunk]]:
+        state = self.options.state
+        for part in parts_of(len(self.samples), self.chunk_size):
+            m = part.stop - part.start
+            frames = {name: x[None] for name, x in self.samples.take(part).all_frames().items()}
+            chunk = self._present(frames, m * self.steps, state, True)
+            state = chunk.state
+            yield part, chunk.as_samples(m)
+
+    def _batch(self, part: slice) -> Chunk:
+        options = self.options
+        state = None if options.state is None else part_of(options.state, part)
+        inputs = self.samples.take(part).arrays
+        return self._present(inputs, self.steps, state, options.return_state, part.start)
+
+    def _present(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        steps: int,
+        state: RunState | None,
+        keep_state: bool,
+        first_sample: int = 0,
+    ) -> Chunk:
+        seed, backend = self.options.seed, self.options.backend
+        how = (self.wanted, seed, state, keep_state, first_sample)
+        if backend == "emulator":
+            return self.line.present(inputs, steps, *how)
+        return self.line.present_on(ENGINES[backend](self.mapping), inputs, steps, *how)
+
+
+def checked_job(program: Program, samples: Samples, options: RunOptions, mapping: Any = None) -> Job:
+    """Check what is asked for.
+
+    Raises
+    ------
+    InputError
+        Listing every option that does not fit.
+    BackendError
+        If there is no such backend, or it cannot do what is asked for.
+    """
+    given: Any = options.backend
+    backend: Any = BACKEND_ALIASES.get(given, given) if isinstance(given, str) else None
+    if backend not in ENGINES:
+        raise BackendError.single("no such backend", "backend", shown(given), ", ".join(ENGINES))
+    engine = ENGINES[backend](mapping)
+    continues = options.stream is True or options.state is not None or options.return_state is True
+    problems = list(options.problems(samples.n_frames))
+    if continues and not engine.continues:
+        raise BackendError.single(
+            "cannot continue a run: each sample starts from rest",
+            f"backend '{backend}'",
+            remedy="Use backend='emulator', which gives the same spikes",
+        )
+    records = wanted(program, options, problems)
+    problems += sign_problems(program, samples.arrays)
+    n, stream = len(samples), options.stream is True
+    problems += timing_problems(program, samples.n_frames, stream)
+    problems += state_problems(program, options.state, 1 if stream else n)
+    threads = chunk_size = steps = 0
+    if not problems:
+        steps = options.total_steps(samples.n_frames)
+        threads = thread_count(options.threads) if backend == "emulator" else 1
+        chunk_size = options.chunk_size or _default_chunk_size(program, backend, n, steps, threads)
+        at_once = chunk_size if threads == 1 else 3 * threads * chunk_size
+        problems += memory_problems(program, records, n, steps, at_once, dense=backend != "emulator")
+    if problems:
+        raise InputError("Cannot run the program", problems)
+    return Job(
+        line(program),
+        samples,
+        replace(options, backend=backend),
+        steps,
+        records,
+        threads,
+        chunk_size,
+        mapping,
+    )
+
+
+def _default_chunk_size(program: Program, backend: str, n: int, steps: int, threads: int) -> int:
+    """Samples that keep a thread busy for a while, few enough that all threads have several chunks."""
+    if backend != "emulator":
+        return 1
+    seconds_per_sample = steps * (5e-6 + 1e-9 * program.n_compartments)
+    return max(1, min(round(CHUNK_SECONDS / seconds_per_sample), -(-n // (4 * threads))))
+
+
+def _overflow(first_wrap: tuple[int, int, str], first_sample: int) -> AccumulatorOverflowError:
+    sample, step, population = first_wrap
+    return AccumulatorOverflowError.single(
+        f"an accumulator wrapped around at step {step + 1} of sample {first_sample + sample}",
+        f"layer '{population}'",
+        remedy="Lower the firing rates or the largest weights of the layers before it, or count overflows with "
+        "on_overflow='count'",
+    )
+
+
+@contextmanager
+def _progress_bar(progress: bool | None, n: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, where that is a terminal or where it was asked for."""
+    if progress is False or (progress is None and not sys.stderr.isatty()):
+        yield lambda n_done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("samples", total=n)
+        yield lambda n_done: bar.advance(task, n_done)

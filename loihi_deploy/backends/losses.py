@@ -1,0 +1,85 @@
+"""What a run lost, said so that it can be put right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loihi_deploy.errors import Problem
+from loihi_deploy.ir import Input, Samples
+from loihi_deploy.ir.program import Program
+from loihi_deploy.results import Counters
+
+LOST = 0.01
+"""Part of a layer's spikes, or of its biases, from which on their loss is told; counters have every one."""
+FAR_BEYOND, FAR_BELOW = 2.0, 0.2
+"""Largest magnitude of an input, as a multiple of the calibrated one, that is told: rates saturate, or hardly fire."""
+
+RESCALE = "Scale the samples as the calibration samples were, or deploy it again with calibration samples like these"
+
+
+def losses(program: Program, samples: Samples, counters: Counters) -> Iterator[Problem]:
+    """What a run with these counters lost."""
+    lossy: set[str] = set()
+    for problem, inputs in _lost_in_front(program, samples, counters):
+        yield problem
+        lossy |= inputs
+    for node in program.encoder.inputs:
+        if node.calibrated is None or node.name in lossy:
+            continue
+        found = _range(samples, node.name)
+        reach, usual = max(map(abs, found)), max(map(abs, node.calibrated))
+        if reach > FAR_BEYOND * usual:
+            what = "values far beyond those that firing rates were set for, which cannot rise so far"
+        elif 0 < reach < FAR_BELOW * usual:
+            what = "values far below those that firing rates were set for, so that few spikes carry them"
+        else:
+            continue
+        yield Problem(what, f"input '{node.name}'", _text(found), _text(node.calibrated), RESCALE)
+    for p in program.populations:
+        count = counters.populations[p.name]
+        wraps = count.overflows_q + count.overflows_u
+        if wraps:
+            yield Problem(
+                "accumulators wrapped around, which turns large sums into sums of the other sign",
+                f"layer '{p.name}'",
+                f"{wraps:,} times in {counters.sample_steps:,} steps",
+                remedy="Lower the firing rates or the largest weights of the layers before it",
+            )
+
+
+def _lost_in_front(
+    program: Program, samples: Samples, counters: Counters
+) -> Iterator[tuple[Problem, set[str]]]:
+    """Spikes and biases lost by the layers that take input values, each with the inputs concerned."""
+    driven = {b.population for b in program.bias_inputs}
+    n_values = len(samples) * samples.n_frames
+    for name, count in counters.populations.items():
+        if name in driven:
+            share = count.clipped_biases / (n_values * count.size)
+            what = "biases taken from the input are clipped: their registers end there"
+            part = f"{100 * share:.1f} % of them"
+        else:
+            share = count.lost_spikes / max(1, count.spikes + count.lost_spikes)
+            what = "spikes are lost: one for each neuron and step reaches the chip"
+            part = f"{100 * share:.1f} % of its spikes"
+        if share < LOST:
+            continue
+        inputs: dict[str, Input] = {
+            node.name: node
+            for node in program.encoder.inputs
+            for projection in program.encoder.into(name)
+            if projection.pre == node.name
+        }
+        found = "; ".join(f"input '{i}' {_text(_range(samples, i))}" for i in inputs)
+        limits = [f"'{i}' {_text(node.calibrated)}" for i, node in inputs.items() if node.calibrated]
+        limit = f"calibrated on {', '.join(limits)}" if limits else None
+        yield Problem(what, f"layer '{name}'", f"{part}, {found}", limit, RESCALE), set(inputs)
+
+
+def _range(samples: Samples, name: str) -> tuple[float, float]:
+    values = samples.arrays[name]
+    return float(values.min()), float(values.max())
+
+
+def _text(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.4g} to {interval[1]:.4g}"

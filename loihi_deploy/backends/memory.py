@@ -1,0 +1,63 @@
+"""How much memory a run needs, and how much there is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from loihi_deploy.backends.chunk import Wanted, population_sizes
+from loihi_deploy.errors import Problem
+from loihi_deploy.ir.program import Program
+
+_BYTES = {"spikes": 1, "u": 4, "v": 4}
+_MEMINFO = Path("/proc/meminfo")
+
+
+def available_memory() -> int | None:
+    """Bytes that can be taken without swapping; all of the machine's where the system does not say; None if unknown."""
+    if _MEMINFO.exists():
+        for line in _MEMINFO.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    if hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def memory_problems(
+    program: Program, wanted: Wanted, n: int, steps: int, at_once: int, *, dense: bool
+) -> Iterator[Problem]:
+    """Say before a run that it needs more memory than there is.
+
+    Parameters
+    ----------
+    program : Program
+    wanted : Wanted
+        What is recorded; lists of spikes ('events'), whose length nobody knows before, are left out.
+    n, steps : int
+        Samples, and steps of each.
+    at_once : int
+        Samples that are worked on at a time.
+    dense : bool
+        Whether the engine takes and gives spikes as arrays (steps, size), whatever is recorded.
+    """
+    sizes = population_sizes(program)
+    per_step = sum(
+        len(wanted.of(name, sizes[name])) * _BYTES.get(variable, 0)
+        for name, variables in wanted.variables.items()
+        for variable in variables
+    )
+    working = per_step + 8 * sum(node.size for node in program.readout.readouts)
+    if dense:
+        working += 6 * sum(sizes.values())
+    needed = n * steps * per_step + min(n, at_once) * steps * working
+    available = available_memory()
+    if available is not None and needed > available:
+        yield Problem(
+            "needs more memory than there is",
+            "record" if per_step else "steps",
+            f"{needed / 1e9:,.1f} GB for {n:,} samples of {steps:,} steps",
+            f"{available / 1e9:,.1f} GB",
+            "Present fewer steps, or record less: fewer samples at a time, chosen neurons, or 'events' for 'spikes'",
+        )

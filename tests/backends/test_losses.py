@@ -1,0 +1,143 @@
+"""What a run loses is told: with the layer, the share, the range that was calibrated, and a remedy that helps."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import loihi_deploy as ld
+from loihi_deploy import backends
+from loihi_deploy.backends import RunOptions
+from loihi_deploy.errors import LoihiDeployWarning
+from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout, samples_for
+from loihi_deploy.ir.program import Synapses
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(0, 1, (20, 6))
+Y = np.arange(20) % 3
+NETWORK = Graph(
+    (Input("x", (6,)),),
+    tuple(Population(name, (10,), NeuronModel(), 1.0, 0.0) for name in "ab"),
+    (
+        Projection("x", "a", Dense(RNG.normal(size=(10, 6)))),
+        Projection("a", "b", Dense(RNG.normal(size=(10, 10))), 0.003),
+        Projection("b", "y", Dense(RNG.normal(size=(3, 10))), 0.003),
+    ),
+    (Readout("y", (3,), np.zeros(3)),),
+)
+
+
+def deployed(encoder="auto", x=X, **options):
+    return ld.deploy(NETWORK, "loihi", x, ld.DeployOptions(encoder=encoder, **options))
+
+
+DEPLOYMENT = deployed("on_off")
+
+
+def warned(call):
+    """The problems that a call warns of, which are those that its result holds."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        result = call()
+    assert all(isinstance(each.message, LoihiDeployWarning) for each in seen)
+    assert all(each.filename == __file__ for each in seen)  # it is whoever called who is told
+    assert tuple(each.message.problem for each in seen) == result.warnings
+    return result.warnings, result
+
+
+def test_nothing_is_said_in_range():
+    for x in (X, 0.7 * X, 1.05 * X, 0 * X):
+        assert warned(lambda x=x: DEPLOYMENT.run(x, 40))[0] == ()
+
+
+@pytest.mark.parametrize("encoder", ["on_off", "poisson", "ttfs"])
+def test_spikes_lost_beyond_the_range(encoder):
+    deployment = deployed(encoder)
+    (problem,), result = warned(lambda: deployment.run(255 * X, 40))
+    counts = result.counters.populations
+    (layer,) = (name for name, count in counts.items() if count.lost_spikes)
+    share = counts[layer].lost_spikes / (counts[layer].spikes + counts[layer].lost_spikes)
+    assert share > 0.9
+    assert problem.where == f"layer '{layer}'"
+    assert f"{100 * share:.1f} % of its spikes" in problem.value
+    assert f"{255 * X.min():.4g} to {255 * X.max():.4g}" in problem.value
+    assert f"{X.min():.4g} to {X.max():.4g}" in problem.limit
+    assert warned(lambda: deployment.evaluate(255 * X, Y, 40))[0] == (problem,)
+    # either advice helps
+    assert "Scale the samples" in problem.remedy
+    assert warned(lambda: deployment.run(X, 40))[0] == ()
+    again = deployed(encoder, 255 * X)
+    assert warned(lambda: again.run(255 * X, 40))[0] == ()
+
+
+def test_values_far_below_the_range():
+    (problem,), _ = warned(lambda: DEPLOYMENT.run(0.1 * X, 40))
+    assert problem.where == "input 'x'"
+    assert "few spikes" in problem.what
+    assert problem.limit == f"{X.min():.4g} to {X.max():.4g}"
+    again = deployed("on_off", 0.1 * X)
+    assert warned(lambda: again.run(0.1 * X, 40))[0] == ()
+
+
+def test_neurons_that_cannot_lose_spikes_are_told_of_too():
+    """Leaky neurons saturate, and count nothing."""
+    leaky = tuple(replace(p, neuron=NeuronModel("lif", 0.02, 0.002)) for p in NETWORK.populations)
+    options = ld.DeployOptions(encoder="first_layer", target_rate=200.0, encoder_rate=200.0)
+    deployment = ld.deploy(replace(NETWORK, populations=leaky), "loihi", 30 * X, options)
+    (problem,), result = warned(lambda: deployment.run(3000 * X, 40))
+    assert sum(count.lost_spikes for count in result.counters.populations.values()) == 0
+    assert problem.where == "input 'x'"
+    assert "far beyond" in problem.what
+
+
+def test_clipped_biases():
+    deployment = deployed("bias")
+    # neurons driven by biases fire at 200 Hz at most, so the registers hold some multiples of the range
+    (problem,), result = warned(lambda: deployment.run(10_000 * X, 40))
+    (layer,) = (name for name, count in result.counters.populations.items() if count.clipped_biases)
+    count = result.counters.populations[layer]
+    assert problem.where == f"layer '{layer}'"
+    assert f"{100 * count.clipped_biases / (20 * count.size):.1f} % of them" in problem.value
+    assert warned(lambda: deployment.run(X, 40))[0] == ()
+
+
+def test_accumulators_that_wrap():
+    program = DEPLOYMENT.program
+    source = program.sources[0]
+    heavy = Synapses(source.name, "b", Dense(np.full((10, source.size), 127, np.int8)), 7)
+    strong = replace(program, synapses=(*program.synapses, *[heavy] * 60))
+    samples = samples_for(strong.encoder, X)
+    result = backends.run(strong, samples, RunOptions(40))
+    (problem,) = result.warnings
+    count = result.counters.populations["b"]
+    assert problem.where == "layer 'b'"
+    assert f"{count.overflows_q + count.overflows_u:,} times in 800 steps" == problem.value
+    # the advice: smaller weights
+    light = replace(heavy, transform=Dense(np.full((10, source.size), 1, np.int8)))
+    lighter = replace(program, synapses=(*program.synapses, *[light] * 60))
+    assert backends.run(lighter, samples, RunOptions(40)).warnings == ()
+
+
+def test_the_range_is_saved_and_not_compared(tmp_path):
+    DEPLOYMENT.save(tmp_path / "net.loihi")
+    loaded = ld.load(tmp_path / "net.loihi")
+    assert loaded.program.encoder.inputs[0].calibrated == (X.min(), X.max())
+    node = DEPLOYMENT.graph.inputs[0]
+    assert node == replace(node, calibrated=None)
+
+
+def test_without_calibration_lost_spikes_are_told_of_all_the_same():
+    deployment = ld.deploy(NETWORK, "loihi", options=ld.DeployOptions(encoder="on_off", normalization="none"))
+    assert warned(lambda: deployment.run(X, 40))[0] == ()
+    (problem,), _ = warned(lambda: deployment.run(255 * X, 40))
+    assert problem.limit is None
+    assert "of its spikes" in problem.value
+
+
+def test_warnings_of_evaluations_add():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LoihiDeployWarning)
+        low, high = (DEPLOYMENT.evaluate(factor * X, Y, 40) for factor in (0.1, 255))
+    assert (low + high).warnings == (*low.warnings, *high.warnings)
+    assert (low + low).warnings == low.warnings
