@@ -17,7 +17,7 @@ import numpy as np
 from loihi_deploy import backends
 from loihi_deploy.artifact import read_artifact, write_artifact
 from loihi_deploy.backends import RunOptions
-from loihi_deploy.backends.arguments import flag_problems, fraction_problems, whole_number_problems
+from loihi_deploy.backends.argument_problems import flag_problems, fraction_problems, whole_number_problems
 from loihi_deploy.chip.hardware import Arithmetic, Board
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import ArtifactError, InputError, LoihiDeployWarning, Problem

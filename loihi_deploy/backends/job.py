@@ -10,12 +10,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from loihi_deploy.backends.arguments import shown
+from loihi_deploy.backends.argument_problems import shown
+from loihi_deploy.backends.chip_engines import ENGINES
 from loihi_deploy.backends.chunk import Chunk, Wanted, part_of
-from loihi_deploy.backends.engines import ENGINES
 from loihi_deploy.backends.line import Line, line
-from loihi_deploy.backends.memory import memory_problems
 from loihi_deploy.backends.request import RunOptions, state_problems, timing_problems, wanted
+from loihi_deploy.backends.run_memory import memory_problems
 from loihi_deploy.engines.host.biases import sign_problems
 from loihi_deploy.engines.threads import in_order, parts_of, thread_count
 from loihi_deploy.errors import AccumulatorOverflowError, BackendError, InputError

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.backends.chip_engines import Engine
 from loihi_deploy.backends.chunk import Chunk, Wanted, recorded_spikes
-from loihi_deploy.backends.engines import Engine
 from loihi_deploy.engines.chip import kernels as columns
 from loihi_deploy.engines.chip.compiled import engine
 from loihi_deploy.engines.events import Events

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.backends.arguments import (
+from loihi_deploy.backends.argument_problems import (
     choice_problems,
     flag_problems,
     fraction_problems,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from loihi_deploy.backends.engines import ENGINES
+from loihi_deploy.backends.chip_engines import ENGINES
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.ir import Conv2D, Dense, Graph, Readout
 from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, SpikeSource, Synapses
@@ -60,7 +60,7 @@ class BlockChip:
         return nengo_loihi._simulation(program, probed, record, overflows, spikes)
 
 
-# A new engine is one more line in `loihi_deploy.backends.engines.ENGINES`.
+# A new engine is one more line in `loihi_deploy.backends.chip_engines.ENGINES`.
 ALL = {**ENGINES, "the Nengo simulator's chip": BlockChip}
 if importlib.util.find_spec("nxsdk") is None:
     del ALL["hardware"]  # what it says then: tests/backends/test_nengo_loihi.py
