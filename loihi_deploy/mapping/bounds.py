@@ -2,70 +2,69 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
+from numpy.typing import NDArray
 
 from loihi_deploy.chip.hardware import CoreLimits
-from loihi_deploy.ir import Conv2D
+from loihi_deploy.ir import Conv2D, Transform
 from loihi_deploy.ir.program import Program
-from loihi_deploy.mapping.layout import as_convolution, axis_key, axis_reach, grids
+from loihi_deploy.mapping.memory import words
 
 
-def lower_bounds(program: Program, name: str, limits: CoreLimits) -> dict[str, int]:
+def lower_bounds(program: Program, name: str, limits: CoreLimits) -> dict[str, float]:
     """Share of cores that a population needs at least, in thousandths of a core, by what needs it.
 
-    No plan does with fewer, however slices are shaped and share cores: every neuron has a compartment; every weight is
-    stored once, with the fewest bits; every pixel of a sender that reaches the population has an input axon.
+    No plan does with fewer, however slices are shaped, laid out and wired, and share cores:
+
+    - 'compartments': every neuron has one.
+    - 'synapse_words': every weight that is not 0 lies on the core of the neuron that it reaches. Where no index is
+      stored, its place in the list of an axon says which neuron that is, so it serves one pair of neurons; where one
+      is, all pairs may share it. A weight that m pairs have in common is thus stored m times without an index, or at
+      least once with one. Synapses lie in runs, and a run of n of them takes `words` of n; so each takes no less than
+      the least words(n) / n of all n, for indices of any width or for none.
+
+    What a convolution needs is no more than what the same map needs as a matrix, of which no two pairs share a weight.
 
     Returns
     -------
-    dict of int
-        'compartments', 'synapse_words' and 'in_axons', in thousandths of a core, rounded up.
+    dict of float
+        By limit; not rounded, so that those of several populations can be added.
     """
-    into = [i for i, synapses in enumerate(program.synapses) if synapses.post == name]
+    bare = _words_per_synapse(0, limits)
+    indexed = min(
+        _words_per_synapse(bits, limits) for bits in range(limits.min_index_bits, limits.max_index_bits + 1)
+    )
+    memory = sum(_memory_words(synapses.transform, bare, indexed) for synapses in program.into(name))
     return {
-        "compartments": _thousandths(program.nodes[name].size, limits.max_compartments),
-        "synapse_words": _thousandths(
-            sum(_memory_bits(program, i, limits) for i in into), limits.synapse_memory_bits
-        ),
-        "in_axons": _thousandths(sum(_axons(program, i, limits) for i in into), limits.max_in_axons),
+        "compartments": 1000 * program.nodes[name].size / limits.max_compartments,
+        "synapse_words": 1000 * memory / limits.synapse_memory_words,
     }
 
 
-def _memory_bits(program: Program, projection: int, limits: CoreLimits) -> int:
-    """Bits that the weights of a projection take at least, headers included."""
-    transform = program.synapses[projection].transform
-    indexed = limits.synapse_weight_bits + limits.min_index_bits
-    if isinstance(transform, Conv2D):
-        taps = [_used_taps(transform, axis) for axis in (0, 1)]
-        choices = [(prod(taps) * prod(transform.kernel.shape[2:]), indexed)]
-    else:  # a matrix can do without indices, filled up with zeros where it is sparse
-        dense = transform.in_size * transform.out_size
-        choices = [(transform.values.size, indexed), (dense, limits.synapse_weight_bits)]
+def _words_per_synapse(index_bits: int, limits: CoreLimits) -> float:
+    """Words of memory that a synapse takes in the run that suits it best."""
+    bits = limits.synapse_weight_bits + index_bits
+    lengths = np.arange(1, limits.max_synapses_per_entry + 1)
+    # an entry that is full and not the last of its run never takes an extra word
     header = limits.entry_format_bits + limits.entry_length_bits
-    return min(n * bits + -(-n // limits.max_synapses_per_entry) * header for n, bits in choices)
+    full = -(-(limits.max_synapses_per_entry * bits + header) // limits.synapse_word_bits)
+    return min(
+        float((words(lengths, bits, limits) / lengths).min()), float(full / limits.max_synapses_per_entry)
+    )
 
 
-def _used_taps(conv: Conv2D, axis: int) -> int:
-    """Rows or columns of the kernel that ever lie on the image."""
+def _memory_words(transform: Transform, bare: float, indexed: float) -> float:
+    """Words of memory for all weights of a transform, given what a synapse takes without an index and with one."""
+    if not isinstance(transform, Conv2D):
+        return float(bare * np.count_nonzero(transform.values))
+    pairs = np.outer(*(_uses(transform, axis) for axis in (0, 1)))
+    weights = np.count_nonzero(transform.kernel, axis=(2, 3))
+    return float((weights * np.minimum(indexed, pairs * bare)).sum())
+
+
+def _uses(conv: Conv2D, axis: int) -> NDArray[np.int64]:
+    """How many outputs along an axis see each row or column of the kernel on the image."""
     outputs = np.arange(conv.out_shape[axis])[:, None] * conv.strides[axis] - conv.padding[axis]
     source = outputs + np.arange(conv.kernel.shape[axis])
-    return int(((source >= 0) & (source < conv.in_shape[axis])).any(axis=0).sum())
-
-
-def _axons(program: Program, projection: int, limits: CoreLimits) -> int:
-    """Input axons that a projection takes at least: one for each pixel that reaches the target."""
-    synapses = program.synapses[projection]
-    conv = as_convolution(program, projection)
-    if conv is None:
-        return -(-prod(grids(program)[synapses.pre]) // limits.pop32_max_channels)
-    used = []
-    for axis in (0, 1):
-        *along, n_out = axis_key(conv, axis)
-        used.append(axis_reach(*along, 0, n_out).count > 0)
-    return int(used[0].sum() * used[1].sum())
-
-
-def _thousandths(amount: int, room: int) -> int:
-    return -(-1000 * amount // room)
+    uses: NDArray[np.int64] = ((source >= 0) & (source < conv.in_shape[axis])).sum(axis=0)
+    return uses

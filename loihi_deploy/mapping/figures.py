@@ -17,7 +17,7 @@ from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir.content import Content
 from loihi_deploy.mapping.placement import tile_hops
-from loihi_deploy.mapping.plan import Core, PopulationPlan
+from loihi_deploy.mapping.plan import Core, PopulationPlan, whole_cores
 from loihi_deploy.mapping.rules import CORE_RULES
 
 _PARTS = ("cores", "populations", "chips")
@@ -78,7 +78,7 @@ class Mapping(Content):
             sum(plan.bounds[name] for plan in self.populations)
             for name in (self.populations[0].bounds if self.populations else ())
         ]
-        return -(-max(totals, default=0) // 1000)
+        return whole_cores(max(totals, default=0.0))
 
     def values(self) -> dict[str, Any]:
         """Every figure as plain values.

@@ -67,8 +67,12 @@ def as_convolution(program: Program, projection: int) -> Conv2D | None:
 
 @lru_cache(maxsize=16)
 def as_matrix(transform: Transform) -> Dense | Sparse:
-    """The transform as a matrix, a sparse one for a convolution."""
-    return transform.csr() if isinstance(transform, Conv2D) else transform
+    """The transform as a matrix; a convolution as a sparse one, or a dense one where every output sees every input."""
+    if not isinstance(transform, Conv2D):
+        return transform
+    matrix = transform.csr()
+    complete = len(matrix.data) == matrix.in_size * matrix.out_size
+    return Dense(matrix.toarray()) if complete else matrix
 
 
 @dataclass(frozen=True)
@@ -152,8 +156,8 @@ class Band:
     targets: Ints
 
 
-def bands(conv: Conv2D, start: int, stop: int, channels: int) -> Iterator[Band]:
-    """Cut the sender's channels that reach output channels start..stop-1 into bands of at most `channels`."""
+def band_ranges(conv: Conv2D, start: int, stop: int, channels: int) -> Iterator[tuple[int, int]]:
+    """First channel of each `Band` and the one behind its last, for output channels start..stop-1."""
     group_in, group_out = conv.kernel.shape[2], conv.out_shape[2] // conv.groups
     first, last = start // group_out, -(-stop // group_out)
     runs: list[tuple[int, int]] = []  # groups that lie in the slice to the same extent
@@ -165,11 +169,17 @@ def bands(conv: Conv2D, start: int, stop: int, channels: int) -> Iterator[Band]:
             runs.append((group, group + 1))
     for low, high in runs:
         for begin in range(low * group_in, high * group_in, channels):
-            end = min(begin + channels, high * group_in)
-            of_channel = np.arange(begin, end) // group_in
-            lowest = np.maximum(of_channel * group_out, start)
-            n = int(min((of_channel[0] + 1) * group_out, stop) - lowest[0])
-            yield Band(begin, end, lowest[:, None] - start + np.arange(n))
+            yield begin, min(begin + channels, high * group_in)
+
+
+def bands(conv: Conv2D, start: int, stop: int, channels: int) -> Iterator[Band]:
+    """Cut the sender's channels that reach output channels start..stop-1 into bands of at most `channels`."""
+    group_in, group_out = conv.kernel.shape[2], conv.out_shape[2] // conv.groups
+    for begin, end in band_ranges(conv, start, stop, channels):
+        of_channel = np.arange(begin, end) // group_in
+        lowest = np.maximum(of_channel * group_out, start)
+        n = int(min((of_channel[0] + 1) * group_out, stop) - lowest[0])
+        yield Band(begin, end, lowest[:, None] - start + np.arange(n))
 
 
 Sets = tuple[list[NDArray[np.int8]], list[NDArray[np.int32]]]
@@ -227,8 +237,9 @@ def bundles(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimits) 
     else:
         conv = as_convolution(program, wiring.projection)
         assert conv is not None, "only a convolution onto the grid of its target has pixel axons"
+        axons = pixel_axons(conv, piece, wiring.axon, limits)
         made = [
-            _pixel_bundle(piece, wiring, conv, band, limits)
+            _pixel_bundle(piece, wiring, conv, band, axons)
             for band in bands(conv, piece.start[2], piece.stop[2], wiring.channels)
         ]
     return [bundle for bundle in made if bundle.n_axons]
@@ -337,8 +348,7 @@ def channel_index(piece: Slice) -> Ints:
     return channels // piece.lane * (prod(piece.plane) * piece.lane) + channels % piece.lane
 
 
-def _pixel_bundle(piece: Slice, wiring: Wiring, conv: Conv2D, band: Band, limits: CoreLimits) -> Bundle:
-    axons = pixel_axons(conv, piece, wiring.axon, limits)
+def _pixel_bundle(piece: Slice, wiring: Wiring, conv: Conv2D, band: Band, axons: PixelAxons) -> Bundle:
     width = piece.plane[1]
     channel_of = channel_index(piece)[band.targets]  # atoms, filters
     sets = axons.sets
@@ -365,7 +375,7 @@ def _pixel_bundle(piece: Slice, wiring: Wiring, conv: Conv2D, band: Band, limits
     return Bundle(
         wiring.projection,
         wiring.axon,
-        False,
+        wiring.compressed,
         axons.pixels[:, None] * conv.in_shape[2] + atoms,
         axons.base_of,
         axons.set_of,

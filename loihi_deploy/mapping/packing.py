@@ -21,7 +21,7 @@ from loihi_deploy.mapping.layout import (
     Ints,
     as_convolution,
     as_matrix,
-    bands,
+    band_ranges,
     bundles,
     grids,
     reach,
@@ -66,12 +66,13 @@ def axons_between(
             for axis, part in enumerate(reach(conv, piece.start, piece.stop)):
                 upto = np.concatenate([[0], np.cumsum(part.count > 0)])
                 count *= upto[stops[:, axis]] - upto[starts[:, axis]]
-            found = list(bands(conv, piece.start[2], piece.stop[2], wiring.channels))
-            ends, begins = [band.stop for band in found], [band.start for band in found]
+            begins, ends = zip(
+                *band_ranges(conv, piece.start[2], piece.stop[2], wiring.channels), strict=True
+            )
             count *= np.searchsorted(begins, stops[:, 2], "left") - np.searchsorted(
                 ends, starts[:, 2], "right"
             )
-        elif wiring.kind == "rows" and isinstance(synapses.transform, Dense):
+        elif wiring.kind == "rows" and isinstance(as_matrix(synapses.transform), Dense):
             count = (stops - starts).prod(axis=1)
         else:
             axon_of = _axon_of(program, projection, piece, limits).reshape(grid)
@@ -176,7 +177,9 @@ class Packer:
         self._bounds = bounds
         self._wires = Wires(program, limits, interchip)
         self._work = 0
-        self._made: dict[tuple[Any, ...], list[Bundle]] = {}
+        self._made: dict[Slice, list[Bundle]] = {}
+        self._counted: dict[tuple[Slice, ...], dict[str, int]] = {}
+        self._tiled: dict[tuple[str, Grid, int], Shapes | None] = {}
 
     def packed(self, cores: Cores, movable: Callable[[str], bool]) -> Cores:
         """Give the slices of hardly used cores to others.
@@ -235,22 +238,16 @@ class Packer:
         return max(used[name] / self._bounds[name] for name in ("compartments", "in_axons", "synapse_words"))
 
     def _used(self, slices: Sequence[Slice]) -> dict[str, int]:
-        made = [bundle for piece in slices for bundle in self._bundles(piece)]
-        return core_usage(self._program, slices, made, self._limits)
+        key = tuple(slices)
+        if key not in self._counted:
+            made = [bundle for piece in slices for bundle in self._bundles(piece)]
+            self._counted[key] = core_usage(self._program, slices, made, self._limits)
+        return self._counted[key]
 
     def _bundles(self, piece: Slice) -> list[Bundle]:
-        key = (
-            piece.population,
-            piece.start,
-            piece.stop,
-            piece.offset,
-            piece.lane,
-            piece.margin,
-            piece.wirings,
-        )
-        if key not in self._made:
-            self._made[key] = slice_bundles(self._program, piece, self._limits)
-        return self._made[key]
+        if piece not in self._made:
+            self._made[piece] = slice_bundles(self._program, piece, self._limits)
+        return self._made[piece]
 
     def _without(self, cores: Cores, vacated: tuple[int, ...]) -> Cores | None:
         """The plan without some cores, their slices spread over the others; None if there is no room."""
@@ -276,10 +273,9 @@ class Packer:
     def _spread(self, hosts: Cores, piece: Slice) -> Cores | None:
         """Cut a box into tiles that fit the room left on cores."""
         room = self._room(hosts, piece)
-        tilings = self._tilings(piece, int(room["compartments"].max()))
-        if not len(tilings):
+        options = self._tilings(piece, int(room["compartments"].max()))
+        if options is None:
             return None
-        options = shapes_with_boxes(self._program, piece.population, tilings, self._limits)
         counts = np.prod(-(-np.array(piece.shape) // options.box), axis=1)
         tried: set[tuple[int, ...]] = set()
         for i in np.lexsort([options.usage["synapse_words"], counts]):
@@ -321,14 +317,25 @@ class Packer:
             for name in ("compartments", "in_axons", "synapse_words")
         }
 
-    def _tilings(self, piece: Slice, most: int) -> Ints:
+    def _tilings(self, piece: Slice, most: int) -> Shapes | None:
+        """Shapes of tiles of at most so many neurons; None if there would be too many tiles."""
+        key = piece.population, piece.shape, most
+        if key not in self._tiled:
+            self._tiled[key] = self._shapes_of_tiles(piece, most)
+        return self._tiled[key]
+
+    def _shapes_of_tiles(self, piece: Slice, most: int) -> Shapes | None:
         boxes = [
             (h, w, c)
             for h, w, c in product(*map(sizes, piece.shape))
             if h * w * c <= most
             and prod(-(-n // size) for n, size in zip(piece.shape, (h, w, c), strict=True)) <= _MOST_TILES
         ]
-        return np.array(boxes, dtype=np.int64).reshape(-1, 3)
+        if not boxes:
+            return None
+        return shapes_with_boxes(
+            self._program, piece.population, np.array(boxes, dtype=np.int64), self._limits
+        )
 
     def _fits(self, cores: Cores, changed: Iterable[int]) -> bool:
         outputs = self._wires.outputs(cores)  # first, since most plans fail here

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from typing import Literal
 
 import numpy as np
@@ -38,7 +38,8 @@ class Wiring(Content):
     channels : int
         Most channels (atoms) per axon.
     compressed : bool
-        Weights to consecutive compartments are stored without indices; for 'rows' only.
+        Weights to consecutive compartments are stored without indices: 'rows', and 'pixels' onto a single position,
+        where all channels of a slice lie one behind the other.
     """
 
     projection: int
@@ -164,6 +165,11 @@ class Core(Content):
         return tuple(dict.fromkeys(piece.population for piece in self.slices))
 
 
+def whole_cores(thousandths: float) -> int:
+    """Cores for some thousandths of one, rounded up; what floats are off by does not count."""
+    return ceil(thousandths / 1000 - 1e-9)
+
+
 @dataclass(frozen=True, eq=False)
 class PopulationPlan(Content):
     """How a population is laid out.
@@ -177,8 +183,9 @@ class PopulationPlan(Content):
         The most frequent shape of its slices.
     n_slices, n_cores, n_shared : int
         Its slices, the cores that hold some of it, and how many of these hold some of another population too.
-    bounds : dict of int
-        The least that any plan needs for it, in thousandths of a core, by the limit that asks for it.
+    bounds : dict of float
+        The least that any plan needs for it, in thousandths of a core, by the limit that asks for it; see
+        `loihi_deploy.mapping.bounds`.
     """
 
     name: str
@@ -187,12 +194,12 @@ class PopulationPlan(Content):
     n_slices: int
     n_cores: int
     n_shared: int
-    bounds: MappingOf[str, int]
+    bounds: MappingOf[str, float]
 
     @property
     def bound(self) -> int:
         """Cores that it needs at least, were it alone."""
-        return -(-max(self.bounds.values()) // 1000)
+        return whole_cores(max(self.bounds.values()))
 
     @property
     def binding(self) -> str:

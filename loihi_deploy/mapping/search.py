@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from loihi_deploy.chip.hardware import CoreLimits
 from loihi_deploy.ir import Conv2D, Dense
 from loihi_deploy.ir.program import Program
-from loihi_deploy.mapping.layout import Ints, as_convolution, as_matrix, axis_key, axis_reach, bands, grids
+from loihi_deploy.mapping.layout import (
+    Ints,
+    as_convolution,
+    as_matrix,
+    axis_key,
+    axis_reach,
+    band_ranges,
+    grids,
+)
 from loihi_deploy.mapping.plan import Grid, Wiring
 from loihi_deploy.mapping.shapes import Shapes
 from loihi_deploy.mapping.traffic import axon_slots
@@ -111,7 +119,7 @@ def _coupled(
         columns, column_parts = _axis_table(conv, 1, pre.box[:, 1], post.box[:, 1])
         chunks, channel_parts = _channel_table(conv, wiring.channels, pre.box[:, 2], post.box[:, 2])
         return rows * columns * chunks, row_parts * column_parts * channel_parts
-    if isinstance(transform, Dense):
+    if isinstance(as_matrix(transform), Dense):
         n_slices = np.broadcast_to(post.n_slices, (len(pre), len(post)))
         return pre.box.prod(axis=1)[:, None] * n_slices, n_slices
     return _irregular_table(program, projection, pre, post)
@@ -156,9 +164,9 @@ def _channel_table(conv: Conv2D, channels: int, pre_sizes: Ints, post_sizes: Int
     for j, size in enumerate(distinct_post):
         n_parts = 1 if conv.groups == 1 else -(-conv.out_shape[2] // int(size))  # all parts alike
         bounds = [
-            (band.start, band.stop, part)
+            (*ends, part)
             for part in range(n_parts)
-            for band in bands(
+            for ends in band_ranges(
                 conv, part * int(size), min((part + 1) * int(size), conv.out_shape[2]), channels
             )
         ]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Grid, Slice, Wirin
 
 _LIMITED = ("in_axons", "pop16_in_axons", "synapse_words", "words_per_axon")
 _COUNTED = (*_LIMITED, "senders")
+_MOST_WAYS = 64
 
 
 @dataclass(frozen=True)
@@ -216,22 +218,37 @@ def _boxes(program: Program, name: str, most: int) -> Ints:
 
 
 def wiring_choices(program: Program, name: str, limits: CoreLimits) -> tuple[tuple[Wiring, ...], ...]:
-    """Ways to wire all projections into a population."""
+    """Ways to wire all projections into a population; where there would be too many, each wires all alike."""
     choices = [
         list(_projection_wirings(program, i, limits))
         for i, s in enumerate(program.synapses)
         if s.post == name
     ]
-    return tuple(product(*choices))
+    if prod(map(len, choices)) <= _MOST_WAYS:
+        return tuple(product(*choices))
+    styles = dict.fromkeys(_style(wiring) for wirings in choices for wiring in wirings)
+    ways = (
+        tuple(next((w for w in wirings if _style(w) == style), wirings[0]) for wirings in choices)
+        for style in styles
+    )
+    return tuple(dict.fromkeys(ways))
+
+
+def _style(wiring: Wiring) -> tuple[str, int, bool]:
+    return wiring.kind, wiring.axon, wiring.compressed
 
 
 def _projection_wirings(program: Program, projection: int, limits: CoreLimits) -> Iterator[Wiring]:
     transform = program.synapses[projection].transform
     conv = as_convolution(program, projection)
-    if not isinstance(transform, Conv2D) or conv is None:
-        yield Wiring(projection, "rows", compressed=isinstance(transform, Dense))
-        if not isinstance(transform, Dense):
-            yield Wiring(projection, "rows", compressed=True)
+    if (
+        conv is None
+        or not isinstance(transform, Conv2D)
+        or (conv.out_shape[:2] == (1, 1) and conv.groups == 1)
+    ):
+        yield Wiring(projection, "rows", compressed=True)
+        if not isinstance(as_matrix(transform), Dense):
+            yield Wiring(projection, "rows")
     if conv is not None:
         channels = conv.in_shape[2]
         if channels == 1:
@@ -241,6 +258,8 @@ def _projection_wirings(program: Program, projection: int, limits: CoreLimits) -
         for axon, most in ((POP32, limits.pop32_max_channels), (POP16, limits.pop16_max_channels)):
             n_chunks = -(-channels // most)
             yield Wiring(projection, "pixels", axon, -(-channels // n_chunks))
+            if conv.groups == 1:
+                yield Wiring(projection, "pixels", axon, -(-channels // n_chunks), compressed=True)
 
 
 @dataclass(frozen=True)
@@ -340,6 +359,9 @@ def _counted(
     unit = limits.pop16_base_multiple
     aligned = (found.lane % unit == 0) & (last % unit == 0) | single_position
     useful = ~(has_pop16[found.way] & ~aligned) & ~(has_rows[found.way] & found.margin.any(axis=1))
+    # without indices a pixel reaches consecutive compartments only
+    runs = np.array([any(wiring.kind == "pixels" and wiring.compressed for wiring in way) for way in ways])
+    useful &= ~runs[found.way] | single_position
     return found[useful]
 
 
@@ -467,7 +489,7 @@ def _pixel_usage(conv: Conv2D, layouts: _Layouts, wiring: Wiring, limits: CoreLi
     spread = ((rows.count[row_of] - 1) * n_columns + columns.count[column_of] - 1) * lane
     channel = (channels // lane - 1) * layouts.plane.prod(axis=1) * lane + lane - 1
     top = np.minimum(spread + channel + (copies - 1) * span, layouts.n_compartments - 1)
-    bits = limits.synapse_weight_bits + index_bits(top, limits)
+    bits = limits.synapse_weight_bits + (0 if wiring.compressed else index_bits(top, limits))
 
     chunks = [np.divmod(np.maximum(atoms, 0), wiring.channels) for atoms in runs]
     most = np.zeros(len(channels), np.int64)

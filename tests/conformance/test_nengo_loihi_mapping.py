@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from loihi_deploy.chip.boards import board_names, load_board
 from loihi_deploy.engines.chip import plain as reference
 from loihi_deploy.errors import MappingError
+from loihi_deploy.ir import Dense
+from loihi_deploy.ir.program import Synapses
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.memory import synapse_bits
 from loihi_deploy.mapping.usage import slice_bundles
-from tests.mapping.networks import chain, check_rules, networks
+from tests.mapping.networks import chain, check_rules, networks, weights
 
 pytest.importorskip("nengo_loihi")
 from loihi_deploy.backends import nengo_loihi
@@ -55,6 +57,9 @@ def check_against_blocks(program, mapping, model):
         extra = 0
         for piece in core.slices:
             for bundle in slice_bundles(program, piece, limits):
+                if bundle.compressed:  # what no index says is the place in the list
+                    for indices, n in zip(bundle.make_sets()[1], bundle.targets, strict=True):
+                        assert (indices == np.arange(n)).all()
                 for n in bundle.targets * bundle.n_atoms:
                     last = ((n - 1) % 64 + 1) * synapse_bits(bundle, limits) + 10
                     extra += last % 64 == 0 or last % 64 >= 59
@@ -93,6 +98,35 @@ def test_no_mapping_changes_a_spike(program, board, data):
     assert found.counts == expected.counts, (found.counts, expected.counts)
 
 
+def check_spikes(program, mapping, steps, density):
+    """Spikes, currents and voltages on nengo-loihi's emulator are those of the unsplit program."""
+    rng = np.random.default_rng(1)
+    spikes = {s.name: rng.random((1, steps, s.size)) < density for s in program.sources}
+    record = {p.name: ("spikes", "u", "v") for p in program.populations}
+    expected = reference.simulate(program, spikes, steps, record)
+    found = nengo_loihi.simulate(program, mapping, spikes, steps, record)
+    assert all(counts.spikes > 0 for counts in expected.counts.values())
+    assert found.counts == expected.counts, (found.counts, expected.counts)
+    for name, variables in record.items():
+        for variable in variables:
+            np.testing.assert_array_equal(found.recorded[name][variable], expected.recorded[name][variable])
+
+
+def test_population_axons_without_indices():
+    """Matrices between cores whose output axons suffice for population axons only."""
+    program = chain((5, 5, 6), [("conv", 3, 1, 16), ("conv", 3, 1, 60), ("dense", 80)], threshold=64 * 300)
+    loop = Synapses("dense3", "dense3", Dense(weights(np.random.default_rng(0), 80, 80)), 6)
+    program = replace(program, synapses=(*program.synapses, loop))
+    board = load_board("nahuku08")
+    core = replace(board.chip.core, synapse_memory_words=200, max_out_axon_slots=60)
+    mapping = map_to_cores(program, replace(board, chip=replace(board.chip, core=core)))
+    wirings = {wiring for core in mapping.cores for piece in core.slices for wiring in piece.wirings}
+    assert {w.projection for w in wirings if w.kind == "pixels" and w.compressed} >= {2, 3}
+    check_rules(program, mapping)
+    check_against_blocks(program, mapping, nengo_loihi.build_model(program, mapping).model)
+    check_spikes(program, mapping, 30, 0.2)
+
+
 def test_mapping_that_shares_cores_and_uses_margins():
     """A network that fits only because slices share cores, on cores small enough for margins to pay."""
     program = chain(
@@ -107,13 +141,4 @@ def test_mapping_that_shares_cores_and_uses_margins():
     assert any(any(piece.margin) for core in mapping.cores for piece in core.slices)
     check_rules(program, mapping)
     check_against_blocks(program, mapping, nengo_loihi.build_model(program, mapping).model)
-    rng = np.random.default_rng(1)
-    spikes = {"in": rng.random((1, 30, 324)) < 0.2}
-    record = {p.name: ("spikes", "u", "v") for p in program.populations}
-    expected = reference.simulate(program, spikes, 30, record)
-    found = nengo_loihi.simulate(program, mapping, spikes, 30, record)
-    assert all(counts.spikes > 0 for counts in expected.counts.values())
-    assert found.counts == expected.counts, (found.counts, expected.counts)
-    for name, variables in record.items():
-        for variable in variables:
-            np.testing.assert_array_equal(found.recorded[name][variable], expected.recorded[name][variable])
+    check_spikes(program, mapping, 30, 0.2)

@@ -1,5 +1,7 @@
 """What lies in a core is what the program says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -79,6 +81,27 @@ def test_pixels_of_a_convolution(conv, data):
     check(program, piece, wiring)
     if wiring.axon == POP16:
         assert all((b.base_of % 4 == 0).all() for b in bundles(program, piece, wiring, LIMITS))
+
+
+@given(convolutions(), st.data())
+def test_onto_a_single_position_no_index_is_needed(conv, data):
+    conv = replace(
+        conv,
+        groups=1,
+        kernel=weights(np.random.default_rng(0), *conv.kernel.shape[:2], conv.in_shape[2], conv.out_shape[2]),
+    )
+    program = one_projection(conv, conv.in_shape, conv.out_shape)
+    start, stop = boxes(data.draw, conv.out_shape)
+    stop = (start[0] + 1, start[1] + 1, stop[2])
+    piece = Slice("post", start, stop, 4 * data.draw(st.integers(0, 60)))
+    wiring = Wiring(
+        0, "pixels", data.draw(st.sampled_from([POP16, POP32])), data.draw(st.integers(1, 9)), True
+    )
+    check(program, piece, wiring)
+    for bundle in bundles(program, piece, wiring, LIMITS):
+        assert bundle.compressed
+        for indices, n in zip(bundle.make_sets()[1], bundle.targets, strict=True):
+            assert (indices == np.arange(n)).all()
 
 
 @given(convolutions(), st.data())
