@@ -7,6 +7,7 @@ value to the next, and `Deployment.from_parts` puts together what they gave. Tho
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
@@ -20,6 +21,8 @@ from loihi_deploy.ir import samples_for
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.stages.normalize import with_synapses
+
+logger = logging.getLogger(__name__)
 
 
 def deploy(
@@ -61,16 +64,19 @@ def deploy(
     """
     options = options or DeployOptions()
     board = as_board(board)
+    logger.info("reading the network")
     source = opened(source, trust)
     graph = convert(source, options)
     samples = None if calibration is None else samples_for(graph, calibration)
     if samples is not None:
+        logger.info("comparing the conversion with its source")
         check_conversion(source, graph, samples)
     converted = with_synapses(graph, options.layer_synapses)
     chosen = options
     if options.normalization == "auto" and sets_firing_rates(source):
         chosen = replace(options, normalization="none")
     made = lower(converted, samples, chosen, board)
+    logger.info("planning cores")
     mapping = map_to_cores(
         made.program, board, fix=fix, max_cores=max_cores, downgrade=downgrade, rates=made.rates
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from loihi_deploy.stages.normalize import (
 )
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,20 +60,24 @@ def lower(converted: Graph, calibration: Samples | None, options: DeployOptions,
         Normalization 'auto' is 'percentile' here.
     board : Board
     """
+    logger.info("setting firing rates")
     graph = _with_firing_rates(converted, calibration, options, board)
     if options.equalize:
         graph = equalize(graph, options.encoder)
     if options.neuron == "lif":
         graph = with_leaky_neurons(graph, options.encoder)
     if calibration is not None:
+        logger.info("checking firing rates")
         graph = _checked(converted, graph, calibration, options)
     partitioned = partition(graph, options.encoder, options.encoder_rate)
     if calibration is not None and options.bias_correction_steps:
         steps, window = options.bias_correction_steps, options.readout_window
+        logger.info("correcting biases on the integer network")
         partitioned = correct_biases(partitioned, calibration, steps, window, board)
     means = None
     if options.rounding == "mean" and calibration is not None:
         means = mean_rates(quantize(partitioned, board), calibration)
+    logger.info("quantizing")
     program = quantize(partitioned, board, options.weight_percentile, means)
     return Lowered(graph, program, None if calibration is None else mean_rates(program, calibration))
 

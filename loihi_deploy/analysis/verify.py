@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,6 +22,8 @@ from loihi_deploy.mapping import Mapping as CoreMapping
 
 Rates = Mapping[str, NDArray[Any]]
 """Firing rates in Hz, (n_samples, size), by population."""
+
+logger = logging.getLogger(__name__)
 
 RATE = "rate network, floats"
 SPIKING = "spiking network, floats"
@@ -220,10 +223,13 @@ def verify_stages(
         return {name: values for name, values in rates.items() if name in expected}
 
     stages = [stage(RATE, ideal, expected)]
+    logger.info(SPIKING)
     spiking = spiking_rates(graph, inputs, steps, window)
     stages.append(stage(SPIKING, spiking_outputs(graph, inputs, steps, window), spiking))
+    logger.info(QUANTIZED)
     quantized, outputs = _rates(rate_graph(uncorrected, graph), still)
     stages.append(stage(QUANTIZED, outputs, known(quantized)))
+    logger.info(INTEGER)
     options = RunOptions(steps, readout_window=window, progress=False)
     result = backends.run(program, samples, options)
     measured = backends.firing_rates(program, samples, steps, window)
@@ -232,6 +238,7 @@ def verify_stages(
     if m:
         populations = [p.name for p in program.populations]
         on_theirs = replace(options, backend="nengo_loihi", record=populations)
+        logger.info(REFERENCE)
         theirs = backends.run(program, samples.take(slice(m)), on_theirs, mapping)
         last = steps - window_steps(steps, window)
         rates = {p: theirs.recorded[p]["spikes"][:, last:].mean(axis=1) / program.dt for p in populations}

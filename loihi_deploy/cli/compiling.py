@@ -30,8 +30,8 @@ from loihi_deploy.options import DeployOptions
 
 MODEL_KINDS = ("keras", "hdf5", "saved_model")
 """Kinds of files that hold a Keras model."""
-CALIBRATED = ("percentile", "maximum", "thresholds", "search")
-"""Normalizations that need samples."""
+BY_HAND = ("none", "scale_firing_rates")
+"""Normalizations that need no samples."""
 
 
 @commands.command("compile")
@@ -168,7 +168,7 @@ def _check_calibration(calibration: str | None, options: DeployOptions) -> None:
     """Refuse, before the model is loaded, to set firing rates from nothing."""
     if calibration is not None:
         check_named(calibration)
-    elif options.normalization in CALIBRATED:
+    elif options.normalization not in BY_HAND:
         raise InputError.single(
             "firing rates cannot be set without samples of the network's own data",
             "--calibration",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -13,19 +13,29 @@ import click
 
 from loihi_deploy import __version__
 from loihi_deploy.cli.outputs import STANDARD_OUTPUT
+from loihi_deploy.cli.process import quiet_errors, without
 from loihi_deploy.cli.terminal import Terminal, print_error
 from loihi_deploy.errors import LoihiDeployError, OutputError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 NOBODY_READS = 141
+OWN_PROCESS = "own process"
+"""The object of a context whose command may do to the process what it likes (see `loihi_deploy.cli.process`)."""
 
 
 class Command(click.Command):
-    """A command with --verbose, that gets a `Terminal` as the object of its context; it returns its exit status."""
+    """A command with --verbose, that gets a `Terminal` as the object of its context; it returns its exit status.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Parameters
+    ----------
+    runs_saved : bool
+        Whether it runs saved deployments, for which no framework is loaded.
+    """
+
+    def __init__(self, *args: Any, runs_saved: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.runs_saved = runs_saved
         text = "Show each step, and what other libraries log."
         self.params.append(click.Option(["-v", "--verbose"], is_flag=True, help=text))
 
@@ -35,8 +45,11 @@ class Command(click.Command):
         streams = ctx.params.get("output") == STANDARD_OUTPUT
         if streams and as_json:
             raise click.UsageError("--json and -o - both write to standard output.", ctx)
+        is_ours = ctx.obj is OWN_PROCESS
+        if is_ours and self.runs_saved:
+            without("tensorflow", "nengo_dl")
         ctx.obj = Terminal(str(ctx.info_name), as_json, verbose, streams)
-        with ctx.obj():
+        with quiet_errors() if is_ours and not verbose else nullcontext(), ctx.obj():
             return super().invoke(ctx)
 
 
@@ -119,4 +132,4 @@ def commands() -> None:
 
 def main() -> None:
     """Entry point of ``loihi-deploy``."""
-    commands(prog_name="loihi-deploy")
+    commands(prog_name="loihi-deploy", obj=OWN_PROCESS)

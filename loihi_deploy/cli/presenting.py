@@ -47,7 +47,7 @@ deployment_argument = click.argument("deployment_file", type=click.Path(path_typ
 limit_help = "Use only so many samples, evenly spaced."
 
 
-@commands.command()
+@commands.command(runs_saved=True)
 @deployment_argument
 @click.argument("samples")
 @output_option("Write the outputs to this .npy file.")
@@ -108,7 +108,7 @@ def output_lines(outputs: Any) -> list[str]:
     return lines
 
 
-@commands.command()
+@commands.command(runs_saved=True)
 @deployment_argument
 @data_option
 @samples_option
@@ -206,7 +206,7 @@ def _evaluate_values(
     terminal.figures(figures, text)
 
 
-@commands.command()
+@commands.command(runs_saved=True)
 @deployment_argument
 @data_option
 @samples_option
