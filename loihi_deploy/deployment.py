@@ -27,6 +27,7 @@ from loihi_deploy.ir import (
     Conv2D,
     Dense,
     Graph,
+    HostMap,
     Input,
     Link,
     NeuronModel,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from loihi_deploy.analysis.verify import Verification
 
 SAVED_TYPES = (
-    *(Conv2D, Dense, Sparse, Graph, Input, Population, NeuronModel, Projection, Readout, Link),
+    *(Conv2D, Dense, Sparse, Graph, HostMap, Input, Population, NeuronModel, Projection, Readout, Link),
     *(BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses),
     *(Arithmetic, DeployOptions),
     *MAPPING_TYPES,

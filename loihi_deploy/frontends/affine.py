@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from loihi_deploy.errors import ConversionError, Problem
 from loihi_deploy.ir import (
     Graph,
+    HostMap,
     Input,
     NeuronModel,
     Population,
@@ -200,13 +201,53 @@ class GraphBuilder:
         self._connect(name, currents)
         return Affine({(name, None): None}, np.zeros(currents.size), currents.shape, currents.order)
 
+    def derived_input(
+        self, name: str, values: Affine, made: Affine, windows: NDArray[np.intp] | None, high: float
+    ) -> Affine:
+        """Add an input whose values the host computes of another's, and give the expression of it.
+
+        Parameters
+        ----------
+        name : str
+            From `unique`.
+        values : Affine
+            What the host's function is applied to: of a single input, see `input_of`.
+        made : Affine
+            Shape and order of the result; its terms are not used.
+        windows : (size, n) int array or None
+            For each stored element of the result those of `values` that it is the largest of.
+        high : float
+            Largest value; without windows the lowest is 0.
+        """
+        before = self.input_of(values)
+        assert before is not None
+        ((_, transform),) = values.terms.items()
+        low = 0.0 if windows is None else -np.inf
+        step = HostMap(transform, values.offset, windows, low, high)
+        self._inputs.append(
+            Input(name, made.shape, origin=before.given, before=(*before.before, step)),
+        )
+        return Affine({(name, 0.0): None}, np.zeros(made.size), made.shape, made.order)
+
+    def input_of(self, values: Affine) -> Input | None:
+        """The only input that an expression depends on; None where it depends on neurons, or on several inputs."""
+        inputs = {node.name: node for node in self._inputs}
+        names = [name for name, _ in values.terms]
+        return inputs.get(names[0]) if len(names) == 1 else None
+
     def readout(
-        self, name: str, outputs: Affine, activation: Literal["linear", "softmax"] = "linear"
+        self,
+        name: str,
+        outputs: Affine,
+        shape: Shape | None = None,
+        activation: Literal["linear", "softmax", "sigmoid", "tanh"] = "linear",
+        dtype: Literal["float16", "float32", "float64"] = "float64",
     ) -> None:
-        """Add a readout in the framework's order; it shares its layer's name unless a population has it."""
+        """Add a readout in the framework's order and shape; it shares its layer's name unless a population has it."""
         name = self.unique(f"{name}.readout" if name in self._names else name)
         outputs = outputs.ordered(None, outputs.shape if outputs.order is None else (outputs.size,))
-        self._readouts.append(Readout(name, outputs.shape, outputs.offset, activation))
+        shape = outputs.shape if shape is None else shape
+        self._readouts.append(Readout(name, shape, outputs.offset, activation, dtype))
         self._connect(name, outputs)
 
     def _connect(self, post: str, expression: Affine) -> None:
@@ -226,8 +267,12 @@ class GraphBuilder:
             )
         if self.problems:
             raise ConversionError(f"Cannot convert {self.source}", self.problems)
+        driving = {projection.pre for projection in self._projections}
+        given = [node.name for node in self._inputs if node.origin is None]
+        derived = {node.given.name for node in self._inputs if node.origin is not None}
+        kept = [node for node in self._inputs if node.name in driving or node.name not in derived]
         return Graph(
-            tuple(self._inputs),
+            tuple(sorted(kept, key=lambda node: given.index(node.given.name))),
             tuple(self._populations),
             tuple(self._projections),
             tuple(self._readouts),

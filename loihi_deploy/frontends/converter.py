@@ -8,6 +8,7 @@ from typing import Any
 import nengo
 
 from loihi_deploy.frontends.affine import GraphBuilder
+from loihi_deploy.frontends.keras_graph import output_type
 from loihi_deploy.frontends.keras_layers import activation_name
 from loihi_deploy.frontends.layouts import Layout, convolution_layouts, image_layout
 from loihi_deploy.frontends.nengo_network import NetworkWalk
@@ -61,7 +62,9 @@ def walk_converter(converter: Any, options: DeployOptions) -> NetworkWalk:
         layer_neuron=partial(_layer_neuron, converter, layers),
     )
     for output, probe in zip(model.outputs, converter.outputs.values(), strict=True):
-        walk.readout(probe, output._keras_history[0].name)
+        walk.readout(
+            probe, output._keras_history[0].name, tuple(output.shape[batch_axes:]), output_type(output)
+        )
     return walk
 
 

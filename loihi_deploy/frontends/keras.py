@@ -21,10 +21,21 @@ from loihi_deploy.frontends.keras_graph import (
     listed,
     model_outputs,
     node_inputs,
+    output_type,
 )
-from loihi_deploy.frontends.keras_layers import HANDLERS, OVER_TIME, activated, refusal, type_name
-from loihi_deploy.frontends.keras_ops import OPERATIONS, operands, operation_name
+from loihi_deploy.frontends.keras_layers import (
+    HANDLERS,
+    MOVING_LAYERS,
+    OVER_TIME,
+    RELU_REMEDY,
+    UNCHANGED,
+    activated,
+    refusal,
+    type_name,
+)
+from loihi_deploy.frontends.keras_ops import applied_operation, operation_name, symbol
 from loihi_deploy.frontends.layouts import image_layout
+from loihi_deploy.frontends.tensor_functions import MOVING
 from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
 from loihi_deploy.ir import Graph, NeuronModel
 from loihi_deploy.options import DeployOptions
@@ -64,7 +75,7 @@ def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
     expressions = walk.model(outputs, inputs)
     for output, tensor in zip(outputs, expressions, strict=True):
         name = history(output)[0].name
-        builder.readout(name, tensor.affine, "softmax" if tensor.softmax else "linear")
+        builder.readout(name, tensor.affine, tensor.shape, tensor.host, output_type(output))
     return walk
 
 
@@ -100,37 +111,62 @@ class KerasWalk:
         if is_model(layer):
             inputs = dict(zip(map(key, listed(layer.inputs)), tensors, strict=True))
             return self.model(model_outputs(layer), inputs, path)
+        tensors = [self.followed(tensor, layer) for tensor in tensors]
         try:
-            n_populations = len(self.builder.populations)
-            tensor = activated(self.linear(layer, node, tensors), layer, self.builder, self.neuron)
-            for name in self.builder.populations[n_populations:]:
-                self.sites[path] = (name, tensor.affine.order)
-            return [tensor]
+            return [self.activated(tensor, layer, path) for tensor in self.linear(layer, node, tensors)]
         except UnsupportedLayerError as reason:
-            self.builder.problems.append(reason.problem(layer))
+            self.report(reason, layer)
         except InputError as error:
             where = f"layer {layer.name!r} ({type(layer).__name__})"
             self.builder.problems.extend(replace(problem, where=where) for problem in error.problems)
         leading = tensors[0].leading if tensors else 1
         return [_unknown(output, leading) for output in listed(node.outputs)]
 
-    def linear(self, layer: Any, node: Any, tensors: list[Tensor]) -> Tensor:
+    def report(self, reason: UnsupportedLayerError, layer: Any) -> None:
+        """Keep what is wrong with a layer, once."""
+        problem = reason.problem(layer)
+        if problem not in self.builder.problems:
+            self.builder.problems.append(problem)
+
+    def followed(self, tensor: Tensor, layer: Any) -> Tensor:
+        """A tensor that `layer` is applied to: what the host computes at the end cannot stand before it."""
+        if tensor.host == "linear" or _may_follow(tensor.host, layer):
+            return tensor
+        reason = UnsupportedLayerError(
+            "the activation has no spiking counterpart, and outside the chip it is computed at the end only",
+            tensor.host,
+            f"{RELU_REMEDY}, and {tensor.host} in the last layer only",
+        )
+        self.report(reason, tensor.host_layer)
+        return replace(tensor, host="linear")
+
+    def activated(self, tensor: Tensor, layer: Any, path: Path) -> Tensor:
+        """A layer's output behind its activation."""
+        n_populations = len(self.builder.populations)
+        tensor = activated(tensor, layer, self.builder, self.neuron)
+        for name in self.builder.populations[n_populations:]:
+            self.sites[path] = (name, tensor.affine.order)
+        return tensor
+
+    def linear(self, layer: Any, node: Any, tensors: list[Tensor]) -> list[Tensor]:
         """What a layer computes before its activation."""
-        name, operation = type_name(layer), operation_name(layer)
-        if (operation not in OPERATIONS) if operation else (name not in HANDLERS):
+        name, function = type_name(layer), symbol(layer)
+        if not function and name not in HANDLERS:
             raise refusal(layer)
-        if any(tensor.softmax for tensor in tensors):
-            raise UnsupportedLayerError(
-                "softmax is computed outside the chip, so nothing can follow it",
-                remedy="Use softmax as the last layer only",
-            )
-        if operation:
-            return OPERATIONS[operation](operands(layer, node, tensors))
+        if function:
+            return applied_operation(layer, node, tensors)
         if tensors[0].leading == 2 and name not in OVER_TIME:
             raise UnsupportedLayerError(
                 "the layer mixes the steps of a sequence", name, "Wrap it in TimeDistributed"
             )
-        return HANDLERS[name](layer, tensors)
+        return [HANDLERS[name](layer, tensors)]
+
+
+def _may_follow(activation: str, layer: Any) -> bool:
+    """Whether a layer may stand behind an activation of the host, since it would do the same before it."""
+    name = type_name(layer)
+    moves = name in MOVING_LAYERS or operation_name(symbol(layer)) in MOVING
+    return name in UNCHANGED or (activation != "softmax" and moves)
 
 
 def _unknown(output: Any, leading: int) -> Tensor:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from loihi_deploy.errors import Problem
-from loihi_deploy.frontends.keras_ops import OPERATIONS
+from loihi_deploy.frontends.keras_ops import operation_name
+from loihi_deploy.frontends.tensor_functions import FUNCTIONS
 
 PACKAGES = ("builtins", "keras", "keras_spiking", "loihi_deploy", "tf_keras")
 """Whose classes and functions a configuration may name."""
@@ -73,8 +74,8 @@ def _reason(value: dict[str, Any], registered: Any) -> tuple[str, str] | None:
         return "names code outside Keras' layers", f"{value['module']}.{name}"
     if name in _OPERATION_LAYERS:
         function = str(inner.get("function", name)) if isinstance(inner, dict) else name
-        module, _, last = function.rpartition(".")
-        if name not in _OPERATION_LAYERS[:2] or module not in _OPERATION_MODULES or last not in OPERATIONS:
+        known = function.rpartition(".")[0] in _OPERATION_MODULES and operation_name(function) in FUNCTIONS
+        if name not in _OPERATION_LAYERS[:2] or not known:
             return "calls a function of TensorFlow that is not known to be harmless", function
     return None
 

@@ -6,7 +6,7 @@ Legacy Keras and Keras 3 keep the same structure under slightly different names.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from loihi_deploy.errors import ConversionError, Problem
 
@@ -42,6 +42,12 @@ def model_outputs(model: Any) -> list[Any]:
             ),
         )
     return listed(outputs)
+
+
+def output_type(output: Any) -> Literal["float16", "float32", "float64"]:
+    """The type that predictions of a symbolic output have; float32 where numpy does not know it (bfloat16)."""
+    name = str(getattr(output.dtype, "name", output.dtype))
+    return "float16" if name == "float16" else "float64" if name == "float64" else "float32"
 
 
 def listed(value: Any) -> list[Any]:

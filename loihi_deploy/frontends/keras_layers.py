@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from loihi_deploy.frontends.affine import GraphBuilder
+from loihi_deploy.frontends.affine import Affine, GraphBuilder
 from loihi_deploy.frontends.keras_windows import (
     average_pooling,
     channels_last,
@@ -17,25 +16,36 @@ from loihi_deploy.frontends.keras_windows import (
     conv_transpose,
     depthwise_conv,
     global_average_pooling,
+    global_max_pooling,
+    max_pooling,
     separable_conv,
     sizes,
     spatial_part,
     values,
 )
+from loihi_deploy.frontends.layouts import image_layout
+from loihi_deploy.frontends.resampling import resampled
 from loihi_deploy.frontends.tensors import (
+    HostActivation,
+    Saturating,
     Tensor,
     UnsupportedLayerError,
     concatenated,
+    contracted,
     elementwise,
     moved,
     summed,
 )
-from loihi_deploy.ir import Dense, NeuronModel, linear
+from loihi_deploy.ir import NeuronModel, linear
 
 Handler = Callable[[Any, list[Tensor]], Tensor]
 
 FRAMEWORKS = ("keras", "tf_keras", "keras_spiking", "tensorflow")
 RELU_REMEDY = "Train the network with ReLU in this place"
+SWAP_REMEDY = (
+    "loihi_deploy.training.with_chip_layers(model) puts average pooling and ReLU in their place, with the same weights:"
+    " train it on for some epochs"
+)
 
 
 def type_name(layer: Any) -> str:
@@ -51,6 +61,8 @@ def activation_name(activation: Any) -> str:
     """``'relu'`` for any of Keras' ways to say so; ``'linear'`` for none."""
     if activation is None or isinstance(activation, str):
         return activation or "linear"
+    if isinstance(activation, Saturating):
+        return f"relu up to {activation.high:g}"
     if type_name(activation) == "ReLU" and _is_plain(activation):
         return "relu"
     name = str(getattr(activation, "__name__", type(activation).__name__))
@@ -65,13 +77,20 @@ def is_softmax(function: Any) -> bool:
 
 
 def activated(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronModel) -> Tensor:
-    """Apply the pending activation of a tensor."""
-    name = activation_name(tensor.activation)
+    """Apply the pending activation, or maximum, of a tensor."""
+    if tensor.windows is not None:
+        return _pooled_by_host(tensor, layer, builder)
     plain = replace(tensor, activation=None)
+    if isinstance(tensor.activation, Saturating):
+        return _held(plain, tensor.activation.high, layer, builder)
+    name = activation_name(tensor.activation)
     if name == "linear":
         return plain
-    if name == "softmax":
-        return _with_softmax(plain)
+    if name in ("softmax", "softmax_v2", "sigmoid", "tanh"):
+        known: dict[str, HostActivation] = {"sigmoid": "sigmoid", "tanh": "tanh"}
+        return replace(plain, host=known.get(name, "softmax"), host_layer=layer)
+    if name == "relu6":
+        return _held(plain, 6.0, layer, builder)
     if name != "relu":
         remedy = RELU_REMEDY + "; at the end, use a linear output and a loss with from_logits=True"
         raise UnsupportedLayerError("the activation has no spiking counterpart", name, remedy)
@@ -86,12 +105,41 @@ def activated(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronM
     return replace(plain, affine=builder.population(builder.unique(layer.name), currents, neuron))
 
 
-def _with_softmax(tensor: Tensor) -> Tensor:
-    if tensor.shape[-1] != prod(tensor.shape):
+def _held(tensor: Tensor, high: float, layer: Any, builder: GraphBuilder) -> Tensor:
+    """A rectifier that saturates: computed by the host, where nothing but the input stands before it."""
+    if builder.input_of(tensor.affine) is None or tensor.over_time:
         raise UnsupportedLayerError(
-            "softmax at every position of an image", tensor.shape, "Apply softmax to a vector"
+            "a rectifier that saturates, behind other neurons",
+            f"max_value={high:g}",
+            f"Neurons saturate gradually, by their refractory period, not at a bound: {SWAP_REMEDY}",
         )
-    return replace(tensor, softmax=True)
+    name = builder.unique(layer.name)
+    return replace(tensor, affine=builder.derived_input(name, tensor.affine, tensor.affine, None, high))
+
+
+def maximum_refused(layer: Any) -> UnsupportedLayerError:
+    """Why a maximum cannot be computed behind neurons."""
+    return UnsupportedLayerError(
+        "a maximum over neurons cannot be computed by synapses", type_name(layer), SWAP_REMEDY
+    )
+
+
+def _pooled_by_host(tensor: Tensor, layer: Any, builder: GraphBuilder) -> Tensor:
+    """A pending maximum over windows: computed by the host, where nothing but the input stands before it."""
+    if builder.input_of(tensor.affine) is None or tensor.over_time:
+        raise maximum_refused(layer)
+    windows = np.asarray(tensor.windows)
+    layout = image_layout(windows.shape[:-1], channels_last(layer))
+    rows = windows.reshape(-1, windows.shape[-1])
+    if tensor.affine.order is not None:
+        rows = np.where(rows < 0, -1, tensor.affine.order[rows])
+    if layout.order is not None:
+        placed = np.empty_like(rows)
+        placed[layout.order] = rows
+        rows = placed
+    made = Affine({}, np.zeros(len(rows)), layout.shape, layout.order)
+    affine = builder.derived_input(builder.unique(layer.name), tensor.affine, made, rows, np.inf)
+    return replace(tensor, affine=affine, shape=tuple(windows.shape[:-1]), windows=None)
 
 
 def _is_plain(relu: Any) -> bool:
@@ -106,15 +154,7 @@ def _same(layer: Any, inputs: list[Tensor]) -> Tensor:
 
 
 def _dense(layer: Any, inputs: list[Tensor]) -> Tensor:
-    x = inputs[0]
-    kernel = values(layer.kernel)
-    shape = (*x.shape[:-1], kernel.shape[1])
-    if len(x.shape) == 1:
-        affine = x.affine.ordered(None, x.affine.shape).mapped(Dense(kernel.T), shape)
-    else:
-        affine = x.affine.ordered(None, linear.image_shape(x.shape))
-        affine = affine.mapped(linear.pointwise(kernel.T, x.shape), linear.image_shape(shape))
-    x = replace(x, affine=affine, shape=shape, activation=layer.activation)
+    x = replace(contracted(inputs[0], values(layer.kernel)), activation=layer.activation)
     return elementwise(x, offset=values(layer.bias)) if layer.use_bias else x
 
 
@@ -193,9 +233,7 @@ def _cropping(layer: Any, inputs: list[Tensor]) -> Tensor:
 def _up_sampling(layer: Any, inputs: list[Tensor]) -> Tensor:
     x = inputs[0]
     if getattr(layer, "interpolation", "nearest") != "nearest":
-        raise UnsupportedLayerError(
-            "interpolation while upsampling", layer.interpolation, "Use interpolation='nearest'"
-        )
+        return resampled(layer, inputs)
     indices = x.indices()
     for axis, factor in enumerate(sizes(layer.size, len(x.shape) - 1)):
         indices = np.repeat(indices, factor, axis=axis if channels_last(layer) else axis + 1)
@@ -229,25 +267,23 @@ def _activation(layer: Any, inputs: list[Tensor]) -> Tensor:
 
 
 def _relu(layer: Any, inputs: list[Tensor]) -> Tensor:
-    if layer.max_value is not None:
-        raise UnsupportedLayerError(
-            "a rectifier that saturates",
-            f"max_value={float(layer.max_value):g}",
-            "Neurons saturate gradually, by their refractory period, not at a bound:"
-            " train with ReLU() and keep activations low by regularization",
-        )
-    if not _is_plain(layer):
+    if layer.negative_slope or layer.threshold:
         raise UnsupportedLayerError("a rectifier with a slope or a threshold", remedy=RELU_REMEDY)
-    return replace(inputs[0], activation="relu")
+    saturates = layer.max_value is not None
+    return replace(inputs[0], activation=Saturating(float(layer.max_value)) if saturates else "relu")
 
 
 def _softmax(layer: Any, inputs: list[Tensor]) -> Tensor:
     if np.ndim(layer.axis) or inputs[0].axis(layer.axis) != len(inputs[0].shape) - 1:
         raise UnsupportedLayerError("softmax along other axes than the last", layer.axis, "Use axis=-1")
-    return _with_softmax(inputs[0])
+    return replace(inputs[0], activation="softmax")
 
 
 def _spiking_activation(layer: Any, inputs: list[Tensor]) -> Tensor:
+    name = activation_name(layer.activation)
+    if name != "relu":
+        remedy = 'Use SpikingActivation("relu"), and train the network with it'
+        raise UnsupportedLayerError("spikes whose rate is not rectified linear", name, remedy)
     return replace(_last_step(layer, inputs[0]), activation=layer.activation)
 
 
@@ -284,21 +320,40 @@ def _time_distributed(layer: Any, inputs: list[Tensor]) -> Tensor:
     return replace(handler(inner, per_step), leading=2)
 
 
+AUGMENTATION = (
+    *("AugMix", "AutoContrast", "CutMix", "Equalization", "MixUp", "RandAugment", "RandomBrightness"),
+    *("RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomErasing", "RandomFlip"),
+    *(
+        "RandomGaussianBlur",
+        "RandomGrayscale",
+        "RandomHeight",
+        "RandomHue",
+        "RandomInvert",
+        "RandomPerspective",
+    ),
+    *("RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear"),
+    *("RandomTranslation", "RandomWidth", "RandomZoom"),
+)
+"""Layers that change samples in training and leave them as they are afterwards."""
+
 HANDLERS: dict[str, Handler] = {
     "Activation": _activation,
     "Add": _add,
     "Average": _average,
     "BatchNormalization": _batch_normalization,
     "BatchNormalizationV1": _batch_normalization,
+    "CenterCrop": resampled,
     "Concatenate": _concatenate,
     "Dense": _dense,
     "Flatten": _flatten,
     "Lowpass": _lowpass,
     "Normalization": _normalization,
     "Permute": _permute,
+    "RandomCrop": resampled,
     "ReLU": _relu,
     "RepeatVector": _repeat_vector,
     "Rescaling": _rescaling,
+    "Resizing": resampled,
     "Reshape": _reshape,
     "Softmax": _softmax,
     "SpikingActivation": _spiking_activation,
@@ -311,6 +366,8 @@ HANDLERS: dict[str, Handler] = {
     **{f"Cropping{n}D": _cropping for n in (1, 2, 3)},
     **{f"DepthwiseConv{n}D": depthwise_conv for n in (1, 2)},
     **{f"GlobalAveragePooling{n}D": global_average_pooling for n in (1, 2, 3)},
+    **{f"GlobalMaxPooling{n}D": global_max_pooling for n in (1, 2, 3)},
+    **{f"MaxPooling{n}D": max_pooling for n in (1, 2, 3)},
     **{f"SeparableConv{n}D": separable_conv for n in (1, 2)},
     **{f"UpSampling{n}D": _up_sampling for n in (1, 2, 3)},
     **{f"ZeroPadding{n}D": _zero_padding for n in (1, 2, 3)},
@@ -321,10 +378,7 @@ HANDLERS: dict[str, Handler] = {
     "GaussianDropout": _same,
     "GaussianNoise": _same,
     "Identity": _same,
-    **{
-        f"Random{kind}": _same
-        for kind in ("Brightness", "Contrast", "Flip", "Rotation", "Translation", "Zoom")
-    },
+    **dict.fromkeys(AUGMENTATION, _same),
     **{f"SpatialDropout{n}D": _same for n in (1, 2, 3)},
 }
 
@@ -335,12 +389,20 @@ OVER_TIME = frozenset(
 )
 """Layers that treat every step of a sequence alike (`GlobalAveragePooling1D` averages over the steps)."""
 
+UNCHANGED = frozenset(name for name, handler in HANDLERS.items() if handler is _same)
+"""Layers that act in training only."""
+MOVING_LAYERS = UNCHANGED | {
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
+    "Flatten",
+    "Permute",
+    "RepeatVector",
+    "Reshape",
+}
+"""Layers that only move elements, so that they may stand behind what is computed for each element."""
+
 REFUSED: tuple[tuple[tuple[str, ...], str, str], ...] = (
-    (
-        ("MaxPooling", "GlobalMaxPooling"),
-        "a maximum over neurons cannot be computed by synapses",
-        "Use average pooling or a strided convolution, or pool the samples before they are passed in",
-    ),
     (
         ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM", "Bidirectional"),
         "gated and recurrent layers have no spiking counterpart",
@@ -364,7 +426,7 @@ REFUSED: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"),
         "the activation has no spiking counterpart",
-        RELU_REMEDY,
+        SWAP_REMEDY,
     ),
     (("Alpha",), "only lowpass synapses exist on the chip", "Use keras_spiking.Lowpass"),
     (("Lambda",), "the layer's function is not known", "Use layers that Keras defines"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.frontends.convolutions import convolution, dilated
+from loihi_deploy.frontends.convolutions import convolution, dilated, window_geometry
 from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError, applied, elementwise
 from loihi_deploy.ir import Shape, linear
 
@@ -112,7 +112,7 @@ def average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
     """`AveragePooling1D` to `AveragePooling3D`."""
     x, last = inputs[0], channels_last(layer)
     rank = len(x.shape) - 1
-    return _averaged(x, last, sizes(layer.pool_size, rank), sizes(layer.strides, rank), layer.padding)
+    return averaged(x, last, sizes(layer.pool_size, rank), sizes(layer.strides, rank), layer.padding)
 
 
 def global_average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
@@ -125,14 +125,53 @@ def global_average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
             )
         return replace(x, over_time=True)
     spatial = spatial_part(x.shape, last)
-    pooled = _averaged(x, last, spatial, spatial, "valid")
+    pooled = averaged(x, last, spatial, spatial, "valid")
     channels = x.shape[-1] if last else x.shape[0]
     if getattr(layer, "keepdims", False):
         return pooled
     return pooled.with_affine(pooled.affine.ordered(None, (channels,)), (channels,))
 
 
-def _averaged(x: Tensor, last: bool, pool: Shape, strides: Shape, padding: str) -> Tensor:
+def max_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
+    """`MaxPooling1D` to `MaxPooling3D`: to be applied by the host."""
+    x, last = inputs[0], channels_last(layer)
+    rank = len(x.shape) - 1
+    return largest(x, last, sizes(layer.pool_size, rank), sizes(layer.strides, rank), layer.padding)
+
+
+def global_max_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
+    """`GlobalMaxPooling1D` to `GlobalMaxPooling3D`: to be applied by the host."""
+    x, last = inputs[0], channels_last(layer)
+    spatial = spatial_part(x.shape, last)
+    pooled = largest(x, last, spatial, spatial, "valid")
+    assert pooled.windows is not None
+    windows = pooled.windows
+    if not getattr(layer, "keepdims", False):
+        windows = windows.reshape(-1, windows.shape[-1])
+    return replace(pooled, windows=windows)
+
+
+def largest(x: Tensor, last: bool, pool: Shape, strides: Shape, padding: str) -> Tensor:
+    """The largest element of each window, to be applied; cells beyond the edge do not count."""
+    spatial = spatial_part(x.shape, last)
+    geometry = [
+        window_geometry(size, taps, stride, padding)
+        for size, taps, stride in zip(spatial, pool, strides, strict=True)
+    ]
+    indices = np.moveaxis(x.indices(), -1 if last else 0, 0)  # channels first
+    for axis, ((out, before), taps, stride) in enumerate(zip(geometry, pool, strides, strict=True)):
+        places = np.arange(out)[:, None] * stride - before + np.arange(taps)
+        inside = (places >= 0) & (places < spatial[axis])
+        indices = np.take(
+            indices, np.where(inside, places, 0), axis=axis + 1
+        )  # out, taps in place of one axis
+        mask = inside.reshape(1, *[1] * axis, *inside.shape, *[1] * (indices.ndim - axis - 3))
+        indices = np.moveaxis(np.where(mask, indices, -1), axis + 2, -1)
+    windows = indices.reshape(*indices.shape[: 1 + len(spatial)], -1)
+    return replace(x, windows=windows if not last else np.moveaxis(windows, 0, -2))
+
+
+def averaged(x: Tensor, last: bool, pool: Shape, strides: Shape, padding: str) -> Tensor:
     """Mean over windows; cells beyond the edge are not counted."""
     spatial = spatial_part(x.shape, last)
     channels = x.shape[-1] if last else x.shape[0]

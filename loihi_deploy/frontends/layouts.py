@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nengo
 import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.ir import Shape, linear
+
+if TYPE_CHECKING:
+    import nengo
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def is_whole(which: Any) -> bool:
 
 def _is_one_to_one(connection: Any) -> bool:
     transform = connection.transform
+    kind = type(transform).__name__
     return connection.pre_obj.size_out == connection.post_obj.size_in and (
-        isinstance(transform, nengo.transforms.NoTransform)
-        or (isinstance(transform, nengo.transforms.Dense) and np.ndim(transform.init) < 2)
+        kind == "NoTransform" or (kind == "Dense" and np.ndim(transform.init) < 2)
     )

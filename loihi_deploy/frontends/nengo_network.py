@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import nengo
 import numpy as np
@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from loihi_deploy.errors import Problem
 from loihi_deploy.frontends.affine import Affine, GraphBuilder, add
 from loihi_deploy.frontends.connections import UnsupportedConnectionError, connection_map
-from loihi_deploy.frontends.keras_layers import HANDLERS, activation_name, is_softmax, refusal, type_name
+from loihi_deploy.frontends.keras_layers import (
+    HANDLERS,
+    activation_name,
+    is_softmax,
+    maximum_refused,
+    refusal,
+    type_name,
+)
 from loihi_deploy.frontends.layouts import Layout, convolution_layouts, image_layout
 from loihi_deploy.frontends.parameters import Parameters
 from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
@@ -253,7 +260,9 @@ class NetworkWalk:
             if type_name(layer) not in HANDLERS:
                 raise refusal(layer)
             tensor = HANDLERS[type_name(layer)](layer, [Tensor(self._sum(node), tuple(node.shape_in))])
-            if activation_name(tensor.activation) != "linear" or tensor.softmax:
+            if tensor.windows is not None:
+                raise maximum_refused(layer)
+            if activation_name(tensor.activation) != "linear" or tensor.host != "linear":
                 return self._layer_population(node, tensor)
         except UnsupportedLayerError as reason:
             self.problem(node, reason.what, reason.value, reason.remedy)
@@ -264,7 +273,7 @@ class NetworkWalk:
     def _layer_population(self, node: Any, tensor: Tensor) -> Affine:
         """Neurons in place of the activation inside a Keras layer."""
         neuron, scale = (None, 1.0)
-        if self.layer_neuron is not None and not tensor.softmax:
+        if self.layer_neuron is not None and tensor.host == "linear":
             neuron, scale = self.layer_neuron(node, tensor.activation)
         if neuron is None:
             raise UnsupportedLayerError(
@@ -340,8 +349,14 @@ class NetworkWalk:
             self.problem(ensemble, "a minimum voltage below 0", base.min_voltage, "Set min_voltage=0")
         return NeuronModel("lif", base.tau_rc, base.tau_ref, discretized), amplitude
 
-    def readout(self, probe: Any, name: str) -> None:
-        """Make a probe a readout."""
+    def readout(
+        self,
+        probe: Any,
+        name: str,
+        shape: Shape | None = None,
+        dtype: Literal["float16", "float32", "float64"] = "float64",
+    ) -> None:
+        """Make a probe a readout, of a shape where it is not flat."""
         target = probe.obj
         where = f"probe of {describe(target)}"
         if not isinstance(target, (nengo.Node, nengo.ensemble.Neurons)):
@@ -363,7 +378,7 @@ class NetworkWalk:
             self.counted[
                 "synapses of probes were left out: outputs are averaged over the readout window"
             ] += 1
-        self.builder.readout(name, expression, "softmax" if softmax else "linear")
+        self.builder.readout(name, expression, shape, "softmax" if softmax else "linear", dtype)
 
     def graph(self) -> Graph:
         """The finished graph."""

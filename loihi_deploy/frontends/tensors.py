@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 from loihi_deploy.errors import Problem
 from loihi_deploy.frontends.affine import Affine, add, stored_shape
 from loihi_deploy.frontends.layouts import Layout, image_layout
-from loihi_deploy.ir import Shape, Transform, linear
+from loihi_deploy.ir import Conv2D, Dense, Shape, Transform, linear
+
+HostActivation = Literal["linear", "softmax", "sigmoid", "tanh"]
+
+
+@dataclass(frozen=True)
+class Saturating:
+    """A rectifier that is held at `high`, as ReLU6 is."""
+
+    high: float
 
 
 @dataclass(frozen=True)
@@ -26,10 +36,15 @@ class Tensor:
         As Keras has it, without the batch axis and, in models over time, without the time axis.
     leading : int
         How many axes were left out: 1, or 2 in models over time.
-    softmax : bool
-        Whether a softmax stands behind the expression.
-    activation : callable, layer, str or None
+    host : {'linear', 'softmax', 'sigmoid', 'tanh'}
+        What stands behind the expression, computed on the host, at the end of the network.
+    host_layer : layer or None
+        Whose activation that is.
+    activation : callable, layer, Saturating, str or None
         An activation that is still to be applied.
+    windows : int array or None
+        A maximum that is still to be applied: for each element of the new shape, along the last axis, the flat indices
+        that it is the largest of, -1 for none.
     over_time : bool
         Whether it is an average over time, or the last step.
     """
@@ -37,8 +52,10 @@ class Tensor:
     affine: Affine
     shape: Shape
     leading: int = 1
-    softmax: bool = False
+    host: HostActivation = "linear"
+    host_layer: Any = None
     activation: Any = None
+    windows: NDArray[np.intp] | None = None
     over_time: bool = False
 
     def axis(self, number: int) -> int:
@@ -101,6 +118,71 @@ def moved(tensor: Tensor, indices: NDArray[np.intp]) -> Tensor:
     return tensor.with_affine(affine.mapped(transform, layout.shape, layout.order), shape)
 
 
+def rearranged(tensor: Tensor, function: Callable[[NDArray[np.intp]], Any]) -> Tensor:
+    """Elements of a tensor as a function of arrays arranges them.
+
+    Parameters
+    ----------
+    function : callable
+        Called with an array of indices of two samples (and two steps), so that it is seen if it mixes them; -1 in its
+        result stands for 0.
+    """
+    size, lead = prod(tensor.shape), (2,) * tensor.leading
+    given = np.arange(size * prod(lead)).reshape(*lead, *tensor.shape)
+    try:
+        result = np.asarray(function(given))
+    except (ValueError, IndexError, TypeError) as error:
+        raise UnsupportedLayerError(
+            "elements are moved in a way that cannot be followed",
+            str(error),
+            "Use Reshape, Permute, Flatten, ZeroPadding2D or Cropping2D",
+        ) from error
+    if result.shape[: tensor.leading] == lead:
+        first = result[(0,) * tensor.leading]
+        shifts = size * np.arange(prod(lead)).reshape(*lead, *[1] * first.ndim)
+        if (result == np.where(first < 0, -1, first + shifts)).all():
+            return moved(tensor, first)
+    raise UnsupportedLayerError(
+        "samples, or steps of a sequence, are mixed or cut", remedy="Leave the batch (and time) axis alone"
+    )
+
+
+def contracted(tensor: Tensor, kernel: NDArray[np.float64]) -> Tensor:
+    """The product of the last axis with a matrix (in, out)."""
+    shape = (*tensor.shape[:-1], kernel.shape[1])
+    if len(tensor.shape) == 1:
+        affine = tensor.affine.ordered(None, tensor.affine.shape)
+        return tensor.with_affine(affine.mapped(Dense(kernel.T), shape), shape)
+    affine = tensor.affine.ordered(None, linear.image_shape(tensor.shape))
+    affine = affine.mapped(linear.pointwise(kernel.T, tensor.shape), linear.image_shape(shape))
+    return tensor.with_affine(affine, shape)
+
+
+def reduced(tensor: Tensor, axes: list[int], keepdims: bool, mean: bool) -> Tensor:
+    """Sum or mean along axes of a tensor's shape."""
+    from scipy.sparse import csr_matrix
+
+    kept = tuple(1 if axis in axes else n for axis, n in enumerate(tensor.shape))
+    shape = kept if keepdims else tuple(n for axis, n in enumerate(tensor.shape) if axis not in axes)
+    target = np.broadcast_to(np.arange(prod(kept)).reshape(kept), tensor.shape).ravel()
+    affine = tensor.affine
+    source = np.arange(affine.size) if affine.order is None else affine.order
+    share = prod(kept) / affine.size if mean else 1.0
+    matrix = csr_matrix((np.full(affine.size, share), (target, source)), (prod(kept), affine.size))
+    transform = _as_pooling(tensor, matrix) or linear.as_matrix(matrix)
+    return tensor.with_affine(affine.mapped(transform, stored_shape(shape)), shape)
+
+
+def _as_pooling(tensor: Tensor, matrix: Any) -> Conv2D | None:
+    """The sum over a whole image of each channel as one window of a convolution; None where it is another sum."""
+    stored = tensor.affine.shape
+    if len(stored) != 3:
+        return None
+    share = np.full((*stored[:2], 1, stored[2]), matrix.data[0])
+    window = Conv2D(share, (1, 1), (0, 0), stored, (1, 1, stored[2]), groups=stored[2])
+    return window if window.out_size == matrix.shape[0] and not (window.csr() != matrix).nnz else None
+
+
 def arranged_like(tensor: Tensor, shape: Shape) -> Layout:
     """Layout for a tensor of another shape: channels stay last in memory where they are first in Keras."""
     before = image_layout(tensor.shape, channels_last=False).order
@@ -134,7 +216,7 @@ def summed(tensors: list[Tensor], factors: list[float]) -> Tensor:
             tensor = moved(tensor, np.broadcast_to(tensor.indices(), shape))
         parts.append(elementwise(tensor, factor).affine)
     over_time = any(tensor.over_time for tensor in tensors)
-    return replace(tensors[0], affine=add(parts), shape=shape, over_time=over_time)
+    return replace(tensors[0], affine=add(parts), shape=tuple(shape), over_time=over_time)
 
 
 def concatenated(tensors: list[Tensor], axis: int) -> Tensor:

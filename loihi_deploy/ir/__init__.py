@@ -1,6 +1,7 @@
 """The float network and its linear maps."""
 
 from loihi_deploy.ir.graph import Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir.host import HostMap
 from loihi_deploy.ir.partitioned import Link, PartitionedGraph
 from loihi_deploy.ir.samples import Samples, samples_for
 from loihi_deploy.ir.transforms import Conv2D, Dense, Shape, Sparse, Transform
@@ -9,6 +10,7 @@ __all__ = [
     "Conv2D",
     "Dense",
     "Graph",
+    "HostMap",
     "Input",
     "Link",
     "NeuronModel",

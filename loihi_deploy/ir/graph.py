@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.content import Content, frozen_array
+from loihi_deploy.ir.host import HostMap
 from loihi_deploy.ir.transforms import Shape, Transform
 
 
@@ -102,6 +103,10 @@ class Input(Content):
         Samples are given as (channels, height, width); `shape` and the graph's transforms have channels last.
     calibrated : (float, float) or None
         The lowest and the highest value that firing rates were set for; not compared. None where nobody knows.
+    origin : Input or None
+        The input that samples are given for, where the host computes this one's values from them.
+    before : tuple of HostMap
+        What the host computes, one after the other.
     """
 
     name: str
@@ -110,6 +115,22 @@ class Input(Content):
     channels_first: bool = False
     signed: bool = True
     calibrated: tuple[float, float] | None = field(default=None, metadata={"compare": False})
+    origin: Input | None = None
+    before: tuple[HostMap, ...] = ()
+
+    def __post_init__(self) -> None:
+        sizes = [self.given.size]
+        for step in self.before:
+            if step.in_size != sizes[-1]:
+                raise InputError.single("the host's functions do not fit", self.name, step.in_size, sizes[-1])
+            sizes.append(step.out_size)
+        if sizes[-1] != self.size:
+            raise InputError.single("the host's functions do not fit", self.name, sizes[-1], self.size)
+
+    @property
+    def given(self) -> Input:
+        """The input that samples are given for."""
+        return self if self.origin is None else self.origin
 
     @property
     def size(self) -> int:
@@ -182,14 +203,17 @@ class Readout(Content):
     name : str
     shape : tuple of int
     bias : (size,) float array
-    activation : {'linear', 'softmax'}
-        Applied to the averaged output of a presentation.
+    activation : {'linear', 'softmax', 'sigmoid', 'tanh'}
+        Applied to the averaged output of a presentation; softmax along the last axis.
+    dtype : {'float16', 'float32', 'float64'}
+        Of the outputs that a run gives.
     """
 
     name: str
     shape: Shape
     bias: NDArray[np.float64]
-    activation: Literal["linear", "softmax"] = "linear"
+    activation: Literal["linear", "softmax", "sigmoid", "tanh"] = "linear"
+    dtype: Literal["float16", "float32", "float64"] = "float64"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -200,6 +224,16 @@ class Readout(Content):
     def size(self) -> int:
         """Number of values."""
         return prod(self.shape)
+
+    def activated(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Outputs (n, *shape) of decoded values (n, size), in the dtype of the values."""
+        x = values.reshape(-1, *self.shape)
+        if self.activation == "softmax":
+            x = np.exp(x - x.max(axis=-1, keepdims=True))
+            return np.asarray(x / x.sum(axis=-1, keepdims=True))
+        if self.activation == "sigmoid":
+            return np.asarray(0.5 * (1 + np.tanh(0.5 * x)))  # which cannot overflow
+        return np.tanh(x) if self.activation == "tanh" else x
 
 
 @dataclass(frozen=True, eq=False)

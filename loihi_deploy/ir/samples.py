@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,17 +28,17 @@ class Samples:
         samples. Images have their channels last.
     static : bool
         Whether they were given without an axis of frames.
+    given : dict of (n, n_frames, size) arrays
+        What they were made of, by the name that it was given under: `arrays`, where the host computes nothing before.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     static: bool
+    given: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        arrays = {}
-        for name, values in self.arrays.items():
-            arrays[name] = values.view()
-            arrays[name].flags.writeable = False
-        object.__setattr__(self, "arrays", arrays)
+        object.__setattr__(self, "arrays", _read_only(self.arrays))
+        object.__setattr__(self, "given", _read_only(self.given or self.arrays))
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -59,7 +59,10 @@ class Samples:
 
     def take(self, which: slice | NDArray[np.integer[Any]]) -> Samples:
         """Some of the samples."""
-        return Samples({name: values[which] for name, values in self.arrays.items()}, self.static)
+        arrays, given = (
+            {name: values[which] for name, values in part.items()} for part in (self.arrays, self.given)
+        )
+        return Samples(arrays, self.static, given)
 
     def first_frames(self) -> dict[str, NDArray[Any]]:
         """Arrays (n, size) of the first frames: all that static samples have."""
@@ -70,15 +73,22 @@ class Samples:
         return {name: values.reshape(-1, values.shape[2]) for name, values in self.arrays.items()}
 
 
+def _read_only(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    views = {name: values.view() for name, values in arrays.items()}
+    for values in views.values():
+        values.flags.writeable = False
+    return views
+
+
 def samples_for(graph: Graph, x: Any) -> Samples:
     """Check samples against the inputs of a network.
 
     Parameters
     ----------
     graph : Graph
-    x : array, mapping of arrays or Samples
-        (n, *shape), or (n, n_frames, *shape), or with flat shapes; a mapping by input name where there are several
-        inputs. `Samples` that fit are returned as they are.
+    x : array, mapping or sequence of arrays, or Samples
+        (n, *shape), or (n, n_frames, *shape), or with flat shapes; where there are several inputs a mapping by their
+        names, or a list or tuple in their order. `Samples` that fit are returned as they are.
 
     Raises
     ------
@@ -88,22 +98,15 @@ def samples_for(graph: Graph, x: Any) -> Samples:
     """
     if isinstance(x, Samples):
         fits = {name: values.shape[2] for name, values in x.arrays.items()}
-        return x if fits == {node.name: node.size for node in graph.inputs} else samples_for(graph, x.arrays)
+        return x if fits == {node.name: node.size for node in graph.inputs} else samples_for(graph, x.given)
     if not graph.inputs:
         raise InputError.single("the network has no input, so it takes no samples", "network")
-    given = x if isinstance(x, Mapping) else {graph.inputs[0].name: x}
-    if set(given) != {node.name for node in graph.inputs}:
-        names = ", ".join(node.name for node in graph.inputs)
-        raise InputError(
-            "The samples do not fit the network",
-            Problem(
-                "inputs do not match", "x", ", ".join(map(str, given)), names, "Give one array for each input"
-            ),
-        )
+    origins = {node.given.name: node.given for node in graph.inputs}
+    given = _by_name(origins, x)
     problems: list[Problem] = []
     arrays: dict[str, NDArray[Any]] = {}
     static = True
-    for node in graph.inputs:
+    for node in origins.values():
         values = _numbers(node.name, given[node.name], problems)
         if values is None:
             continue
@@ -118,7 +121,47 @@ def samples_for(graph: Graph, x: Any) -> Samples:
         problems.append(Problem("inputs have different numbers of samples or frames", "x", shapes))
     if problems:
         raise InputError("The samples do not fit the network", problems)
-    return Samples(arrays, static)
+    return Samples({node.name: _seen_by(node, arrays) for node in graph.inputs}, static, arrays)
+
+
+def _by_name(origins: Mapping[str, Input], x: Any) -> Mapping[str, Any]:
+    """The arrays by input name: a mapping as it is, a list or tuple in the order of the inputs."""
+    if isinstance(x, Mapping):
+        given = x
+    elif isinstance(x, (list, tuple)) and _is_one_for_each(list(origins.values()), x):
+        given = dict(zip(origins, x, strict=True))
+    else:
+        given = {next(iter(origins)): x}
+    if set(given) != set(origins):
+        raise InputError(
+            "The samples do not fit the network",
+            Problem(
+                "inputs do not match",
+                "x",
+                ", ".join(map(str, given)) if isinstance(x, Mapping) else type(x).__name__,
+                ", ".join(origins),
+                "Give one array for each input: a dict by these names, or a list in this order",
+            ),
+        )
+    return given
+
+
+def _is_one_for_each(inputs: list[Input], x: Sequence[Any]) -> bool:
+    """Whether a list holds an array for each input, as Keras takes them, and not one sample after the other."""
+    if len(x) != len(inputs):
+        return False
+    if len(inputs) > 1:
+        return True
+    return hasattr(x[0], "shape") and len(x[0].shape) > len(inputs[0].shape)
+
+
+def _seen_by(node: Input, given: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """What a node sees of the samples: (n, n_frames, size), behind what the host computes."""
+    values = given[node.given.name]
+    for step in node.before:
+        n, n_frames, size = values.shape
+        values = step.apply(values.reshape(-1, size)).reshape(n, n_frames, -1)
+    return values
 
 
 def _numbers(name: str, given: Any, problems: list[Problem]) -> NDArray[Any] | None:

@@ -122,7 +122,110 @@ def squeezed(x):
     return k.Dense(3)(k.Flatten()(k.ReLU()(k.Add()([y, squeezed]))))
 
 
+def without_batch(x):
+    """Functions of TensorFlow between layers, one after the other."""
+    import tensorflow as tf
+
+    k = layers()
+    y = conv(4, 1)(x)
+    y = tf.nn.bias_add(tf.pad(y, [[0, 0], [1, 0], [0, 2], [0, 0]]), tf.constant([0.1, -0.2, 0.3, 0.4]))
+    y = k.ReLU()(tf.transpose(tf.nn.avg_pool2d(y, [2, 3], [2, 1], "SAME"), [0, 2, 1, 3]))
+    z = tf.reduce_mean(y, [1, 2], keepdims=True)
+    y = k.ReLU()(tf.cast(y, tf.float32) - tf.identity(z))
+    weights = tf.constant(np.random.default_rng(0).normal(0, 0.2, (4, 5)), tf.float32)
+    y = k.ReLU()(tf.matmul(tf.reshape(y[..., ::-1], (-1, 50, 4)), weights))
+    return k.Dense(3)(tf.stop_gradient(tf.reduce_sum(y, axis=-1)))
+
+
+def in_front(x):
+    """What the host computes before the network: pooling, a rectifier that saturates, resizing."""
+    k = layers()
+    y = k.MaxPooling2D((3, 2), (1, 2), padding="same")(k.Conv2D(4, 2, activation="relu6")(x))
+    y = k.ReLU(0.5)(k.AveragePooling2D(2)(y))
+    return k.Dense(3)(k.Flatten()(conv(4)(k.Resizing(5, 4)(y))))
+
+
 MODELS = {
+    "tensor_functions": lambda: model(without_batch, (9, 8, 3)),
+    "host_in_front": lambda: model(in_front, (9, 8, 3)),
+    "augmentation": chain(
+        *(layer(f"Random{kind}", 0.3) for kind in ("Rotation", "Zoom", "Contrast", "Brightness")),
+        layer("RandomFlip"),
+        layer("RandomTranslation", 0.2, 0.3),
+        layer("RandomCrop", 6, 7),
+        layer("CenterCrop", 5, 6),
+        relu_conv(4, 1),
+        layer("Flatten"),
+        dense(3),
+    ),
+    "other_ends": lambda: model(
+        lambda x: [
+            layers().Activation("sigmoid")(layers().Dense(1)(x := layers().Dense(4, activation="relu")(x))),
+            layers().Reshape((2, 3))(layers().Dense(6, activation="tanh")(x)),
+            layers().Softmax()(layers().Reshape((3, 2))(layers().Dense(6)(x))),
+        ],
+        (5,),
+    ),
+    "training_only": ending(
+        layer("Identity"),
+        layer("ActivityRegularization"),
+        layer("AlphaDropout", 0.3),
+        layer("GaussianDropout", 0.3),
+        layer("SpatialDropout2D", 0.3),
+        relu_conv(3),
+    ),
+    "synchronized_normalization": ending(
+        layer("Conv2D", 4, 2), layer("BatchNormalization", synchronized=True), layer("ReLU")
+    ),
+    "normalized_input": chain(
+        layer("Normalization", mean=[0.2, 0.5, 0.4], variance=[0.1, 0.3, 0.2]),
+        relu_conv(4, 1),
+        layer("Normalization", mean=0.3, variance=2.0, invert=True),
+        layer("Flatten"),
+        dense(3),
+    ),
+    "transposed_1d": ending(
+        layer("Conv1DTranspose", 3, 3, strides=2, activation="relu"),
+        layer("SpatialDropout1D", 0.2),
+        shape=(7, 3),
+    ),
+    "three_dimensions": chain(
+        layer("Conv3D", 3, 1, activation="relu"),
+        layer("Cropping3D", ((1, 0), (0, 1), (0, 0))),
+        layer("SpatialDropout3D", 0.2),
+        layer("UpSampling3D", (1, 2, 1)),
+        layer("Conv3DTranspose", 2, 2, strides=(2, 1, 1), activation="relu"),
+        layer("Flatten"),
+        dense(3),
+        shape=(4, 3, 4, 2),
+    ),
+    "interpolated": ending(layer("UpSampling2D", 2, interpolation="bilinear"), relu_conv(3, strides=2)),
+    "maxima_in_front": lambda: model(
+        lambda x, y: layers().Dense(3)(
+            layers().Dense(6, activation="relu")(
+                layers().Concatenate()(
+                    [
+                        layers().GlobalMaxPooling2D()(x),
+                        layers().Flatten()(layers().MaxPooling1D(3, 2)(y)),
+                        layers().GlobalMaxPooling1D()(y),
+                    ]
+                )
+            )
+        ),
+        (6, 5, 3),
+        (8, 2),
+    ),
+    "maxima_in_three_dimensions": chain(
+        layer("MaxPooling3D", 2, 1),
+        layer("GlobalMaxPooling3D", keepdims=True),
+        layer("Flatten"),
+        dense(4, activation="relu"),
+        dense(3),
+        shape=(3, 4, 3, 2),
+    ),
+    "turned": ending(
+        layer("Reshape", (4, 2, 8, 4)), layer("Permute", (3, 1, 4, 2)), dense(4, activation="relu")
+    ),
     "convolution": ending(relu_conv(5)),
     "strided": ending(relu_conv(5, strides=2, padding="same"), relu_conv(3, (1, 2), padding="same")),
     "without_bias": ending(relu_conv(5, use_bias=False)),
@@ -210,7 +313,7 @@ def samples(made, n=3, seed=1):
 
 def rates(graph, arrays):
     """Activities of populations and readouts for samples given as Keras takes them."""
-    names = [node.name for node in graph.inputs]
+    names = list(dict.fromkeys(node.given.name for node in graph.inputs))
     return rate_activity(graph, samples_for(graph, dict(zip(names, arrays, strict=True))).first_frames())
 
 

@@ -29,6 +29,19 @@ NOT_THE_CONVERTERS = {
     "reshape",
     "shared_and_nested",
     "squeezed",
+    "augmentation",
+    "host_in_front",
+    "interpolated",
+    "maxima_in_front",
+    "maxima_in_three_dimensions",
+    "normalized_input",
+    "other_ends",
+    "synchronized_normalization",
+    "tensor_functions",
+    "three_dimensions",
+    "training_only",
+    "transposed_1d",
+    "turned",
 }
 # the Converter folds batch normalization in float32
 ROUNDED = {"batch_normalization", "normalization_after_relu", "residual"}

@@ -19,7 +19,7 @@ def assert_same_function(model, graph, seed=1):
     arrays = keras_models.samples(model, seed=seed)
     activity = keras_models.rates(graph, arrays)
     for readout, wanted in zip(graph.readouts, keras_models.outputs(model, arrays), strict=True):
-        found = activity[readout.name]
+        found = readout.activated(activity[readout.name]).reshape(wanted.shape)
         assert np.abs(found - wanted).max() <= 2e-5 * max(1, np.abs(wanted).max())
     return activity
 
@@ -32,8 +32,7 @@ def test_rate_network_computes_what_keras_computes(name):
     assert all(activity[population.name].any() for population in graph.populations), (
         "a silent layer tests nothing"
     )
-    inputs = dict(zip((node.name for node in graph.inputs), keras_models.samples(model), strict=True))
-    assert check_conversion(model, graph, inputs)
+    assert check_conversion(model, graph, keras_models.samples(model))
 
 
 PADDING = st.sampled_from(["same", "valid"])
@@ -209,12 +208,11 @@ def test_everything_unsupported_is_named_in_one_error():
             layer("Conv2D", 3, 3, activation="tanh"),
             layer("Reshape", (2, 6)),
             layer("LSTM", 5),
-            dense(3, activation="sigmoid", name="last"),
+            dense(3, activation="sigmoid", name="last"),  # at the end it is the host's
         )()
     )
-    kinds = ["MaxPooling2D", "LeakyReLU", "Conv2D", "LSTM", "Dense"]
+    kinds = ["MaxPooling2D", "LeakyReLU", "Conv2D", "LSTM"]
     assert [problem.where.split("(")[1].rstrip(")") for problem in problems] == kinds
-    assert problems[-1].where == "layer 'last' (Dense)"
     assert problems[2].value == "tanh"
 
 
@@ -230,9 +228,7 @@ def test_everything_unsupported_is_named_in_one_error():
         layer("PReLU"),
         layer("ELU"),
         layer("Activation", "swish"),
-        layer("Activation", "softmax"),
-        layer("UpSampling2D", 2, interpolation="bilinear"),
-        layer("Resizing", 4, 4),
+        layer("Activation", "softplus"),
         layer("Lambda", lambda x: 2 * x),
         layer("Dense", 3, activation=lambda x: x),
         layer("ConvLSTM1D", 3, 3),
@@ -269,7 +265,7 @@ def test_products_and_extremes_of_activities(join):
 
 def test_nothing_may_follow_softmax():
     problems = refused(chain(dense(4, activation="relu"), layer("Softmax"), dense(3), shape=(5,))())
-    assert "softmax" in problems[0].what
+    assert problems[0].value == "softmax"
 
 
 def test_networks_without_neurons_shape_or_structure():

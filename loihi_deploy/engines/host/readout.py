@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.ir import Graph, Readout
+from loihi_deploy.ir import Graph
 
 
 def window_steps(steps: int, window: float) -> int:
@@ -27,12 +27,13 @@ def answers(readout: Graph, trace: NDArray[np.float64], window: float) -> dict[s
     Returns
     -------
     dict of (n, *shape) arrays
+        Of the readouts' dtypes.
     """
     means = trace[:, -window_steps(trace.shape[1], window) :].mean(axis=1)
     result, first = {}, 0
     for node in readout.readouts:
-        values = _activated(node, means[:, first : first + node.size] + node.bias)
-        result[node.name] = values.reshape(-1, *node.shape)
+        values = node.activated(means[:, first : first + node.size] + node.bias)
+        result[node.name] = values.astype(node.dtype, copy=False)
         first += node.size
     return result
 
@@ -58,10 +59,3 @@ def decisions_by_step(readout: Graph, trace: NDArray[np.float64], window: float)
     width = np.array([window_steps(k, window) for k in range(1, steps + 1)])
     values = (total[:, end] - total[:, end - width]) / width[:, None] + node.bias
     return np.asarray(np.argmax(values, axis=2))
-
-
-def _activated(node: Readout, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    if node.activation == "softmax":
-        exponentials = np.exp(values - values.max(axis=-1, keepdims=True))
-        return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
-    return values
