@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from loihi_deploy.errors import Problem
 from loihi_deploy.frontends.affine import Affine, add, stored_shape
 from loihi_deploy.frontends.layouts import Layout, image_layout
-from loihi_deploy.ir import Conv2D, Dense, Shape, Transform, linear
+from loihi_deploy.ir import Conv2D, Dense, Shape, Sparse, Transform, linear
 
 HostActivation = Literal["linear", "softmax", "sigmoid", "tanh"]
 
@@ -160,27 +160,25 @@ def contracted(tensor: Tensor, kernel: NDArray[np.float64]) -> Tensor:
 
 def reduced(tensor: Tensor, axes: list[int], keepdims: bool, mean: bool) -> Tensor:
     """Sum or mean along axes of a tensor's shape."""
-    from scipy.sparse import csr_matrix
-
     kept = tuple(1 if axis in axes else n for axis, n in enumerate(tensor.shape))
     shape = kept if keepdims else tuple(n for axis, n in enumerate(tensor.shape) if axis not in axes)
     target = np.broadcast_to(np.arange(prod(kept)).reshape(kept), tensor.shape).ravel()
     affine = tensor.affine
     source = np.arange(affine.size) if affine.order is None else affine.order
     share = prod(kept) / affine.size if mean else 1.0
-    matrix = csr_matrix((np.full(affine.size, share), (target, source)), (prod(kept), affine.size))
+    matrix = Sparse.from_entries(target, source, np.full(affine.size, share), (prod(kept), affine.size))
     transform = _as_pooling(tensor, matrix) or linear.as_matrix(matrix)
     return tensor.with_affine(affine.mapped(transform, stored_shape(shape)), shape)
 
 
-def _as_pooling(tensor: Tensor, matrix: Any) -> Conv2D | None:
+def _as_pooling(tensor: Tensor, matrix: Sparse) -> Conv2D | None:
     """The sum over a whole image of each channel as one window of a convolution; None where it is another sum."""
     stored = tensor.affine.shape
     if len(stored) != 3:
         return None
     share = np.full((*stored[:2], 1, stored[2]), matrix.data[0])
     window = Conv2D(share, (1, 1), (0, 0), stored, (1, 1, stored[2]), groups=stored[2])
-    return window if window.out_size == matrix.shape[0] and not (window.csr() != matrix).nnz else None
+    return window if window.csr() == matrix else None
 
 
 def arranged_like(tensor: Tensor, shape: Shape) -> Layout:
