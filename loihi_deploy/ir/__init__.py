@@ -1,8 +1,8 @@
 """The float network and its linear maps."""
 
 from loihi_deploy.ir.graph import Graph, Input, NeuronModel, Population, Projection, Readout
-from loihi_deploy.ir.host import HostMap
 from loihi_deploy.ir.partitioned import Link, PartitionedGraph
+from loihi_deploy.ir.prelude import HostMap
 from loihi_deploy.ir.samples import Samples, samples_for
 from loihi_deploy.ir.transforms import Conv2D, Dense, Shape, Sparse, Transform
 

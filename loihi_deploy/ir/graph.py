@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.content import Content, frozen_array
-from loihi_deploy.ir.host import HostMap
+from loihi_deploy.ir.prelude import HostMap
 from loihi_deploy.ir.transforms import Shape, Transform
 
 
