@@ -1,6 +1,7 @@
 # make demo    train, convert, deploy and compare a network on the bundled images; the report lands in out/
 # make test    run the tests
 # make nengo-tests   run Nengo's own tests with `loihi_deploy.Simulator` (some minutes)
+# make light   check what an installation without extras can do, with numpy 2, in an environment of its own: .venv-light
 # make check   lint, format, types, direction of imports
 # make clean   remove everything that these commands made
 #
@@ -12,7 +13,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: demo test nengo-tests check clean
+.PHONY: demo test nengo-tests light check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -24,6 +25,10 @@ test: $(VENV)/.convert-test
 nengo-tests: $(VENV)/.convert-test
 	$(VENV)/bin/python -m pytest -c tests/nengo_suite/pytest.ini --pyargs nengo --quiet $(ARGS)
 
+light: .venv-light/.installed
+	.venv-light/bin/python tests/light/check.py
+	@du -sm .venv-light | sed "s/\t.*/ MB in .venv-light/"
+
 check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -31,7 +36,7 @@ check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/python -m pytest --quiet tests/test_architecture.py
 
 clean:
-	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-light out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp .convert-test says that the extras "convert" and "test" are installed.
@@ -46,4 +51,9 @@ $(VENV)/.nengo-dl: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) 'setuptools<70' wheel
 	$(PIP) --no-build-isolation --no-deps 'nengo-dl==3.6.*'
+	@touch $@
+
+.venv-light/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-light
+	.venv-light/bin/python -m pip --disable-pip-version-check install --quiet 'numpy>=2' --editable .
 	@touch $@

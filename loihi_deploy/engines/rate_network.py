@@ -63,13 +63,13 @@ def rate_activity(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> dict[str,
 
 
 def rate_batches(
-    graph: Graph, inputs: Mapping[str, NDArray[Any]], batch_size: int = 100
+    graph: Graph, inputs: Mapping[str, NDArray[Any]], batch_size: int = 100, dtype: Any = np.float32
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """`rate_activity` of a large set, batch by batch, in float32."""
+    """`rate_activity` of a large set, batch by batch; `dtype` is that of the sums."""
     n = len(next(iter(inputs.values())))
     for start in range(0, n, batch_size):
         batch = slice(start, start + batch_size)
-        yield rate_activity(graph, {name: x[batch].astype(np.float32) for name, x in inputs.items()})
+        yield rate_activity(graph, {name: x[batch].astype(dtype) for name, x in inputs.items()})
 
 
 def rate_outputs(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

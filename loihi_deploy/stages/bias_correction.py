@@ -47,12 +47,14 @@ def correct(original: PartitionedGraph, current: PartitionedGraph, measured: Rat
     PartitionedGraph
         `original` with corrections.
     """
+    # in double precision: with less, the integers would depend on the order in which a machine adds up
+    measured = {name: np.asarray(rates, np.float64) for name, rates in measured.items()}
     factors: dict[str, float] = {}
     missing: dict[str, NDArray[Any]] = {}
     for population in current.chip.populations:
         if population.neuron.discretized:
             continue
-        total = np.zeros((1, population.size), np.float32)
+        total = np.zeros((1, population.size))
         for projection in (*current.chip.into(population.name), *current.encoder.into(population.name)):
             total = total + projection.transform.apply(measured[projection.pre])
         expected = population.neuron.rates(population.currents(total))

@@ -68,9 +68,10 @@ def calibration_rates(graph: Graph, x: Any, percentile: float) -> dict[str, floa
     """
     inputs = samples_for(graph, x).all_frames()
     rates: dict[str, list[Any]] = {population.name: [] for population in graph.populations}
-    for batch in rate_batches(graph, inputs):
+    # summed in double precision, kept in single: so the scales do not depend on the order in which a machine adds up
+    for batch in rate_batches(graph, inputs, dtype=np.float64):
         for name, found in rates.items():
-            found.append(batch[name][batch[name] > 0])
+            found.append(batch[name][batch[name] > 0].astype(np.float32))
     return {
         name: float(np.percentile(np.concatenate(found), percentile)) if any(map(len, found)) else 0.0
         for name, found in rates.items()
