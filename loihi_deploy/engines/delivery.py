@@ -17,16 +17,14 @@ vectorized. Divisions are multiplications by 2^40 / divisor, rounded up: exact i
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from loihi_deploy.engines.compiling import inlined
 from loihi_deploy.ir import Conv2D, Dense, Sparse, Transform
 
 BLOCK_BITS = 8
@@ -47,25 +45,6 @@ RECIPROCAL_SHIFT = uint64(RECIPROCAL_BITS)
 BYTE_NUMBERS = uint64(0x0001020304050607)
 BYTE_SHIFT = uint64(56)
 LOWEST_BITS = uint64(0x0101010101010101)
-
-# Without numba's runtime ("_nrt") nothing is allocated and no references are counted: for every array that a function
-# takes, counting costs as much as a short run of weights. Working memory is therefore handed in.
-_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
-_STAMP = f"{zlib.crc32(Path(__file__).read_bytes()):08x}"
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a kernel: kept on disk, without the interpreter's lock.
-
-    numba notices changes of the kernel's own file only, but the kernel contains code of this one: its name in the cache
-    tells which.
-    """
-    function.__qualname__ += f"_{_STAMP}"
-    return njit(cache=True, **_OPTIONS)(function)
-
-
-inlined = njit(forceinline=True, **_OPTIONS)
-"""How the parts of a kernel are compiled."""
 
 
 @dataclass(frozen=True)

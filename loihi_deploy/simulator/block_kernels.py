@@ -8,15 +8,14 @@ the current with the bias, v the voltage. Spikes where v > threshold; v and the 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from loihi_deploy.engines.compiling import compiled, inlined
 
 Q_HALF = 1 << 21
 U_HALF = 1 << 23
 
-compiled = njit(nogil=True, cache=True, error_model="numpy", boundscheck=False)
 
-
-@compiled
+@inlined
 def _deliver(source, links, axons, rows, row_targets, weights, q):  # type: ignore[no-untyped-def]
     """Add the weights of every synapse of one source (a compartment or an input) to q."""
     for link in range(links[source], links[source + 1]):

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from loihi_deploy.engines.delivery import compiled, deliver, inlined, list_spikes
+from loihi_deploy.engines.compiling import compiled, inlined
+from loihi_deploy.engines.delivery import deliver, list_spikes
 from loihi_deploy.engines.host.neurons import ONE, UNIFORM_BITS, WEYL, WEYL_MODULUS
 
 IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED, POISSON, TTFS = 0, 1, 2, 3, 4, 5

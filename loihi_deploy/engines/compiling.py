@@ -1,0 +1,136 @@
+"""Compiled code that is kept on disk, is never stale, and never stops a program.
+
+numba looks at a kernel's own file to tell whether what it kept is still good. But a kernel contains the code of the
+functions that it calls, and the constants that these read, wherever they come from; so all of that is part of the name
+that it is kept under.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from loihi_deploy.errors import LoihiDeployWarning, Problem
+
+# Without numba's runtime ("_nrt") nothing is allocated and no references are counted: for every array that a function
+# takes, counting costs as much as a short run of weights. Working memory is therefore handed in.
+_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a kernel, without the interpreter's lock, and keep it on disk."""
+    function.__qualname__ += f"_{stamp(function)}"
+    kernel = njit(**_OPTIONS)(function)
+    try:
+        kernel.enable_caching()
+    except RuntimeError as error:  # neither beside the source nor in the user's folder
+        _warn_of_no_cache(str(error))
+    else:
+        kernel._cache = _Cache(kernel._cache)
+    return kernel
+
+
+_told: list[str] = []
+"""Why nothing can be kept, once that has been said."""
+
+inlined = njit(forceinline=True, **_OPTIONS)
+"""How the parts of a kernel are compiled."""
+
+
+def stamp(function: Callable[..., Any]) -> str:
+    """A digest of a kernel's code, of the functions that it calls, and of the constants that they read."""
+    state = hashlib.sha256(repr(sorted(_OPTIONS.items())).encode())
+    for name, content in sorted(_contents(function, set())):
+        state.update(f"{name}:".encode())
+        state.update(content)
+    return state.hexdigest()[:16]
+
+
+def _contents(function: Any, seen: set[int]) -> Iterator[tuple[str, bytes]]:
+    """What makes up a function, by names: its code, and what it finds under global names, to any depth."""
+    function = getattr(function, "py_func", function)
+    if id(function) in seen:
+        return
+    seen.add(id(function))
+    place = f"{function.__module__}.{function.__qualname__}"
+    for code in _codes(function.__code__):
+        constants = [each for each in code.co_consts if not isinstance(each, CodeType)]
+        yield place, code.co_code + repr((constants, code.co_names)).encode()
+        for name in code.co_names:
+            if name not in function.__globals__:
+                continue  # a builtin, or an attribute
+            value = function.__globals__[name]
+            if hasattr(value, "py_func") or isinstance(value, FunctionType):
+                yield from _contents(value, seen)
+            elif isinstance(value, (int, float, np.generic, tuple)):
+                yield f"{place} {name}", repr(value).encode()
+            elif not isinstance(value, (type, ModuleType, np.ufunc, BuiltinFunctionType)):
+                raise TypeError(f"{place} reads {name}, of which nobody knows whether it has changed")
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """A function's code and that of the functions in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+class _Cache:
+    """What numba keeps for a kernel: a file that cannot be read or written costs time, and nothing else.
+
+    Parameters
+    ----------
+    kept : numba's cache of a function
+    """
+
+    def __init__(self, kept: Any) -> None:
+        self._kept = kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept, name)
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """What is kept for a signature; None where there is nothing, or nothing that can be read."""
+        try:
+            return self._kept.load_overload(signature, context)
+        except Exception as error:  # a damaged pickle raises anything
+            problem = Problem(
+                "compiled code that was kept cannot be read, and is made again, which takes some seconds",
+                str(self._kept.cache_path),
+                f"{type(error).__name__}: {error}",
+            )
+            warnings.warn(LoihiDeployWarning(problem), stacklevel=2)
+        self._write(self._kept.flush)
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep what was compiled for a signature."""
+        self._write(lambda: self._kept.save_overload(signature, result))
+
+    def _write(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            _warn_of_no_cache(f"{type(error).__name__}: {error}")
+
+
+def _warn_of_no_cache(reason: str) -> None:
+    """Say it once, not for every kernel."""
+    if _told:
+        return
+    _told.append(reason)
+    problem = Problem(
+        "compiled code cannot be kept, so every process compiles it anew, which takes some seconds",
+        "cache of numba",
+        reason,
+        remedy="Set the environment variable NUMBA_CACHE_DIR to a folder that can be written to",
+    )
+    warnings.warn(LoihiDeployWarning(problem), stacklevel=2)
