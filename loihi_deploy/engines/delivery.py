@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.engines.compiling import inlined
+from loihi_deploy.engines.kept_code import inlined
 from loihi_deploy.ir import Conv2D, Dense, Sparse, Transform
 
 BLOCK_BITS = 8

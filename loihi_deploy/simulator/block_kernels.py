@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from loihi_deploy.engines.compiling import compiled, inlined
+from loihi_deploy.engines.kept_code import compiled, inlined
 
 Q_HALF = 1 << 21
 U_HALF = 1 << 23

@@ -22,8 +22,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from loihi_deploy.engines.compiling import compiled, inlined
 from loihi_deploy.engines.delivery import BLOCK, deliver, list_spikes
+from loihi_deploy.engines.kept_code import compiled, inlined
 
 int32 = np.int32
 N_BLOCK = np.uint64(BLOCK)

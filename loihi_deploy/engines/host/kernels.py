@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from loihi_deploy.engines.compiling import compiled, inlined
 from loihi_deploy.engines.delivery import deliver, list_spikes
 from loihi_deploy.engines.host.neurons import ONE, UNIFORM_BITS, WEYL, WEYL_MODULUS
+from loihi_deploy.engines.kept_code import compiled, inlined
 
 IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED, POISSON, TTFS = 0, 1, 2, 3, 4, 5
 UNIFORM_SHIFT = np.uint64(64 - UNIFORM_BITS)

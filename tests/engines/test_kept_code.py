@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import loihi_deploy
-from loihi_deploy.engines.compiling import stamp
+from loihi_deploy.engines.kept_code import stamp
 
 PACKAGE = Path(loihi_deploy.__file__).parent
 
@@ -128,7 +128,7 @@ def test_an_edited_constant_of_another_file_gives_new_spikes(tmp_path):
 
 
 KERNELS = """
-from loihi_deploy.engines.compiling import compiled
+from loihi_deploy.engines.kept_code import compiled
 
 @compiled
 def one(x):
