@@ -14,7 +14,7 @@ from loihi_deploy.engines.spiking_network import spiking_outputs
 from loihi_deploy.errors import OutputError
 from loihi_deploy.ir import samples_for
 from loihi_deploy.pipeline import deploy
-from loihi_deploy.report import counters_values, demo_table, encoder_values, summary, write_report
+from loihi_deploy.report import counters_values, demo_page, encoder_values, summary, write_report
 from loihi_deploy.training import train_convnet
 
 REFERENCE_SAMPLES = 20
@@ -119,6 +119,6 @@ def run_demo(
         "activity": activity,
     }
     for ending in ("html", "txt", "json"):
-        write_report(folder / f"report.{ending}", result, demo_table)
+        write_report(folder / f"report.{ending}", result, demo_page(result))
     say(f"Report: {folder / 'report.html'} (also .txt, .json); deployment: {folder / 'demo.loihi'}")
     return result

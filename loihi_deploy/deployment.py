@@ -46,6 +46,7 @@ from loihi_deploy.options import Backend, DeployOptions
 from loihi_deploy.results import Evaluation, RunResult, RunState
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
+from loihi_deploy.tables import Page, Shown, warned
 
 if TYPE_CHECKING:
     from loihi_deploy.analysis.tune import Tuning
@@ -60,7 +61,7 @@ SAVED_TYPES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Deployment(Content):
+class Deployment(Shown, Content):
     """Everything needed to run a network on a board, without the framework that made it.
 
     Parameters
@@ -421,11 +422,30 @@ class Deployment(Content):
         OutputError
             If the ending is another, or the path cannot be written.
         """
-        from loihi_deploy.report import layers_table, summary, write_report
+        from loihi_deploy.report import summary, write_report
 
         write_report(
-            path, {**summary(self.program, self.mapping), "provenance": self.provenance}, layers_table
+            path, {**summary(self.program, self.mapping), "provenance": self.provenance}, self.page()
         )
+
+    def page(self) -> Page:
+        """Layers, cores, the options that differ from their defaults, what took part, and every warning."""
+        from loihi_deploy.report import layers_page, summary
+
+        figures = summary(self.program, self.mapping)
+        usual = DeployOptions().as_dict()
+        chosen = [
+            f"{name}={value!r}" for name, value in self.options.as_dict().items() if value != usual[name]
+        ]
+        made_with = [
+            f"{name} {number}" for name, number in self.provenance.items() if number and name != "calibration"
+        ]
+        texts = (
+            f"Options: {', '.join(chosen) or 'the defaults'}",
+            f"Made with {', '.join(made_with)}" if made_with else "",
+        )
+        page = layers_page({**figures, "warnings": []})
+        return page + Page((*filter(None, texts), *warned(figures["warnings"])))
 
 
 def _refuse(summary: str, problems: Iterable[Problem]) -> None:

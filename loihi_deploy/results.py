@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import Problem
+from loihi_deploy.ir.content import OneLine, describe
+from loihi_deploy.tables import Page, Shown, Table, percent, warned
 
 Recorded = Mapping[str, Mapping[str, NDArray[Any]]]
 """Recorded variables by population, then by name: 'spikes' (n, steps, size) bool; 'u' and 'v' (n, steps, size) int32;
@@ -56,7 +58,7 @@ class PopulationCounts:
 
 
 @dataclass(frozen=True)
-class Counters:
+class Counters(Shown, OneLine):
     """Counts of a run; those of two runs of one program add.
 
     Parameters
@@ -76,6 +78,23 @@ class Counters:
     def __add__(self, other: Counters) -> Counters:
         both = {name: counts + other.populations[name] for name, counts in self.populations.items()}
         return Counters(self.samples + other.samples, self.sample_steps + other.sample_steps, both)
+
+    def page(self) -> Page:
+        """A row for each population."""
+        columns = ("population", "neurons", "spikes", "synaptic events", "overflows", "lost spikes")
+        rows = tuple(
+            (
+                name,
+                f"{counts.size:,}",
+                f"{counts.spikes / max(self.samples, 1):,.1f}",
+                f"{counts.synaptic_events / max(self.samples, 1):,.1f}",
+                f"{counts.overflows_q + counts.overflows_u:,}",
+                f"{counts.lost_spikes:,}",
+            )
+            for name, counts in self.populations.items()
+        )
+        title = f"Activity of {self.samples:,} samples; spikes and synaptic events for each of them"
+        return Page((Table(title, columns, rows),))
 
     def firing_rate(self, population: str, dt: float) -> float:
         """Mean firing rate of a population in Hz."""
@@ -159,7 +178,7 @@ class RunState:
 
 
 @dataclass(frozen=True)
-class RunResult:
+class RunResult(Shown, OneLine):
     """The outcome of `Deployment.run`.
 
     Parameters
@@ -187,9 +206,18 @@ class RunResult:
     state: RunState | None = None
     warnings: tuple[Problem, ...] = ()
 
+    def page(self) -> Page:
+        """Outputs and recorded variables by shape, and the activity of each population."""
+        outputs = ", ".join(f"{name} {describe(values)}" for name, values in self.all_outputs.items())
+        texts = [f"Outputs: {outputs}; {self.seconds:.1f} s"]
+        for name, variables in self.recorded.items():
+            recorded = ", ".join(f"{variable} {describe(values)}" for variable, values in variables.items())
+            texts.append(f"Recorded of {name}: {recorded}")
+        return Page(tuple(texts)) + self.counters.page() + Page(warned(self.warnings))
+
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Shown, OneLine):
     """The outcome of `Deployment.evaluate`; those of two runs of one program add.
 
     Parameters
@@ -210,6 +238,11 @@ class Evaluation:
     seconds: float = 0.0
     n_correct_by_step: NDArray[np.int64] | None = None
     warnings: tuple[Problem, ...] = ()
+
+    def page(self) -> Page:
+        """Accuracy, and the activity of each population."""
+        text = f"Accuracy {percent(self.accuracy)} ({self.n_correct:,} of {self.n_total:,}), {self.seconds:.1f} s"
+        return Page((text,)) + self.counters.page() + Page(warned(self.warnings))
 
     @property
     def accuracy(self) -> float:

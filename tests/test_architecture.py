@@ -15,7 +15,7 @@ ROOT = Path(loihi_deploy.__file__).parent
 # or of a higher one. A subpackage's own modules may import each other.
 LAYERS = (
     {"errors"},
-    {"chip", "file_kinds", "files"},
+    {"chip", "file_kinds", "files", "tables"},
     {"ir", "data"},
     {"encoders"},
     {"options", "results", "artifact"},

@@ -12,14 +12,16 @@ from loihi_deploy import backends
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Samples
+from loihi_deploy.ir.content import OneLine
 from loihi_deploy.ir.program import Program
+from loihi_deploy.tables import Page, Shown, percent
 
 WINDOWS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Readout windows that are tried, as parts of the presentation."""
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Tuning(Shown, OneLine):
     """The outcome of `Deployment.tune`.
 
     Parameters
@@ -41,6 +43,15 @@ class Tuning:
     accuracy: float
     rate_accuracy: float
     accuracy_by_step: Mapping[float, NDArray[np.float64]]
+
+    def page(self) -> Page:
+        """The presentation that was found."""
+        return Page(
+            (
+                f"{self.steps} steps, outputs averaged over the last {percent(self.readout_window)}: accuracy "
+                f"{percent(self.accuracy)}; {percent(self.rate_accuracy)} of the rate network",
+            )
+        )
 
 
 def shortest_presentation(

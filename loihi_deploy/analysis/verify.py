@@ -17,8 +17,10 @@ from loihi_deploy.engines.host.readout import window_steps
 from loihi_deploy.engines.rate_network import rate_batches
 from loihi_deploy.engines.spiking_network import spiking_outputs, spiking_rates
 from loihi_deploy.ir import Graph, Population, Projection, Samples
+from loihi_deploy.ir.content import OneLine
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
+from loihi_deploy.tables import Page, Shown, Table, percent, warned
 
 Rates = Mapping[str, NDArray[Any]]
 """Firing rates in Hz, (n_samples, size), by population."""
@@ -82,7 +84,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Shown, OneLine):
     """The outcome of `Deployment.verify`.
 
     Parameters
@@ -102,6 +104,41 @@ class Verification:
     zeroed_weights: Mapping[str, float]
     overflows: Mapping[str, int]
     remedies: tuple[str, ...]
+
+    def page(self) -> Page:
+        """A row for each stage, then one for each layer of each stage, and what to try."""
+        stages = tuple(
+            (stage.name, str(stage.n_samples), percent(stage.accuracy), percent(stage.agreement))
+            for stage in self.stages
+        )
+        layers = [
+            (
+                layer.name,
+                stage.name,
+                f"{layer.correlation:.4f}",
+                percent(layer.relative_error),
+                percent(layer.silent),
+                percent(layer.saturated),
+            )
+            for name in dict.fromkeys(layer.name for layer in self.stages[0].layers)
+            for stage in self.stages[1:]
+            for layer in stage.layers
+            if layer.name == name
+        ]
+        wrapped = [
+            f"{name}: {count:,} accumulators wrapped around"
+            for name, count in self.overflows.items()
+            if count
+        ]
+        columns = ("layer", "stage", "correlation", "relative error", "silent", "saturated")
+        return Page(
+            (
+                Table("Stages", ("stage", "samples", "accuracy", "decides as the rate network"), stages),
+                Table("Firing rates beside the rate network's", columns, tuple(layers), names=2),
+                *warned(wrapped),
+                *self.remedies,
+            )
+        )
 
 
 def layer_agreements(expected: Rates, found: Rates, dt: float) -> tuple[LayerAgreement, ...]:

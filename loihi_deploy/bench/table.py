@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from loihi_deploy.tables import Page, Table
 
 FIGURES = {
     "threads": "threads",
@@ -25,17 +24,12 @@ FIGURES = {
 }
 
 
-def table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """What `bench` gave, for a terminal: a column for each network and batch, a row for each figure."""
-    from rich.table import Table
-
+def table(rows: Iterable[Mapping[str, Any]]) -> Page:
+    """What `bench` gave: a column for each network and batch, a row for each figure."""
     measured = list(rows)
-    result = Table("", *(f"{row['network']}\n× {row['batch']}" for row in measured))
-    for column in result.columns[1:]:
-        column.justify, column.overflow = "right", "fold"
-    for key, title in FIGURES.items():
-        result.add_row(title, *(_text(row[key]) for row in measured))
-    return result
+    columns = ("", *(f"{row['network']} × {row['batch']}" for row in measured))
+    figures = ((title, *(_text(row[key]) for row in measured)) for key, title in FIGURES.items())
+    return Page((Table("Speed and memory", columns, tuple(figures)),))
 
 
 def _text(value: object) -> str:

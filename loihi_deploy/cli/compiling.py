@@ -107,7 +107,7 @@ def compile_command(
     from loihi_deploy.bench import networks as benchmarks
     from loihi_deploy.chip.boards import load_board
     from loihi_deploy.pipeline import deploy
-    from loihi_deploy.report import mapping_report, summary
+    from loihi_deploy.report import layers_page, summary
 
     terminal: Terminal = ctx.obj
     named = model in benchmarks.NETWORKS
@@ -143,7 +143,7 @@ def compile_command(
     }
 
     def text() -> None:
-        mapping_report(figures, deployment.mapping, show_cores)
+        (layers_page(figures) + deployment.mapping.page(show_cores)).show()
         if samples is not None:
             click.echo(f"Calibrated on {samples}")
         if output is not None:

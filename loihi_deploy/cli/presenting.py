@@ -238,8 +238,6 @@ def verify(
 
     Without labels, or with values in their place, decisions are compared and no accuracy is given.
     """
-    from loihi_deploy.report import verification_tables
-
     deployment = _load(deployment_file)
     check_source(data, samples, labels, False)
     check_backend("nengo_loihi" if reference_samples else "emulator")
@@ -251,7 +249,7 @@ def verify(
 
     def text() -> None:
         click.echo(f"On {found}, {steps} steps")
-        verification_tables(figures)
+        result.page().show()
 
     terminal.figures(figures, text)
 
@@ -343,6 +341,6 @@ def activity(deployment: Deployment, counters: Counters) -> dict[str, Any]:
 
 def print_activity(figures: dict[str, Any]) -> None:
     """Print the counts of a run."""
-    from loihi_deploy.report import counters_table
+    from loihi_deploy.report import counters_page
 
-    counters_table(figures)
+    counters_page(figures).show()

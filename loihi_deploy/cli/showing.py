@@ -52,7 +52,7 @@ def demo(
     from loihi_deploy.data import load_idx
     from loihi_deploy.data.named import BUNDLED
     from loihi_deploy.demo import run_demo
-    from loihi_deploy.report import demo_table
+    from loihi_deploy.report import demo_page
 
     if importlib.util.find_spec("tensorflow") is None:
         raise missing_extra("tensorflow", "Training the network of the demonstration")
@@ -60,7 +60,7 @@ def demo(
     load_board(board)
     images = BUNDLED[data]() if data in BUNDLED else load_idx(data)
     result = run_demo(images, board, steps, epochs, test_images, output, terminal.say)
-    terminal.figures(result, lambda: demo_table(result))
+    terminal.figures(result, lambda: demo_page(result).show())
     return 0 if result["reference_spikes_equal"] else 1
 
 
@@ -72,7 +72,7 @@ def demo(
 def report(terminal: Terminal, deployment_file: Path, output: Path | None) -> None:
     """Write a report on DEPLOYMENT_FILE (.loihi): layers, cores, rounding errors, encoder, warnings."""
     from loihi_deploy.deployment import load
-    from loihi_deploy.report import layers_table, summary
+    from loihi_deploy.report import layers_page, summary
 
     if output is not None and output.suffix.lower() not in (".html", ".json", ".txt"):
         raise OutputError.single(
@@ -81,7 +81,7 @@ def report(terminal: Terminal, deployment_file: Path, output: Path | None) -> No
     deployment = load(deployment_file)
     figures = {**summary(deployment.program, deployment.mapping), "provenance": deployment.provenance}
     if output is None:
-        terminal.figures(figures, lambda: layers_table({**figures, "warnings": []}))
+        terminal.figures(figures, lambda: layers_page({**figures, "warnings": []}).show())
         return
     deployment.report(output)
     terminal.figures({"output": str(output)}, lambda: click.echo(f"Written to {output}"))
@@ -94,12 +94,12 @@ def report(terminal: Terminal, deployment_file: Path, output: Path | None) -> No
 def boards(terminal: Terminal, names: tuple[str, ...]) -> None:
     """List the known boards, or those in NAMES (names or paths of board files)."""
     from loihi_deploy.chip.boards import board_names, load_board
-    from loihi_deploy.report import boards_table
+    from loihi_deploy.report import boards_page
 
     found = [load_board(name) for name in names or board_names()]
     terminal.figures(
         {"boards": [{**asdict(board), "n_cores": board.n_cores} for board in found]},
-        lambda: boards_table(found),
+        lambda: boards_page(found).show(),
     )
 
 
@@ -134,10 +134,5 @@ def bench(
         say=lambda text: click.echo(text, err=True),
     )
 
-    def text() -> None:
-        from rich.console import Console
-
-        Console().print(benchmarking.table(rows))
-
-    terminal.figures({"rows": rows}, text)
+    terminal.figures({"rows": rows}, lambda: benchmarking.table(rows).show())
     return 0 if all(row["spikes_equal"] is not False for row in rows) else 1

@@ -37,10 +37,13 @@ def describe(value: object) -> str:
         more = [f"… {len(value)} in all"] if len(value) > MOST_SHOWN else []
         return f"({', '.join([*map(describe, names), *more])}{',' if len(value) == 1 else ''})"
     if isinstance(value, Mapping):
-        items = [f"{key!r}: {describe(value[key])}" for key in list(value)[:MOST_SHOWN]]
+        held = {key: value[key] for key in list(value)[:MOST_SHOWN]}
+        items = [
+            f"{key!r}: {'{…}' if isinstance(item, Mapping) else describe(item)}" for key, item in held.items()
+        ]
         more = [f"… {len(value)} in all"] if len(value) > MOST_SHOWN else []
         return f"{{{', '.join([*items, *more])}}}"
-    return repr(value)
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
 
 
 class OneLine:

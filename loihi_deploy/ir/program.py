@@ -18,6 +18,7 @@ from loihi_deploy.chip.hardware import Arithmetic
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Graph, Link, Shape, Transform
 from loihi_deploy.ir.content import Content, frozen_array
+from loihi_deploy.tables import Page, Shown, Table, by, percent, warned
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +196,7 @@ class BiasInput(Content):
 
 
 @dataclass(frozen=True, eq=False)
-class Program(Content):
+class Program(Shown, Content):
     """A network in integers, with the float parts that run on the host.
 
     Parameters
@@ -273,6 +274,44 @@ class Program(Content):
                 yield Problem(
                     "initial voltages do not fit", population.name, initial.shape, (population.size,)
                 )
+
+    def page(self) -> Page:
+        """A row for each population of the host and of the chip."""
+        groups = {group.population: group for group in self.scale_groups}
+        rows = [
+            (p.name, "host", p.neuron.kind, by(p.shape), "", "", "", "") for p in self.encoder.populations
+        ]
+        for p in self.populations:
+            into = self.into(p.name)
+            group = groups.get(p.name)
+            rows.append(
+                (
+                    p.name,
+                    "chip",
+                    "lif" if p.decay_v else "if",
+                    by(p.shape),
+                    f"{p.threshold:,}",
+                    f"{sum(synapses.transform.values.size for synapses in into):,}",
+                    " ".join(str(synapses.shift) for synapses in into),
+                    percent(None if group is None else group.weight_rms_error),
+                )
+            )
+        columns = (
+            "population",
+            "place",
+            "neuron",
+            "shape",
+            "threshold",
+            "weights",
+            "shift",
+            "rounding error",
+        )
+        outputs = ", ".join(f"{readout.name} {by(readout.shape)}" for readout in self.readout.readouts)
+        texts = (
+            f"{self.n_compartments:,} neurons on chip, steps of {self.dt:g} s; outputs: {outputs or 'none'}",
+            *warned(self.notes),
+        )
+        return Page((Table("Populations in integers", columns, tuple(rows), names=3), *texts))
 
     @property
     def all_nodes(self) -> tuple[SpikeSource | Compartments, ...]:

@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir.content import Content
+from loihi_deploy.mapping.core_plan import mapping_page
 from loihi_deploy.mapping.placement import tile_hops
 from loihi_deploy.mapping.plan import Core, PopulationPlan, whole_cores
 from loihi_deploy.mapping.rules import CORE_RULES
+from loihi_deploy.tables import Page, Shown
 
 _PARTS = ("cores", "populations", "chips")
 
 
 @dataclass(frozen=True, eq=False)
-class Mapping(Content):
+class Mapping(Shown, Content):
     """A program laid out on the cores of a board.
 
     Parameters
@@ -141,18 +143,9 @@ class Mapping(Content):
         writer.writerows(rows)
         return text.getvalue()
 
-    def __str__(self) -> str:
-        lines = [
-            f"{self.n_cores:,} cores on {self.n_chips} chip(s) of {self.board.name}; "
-            f"any plan needs {self.bound:,} or more"
-        ]
-        for plan in self.populations:
-            shared = f", {plan.n_shared} of them shared" if plan.n_shared else ""
-            lines.append(
-                f"  {plan.name} {_shape(plan.shape)}: {plan.n_slices} slices of {_shape(plan.slice_shape)} "
-                f"on {plan.n_cores} cores{shared}; {plan.bound} or more, by {plan.binding}"
-            )
-        return "\n".join(lines + [f"Warning: {warning}" for warning in self.warnings])
+    def page(self, cores: bool = False) -> Page:
+        """The same as tables: populations, chips, the limits of a core, and every core if `cores`."""
+        return mapping_page(self.values(), cores)
 
     def cores_of(self, population: str) -> tuple[int, ...]:
         """Indices into `cores` of those that hold some of a population."""

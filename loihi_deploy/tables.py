@@ -1,0 +1,161 @@
+"""Tables as values, and the forms in which they are shown: text for terminals and pipes, HTML for notebooks and files.
+
+Nothing is ever cut: a table that is wider than there is room for becomes a list.
+"""
+
+from __future__ import annotations
+
+import html
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+WIDTH = 120
+"""Columns of text where there is no terminal to ask."""
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; }
+table { border-collapse: collapse; margin: 1.5em 0; }
+caption { font-weight: bold; text-align: left; padding-bottom: .4em; }
+th, td { padding: .15em .7em; text-align: left; }
+thead { border-bottom: 1px solid; }
+.figure { text-align: right; font-variant-numeric: tabular-nums; }
+.warning { color: #a15c00; }
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Parameters
+    ----------
+    title : str
+    columns : tuple of str
+    rows : tuple of tuples of str
+        A cell for each column; '' where there is nothing to say.
+    names : int
+        Columns that hold names, from the left; the others hold figures.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    names: int = 1
+
+    def as_text(self, width: int) -> str:
+        """The table in at most `width` columns, else a list with an entry for each row."""
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[index]) for line in lines) for index in range(len(self.columns))]
+        if sum(widths) + 2 * (len(widths) - 1) > width:
+            return self._as_list()
+
+        def text(cells: Sequence[str]) -> str:
+            padded = (
+                cell.ljust(size) if index < self.names else cell.rjust(size)
+                for index, (cell, size) in enumerate(zip(cells, widths, strict=True))
+            )
+            return "  ".join(padded).rstrip()
+
+        rule = "  ".join("─" * size for size in widths)
+        return "\n".join([self.title, text(self.columns), rule, *map(text, self.rows)])
+
+    def _as_list(self) -> str:
+        """The same as a list."""
+        lines = [self.title]
+        longest = max(map(len, self.columns[self.names :]), default=0)
+        for row in self.rows:
+            lines.append(" · ".join(filter(None, row[: self.names])))
+            cells = zip(self.columns[self.names :], row[self.names :], strict=True)
+            lines += [f"  {column.ljust(longest)}  {cell}" for column, cell in cells if cell]
+        return "\n".join(lines)
+
+    def as_html(self) -> str:
+        """The table as an HTML element."""
+
+        def line(kind: str, cells: Iterable[str]) -> str:
+            classes = ("" if index < self.names else ' class="figure"' for index in range(len(self.columns)))
+            return "".join(
+                f"<{kind}{c}>{html.escape(cell)}</{kind}>" for c, cell in zip(classes, cells, strict=True)
+            )
+
+        head = (
+            f"<caption>{html.escape(self.title)}</caption><thead><tr>{line('th', self.columns)}</tr></thead>"
+        )
+        body = "\n".join(f"<tr>{line('td', row)}</tr>" for row in self.rows)
+        return f"<table>{head}<tbody>\n{body}\n</tbody></table>"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Tables and paragraphs, one after the other; a paragraph that begins with 'Warning: ' is one.
+
+    Parameters
+    ----------
+    parts : tuple of Table or str
+    """
+
+    parts: tuple[Table | str, ...]
+
+    def __add__(self, other: Page) -> Page:
+        return Page(self.parts + other.parts)
+
+    def as_text(self, width: int | None = None) -> str:
+        """Text for a terminal of `width` columns; for this one, or `WIDTH` columns, if not given."""
+        width = width or shutil.get_terminal_size((WIDTH, 0)).columns
+        text = ""
+        for before, part in zip((None, *self.parts), self.parts, strict=False):
+            if before is not None:
+                text += "\n" if isinstance(before, str) and isinstance(part, str) else "\n\n"
+            text += part.as_text(width) if isinstance(part, Table) else part
+        return text
+
+    def as_html(self) -> str:
+        """HTML to be put into a page."""
+        return "\n".join(
+            part.as_html() if isinstance(part, Table) else _paragraph(part) for part in self.parts
+        )
+
+    def document(self, title: str) -> str:
+        """HTML as a page of its own."""
+        head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
+        return (
+            f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{self.as_html()}\n</body></html>'
+        )
+
+    def show(self) -> None:
+        """Print it."""
+        print(self.as_text())
+
+
+class Shown:
+    """Base of what people look at: `print` and notebooks show its `page`."""
+
+    def page(self) -> Page:
+        """What there is to see, as tables and paragraphs."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.page().as_text()
+
+    def _repr_html_(self) -> str:
+        return self.page().as_html()
+
+
+def _paragraph(text: str) -> str:
+    kind = ' class="warning"' if text.startswith("Warning: ") else ""
+    return f"<p{kind}>{html.escape(text)}</p>"
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction in per cent, with two digits; '' for None."""
+    return "" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def by(shape: Iterable[int]) -> str:
+    """A shape: ``12×12×16``."""
+    return "×".join(map(str, shape))
+
+
+def warned(warnings: Iterable[object]) -> tuple[str, ...]:
+    """A paragraph for each warning."""
+    return tuple(f"Warning: {warning}" for warning in warnings)
