@@ -6,19 +6,34 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from loihi_deploy.errors import InputError
+
 
 def frozen_array(values: ArrayLike, dtype: Any) -> NDArray[Any]:
     """Return a C-contiguous, read-only array of `dtype`: `values` itself where it already is one, else a copy."""
-    array = np.asarray(values, dtype=dtype)
+    try:
+        array = np.asarray(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError.single("not numbers", "array", f"{type(values).__name__}: {error}") from error
     if array.flags.writeable or not array.flags.c_contiguous:
         array = np.array(array, dtype=dtype, order="C", copy=True)
         array.flags.writeable = False
     return array
+
+
+def one_for_each(values: ArrayLike, shape: Any, dtype: Any) -> NDArray[Any]:
+    """Return a frozen array of one value for each neuron of a shape, where `values` is a single one; else `values`."""
+    array = frozen_array(values, dtype)
+    whole = isinstance(shape, tuple) and all(isinstance(n, int) and n > 0 for n in shape)
+    if array.ndim > 1 or array.size != 1 or not whole or prod(shape) > 2**31 - 1:
+        return array
+    return frozen_array(np.broadcast_to(array.reshape(()), (prod(shape),)), dtype)
 
 
 MOST_SHOWN = 4

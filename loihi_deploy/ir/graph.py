@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import InputError, Problem
-from loihi_deploy.ir.content import Content, frozen_array
+from loihi_deploy.ir.checks import as_shape, check_fields, shape_problems
+from loihi_deploy.ir.content import Content, frozen_array, one_for_each
 from loihi_deploy.ir.prelude import HostMap
 from loihi_deploy.ir.transforms import Shape, Transform
 
@@ -51,11 +52,15 @@ class NeuronModel(Content):
     relu_offset: float | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "tau_rc", float(self.tau_rc))
         object.__setattr__(self, "tau_ref", float(self.tau_ref))
         no_leak = self.tau_rc == np.inf and self.tau_ref == 0
         fits = dict.fromkeys(("if", "poisson", "ttfs"), no_leak) | {"lif": 0 < self.tau_rc < np.inf}
-        if not fits.get(self.kind, False) or self.tau_ref < 0:
+        spikes_as_on_chip = self.kind in ("if", "lif") or not self.discretized
+        offset = 0.0 if self.relu_offset is None else self.relu_offset
+        finite = 0 <= self.tau_ref < np.inf and np.isfinite(offset)
+        if not (fits.get(self.kind, False) and finite and spikes_as_on_chip):
             raise InputError.single("not a neuron model of the chip", "NeuronModel", repr(self))
 
     @property
@@ -115,22 +120,28 @@ class Input(Content):
     channels_first: bool = False
     signed: bool = True
     calibrated: tuple[float, float] | None = field(default=None, metadata={"compare": False})
-    origin: Input | None = None
-    before: tuple[HostMap, ...] = ()
-
-    def __post_init__(self) -> None:
-        sizes = [self.given.size]
-        for step in self.before:
-            if step.in_size != sizes[-1]:
-                raise InputError.single("the host's functions do not fit", self.name, step.in_size, sizes[-1])
-            sizes.append(step.out_size)
-        if sizes[-1] != self.size:
-            raise InputError.single("the host's functions do not fit", self.name, sizes[-1], self.size)
+    origin: Input | None = field(default=None, metadata={"since": 2})
+    before: tuple[HostMap, ...] = field(default=(), metadata={"since": 2})
 
     @property
     def given(self) -> Input:
         """The input that samples are given for."""
         return self if self.origin is None else self.origin
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", as_shape(self.shape))
+        check_fields(self, self._problems)
+
+    def _problems(self) -> Iterable[Problem]:
+        yield from shape_problems(self.name, self.shape)
+        if not 0 < self.scale < np.inf:
+            yield Problem("an input's scale must be positive", self.name, self.scale)
+        if self.channels_first and len(self.shape) < 2:
+            yield Problem("no channels to come first", self.name, self.shape)
+        sizes = [self.given.size, *(step.out_size for step in self.before)]
+        wanted = [*(step.in_size for step in self.before), self.size]
+        if sizes != wanted:
+            yield Problem("the host's functions do not fit", self.name, sizes, wanted)
 
     @property
     def size(self) -> int:
@@ -167,16 +178,25 @@ class Population(Content):
     initial_voltage: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        gain = np.asarray(self.gain, dtype=np.float64)
+        object.__setattr__(self, "shape", as_shape(self.shape))
+        gain = frozen_array(self.gain, np.float64)
         if gain.size and (gain == gain.flat[0]).all():
-            gain = gain.reshape(-1)[0]
-        object.__setattr__(self, "gain", frozen_array(gain, np.float64))
-        bias = np.broadcast_to(np.asarray(self.bias, dtype=np.float64), (self.size,))
-        object.__setattr__(self, "bias", frozen_array(bias, np.float64))
-        object.__setattr__(self, "amplitude", float(self.amplitude))
+            gain = frozen_array(gain.reshape(-1)[0], np.float64)
+        object.__setattr__(self, "gain", gain)
+        object.__setattr__(self, "bias", one_for_each(self.bias, self.shape, np.float64))
         if self.initial_voltage is not None:
             object.__setattr__(self, "initial_voltage", frozen_array(self.initial_voltage, np.float64))
+        check_fields(self, self._problems)
+        object.__setattr__(self, "amplitude", float(self.amplitude))
+
+    def _problems(self) -> Iterable[Problem]:
+        yield from shape_problems(self.name, self.shape)
+        if self.gain.shape not in ((), (self.size,)):
+            yield Problem("gains do not fit", self.name, self.gain.shape, (self.size,))
+        if self.bias.shape != (self.size,):
+            yield Problem("biases do not fit", self.name, self.bias.shape, (self.size,))
+        if self.initial_voltage is not None and self.initial_voltage.shape != (self.size,):
+            yield Problem("initial voltages do not fit", self.name, self.initial_voltage.shape, (self.size,))
 
     @property
     def size(self) -> int:
@@ -213,12 +233,17 @@ class Readout(Content):
     shape: Shape
     bias: NDArray[np.float64]
     activation: Literal["linear", "softmax", "sigmoid", "tanh"] = "linear"
-    dtype: Literal["float16", "float32", "float64"] = "float64"
+    dtype: Literal["float16", "float32", "float64"] = field(default="float64", metadata={"since": 2})
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        bias = np.broadcast_to(np.asarray(self.bias, dtype=np.float64), (self.size,))
-        object.__setattr__(self, "bias", frozen_array(bias, np.float64))
+        object.__setattr__(self, "shape", as_shape(self.shape))
+        object.__setattr__(self, "bias", one_for_each(self.bias, self.shape, np.float64))
+        check_fields(self, self._problems)
+
+    def _problems(self) -> Iterable[Problem]:
+        yield from shape_problems(self.name, self.shape)
+        if self.bias.shape != (self.size,):
+            yield Problem("biases do not fit", self.name, self.bias.shape, (self.size,))
 
     @property
     def size(self) -> int:
@@ -255,6 +280,9 @@ class Projection(Content):
     transform: Transform
     tau: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @property
     def name(self) -> str:
         """``pre->post``."""
@@ -286,9 +314,7 @@ class Graph(Content):
     notes: tuple[str, ...] = field(default=(), metadata={"compare": False})
 
     def __post_init__(self) -> None:
-        problems = list(self._problems())
-        if problems:
-            raise InputError("The network is not consistent", problems)
+        check_fields(self, self._problems)
 
     def _problems(self) -> Iterable[Problem]:
         names = [node.name for node in self.all_nodes]
@@ -317,9 +343,8 @@ class Graph(Content):
             if not projection.tau >= 0:
                 yield Problem("not a synaptic time constant", projection.name, projection.tau)
         for population in self.populations:
-            if population.gain.shape not in ((), (population.size,)):
-                yield Problem("gains do not fit", population.name, population.gain.shape, (population.size,))
-            if not (np.isfinite(population.gain).all() and np.isfinite(population.bias).all()):
+            start = 0.0 if population.initial_voltage is None else population.initial_voltage
+            if not all(np.isfinite(values).all() for values in (population.gain, population.bias, start)):
                 yield Problem(
                     "gains or biases are not finite",
                     population.name,
@@ -327,6 +352,11 @@ class Graph(Content):
                 )
             if not (0 < population.amplitude < np.inf):
                 yield Problem("a spike's amplitude must be positive", population.name, population.amplitude)
+        for readout in self.readouts:
+            if not np.isfinite(readout.bias).all():
+                yield Problem("biases are not finite", readout.name)
+        if not 0 < self.dt < np.inf:
+            yield Problem("a step must be positive", "dt", self.dt)
 
     @property
     def all_nodes(self) -> tuple[Input | Population | Readout, ...]:

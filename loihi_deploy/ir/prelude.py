@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import InputError
+from loihi_deploy.ir.checks import check_fields
 from loihi_deploy.ir.content import Content, frozen_array
 from loihi_deploy.ir.transforms import Transform
 
@@ -38,10 +39,13 @@ class HostMap(Content):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "offset", frozen_array(self.offset, np.float64))
-        fits = self.transform is None or self.transform.out_size == len(self.offset)
         if self.windows is not None:
-            windows = frozen_array(self.windows, np.int64)
-            object.__setattr__(self, "windows", windows)
+            object.__setattr__(self, "windows", frozen_array(self.windows, np.int64))
+        check_fields(self)
+        windows = self.windows
+        fits = self.offset.ndim == 1 and self.offset.size > 0
+        fits = fits and (self.transform is None or self.transform.out_size == len(self.offset))
+        if windows is not None:
             fits = fits and windows.ndim == 2 and bool((windows >= 0).any(axis=1).all())
             fits = fits and bool(((windows >= -1) & (windows < len(self.offset))).all())
         if not (fits and self.low <= self.high and np.isfinite(self.offset).all()):

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.chip.boards import loihi_arithmetic
-from loihi_deploy.chip.hardware import Arithmetic
-from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.chip.hardware import ENGINE_BITS, Arithmetic
+from loihi_deploy.errors import Problem
 from loihi_deploy.ir import Graph, Link, Shape, Transform
-from loihi_deploy.ir.content import Content, frozen_array
+from loihi_deploy.ir.checks import as_shape, check_fields, shape_problems
+from loihi_deploy.ir.content import Content, frozen_array, one_for_each
 from loihi_deploy.tables import Page, Shown, Table, by, percent, warned
 
 
@@ -35,6 +36,10 @@ class SpikeSource(Content):
 
     name: str
     shape: Shape
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", as_shape(self.shape))
+        check_fields(self, lambda: shape_problems(self.name, self.shape))
 
     @property
     def size(self) -> int:
@@ -59,6 +64,15 @@ class Noise(Content):
     exponent: int
     offset: int = 0
     at_membrane: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self, self._problems)
+
+    def _problems(self) -> Iterable[Problem]:
+        if not 1 <= self.exponent <= 23:
+            yield Problem("not an exponent of noise", "Noise", self.exponent, "1 to 23")
+        elif (127 + 64 * abs(self.offset)) * 2.0 ** (self.exponent - 7) >= 2**ENGINE_BITS:
+            yield Problem("noise too strong", "Noise", self, f"values below 2^{ENGINE_BITS}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +112,79 @@ class Compartments(Content):
     initial_voltage: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        for name in ("decay_u", "decay_v", "threshold", "refractory", "v_min", "v_max"):
-            object.__setattr__(self, name, int(getattr(self, name)))
-        bias = np.broadcast_to(np.asarray(self.bias, dtype=np.int32), (self.size,))
-        object.__setattr__(self, "bias", frozen_array(bias, np.int32))
+        object.__setattr__(self, "shape", as_shape(self.shape))
+        object.__setattr__(self, "bias", one_for_each(self.bias, self.shape, np.int32))
         if self.initial_voltage is not None:
             object.__setattr__(self, "initial_voltage", frozen_array(self.initial_voltage, np.int32))
+        check_fields(self, self._problems)
+        for name in ("decay_u", "decay_v", "threshold", "refractory", "v_min", "v_max"):
+            object.__setattr__(self, name, int(getattr(self, name)))
+
+    def _problems(self) -> Iterable[Problem]:
+        yield from shape_problems(self.name, self.shape)
+        if self.bias.shape != (self.size,):
+            yield Problem("biases do not fit", self.name, self.bias.shape, (self.size,))
+        if self.initial_voltage is not None and self.initial_voltage.shape != (self.size,):
+            yield Problem("initial voltages do not fit", self.name, self.initial_voltage.shape, (self.size,))
+
+    def range_problems(self, chip: Arithmetic) -> Iterable[Problem]:
+        """Settings that a chip's registers cannot hold."""
+        threshold, unit = self.threshold >> chip.threshold_shift, 1 << chip.threshold_shift
+        full = 1 << chip.decay_bits
+        mantissas = np.abs(self.bias.astype(np.int64))
+        exponents = np.arange(chip.max_bias_exponent + 1)[:, None]
+        fits = ((mantissas & ((1 << exponents) - 1)) == 0) & (
+            mantissas >> exponents <= chip.bias_mantissa_max
+        )
+        lost = mantissas[~fits.any(axis=0)]
+        low, high = 1 - self.v_min, self.v_max + 1
+        voltages = [1 << (9 + 2 * e) for e in range(chip.max_v_max_exponent + 1)]
+        for fine, what, value, limit in (
+            (
+                0 <= self.decay_u <= min(chip.decay_max, full - chip.current_decay_offset),
+                "decay of the current",
+                self.decay_u,
+                f"0 to {min(chip.decay_max, full - chip.current_decay_offset)}",
+            ),
+            (
+                0 <= self.decay_v <= min(chip.decay_max, full - chip.voltage_decay_offset),
+                "decay of the voltage",
+                self.decay_v,
+                f"0 to {min(chip.decay_max, full - chip.voltage_decay_offset)}",
+            ),
+            (
+                0 <= threshold <= chip.threshold_mantissa_max and self.threshold % unit == 0,
+                "threshold",
+                self.threshold,
+                f"multiples of {unit} up to {chip.threshold_mantissa_max * unit}",
+            ),
+            (
+                not lost.size,
+                "biases",
+                f"{lost.size} values, among them {lost.max(initial=0)}",
+                f"{chip.bias_mantissa_max} times 2^0 to 2^{chip.max_bias_exponent}",
+            ),
+            (
+                chip.min_refractory_delay <= self.refractory <= chip.max_refractory_delay,
+                "refractory delay",
+                self.refractory,
+                f"{chip.min_refractory_delay} to {chip.max_refractory_delay}",
+            ),
+            (
+                low > 0 and low & (low - 1) == 0 and low <= 1 << chip.max_v_min_exponent,
+                "lower bound of the voltage",
+                self.v_min,
+                f"1 - 2^e, e from 0 to {chip.max_v_min_exponent}",
+            ),
+            (
+                high in voltages,
+                "upper bound of the voltage",
+                self.v_max,
+                f"2^(9 + 2 e) - 1, e from 0 to {chip.max_v_max_exponent}",
+            ),
+        ):
+            if not fine:
+                yield Problem(f"{what} out of the chip's range", self.name, value, limit)
 
     @property
     def size(self) -> int:
@@ -132,6 +212,9 @@ class Synapses(Content):
     post: str
     transform: Transform
     shift: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def name(self) -> str:
@@ -170,6 +253,9 @@ class ScaleGroup(Content):
     n_weights: int
     bias_rms_error: float
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass(frozen=True, eq=False)
 class BiasInput(Content):
@@ -188,6 +274,9 @@ class BiasInput(Content):
     scale: float
     mantissa_max: int
     exponent_max: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def limit(self) -> int:
@@ -233,14 +322,21 @@ class Program(Shown, Content):
     arithmetic: Arithmetic = field(default_factory=loihi_arithmetic, metadata={"since": 2})
 
     def __post_init__(self) -> None:
-        problems = list(self._problems())
-        if problems:
-            raise InputError("The program is not consistent", problems)
+        check_fields(self, self._problems)
 
     def _problems(self) -> Iterable[Problem]:
         names = [node.name for node in self.all_nodes]
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield Problem("a name stands for two things", name)
+        for population in self.populations:
+            yield from population.range_problems(self.arithmetic)
+        yield from self._synapse_problems()
+        yield from self._bias_problems()
+        yield from self._host_problems()
+        if not 0 < self.dt < np.inf:
+            yield Problem("a step must be positive", "dt", self.dt)
+
+    def _synapse_problems(self) -> Iterable[Problem]:
         for synapses in self.synapses:
             for end, size in (
                 (synapses.pre, synapses.transform.in_size),
@@ -254,26 +350,67 @@ class Program(Shown, Content):
                     yield Problem(
                         "the transform does not fit", f"{synapses.name} at {end}", size, self.nodes[end].size
                     )
-            if synapses.transform.values.dtype != np.int8 or (synapses.transform.values == -128).any():
-                yield Problem(
-                    "weights must be int8, -127..127", synapses.name, synapses.transform.values.dtype
-                )
+            values, limit = synapses.transform.values, self.arithmetic.weight_limit
+            if values.dtype != np.int8 or (np.abs(values.astype(np.int64)) > limit).any():
+                yield Problem(f"weights must be int8, -{limit}..{limit}", synapses.name, values.dtype)
             if synapses.shift not in self.arithmetic.weight_shifts:
                 allowed = ", ".join(map(str, self.arithmetic.weight_shifts))
                 yield Problem("not a weight shift", synapses.name, synapses.shift, allowed)
+
+    def _bias_problems(self) -> Iterable[Problem]:
+        inputs = {node.name for node in self.encoder.inputs}
         values = {node.name: node.size for node in self.encoder.readouts}
+        taken = [bias_input.population for bias_input in self.bias_inputs]
+        for name in sorted({name for name in taken if taken.count(name) > 1}):
+            yield Problem("takes its bias from the input twice", name)
         for bias_input in self.bias_inputs:
             population = self.nodes.get(bias_input.population)
             if not isinstance(population, Compartments) or values.get(population.name) != population.size:
                 yield Problem("no such population, or no such values", bias_input.population)
-            elif population.noise is not None:
+                continue
+            if population.noise is not None:
                 yield Problem("noise where the bias is taken from the input", population.name)
-        for population in self.populations:
-            initial = population.initial_voltage
-            if initial is not None and initial.shape != (population.size,):
+            if any(projection.pre not in inputs for projection in self.encoder.into(population.name)):
+                yield Problem("a bias that is not that of an input", population.name)
+            if not np.isfinite(bias_input.scale):
+                yield Problem("not a scale of biases", population.name, bias_input.scale)
+            for what, value, low, high in (
+                ("mantissa", bias_input.mantissa_max, 1, self.arithmetic.bias_mantissa_max),
+                ("exponent", bias_input.exponent_max, 0, self.arithmetic.max_bias_exponent),
+            ):
+                if not low <= value <= high:
+                    yield Problem(
+                        f"{what} of biases out of the chip's range",
+                        population.name,
+                        value,
+                        f"{low} to {high}",
+                    )
+
+    def _host_problems(self) -> Iterable[Problem]:
+        """What does not fit together between host and chip."""
+        encoders = {node.name: node.size for node in self.encoder.populations}
+        for source in self.sources:
+            if self.encoder.all_nodes and encoders.get(source.name) != source.size:
                 yield Problem(
-                    "initial voltages do not fit", population.name, initial.shape, (population.size,)
+                    "spikes that no population of the encoder sends",
+                    source.name,
+                    source.size,
+                    encoders.get(source.name),
                 )
+        senders = encoders | {node.name: node.size for node in self.all_nodes}
+        for node in self.readout.inputs:
+            if senders.get(node.name) != node.size:
+                yield Problem(
+                    "the readout decodes what is not there", node.name, node.size, senders.get(node.name)
+                )
+        for population in self.readout.populations:
+            yield Problem("a readout has no neurons", population.name)
+        for link in self.links:
+            if link.population not in senders:
+                yield Problem("a link without its population", link.population)
+        for part in (self.encoder, self.readout):
+            if part.all_nodes and part.dt != self.dt:
+                yield Problem("host and chip have different steps", "dt", part.dt, self.dt)
 
     def page(self) -> Page:
         """A row for each population of the host and of the chip."""

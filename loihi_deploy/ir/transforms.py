@@ -12,6 +12,7 @@ with x = 0 outside the image (the correlation that Keras and Nengo call convolut
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -20,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.errors import InputError
+from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.ir.checks import MAX_SIZE, as_shape, check_fields
 from loihi_deploy.ir.content import Content, frozen_array
 
 Shape = tuple[int, ...]
@@ -29,6 +31,8 @@ Shape = tuple[int, ...]
 def _frozen_weights(values: Any) -> NDArray[Any]:
     """Weights as float64, or as they are where they are integers."""
     array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise InputError.single("weights are not numbers", "transform", array.dtype)
     dtype = array.dtype if np.issubdtype(array.dtype, np.integer) else np.float64
     return frozen_array(array, dtype)
 
@@ -47,7 +51,8 @@ class Dense(Content):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", _frozen_weights(self.weights))
-        if self.weights.ndim != 2:
+        check_fields(self)
+        if self.weights.ndim != 2 or max(self.weights.shape) > MAX_SIZE:
             raise InputError.single("a dense transform needs a matrix", "Dense.weights", self.weights.shape)
 
     @property
@@ -111,10 +116,11 @@ class Conv2D(Content):
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", _frozen_weights(self.kernel))
         for name in ("strides", "padding", "in_shape", "out_shape"):
-            object.__setattr__(self, name, tuple(int(n) for n in getattr(self, name)))
+            object.__setattr__(self, name, as_shape(getattr(self, name)))
+        check_fields(self, self._too_large)
         fits = (
             self.kernel.ndim == 4
-            and len(self.in_shape) == len(self.out_shape) == 3
+            and self.groups >= 1
             and self.in_shape[2] == self.kernel.shape[2] * self.groups
             and self.out_shape[2] == self.kernel.shape[3]
             and self.kernel.shape[3] % self.groups == 0
@@ -127,6 +133,27 @@ class Conv2D(Content):
                 "Conv2D",
                 f"kernel {self.kernel.shape}, in {self.in_shape}, out {self.out_shape}, groups {self.groups}",
             )
+
+    def _too_large(self) -> Iterable[Problem]:
+        """Numbers beyond those that spikes are delivered with; see `loihi_deploy.engines.delivery`."""
+        height, width, channels = self.in_shape
+        if self.kernel.ndim != 4 or min(self.in_shape + self.out_shape + self.strides) < 1:
+            return  # refused for that
+        read_h, read_w = (
+            (self.out_shape[axis] - 1) * self.strides[axis] + self.kernel.shape[axis] for axis in (0, 1)
+        )
+        padded = (height + max(self.padding[0], 0)) * (width + max(self.padding[1], 0))
+        for what, value, limit in (
+            ("pixels of the input", height * width, 2**24),
+            ("values of the output", prod(self.out_shape), MAX_SIZE),
+            ("values of the input times its channels", prod(self.in_shape) * channels, 2**40 - 1),
+            ("pixels of the input times its width", height * width * width, 2**40 - 1),
+            ("pixels that kernels reach", read_h * read_w, 16 * height * width + 2**16),
+            ("pixels with padding", padded, 16 * height * width + 2**16),
+            ("cropping", -min(self.padding), 2**24),
+        ):
+            if value > limit:
+                yield Problem(f"convolution too large: {what}", "Conv2D", value, limit)
 
     @property
     def in_size(self) -> int:
@@ -256,22 +283,24 @@ class Sparse(Content):
         object.__setattr__(self, "data", _frozen_weights(self.data))
         object.__setattr__(self, "indices", frozen_array(self.indices, np.int32))
         object.__setattr__(self, "indptr", frozen_array(self.indptr, np.int64))
-        rows = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
-        position = rows * self.in_size + self.indices
-        fits = (
-            len(self.indptr) >= 1
-            and self.indptr[0] == 0
-            and self.indptr[-1] == len(self.data) == len(self.indices)
-            and bool((np.diff(self.indptr) >= 0).all())
-            and bool(((self.indices >= 0) & (self.indices < self.in_size)).all())
-            and bool((np.diff(position) > 0).all())
-        )
-        if not fits:
+        check_fields(self)
+        if not self._fits():
             raise InputError.single(
                 "indices of a sparse transform are out of range, unsorted or double",
                 "Sparse",
                 f"{len(self.data)} entries, {len(self.indptr) - 1} rows, {self.in_size} columns",
             )
+
+    def _fits(self) -> bool:
+        if not (self.data.ndim == self.indices.ndim == self.indptr.ndim == 1 <= len(self.indptr) <= MAX_SIZE):
+            return False
+        if self.indptr[0] != 0 or not self.indptr[-1] == len(self.data) == len(self.indices):
+            return False
+        if (self.indptr[1:] < self.indptr[:-1]).any() or not 0 <= self.in_size <= MAX_SIZE:
+            return False
+        position = self.rows * self.in_size + self.indices
+        inside = ((self.indices >= 0) & (self.indices < self.in_size)).all()
+        return bool(inside and (np.diff(position) > 0).all())
 
     @classmethod
     def from_entries(
