@@ -44,8 +44,6 @@ from loihi_deploy.mapping import SAVED_TYPES as MAPPING_TYPES
 from loihi_deploy.mapping import Mapping
 from loihi_deploy.options import Backend, DeployOptions
 from loihi_deploy.results import Evaluation, RunResult, RunState
-from loihi_deploy.stages.partition import partition
-from loihi_deploy.stages.quantize import quantize
 from loihi_deploy.tables import Page, Shown, warned
 
 if TYPE_CHECKING:
@@ -275,8 +273,9 @@ class Deployment(Shown, Content):
     def verify(self, x: Any, y: Any = None, steps: int = 100, *, reference_samples: int = 5) -> Verification:
         """Accuracy and firing rates after each stage on the way to the chip, and what to do about the largest loss.
 
-        The stages: rate network, spiking network, quantized rate network, integer program on the emulator, and the
-        same on nengo-loihi's emulator.
+        The stages: the source as it was converted, the rate network with the firing rates that were set, the same with
+        spikes, the rate network quantized, the integer program on the emulator, and the same on nengo-loihi's emulator.
+        Where decisions are lost, other settings are tried (some seconds each), and what helps is named.
 
         Parameters
         ----------
@@ -294,6 +293,7 @@ class Deployment(Shown, Content):
         InputError
             If samples or labels do not fit.
         """
+        from loihi_deploy.analysis.remedies import Deployed
         from loihi_deploy.analysis.verify import verify_stages
 
         samples = samples_for(self.graph, x)
@@ -306,18 +306,12 @@ class Deployment(Shown, Content):
             "Cannot verify the deployment", whole_number_problems("reference_samples", reference_samples, 0)
         )
         self._check_recording(samples, steps)
-        parts = partition(self.graph, self.options.encoder, self.options.encoder_rate)
-        return verify_stages(
-            self.graph,
-            quantize(parts, self.board),
-            self.program,
-            self.mapping,
-            samples,
-            labels,
-            steps,
-            self.options.readout_window,
-            reference_samples,
-        )
+        source = self.source or self.graph
+        outputs = rate_outputs(source, samples.first_frames())[source.readouts[0].name]
+        kept = [p.amplitude for p in source.populations] == [p.amplitude for p in self.graph.populations]
+        options = replace(self.options, normalization="none") if kept else self.options
+        deployed = Deployed(source, self.program, options, self.board, samples, outputs.argmax(axis=1), steps)
+        return verify_stages(self.graph, deployed, self.mapping, labels, reference_samples)
 
     def tune(self, x: Any, y: Any, max_steps: int = 200, max_drop: float = 0.005) -> Tuning:
         """Find the shortest presentation, and its readout window, that keeps accuracy.

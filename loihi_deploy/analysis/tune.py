@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
+from loihi_deploy.analysis.latency import LayerLatency, latencies, latency_sentence
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Samples
@@ -36,6 +37,8 @@ class Tuning(Shown, OneLine):
         Of the rate network.
     accuracy_by_step : dict of arrays
         Accuracy for each presentation time from one step on, by readout window.
+    latency : tuple of LayerLatency
+        When each layer on chip, and the readout, hears of the input.
     """
 
     steps: int
@@ -43,6 +46,7 @@ class Tuning(Shown, OneLine):
     accuracy: float
     rate_accuracy: float
     accuracy_by_step: Mapping[float, NDArray[np.float64]]
+    latency: tuple[LayerLatency, ...]
 
     def page(self) -> Page:
         """The presentation that was found."""
@@ -69,35 +73,62 @@ def shortest_presentation(
     Raises
     ------
     InputError
-        If no presentation up to `max_steps` is near enough, or `max_steps` is not positive.
+        If no presentation up to `max_steps` is near enough, `max_steps` is not positive, or `max_drop` no fraction.
     """
-    if max_steps < 1:
-        raise InputError.single("not a presentation time", "max_steps", max_steps, "1 or more")
-    found = {
+    problems = []
+    if not isinstance(max_steps, (int, np.integer)) or max_steps < 1:
+        problems.append(Problem("not a presentation time", "max_steps", max_steps, "1 or more steps"))
+    if not isinstance(max_drop, (int, float, np.number)) or not 0 <= max_drop < 1:
+        problems.append(Problem("not a fraction of accuracy", "max_drop", max_drop, "0 to 1, without 1"))
+    if problems:
+        raise InputError("Cannot look for the shortest presentation", problems)
+    curves = {
         window: backends.evaluate(
             program, samples, labels, RunOptions(max_steps, readout_window=window), by_step=True
         ).accuracy_by_step
         for window in WINDOWS
     }
-    goal = rate_accuracy - max_drop
-    best: tuple[int, float, float] | None = None
-    for window, accuracy in found.items():
+    best = shortest(curves, rate_accuracy - max_drop)
+    if best is None:
+        raise InputError(
+            "No presentation is long enough", _too_short(program, curves, rate_accuracy, max_drop)
+        )
+    steps, window = best
+    accuracy = float(curves[window][steps - 1])
+    return Tuning(steps, window, accuracy, rate_accuracy, curves, latencies(program))
+
+
+def shortest(curves: Mapping[float, NDArray[np.float64]], goal: float) -> tuple[int, float] | None:
+    """The shortest presentation from which on accuracy stays at the goal, and its window.
+
+    Of several windows the one that is more accurate there, and of equal ones the shortest; None where none stays.
+    """
+    found = []
+    for window, accuracy in curves.items():
         worst_from = np.minimum.accumulate(accuracy[::-1])[::-1]
         reached = np.flatnonzero(worst_from >= goal)
         if len(reached):
-            candidate = (int(reached[0]) + 1, -float(accuracy[reached[0]]), window)
-            best = candidate if best is None else min(best, candidate)
-    if best is None:
-        window, accuracy = max(found.items(), key=lambda item: float(item[1][-1]))
-        raise InputError(
-            "No presentation is short enough",
-            Problem(
-                "accuracy stays below the goal",
-                f"max_steps={max_steps}, max_drop={max_drop:g}",
-                f"{100 * accuracy[-1]:.2f} % at the end, with a window of {window:g}",
-                f"{100 * goal:.2f} %",
-                "Allow more steps or a larger drop",
-            ),
-        )
-    steps, negative, window = best
-    return Tuning(steps, window, -negative, rate_accuracy, found)
+            found.append((int(reached[0]) + 1, -float(accuracy[reached[0]]), window))
+    if not found:
+        return None
+    steps, _, window = min(found)
+    return steps, window
+
+
+def _too_short(
+    program: Program, curves: Mapping[float, NDArray[np.float64]], rate_accuracy: float, max_drop: float
+) -> Problem:
+    steps = len(next(iter(curves.values())))
+    window, last = max(((window, float(curve[-1])) for window, curve in curves.items()), key=lambda p: p[1])
+    drop = np.ceil((rate_accuracy - last) * 1e4) / 1e4
+    remedy = f"Allow more steps, or a drop of {drop:g}, which {steps} steps reach"
+    heard = max(layer.delay for layer in latencies(program)) + 1
+    if heard > steps / 2:
+        remedy = f"{remedy}; {latency_sentence(program, steps)}"
+    return Problem(
+        "accuracy stays below the goal",
+        f"max_steps={steps}, max_drop={max_drop:g}",
+        f"{100 * last:.2f} % at the end, with a window of {window:g}",
+        f"{100 * (rate_accuracy - max_drop):.2f} %",
+        remedy,
+    )

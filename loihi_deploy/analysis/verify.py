@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -12,14 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
+from loihi_deploy.analysis.dequantize import rate_graph
+from loihi_deploy.analysis.latency import LayerLatency, latencies, latency_sentence
+from loihi_deploy.analysis.remedies import LOSS, Deployed, Trial, advice, overflow_advice, trials
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.engines.host.readout import window_steps
 from loihi_deploy.engines.rate_network import rate_batches
 from loihi_deploy.engines.spiking_network import spiking_outputs, spiking_rates
-from loihi_deploy.ir import Graph, Population, Projection, Samples
+from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.ir.content import OneLine
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
+from loihi_deploy.stages.partition import partition
+from loihi_deploy.stages.quantize import quantize
 from loihi_deploy.tables import Page, Shown, Table, percent, warned
 
 Rates = Mapping[str, NDArray[Any]]
@@ -27,6 +32,7 @@ Rates = Mapping[str, NDArray[Any]]
 
 logger = logging.getLogger(__name__)
 
+SOURCE = "source, floats"
 RATE = "rate network, floats"
 SPIKING = "spiking network, floats"
 QUANTIZED = "rate network, quantized"
@@ -71,7 +77,7 @@ class Stage:
     accuracy : float or None
         Fraction of samples whose class is right; None without labels.
     agreement : float
-        Fraction of samples for which it decides as the rate network does.
+        Fraction of samples for which it decides as the source does.
     n_samples : int
     layers : tuple of LayerAgreement
     """
@@ -90,19 +96,23 @@ class Verification(Shown, OneLine):
     Parameters
     ----------
     stages : tuple of Stage
-        The rate network first.
+        The source first. The chip's path has no `SPIKING`, which shows what spikes alone cost.
     saturated_weights, zeroed_weights : dict of float
         Fractions by population.
     overflows : dict of int
         Accumulators that wrapped around, by population, on the emulator.
+    latency : tuple of LayerLatency
+        When each layer on chip, and the readout, hears of the input.
     remedies : tuple of str
-        The stage and the layer that lose most, and what to try.
+        The stage that loses most with what helped when it was tried, the layer whose rates are furthest off, and the
+        latency; nothing of the first two where the chip decides as the source does.
     """
 
     stages: tuple[Stage, ...]
     saturated_weights: Mapping[str, float]
     zeroed_weights: Mapping[str, float]
     overflows: Mapping[str, int]
+    latency: tuple[LayerLatency, ...]
     remedies: tuple[str, ...]
 
     def page(self) -> Page:
@@ -120,8 +130,9 @@ class Verification(Shown, OneLine):
                 percent(layer.silent),
                 percent(layer.saturated),
             )
-            for name in dict.fromkeys(layer.name for layer in self.stages[0].layers)
-            for stage in self.stages[1:]
+            for name in dict.fromkeys(layer.name for stage in self.stages for layer in stage.layers)
+            for stage in self.stages
+            if stage.name != RATE
             for layer in stage.layers
             if layer.name == name
         ]
@@ -133,7 +144,7 @@ class Verification(Shown, OneLine):
         columns = ("layer", "stage", "correlation", "relative error", "silent", "saturated")
         return Page(
             (
-                Table("Stages", ("stage", "samples", "accuracy", "decides as the rate network"), stages),
+                Table("Stages", ("stage", "samples", "accuracy", "decides as the source"), stages),
                 Table("Firing rates beside the rate network's", columns, tuple(layers), names=2),
                 *warned(wrapped),
                 *self.remedies,
@@ -169,56 +180,69 @@ def _correlation(x: NDArray[Any], y: NDArray[Any]) -> float:
     return float(a @ b) / norm if norm else float(np.array_equal(x, y))
 
 
-def remedies(
-    stages: tuple[Stage, ...], zeroed: Mapping[str, float], overflows: Mapping[str, int]
-) -> tuple[str, ...]:
-    """Name the stage and the layer that lose most, and one thing to try for each."""
-    found = []
-    loss, worst = max(
-        ((before.agreement - after.agreement, after) for before, after in pairwise(stages)),
-        key=lambda pair: pair[0],
+CHIPS_PATH = (SOURCE, RATE, QUANTIZED, INTEGER)
+"""Stages that lead to the chip; the spiking network in floats is beside the way."""
+TRIAL_SAMPLES = 100
+"""Samples that changes are tried on."""
+
+
+def worst_stage(stages: Sequence[Stage]) -> tuple[str, float]:
+    """The stage on the chip's path that loses most decisions, and what fraction of them."""
+    path = [stage for stage in stages if stage.name in CHIPS_PATH]
+    loss, name = max(
+        ((a.agreement - b.agreement, b.name) for a, b in pairwise(path)), key=lambda pair: pair[0]
     )
-    if loss > 0:
-        advice = {
-            SPIKING: "present samples for more steps",
-            QUANTIZED: "look at the rounding errors of the layers' weights",
-            INTEGER: "present samples for more steps, or give more calibration samples",
-        }.get(worst.name, "report it: this stage must not lose anything")
-        found.append(f"{worst.name} loses most, {100 * loss:.1f} % of decisions: {advice}")
-    else:
-        worst = next(stage for stage in stages if stage.name == INTEGER)
-    layer = max(worst.layers, key=lambda each: each.relative_error)
+    return name, loss
+
+
+def worst_layer(stages: Sequence[Stage], zeroed: Mapping[str, float]) -> str:
+    """What is wrong with the layer of the integer program whose rates are furthest off."""
+    integer = next(stage for stage in stages if stage.name == INTEGER)
+    layer = max(integer.layers, key=lambda each: each.relative_error)
+    text = f"{layer.name}: relative error of firing rates {100 * layer.relative_error:.0f} %"
     if layer.silent > 0.1:
-        found.append(f"{layer.name}: {100 * layer.silent:.0f} % of neurons silent: raise its rate")
-    elif layer.saturated > 0.01:
-        found.append(f"{layer.name}: {100 * layer.saturated:.1f} % of neurons saturated: lower its rate")
-    else:
-        advice_for_layer = "present samples for more steps"
-        if zeroed.get(layer.name, 0) > 0.5:
-            advice_for_layer = (
-                f"{100 * zeroed[layer.name]:.0f} % of its weights are 0: clip its largest weights"
-            )
-        found.append(
-            f"{layer.name}: relative error of firing rates {100 * layer.relative_error:.0f} % ({worst.name}): "
-            f"{advice_for_layer}"
+        text += (
+            f", {100 * layer.silent:.0f} % of neurons silent: its rates are too low, or the time too short"
         )
-    for name, count in overflows.items():
-        if count:
-            found.append(
-                f"{name}: {count} accumulators wrapped around: lower the rates of the layers before it"
-            )
-    return tuple(found)
+    elif layer.saturated > 0.01:
+        text += f", {100 * layer.saturated:.1f} % of neurons saturated: its rates are too high"
+    elif zeroed.get(layer.name, 0) > 0.5:
+        text += f", {100 * zeroed[layer.name]:.0f} % of its weights are 0: a few large ones take all the bits"
+    return text
+
+
+def remedies(
+    stages: Sequence[Stage],
+    zeroed: Mapping[str, float],
+    reference_differs: int,
+    try_changes: Callable[[], Sequence[Trial]],
+) -> Iterator[str]:
+    """What to do about decisions that the chip loses.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+    zeroed : dict of float
+        Fraction of weights that became 0, by population.
+    reference_differs : int
+        Samples for which nengo-loihi's emulator decides otherwise than ours.
+    try_changes : callable
+        Gives the trials; called where decisions are lost.
+    """
+    agreement = next(stage.agreement for stage in stages if stage.name == INTEGER)
+    if 1 - agreement > LOSS:
+        logger.info("other settings")
+        yield advice(*worst_stage(stages), agreement, try_changes())
+        yield worst_layer(stages, zeroed)
+    if reference_differs:
+        yield f"{REFERENCE} decides otherwise for {reference_differs} samples, which it must not: report it"
 
 
 def verify_stages(
     graph: Graph,
-    uncorrected: Program,
-    program: Program,
+    deployed: Deployed,
     mapping: CoreMapping,
-    samples: Samples,
     labels: NDArray[np.int64] | None,
-    steps: int,
-    window: float,
     reference_samples: int,
 ) -> Verification:
     """Run the network as it is after each stage; see `Deployment.verify`.
@@ -227,106 +251,86 @@ def verify_stages(
     ----------
     graph : Graph
         The normalized float network.
-    uncorrected : Program
-        It, quantized without corrections.
-    program : Program
-        What the chip runs.
+    deployed : Deployed
+        The network as it was converted, its program, the samples and the rest.
     mapping : Mapping
         Its cores, for nengo-loihi's emulator.
-    samples : Samples
-        Static ones.
     labels : (n,) int array or None
-    steps : int
-    window : float
     reference_samples : int
         Samples for nengo-loihi's emulator; 0 leaves the stage out.
     """
-    n = len(samples)
-    inputs, still = samples.arrays, samples.first_frames()
-    expected, ideal = _rates(graph, still)
-    decisions = ideal.argmax(axis=1)
+    program, samples, steps = deployed.program, deployed.samples, deployed.steps
+    window, decisions = deployed.options.readout_window, deployed.decisions
+    n, inputs, still = len(samples), samples.arrays, samples.first_frames()
+    expected, normalized = _rates(graph, still)
 
-    def stage(name: str, outputs: NDArray[Any], rates: Rates, m: int = n) -> Stage:
-        found = outputs.reshape(m, -1).argmax(axis=1)
+    def decided(outputs: NDArray[Any]) -> NDArray[np.int64]:
+        return np.asarray(outputs.reshape(len(outputs), -1).argmax(axis=1))
+
+    def stage(name: str, found: NDArray[np.int64], rates: Rates) -> Stage:
+        m = len(found)
+        known = {k: values for k, values in rates.items() if k in expected}
         return Stage(
             name,
             None if labels is None else float((found == labels[:m]).mean()),
             float((found == decisions[:m]).mean()),
             m,
-            layer_agreements({k: x[:m] for k, x in expected.items()}, rates, graph.dt),
+            layer_agreements({k: x[:m] for k, x in expected.items()}, known, graph.dt),
         )
 
-    def known(rates: Rates) -> dict[str, NDArray[Any]]:
-        return {name: values for name, values in rates.items() if name in expected}
-
-    stages = [stage(RATE, ideal, expected)]
+    stages = [stage(SOURCE, decisions, {}), stage(RATE, decided(normalized), expected)]
     logger.info(SPIKING)
-    spiking = spiking_rates(graph, inputs, steps, window)
-    stages.append(stage(SPIKING, spiking_outputs(graph, inputs, steps, window), spiking))
+    outputs, rates = (
+        spiking_outputs(graph, inputs, steps, window),
+        spiking_rates(graph, inputs, steps, window),
+    )
+    stages.append(stage(SPIKING, decided(outputs), rates))
     logger.info(QUANTIZED)
-    quantized, outputs = _rates(rate_graph(uncorrected, graph), still)
-    stages.append(stage(QUANTIZED, outputs, known(quantized)))
+    partitioned = partition(graph, deployed.options.encoder, deployed.options.encoder_rate)
+    uncorrected = quantize(partitioned, deployed.board, deployed.options.weight_percentile)
+    rates, outputs = _rates(rate_graph(uncorrected, partitioned), still)
+    stages.append(stage(QUANTIZED, decided(outputs), rates))
     logger.info(INTEGER)
     options = RunOptions(steps, readout_window=window, progress=False)
     result = backends.run(program, samples, options)
-    measured = backends.firing_rates(program, samples, steps, window)
-    stages.append(stage(INTEGER, result.outputs, known(measured)))
-    m = min(n, reference_samples)
-    if m:
-        populations = [p.name for p in program.populations]
-        on_theirs = replace(options, backend="nengo_loihi", record=populations)
+    ours = decided(result.outputs)
+    stages.append(stage(INTEGER, ours, backends.firing_rates(program, samples, steps, window)))
+    theirs = ours[: min(n, reference_samples)]
+    if len(theirs):
         logger.info(REFERENCE)
-        theirs = backends.run(program, samples.take(slice(m)), on_theirs, mapping)
-        last = steps - window_steps(steps, window)
-        rates = {p: theirs.recorded[p]["spikes"][:, last:].mean(axis=1) / program.dt for p in populations}
-        stages.append(stage(REFERENCE, theirs.outputs, known(rates), m))
-    groups = program.scale_groups
-    zeroed = {g.population: g.zeroed_weights / max(1, g.n_weights) for g in groups}
+        theirs, measured = _reference(program, samples.take(slice(len(theirs))), options, mapping)
+        stages.append(stage(REFERENCE, theirs, measured))
+    zeroed = {g.population: g.zeroed_weights / max(1, g.n_weights) for g in program.scale_groups}
     overflows = {
         name: counts.overflows_q + counts.overflows_u for name, counts in result.counters.populations.items()
     }
+    latency = latencies(program)
+    fewer = replace(deployed, samples=samples.take(slice(TRIAL_SAMPLES)), decisions=decisions[:TRIAL_SAMPLES])
+    differs = int((theirs != ours[: len(theirs)]).sum())
     return Verification(
         tuple(stages),
-        {g.population: g.saturated_weights / max(1, g.n_weights) for g in groups},
+        {g.population: g.saturated_weights / max(1, g.n_weights) for g in program.scale_groups},
         zeroed,
         overflows,
-        remedies(tuple(stages), zeroed, overflows),
+        latency,
+        (
+            *remedies(stages, zeroed, differs, lambda: tuple(trials(fewer))),
+            *overflow_advice(overflows),
+            latency_sentence(program, steps),
+        ),
     )
 
 
-def rate_graph(program: Program, graph: Graph) -> Graph:
-    """The rate network that a program's integers stand for: its weights, biases and thresholds in floats again.
-
-    Parameters
-    ----------
-    program : Program
-        Not corrected: corrections of what the chip's neurons lose have no place in a rate network.
-    graph : Graph
-        The float network it was made from, for the neuron models.
-    """
-    groups = {group.population: group for group in program.scale_groups}
-    populations = [replace(p, amplitude=1.0) for p in program.encoder.populations]
-    projections = list(program.encoder.projections)
-    for compartments in program.populations:
-        group = groups[compartments.name]
-        model = graph.nodes[compartments.name]
-        assert isinstance(model, Population)  # a program's populations are those of its graph
-        threshold = 1 / program.dt if model.neuron.kind == "if" else 1.0
-        scale = threshold * group.voltage_scale / compartments.threshold
-        offset = model.neuron.relu_offset or 0.0
-        bias = (compartments.bias / group.bias_scale - offset) * scale + offset
-        populations.append(Population(compartments.name, compartments.shape, model.neuron, np.ones(1), bias))
-        for synapses in program.into(compartments.name):
-            weights = (synapses.transform.values.astype(np.float64) * 2**synapses.shift) / group.current_scale
-            transform = synapses.transform.with_values(weights * scale * program.dt)
-            projections.append(Projection(synapses.pre, synapses.post, transform))
-    return Graph(
-        program.encoder.inputs,
-        tuple(populations),
-        (*projections, *program.readout.projections),
-        program.readout.readouts,
-        program.dt,
-    )
+def _reference(
+    program: Program, samples: Samples, options: RunOptions, mapping: CoreMapping
+) -> tuple[NDArray[np.int64], Rates]:
+    """Decisions, and firing rates in the readout window, of nengo-loihi's emulator."""
+    populations = [p.name for p in program.populations]
+    on_theirs = replace(options, backend="nengo_loihi", record=populations)
+    result = backends.run(program, samples, on_theirs, mapping)
+    last = (options.steps or 0) - window_steps(options.steps or 0, options.readout_window)
+    rates = {p: result.recorded[p]["spikes"][:, last:].mean(axis=1) / program.dt for p in populations}
+    return np.asarray(result.outputs.reshape(len(samples), -1).argmax(axis=1)), rates
 
 
 def _rates(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:

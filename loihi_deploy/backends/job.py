@@ -161,8 +161,8 @@ def _overflow(first_wrap: tuple[int, int, str], first_sample: int) -> Accumulato
     return AccumulatorOverflowError.single(
         f"an accumulator wrapped around at step {step + 1} of sample {first_sample + sample}",
         f"layer '{population}'",
-        remedy="Lower the firing rates or the largest weights of the layers before it, or count overflows with "
-        "on_overflow='count'",
+        remedy="Lower the firing rate of this layer, so that its weights are smaller beside its threshold, or count "
+        "overflows with on_overflow='count'",
     )
 
 

@@ -43,7 +43,7 @@ def losses(program: Program, samples: Samples, counters: Counters) -> Iterator[P
                 "accumulators wrapped around, which turns large sums into sums of the other sign",
                 f"layer '{p.name}'",
                 f"{wraps:,} times in {counters.sample_steps:,} steps",
-                remedy="Lower the firing rates or the largest weights of the layers before it",
+                remedy="Lower the firing rate of this layer, so that its weights are smaller beside its threshold",
             )
 
 

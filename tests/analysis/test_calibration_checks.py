@@ -107,6 +107,7 @@ def test_a_stage_that_claims_to_keep_the_function_and_does_not_is_an_error():
     assert list(function_problems(graph, unchanged.graph, samples_for(graph, X), ld.DeployOptions())) == []
 
 
+@pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")  # of runs
 @pytest.mark.parametrize("scale", [1.0, 20_000.0])
 def test_scales_that_silence_or_saturate_are_named_with_the_scale_that_helps(scale):
     graph = network(NeuronModel())

@@ -1,20 +1,23 @@
 """Staged verification, and the shortest presentation."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import loihi_deploy as ld
+from loihi_deploy.analysis.dequantize import rate_graph
+from loihi_deploy.analysis.tune import shortest
 from loihi_deploy.analysis.verify import (
     INTEGER,
     QUANTIZED,
     RATE,
     REFERENCE,
+    SOURCE,
     SPIKING,
     layer_agreements,
-    rate_graph,
 )
 from loihi_deploy.cli import commands
 from loihi_deploy.engines.rate_network import rate_outputs
@@ -62,15 +65,16 @@ def labels():
 
 def test_stages(deployment, labels):
     found = deployment.verify(X, labels, 100, reference_samples=2)
-    assert [stage.name for stage in found.stages] == [RATE, SPIKING, QUANTIZED, INTEGER, REFERENCE]
+    assert [stage.name for stage in found.stages] == [SOURCE, RATE, SPIKING, QUANTIZED, INTEGER, REFERENCE]
     assert found.stages[0].accuracy == 1
     for stage in found.stages:
-        assert stage.accuracy == stage.agreement  # the labels are what the rate network says
-        assert {layer.name for layer in stage.layers} >= {"conv", "dense"}
+        assert stage.accuracy == stage.agreement  # the labels are what the source says
+        assert stage.name == SOURCE or {layer.name for layer in stage.layers} >= {"conv", "dense"}
         assert stage.accuracy >= 0.5
-    quantized = found.stages[2]
+    assert found.stages[1].accuracy == 1
+    quantized = found.stages[3]
     assert all(layer.correlation > 0.99 and layer.relative_error < 0.1 for layer in quantized.layers)
-    integer, reference = found.stages[3:]
+    integer, reference = found.stages[4:]
     assert integer.accuracy == deployment.evaluate(X, labels, 100).accuracy
     assert reference.n_samples == 2
     assert found.remedies
@@ -78,10 +82,11 @@ def test_stages(deployment, labels):
 
 
 def test_the_quantized_rate_network_differs_by_rounding_only(deployment):
-    program = ld.quantize(ld.partition(deployment.graph))
+    parts = ld.partition(deployment.graph)
+    program = ld.quantize(parts)
     inputs = {"image": X.reshape(60, -1)}
     expected = rate_outputs(deployment.graph, inputs)["classes"]
-    found = rate_outputs(rate_graph(program, deployment.graph), inputs)["classes"]
+    found = rate_outputs(rate_graph(program, parts), inputs)["classes"]
     assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
 
 
@@ -107,17 +112,43 @@ def test_tune(deployment, labels):
     assert curve[found.steps - 2] < found.rate_accuracy - 0.1
 
 
-def test_tune_that_cannot_succeed(deployment, labels):
+def test_tune_that_cannot_succeed_says_what_would(deployment, labels):
+    with pytest.raises(InputError, match="accuracy stays below") as caught:
+        deployment.tune(X, labels, max_steps=8, max_drop=0.0)
+    (problem,) = caught.value.problems
+    assert "classes first speaks at step 3 of 8" in problem.remedy
+    drop = float(re.search(r"a drop of ([\d.]+),", problem.remedy)[1])
+    assert deployment.tune(X, labels, max_steps=8, max_drop=drop).steps <= 8
     with pytest.raises(InputError, match="accuracy stays below"):
-        deployment.tune(X, labels, max_steps=2, max_drop=0.0)
-    with pytest.raises(InputError, match="max_steps"):
-        deployment.tune(X, labels, max_steps=0)
+        deployment.tune(X, labels, max_steps=8, max_drop=drop - 0.001)
+    assert deployment.tune(X, labels, max_steps=100, max_drop=0.2).steps > 8  # more steps
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"max_steps": 0}, {"max_drop": 2}, {"max_drop": -0.1}, {"max_drop": np.nan}]
+)
+def test_tune_refuses_what_is_no_goal(deployment, labels, arguments):
+    with pytest.raises(InputError, match=next(iter(arguments))):
+        deployment.tune(X, labels, **arguments)
+
+
+def test_the_shortest_presentation_then_accuracy_then_the_shortest_window():
+    late = np.array([0.1, 0.5, 0.9, 0.9])
+    early = np.array([0.1, 0.9, 0.9, 0.9])
+    dips = np.array([0.9, 0.5, 0.9, 1.0])
+    assert shortest({0.3: late, 0.5: early, 0.8: early}, 0.9) == (2, 0.5)
+    assert shortest({0.8: early, 0.5: early, 0.3: late}, 0.9) == (2, 0.5)
+    assert shortest({0.3: late, 0.5: dips}, 0.9) == (3, 0.3)
+    assert shortest({0.3: late, 0.5: dips}, 0.95) == (4, 0.5)
+    better = np.array([0.1, 0.95, 0.9, 0.9])
+    assert shortest({0.5: early, 0.8: better}, 0.9) == (2, 0.8)
+    assert shortest({0.3: late}, 0.99) is None
 
 
 def test_command_line(tmp_path, labels):
     ld.deploy(network(), "loihi", X[:30]).save(tmp_path / "net.loihi")
-    np.save(tmp_path / "x.npy", X)
-    np.save(tmp_path / "y.npy", labels)
+    np.save(tmp_path / "x.npy", X[:10])
+    np.save(tmp_path / "y.npy", labels[:10])
     arguments = [
         "verify",
         tmp_path / "net.loihi",
@@ -131,4 +162,4 @@ def test_command_line(tmp_path, labels):
     assert printed.exit_code == 0
     assert "decides as" in printed.output
     values = json.loads(CliRunner().invoke(commands, [*arguments, "--json"]).output)
-    assert [stage["name"] for stage in values["stages"]] == [RATE, SPIKING, QUANTIZED, INTEGER]
+    assert [stage["name"] for stage in values["stages"]] == [SOURCE, RATE, SPIKING, QUANTIZED, INTEGER]

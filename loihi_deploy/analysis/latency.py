@@ -1,0 +1,89 @@
+"""How long spikes take through a program: a step for each hop, and what the synapses' filters add to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from loihi_deploy.ir.program import Program
+
+SHORT_SYNAPSE = 0.001
+"""Time constant in seconds of the synapses that are advised where latency matters."""
+
+
+@dataclass(frozen=True)
+class LayerLatency:
+    """When a layer hears of the input.
+
+    Parameters
+    ----------
+    name : str
+    hops : int
+        Steps from the first input value to the first spike that can arrive: the first step at which it can speak.
+    delay : float
+        Steps until its input stands for the sample on average, along the longest path: a step for each hop, and
+        a / (1 - a) for each synapse, a = exp(-dt / tau).
+    """
+
+    name: str
+    hops: int
+    delay: float
+
+
+def latencies(program: Program, longest_synapse: float = np.inf) -> tuple[LayerLatency, ...]:
+    """Latencies of the populations on chip and the readouts, recurrent projections aside.
+
+    Parameters
+    ----------
+    program : Program
+    longest_synapse : float
+        Time constant in seconds that longer ones are taken for.
+    """
+    arithmetic = program.arithmetic
+    most = _filter_delay(float(np.exp(-program.dt / longest_synapse)))
+    links = {link.population: link.delay for link in program.links if link.kind == "to_chip"}
+    found = {source.name: (0, 0.0) for source in program.sources}
+    layers = []
+    for population in program.populations:
+        arriving = [s.pre for s in program.into(population.name) if s.pre in found]
+        hops = [found[pre][0] + links.get(pre, 1) for pre in arriving]
+        delays = [found[pre][1] + links.get(pre, 1) for pre in arriving]
+        filtered = 0.0
+        if (
+            arriving and population.decay_u
+        ):  # without decay currents stay to the end: there is no delay to speak of
+            factor = arithmetic.current_factor(population.decay_u) / 2**arithmetic.decay_bits
+            filtered = _filter_delay(factor)
+        found[population.name] = min(hops, default=0), max(delays, default=0.0) + min(filtered, most)
+        layers.append(LayerLatency(population.name, *found[population.name]))
+    for readout in program.readout.readouts:
+        into = [p for p in program.readout.into(readout.name) if p.pre in found]
+        if into:
+            decays = [float(np.exp(-program.dt / p.tau)) if p.tau > 0 else 0.0 for p in into]
+            delays = [
+                found[p.pre][1] + min(_filter_delay(a), most) for p, a in zip(into, decays, strict=True)
+            ]
+            layers.append(LayerLatency(readout.name, min(found[p.pre][0] for p in into), max(delays)))
+    return tuple(layers)
+
+
+def _filter_delay(a: float) -> float:
+    """Mean delay in steps of a lowpass filter y[t] = a y[t-1] + (1 - a) x[t]; infinite where it never decays."""
+    return a / (1 - a) if a < 1 else np.inf
+
+
+def latency_sentence(program: Program, steps: int) -> str:
+    """One sentence on the slowest layer: when it first speaks, when it hears everything, and what shortens that."""
+    last = max(reversed(latencies(program)), key=lambda layer: layer.delay)
+    short = max(layer.delay for layer in latencies(program, SHORT_SYNAPSE))
+    text = (
+        f"{last.name} first speaks at step {last.hops + 1} of {steps} and hears the whole sample from step "
+        f"{last.delay + 1:.0f} on: a step for each of {last.hops} hops, and the delays of the synapses"
+    )
+    if short < last.delay - 1:
+        text += (
+            f"; synapses of {1000 * SHORT_SYNAPSE:g} ms (DeployOptions(synapse={SHORT_SYNAPSE:g}), or layer_synapses) "
+            f"make that step {short + 1:.0f}"
+        )
+    return text
