@@ -8,7 +8,7 @@ value to the next, and `Deployment.from_parts` puts together what they gave. Tho
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from typing import Any
@@ -33,7 +33,8 @@ def deploy(
     *,
     fix: MappingOf[str, Any] | None = None,
     max_cores: int | None = None,
-    downgrade: Iterable[str] = (),
+    downgrade: Collection[str] = (),
+    avoid: Collection[str] = (),
     trust: bool = False,
 ) -> Deployment:
     """Make a trained network ready to run on a board.
@@ -48,7 +49,7 @@ def deploy(
         Samples, (n, *input_shape), that firing rates are set from; some hundred are enough. Not needed where
         ``options.normalization`` is 'none'.
     options : DeployOptions, optional
-    fix, max_cores, downgrade
+    fix, max_cores, downgrade, avoid
         As for `map_to_cores`.
     trust : bool
         Whether code in a model file (``Lambda`` layers and the like) may run.
@@ -78,6 +79,12 @@ def deploy(
     made = lower(converted, samples, chosen, board)
     logger.info("planning cores")
     mapping = map_to_cores(
-        made.program, board, fix=fix, max_cores=max_cores, downgrade=downgrade, rates=made.rates
+        made.program,
+        board,
+        fix=fix,
+        max_cores=max_cores,
+        downgrade=downgrade,
+        avoid=avoid,
+        rates=made.rates,
     )
     return Deployment.from_parts(made.graph, made.program, mapping, options, samples, converted)

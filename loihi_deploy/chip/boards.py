@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from loihi_deploy.chip.hardware import Arithmetic, Board, Chip, CoreLimits, number_fields, range_problems
-from loihi_deploy.errors import BoardConfigError, Problem, UnknownBoardError
+from loihi_deploy.errors import BoardConfigError, InputError, Problem, UnknownBoardError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -85,6 +85,10 @@ def as_board(board: BoardLike) -> Board:
     """
     if isinstance(board, Chip):
         return Board(name=board.name, description=board.description, n_chips=1, chip=board)
+    if not isinstance(board, str | os.PathLike | Board):
+        raise InputError.single(
+            "not a board", "board", repr(board), "a name, the path of a board file, a Board or a Chip"
+        )
     return board if isinstance(board, Board) else load_board(board)
 
 

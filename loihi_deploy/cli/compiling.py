@@ -62,6 +62,12 @@ BY_HAND = ("none", "scale_firing_rates")
 )
 @click.option("--max-cores", type=click.IntRange(1), help="Use no more cores than this.")
 @click.option("--downgrade", multiple=True, metavar="RULE", help="Warn of a rule instead of obeying it.")
+@click.option(
+    "--avoid",
+    multiple=True,
+    metavar="RULE",
+    help="Obey a rule that is only warned of, on more cores if need be.",
+)
 @click.option("--trust", is_flag=True, help="Let code in the model file run (Lambda layers and the like).")
 @click.option(
     "--options",
@@ -93,6 +99,7 @@ def compile_command(
     fix: tuple[tuple[str, Any], ...],
     max_cores: int | None,
     downgrade: tuple[str, ...],
+    avoid: tuple[str, ...],
     trust: bool,
     options_file: Path | None,
     write_options: Path | None,
@@ -121,7 +128,12 @@ def compile_command(
         _check_model(model, list(benchmarks.NETWORKS))
     _check_calibration(calibration, options)
 
-    plan: dict[str, Any] = {"fix": by_name(fix), "max_cores": max_cores, "downgrade": downgrade}
+    plan: dict[str, Any] = {
+        "fix": by_name(fix),
+        "max_cores": max_cores,
+        "downgrade": downgrade,
+        "avoid": avoid,
+    }
     samples: NamedSamples | None = None
     with terminal.working(f"Compiling {model}"):
         source = benchmarks.NETWORKS[model]() if named else _keras_model(model, trust)

@@ -18,6 +18,7 @@ from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.placement import assign_chips, assign_tiles, traffic_matrix
 from loihi_deploy.mapping.plan import Core, PopulationPlan, Slice
 from loihi_deploy.mapping.rules import Rule, broken
+from loihi_deploy.mapping.senders import sender_usage
 from loihi_deploy.mapping.traffic import Traffic, add_output_usage, core_of_neurons, traffic
 from loihi_deploy.mapping.usage import core_usage, slice_bundles
 
@@ -30,6 +31,7 @@ def assemble(
     cores: Sequence[Sequence[Slice]],
     lenient: frozenset[str] = frozenset(),
     rates: MappingOf[str, float] | None = None,
+    remedies: MappingOf[str, str] | None = None,
 ) -> Mapping:
     """Place a list of cores, account for everything they use, and hold it against the rules.
 
@@ -43,6 +45,8 @@ def assemble(
         Rules that are only warned of.
     rates : dict of float, optional
         See `map_to_cores`.
+    remedies : dict of str, optional
+        Instead of those of the rules, by their names.
 
     Raises
     ------
@@ -59,6 +63,8 @@ def assemble(
     flows = traffic(program, made, core_of_neurons(program, cores, grids(program)), limits)
     chip_of, number_of = _places(board, cores, flows, rates)
     add_output_usage(usage, flows, chip_of.tolist(), limits)
+    for used, of_senders in zip(usage, sender_usage(program, cores, made), strict=True):
+        used.update(of_senders)
     order = np.lexsort([number_of, chip_of])
     placed = tuple(
         Core(
@@ -69,7 +75,7 @@ def assemble(
         )
         for k in order
     )
-    found = _broken_rules(program, board, placed, flows, chip_of, rates)
+    found = _broken_rules(program, board, placed, flows, chip_of, rates, remedies)
     errors = [problem for rule, problem in found if rule.severity == "error" and rule.name not in lenient]
     if errors:
         raise MappingError(f"The network does not fit on {board.name}", errors)
@@ -96,6 +102,7 @@ def _broken_rules(
     flows: Sequence[Traffic],
     chip_of: Ints,
     rates: MappingOf[str, float] | None,
+    remedies: MappingOf[str, str] | None,
 ) -> list[tuple[Rule, Problem]]:
     """Rules that cores, chips or the board break."""
     names = [f"core with {', '.join(f'{name!r}' for name in core.populations)}" for core in placed]
@@ -105,7 +112,7 @@ def _broken_rules(
         for chip, used in zip(chips, on_chip, strict=True):
             used["host_spikes"] = _host_spikes(program, flows, chip_of, chip, rates)
     return [
-        *broken([core.usage for core in placed], names, board),
+        *broken([core.usage for core in placed], names, board, remedies=remedies),
         *broken(on_chip, [f"chip {chip}" for chip in chips], board, "chip"),
         *broken([{"chips": len(chips)}], ["the network"], board, "board"),
     ]

@@ -267,6 +267,19 @@ def no_combination(
     return problems
 
 
+def cannot_avoid(avoided: Collection[str]) -> list[Problem]:
+    """No plan without something that is otherwise warned of."""
+    rules = [rule for rule in RULES if rule.name in avoided]
+    return [
+        Problem(
+            "no plan was found that avoids too many " + "; ".join(rule.what for rule in rules),
+            "avoid",
+            ", ".join(rule.name for rule in rules),
+            remedy="Leave it out of avoid, and be warned of it instead",
+        )
+    ]
+
+
 def no_such_number(name: str, wanted: int, fitting: Shapes) -> Problem:
     """A number of cores that no shape gives."""
     possible = np.unique(fitting.n_slices)

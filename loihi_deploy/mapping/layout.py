@@ -237,6 +237,7 @@ def bundles(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimits) 
     else:
         conv = as_convolution(program, wiring.projection)
         assert conv is not None, "only a convolution onto the grid of its target has pixel axons"
+        assert not wiring.compressed or piece.shape[:2] == (1, 1), "without indices, one position only"
         axons = pixel_axons(conv, piece, wiring.axon, limits)
         made = [
             _pixel_bundle(piece, wiring, conv, band, axons)

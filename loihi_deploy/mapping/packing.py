@@ -28,6 +28,7 @@ from loihi_deploy.mapping.layout import (
     row_lengths,
 )
 from loihi_deploy.mapping.plan import Grid, Slice
+from loihi_deploy.mapping.restriction import Restriction
 from loihi_deploy.mapping.shapes import Shapes, shapes_with_boxes, sizes
 from loihi_deploy.mapping.traffic import axon_slots
 from loihi_deploy.mapping.usage import core_usage, slice_bundles
@@ -170,11 +171,17 @@ class Packer:
     """Empties cores one after the other, as long as it can."""
 
     def __init__(
-        self, program: Program, limits: CoreLimits, bounds: Mapping[str, int], interchip: bool
+        self,
+        program: Program,
+        limits: CoreLimits,
+        bounds: Mapping[str, int],
+        interchip: bool,
+        restriction: Restriction | None = None,
     ) -> None:
         self._program = program
         self._limits = limits
         self._bounds = bounds
+        self._restriction = restriction
         self._wires = Wires(program, limits, interchip)
         self._work = 0
         self._made: dict[Slice, list[Bundle]] = {}
@@ -201,9 +208,11 @@ class Packer:
 
     def messages(self, cores: Cores) -> int:
         """Messages that are sent if every neuron and spike source spikes once."""
-        return sum(
-            bundle.neurons.size for slices in cores for piece in slices for bundle in self._bundles(piece)
-        )
+        return sum(bundle.neurons.size for bundles in self.bundles(cores) for bundle in bundles)
+
+    def bundles(self, cores: Cores) -> list[list[Bundle]]:
+        """All bundles into each core."""
+        return [[bundle for piece in slices for bundle in self._bundles(piece)] for slices in cores]
 
     def _joined(self, slices: list[Slice], movable: Callable[[str], bool]) -> list[Slice]:
         """Make one slice of two that lie side by side, where it fits: every spike to it is then sent once only."""
@@ -306,16 +315,21 @@ class Packer:
         return None
 
     def _room(self, hosts: Cores, piece: Slice) -> dict[str, Ints]:
-        """What each core has left of the limits that count most; nothing where settings of the core differ."""
-        mine = _core_settings(self._program, piece.population)
+        """What each core has left of the limits that count most; nothing where it may not hold the slice."""
         open_ = np.array(
-            [all(_core_settings(self._program, p.population) == mine for p in slices) for slices in hosts]
+            [all(self._go_together(p.population, piece.population) for p in slices) for slices in hosts]
         )
         used = [self._used(slices) for slices in hosts]
         return {
             name: np.array([self._bounds[name] - u[name] for u in used]) * open_
             for name in ("compartments", "in_axons", "synapse_words")
         }
+
+    def _go_together(self, a: str, b: str) -> bool:
+        """Whether a core may hold some of both populations."""
+        return _core_settings(self._program, a) == _core_settings(self._program, b) and (
+            self._restriction is None or self._restriction.go_together(a, b)
+        )
 
     def _tilings(self, piece: Slice, most: int) -> Shapes | None:
         """Shapes of tiles of at most so many neurons; None if there would be too many tiles."""
@@ -333,9 +347,10 @@ class Packer:
         ]
         if not boxes:
             return None
-        return shapes_with_boxes(
+        shapes = shapes_with_boxes(
             self._program, piece.population, np.array(boxes, dtype=np.int64), self._limits
         )
+        return shapes if self._restriction is None else self._restriction.allowed(shapes)
 
     def _fits(self, cores: Cores, changed: Iterable[int]) -> bool:
         outputs = self._wires.outputs(cores)  # first, since most plans fail here
@@ -351,6 +366,8 @@ def _union(a: Slice, b: Slice) -> Slice | None:
     """The box that two boxes make up, in channel-major order; None if they don't."""
     if a.population != b.population or a.wirings != b.wirings:
         return None
+    if any(w.kind == "pixels" and w.compressed for w in a.wirings) and a.start[:2] != b.start[:2]:
+        return None  # without indices, one position only
     for axis in range(3):
         others = [k for k in range(3) if k != axis]
         alike = all(a.start[k] == b.start[k] and a.stop[k] == b.stop[k] for k in others)

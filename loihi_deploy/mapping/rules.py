@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import Problem
 
@@ -29,6 +31,8 @@ class Rule:
     remedy : str
     severity : {'error', 'warning'}
         A warning is reported and does not stop a mapping.
+    source : str
+        Where the rule comes from; of a number, the chip's file says it.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Rule:
     scope: Literal["core", "chip", "board"] = "core"
     remedy: str = "Split the population over more cores"
     severity: Severity = "error"
+    source: str = "the chip's file"
 
 
 RULES = (
@@ -73,6 +78,31 @@ RULES = (
         remedy="Use fewer neurons in the populations that it sends to",
         severity="warning",
     ),
+    # What Intel's compiler is said not to do, and nobody outside can check: kept where that takes no more cores.
+    Rule(
+        "atoms",
+        "neurons with different places in different population axons",
+        lambda b: 0,
+        remedy="Ask for a plan without them: avoid=['atoms']",
+        severity="warning",
+        source="nengo-loihi hardware/builder.py, build_axon: a compartment has axons of one population only",
+    ),
+    Rule(
+        "axon_kinds",
+        "kinds of output axons, discrete and of populations",
+        lambda b: 1,
+        remedy="Ask for a plan without them: avoid=['axon_kinds']",
+        severity="warning",
+        source="nengo-loihi issue 242: NxSDK's axon compiler has limitations around mixing them",
+    ),
+    Rule(
+        "probed_senders",
+        "neurons that the host reads and that send by population axons",
+        lambda b: 0,
+        remedy="Ask for a plan without them: avoid=['probed_senders']",
+        severity="warning",
+        source="nengo-loihi issue 242: probes do not work with population axons",
+    ),
     Rule("synapse_formats", "synapse formats", lambda b: b.chip.core.max_synapse_formats),
     Rule("compartment_profiles", "compartment profiles", lambda b: b.chip.core.max_compartment_profiles),
     Rule("threshold_profiles", "thresholds", lambda b: b.chip.core.max_threshold_profiles),
@@ -88,10 +118,11 @@ RULES = (
     Rule("cores", "cores", lambda b: b.chip.n_cores, "chip"),
     Rule(
         "host_spikes",
-        "input spikes per step from the host, rounded up",
+        "input spikes per step to be streamed from the host, rounded up; loaded before the run, as backend "
+        "'hardware' loads them, they have no such limit",
         lambda b: b.chip.host_spikes_per_step,
         "chip",
-        "Encode with fewer neurons or lower rates, or load the spikes before the run",
+        "To stream them, encode with fewer neurons or lower rates",
         "warning",
     ),
     Rule("chips", "chips", lambda b: b.n_chips, "board", "Use a larger board or a smaller network"),
@@ -99,10 +130,19 @@ RULES = (
 """Every rule that a mapping is held to; `loihi_deploy.map_to_cores` can be told to treat some of them as warnings."""
 
 CORE_RULES = tuple(rule for rule in RULES if rule.scope == "core")
+SENDER_RULES = ("atoms", "axon_kinds", "probed_senders")
+AVOIDABLE = ("destinations", *SENDER_RULES)
+"""Rules of severity 'warning' that `loihi_deploy.map_to_cores` can be told to obey at the cost of more cores."""
+UNBOUND = int(np.iinfo(np.int32).max)
+"""Stands for a limit that is not kept."""
 
 
 def broken(
-    usage: Sequence[Mapping[str, int]], where: Sequence[str], board: Board, scope: str = "core"
+    usage: Sequence[Mapping[str, int]],
+    where: Sequence[str],
+    board: Board,
+    scope: str = "core",
+    remedies: Mapping[str, str] | None = None,
 ) -> list[tuple[Rule, Problem]]:
     """Rules of a scope that are broken, each with its problem: one for all that happens in the same place.
 
@@ -114,6 +154,8 @@ def broken(
         What to call each of them.
     board : Board
     scope : {'core', 'chip', 'board'}
+    remedies : dict of str, optional
+        Instead of those of the rules, by their names.
     """
     found = []
     for rule in (rule for rule in RULES if rule.scope == scope):
@@ -124,5 +166,6 @@ def broken(
                 worst.setdefault(place, []).append(used[rule.name])
         for place, values in worst.items():
             several = f"{len(values)} times {place}" if len(values) > 1 else place
-            found.append((rule, Problem(f"too many {rule.what}", several, max(values), limit, rule.remedy)))
+            remedy = (remedies or {}).get(rule.name, rule.remedy)
+            found.append((rule, Problem(f"too many {rule.what}", several, max(values), limit, remedy)))
     return found

@@ -220,9 +220,7 @@ def _boxes(program: Program, name: str, most: int) -> Ints:
 def wiring_choices(program: Program, name: str, limits: CoreLimits) -> tuple[tuple[Wiring, ...], ...]:
     """Ways to wire all projections into a population; where there would be too many, each wires all alike."""
     choices = [
-        list(_projection_wirings(program, i, limits))
-        for i, s in enumerate(program.synapses)
-        if s.post == name
+        list(projection_wirings(program, i, limits)) for i, s in enumerate(program.synapses) if s.post == name
     ]
     if prod(map(len, choices)) <= _MOST_WAYS:
         return tuple(product(*choices))
@@ -238,7 +236,8 @@ def _style(wiring: Wiring) -> tuple[str, int, bool]:
     return wiring.kind, wiring.axon, wiring.compressed
 
 
-def _projection_wirings(program: Program, projection: int, limits: CoreLimits) -> Iterator[Wiring]:
+def projection_wirings(program: Program, projection: int, limits: CoreLimits) -> Iterator[Wiring]:
+    """Ways to wire one projection."""
     transform = program.synapses[projection].transform
     conv = as_convolution(program, projection)
     if (

@@ -42,10 +42,26 @@ def boards(draw):
     return replace(board, chip=chip, n_chips=16)
 
 
+def sending(model):
+    """What the neurons of each block send by, read from the blocks."""
+    for block in model.blocks:
+        atoms, kinds = {}, set()
+        for axon in block.axons:
+            population = axon.target.pop_type != 0
+            for compartment, spike in enumerate(axon.map_spikes(np.arange(block.n_neurons))):
+                if spike is not None:
+                    kinds.add(population)
+                    if population:
+                        atoms.setdefault(compartment, set()).add(spike.atom)
+        yield {"atoms": sum(len(of_one) > 1 for of_one in atoms.values()), "axon_kinds": len(kinds)}
+
+
 def check_against_blocks(program, mapping, model):
     """What was counted is what nengo-loihi counts in the blocks that it gets."""
     limits = mapping.board.chip.core
     apart = Counter()
+    for core, used in zip(mapping.cores, sending(model), strict=True):
+        assert {name: core.usage[name] for name in used} == used
     for pre, post, axons in mapping.flows[:, :3]:
         if pre >= 0 and mapping.cores[pre].chip != mapping.cores[post].chip:
             apart[int(pre)] += int(axons)

@@ -8,7 +8,7 @@ import loihi_deploy as ld
 from loihi_deploy.artifact import read_artifact, write_artifact
 from loihi_deploy.bench import networks as benchmarks
 from loihi_deploy.chip.boards import load_board
-from loihi_deploy.errors import MappingError
+from loihi_deploy.errors import InputError, LoihiDeployError, MappingError
 from loihi_deploy.mapping import RULES, SAVED_TYPES, map_to_cores
 from loihi_deploy.mapping.explain import with_channels
 from loihi_deploy.mapping.layout import grids
@@ -37,7 +37,8 @@ def test_known_networks_need_few_cores(name, most):
     mapping = map_to_cores(program, "nahuku32")
     assert mapping.bound <= mapping.n_cores <= most
     assert mapping.n_chips == 1
-    assert not mapping.warnings
+    # neurons of the loop are read by the host and send to each other: every plan with so few cores is warned of
+    assert [w for w in mapping.warnings if "the host reads" not in w or name != "recurrent-lif"] == []
     check_rules(program, mapping)
 
 
@@ -164,8 +165,8 @@ def test_destinations_beyond_the_limit_are_warned_of_only_where_no_plan_avoids_t
 # What does not fit
 
 
-def problems_of(program, board="nahuku32", **options):
-    with pytest.raises(MappingError) as caught:
+def problems_of(program, board="nahuku32", error=MappingError, **options):
+    with pytest.raises(error) as caught:
         map_to_cores(program, board, **options)
     return caught.value.problems
 
@@ -173,6 +174,7 @@ def problems_of(program, board="nahuku32", **options):
 def test_every_bad_option_is_named():
     problems = problems_of(
         SMALL,
+        error=InputError,
         fix={"conv9": 1, "conv1": (0, 1, 1), "conv2": (1, 2), "dense3": (41,)},
         max_cores=0,
         downgrade=["nonsense"],
@@ -182,6 +184,32 @@ def test_every_bad_option_is_named():
     assert len(problems) == 8
     for said in ("conv9", "(0, 1, 1)", "(1, 2)", "(41,)", "max_cores", "nonsense", "dense3", "conv1, conv2"):
         assert said in text
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *(
+            ("fix", value)
+            for value in (3, "dense=²", [("conv1", 2)], {"conv1": None}, {"conv1": "2"}, {"conv1": True})
+        ),
+        *(
+            ("fix", value)
+            for value in ({"conv1": 2.5}, {"conv1": ()}, {"conv1": (1, 2.0, 3)}, {"conv1": -1}, {3: 1})
+        ),
+        *(("max_cores", value) for value in (-1, 0, "8", 2.5, True, [1])),
+        *(("downgrade", value) for value in ("chips", None, 3, [None], [["chips"]])),
+        *(("avoid", value) for value in ("atoms", None, 3, ["chips"], [0])),
+        *(("rates", value) for value in (3, "fast", {"in": 1.0}, dict.fromkeys(SMALL.nodes, "x"))),
+        *(("rates", value) for value in (dict.fromkeys(SMALL.nodes), {name: [] for name in SMALL.nodes})),
+        *(("board", value) for value in (None, 3, "", "nowhere", b"loihi", ["loihi"])),
+        *(("program", value) for value in (None, 3, "network")),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_named(argument, value):
+    arguments = {"program": SMALL, "board": "nahuku32", argument: value}
+    with pytest.raises(LoihiDeployError):
+        map_to_cores(**arguments)
 
 
 def test_a_fixed_shape_that_breaks_limits():
@@ -249,7 +277,7 @@ def test_rules_can_be_downgraded_to_warnings():
 def test_every_rule_has_a_name_of_its_own_and_a_limit():
     board = load_board("nahuku32")
     assert len({rule.name for rule in RULES}) == len(RULES)
-    assert all(rule.limit(board) > 0 for rule in RULES)
+    assert all(rule.limit(board) >= 0 for rule in RULES)
 
 
 def test_populations_of_any_number_of_axes():

@@ -1,0 +1,164 @@
+"""Slices for every core: several plans are made, and the best of them is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.chip.hardware import Board
+from loihi_deploy.ir.program import Program
+from loihi_deploy.mapping.packing import Cores, Packer
+from loihi_deploy.mapping.restriction import Restriction, restrictions
+from loihi_deploy.mapping.rules import SENDER_RULES, UNBOUND
+from loihi_deploy.mapping.search import Coupling, all_couplings, choose, fullness, messages, pruned
+from loihi_deploy.mapping.senders import sender_usage
+from loihi_deploy.mapping.shapes import Shapes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every core holds.
+
+    Parameters
+    ----------
+    cores : list of lists of Slice
+    broken : frozenset of str
+        Rules on senders that it breaks; all of them are warnings.
+    messages : int
+        That are sent if every neuron spikes once.
+    """
+
+    cores: Cores
+    broken: frozenset[str]
+    messages: int
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Fewest cores first, then fewest rules broken, then fewest messages."""
+        return len(self.cores), len(self.broken), self.messages
+
+
+class Planner:
+    """Makes plans for a program.
+
+    Parameters
+    ----------
+    program : Program
+    board : Board
+    bounds : dict of int
+        Limits of a core by rule.
+    options : dict of Shapes
+        All shapes that fit a core, by population.
+    fixed : collection of str
+        Populations whose slices stay as they are cut.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        board: Board,
+        bounds: Mapping[str, int],
+        options: Mapping[str, Shapes],
+        fixed: Collection[str],
+    ) -> None:
+        self._program = program
+        self._board = board
+        self._bounds = bounds
+        self._options = options
+        self._fixed = fixed
+        self._made: dict[tuple[bool, bool, bool], list[Plan]] = {}
+
+    @cached_property
+    def options(self) -> dict[str, Shapes]:
+        """The best shapes of each population."""
+        return {name: pruned(self._program, shapes, self._bounds) for name, shapes in self._options.items()}
+
+    def best(self, avoid: Collection[str] = ()) -> Plan | None:
+        """The best plan that breaks none of some warning rules; None if none was found.
+
+        The limit on destinations is kept wherever a plan keeps it. Several chips are used where one does not do.
+        """
+        for bound, interchip in product((True, False), (False, True)):
+            if not bound and "destinations" in avoid:
+                continue
+            found = self._plans(bound, interchip, restricted=False)
+            if all(plan.broken for plan in found):
+                found = [*found, *self._plans(bound, interchip, restricted=True)]
+            suitable = [plan for plan in found if not plan.broken & set(avoid)]
+            if suitable:
+                return min(suitable, key=lambda plan: plan.rank)
+        return None
+
+    def _plans(self, bound: bool, interchip: bool, restricted: bool) -> list[Plan]:
+        key = bound, interchip, restricted
+        if key not in self._made:
+            held = {**self._bounds, **({} if bound else {"destinations": UNBOUND})}
+            several: list[Restriction | None] = [None]
+            if restricted:
+                several = [*restrictions(self._program, self._board.chip.core)]
+            self._made[key] = [
+                plan
+                for restriction in several
+                for fractional in (False, True)
+                if (plan := self._plan(held, interchip, restriction, fractional)) is not None
+            ]
+        return self._made[key]
+
+    def _plan(
+        self,
+        bounds: Mapping[str, int],
+        interchip: bool,
+        restriction: Restriction | None,
+        fractional: bool,
+    ) -> Plan | None:
+        program, limits = self._program, self._board.chip.core
+        options = self.options
+        if restriction is not None:
+            options = {name: restriction.allowed(shapes) for name, shapes in self._options.items()}
+            if not all(map(len, options.values())):
+                return None
+            options = {name: pruned(program, shapes, bounds) for name, shapes in options.items()}
+        fewest = sum(int(shapes.n_slices.min()) for shapes in options.values())
+        if not interchip and fewest > 2 * self._board.chip.n_cores:
+            return None  # sharing cannot bring that onto one chip
+        costs = {name: cost(shapes, fractional, bounds) for name, shapes in options.items()}
+        couplings = self._couplings(options)
+        chosen = choose(program, options, couplings, costs, limits, interchip=interchip, bounds=bounds)
+        if chosen is None:
+            return None
+        order = {population.name: k for k, population in enumerate(program.populations)}
+        cores = [[piece] for name, i in chosen.items() for piece in options[name].slices(i)]
+        cores.sort(key=lambda slices: order[slices[0].population])
+        uncut = {*self._fixed, *(restriction.uncut if restriction else ())}
+        packer = Packer(program, limits, bounds, interchip, restriction)
+        cores = packer.packed(cores, lambda name: name not in uncut)
+        if not interchip and len(cores) > self._board.chip.n_cores:
+            return None
+        usage = sender_usage(program, cores, packer.bundles(cores))
+        broken = {rule for rule in SENDER_RULES if any(used[rule] > bounds[rule] for used in usage)}
+        return Plan(cores, frozenset(broken), packer.messages(cores))
+
+    def _couplings(self, options: Mapping[str, Shapes]) -> dict[int, Coupling]:
+        if options is self.options:
+            return self._all_couplings
+        return all_couplings(self._program, options, self._board.chip.core)
+
+    @cached_property
+    def _all_couplings(self) -> dict[int, Coupling]:
+        return all_couplings(self._program, self.options, self._board.chip.core)
+
+
+def cost(shapes: Shapes, fractional: bool, bounds: Mapping[str, int]) -> NDArray[np.float64]:
+    """Cores, and far behind them spikes to be sent and room to be used.
+
+    The rest of a population that does not go up evenly counts as a whole core, or as a part of one where other
+    populations may share it.
+    """
+    whole = np.prod(shapes.grid) / shapes.box.prod(axis=1) if fractional else shapes.n_slices
+    cost: NDArray[np.float64] = whole + 1e-8 * messages(shapes) + 1e-9 * fullness(shapes, bounds)
+    return cost
