@@ -201,9 +201,9 @@ class Line:
 
     def _first_wrap(self, counts: NDArray[np.int64]) -> tuple[int, int, str] | None:
         steps = counts[:, :, columns.FIRST_WRAP]
-        wrapped = [(s, int(steps[s, p]), p) for s, p in np.argwhere(steps >= 0).tolist()]
-        if not wrapped:
+        if steps.size == 0 or steps.max() < 0:
             return None
+        wrapped = [(s, int(steps[s, p]), p) for s, p in np.argwhere(steps >= 0).tolist()]
         sample, step, population = min(wrapped)
         return sample, step, list(self.chip.sizes)[population]
 

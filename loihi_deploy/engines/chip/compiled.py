@@ -6,6 +6,7 @@ block never receives anything and never spikes.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,21 +20,10 @@ from loihi_deploy.engines.chip.overflow import accumulator_bounds, common_shift
 from loihi_deploy.engines.chip.plain import Biases, Record, arrival_delays, initial_state, n_samples
 from loihi_deploy.engines.delivery import BLOCK, layout
 from loihi_deploy.engines.events import Events
-from loihi_deploy.ir.program import Noise, Program
+from loihi_deploy.ir.program import Compartments, Noise, Program
 from loihi_deploy.results import ChipState, PopulationCounts, Simulation
 
 INT16_MAX = 2**15 - 1
-
-
-@dataclass(frozen=True)
-class ChipArrays:
-    """State of a batch, changed in place: (n, ...) arrays."""
-
-    u: NDArray[np.int32]
-    v: NDArray[np.int32]
-    refractory: NDArray[np.uint8]
-    spiked: NDArray[np.uint8]
-    pending: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -57,6 +47,7 @@ class Engine:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self._threads = threading.local()
         self.bounds = accumulator_bounds(program)
         self.is_noisy = any(p.noise is not None for p in program.populations)
         self.sizes = {p.name: p.size for p in program.populations}
@@ -65,95 +56,97 @@ class Engine:
         ends = np.cumsum([0, *padded])
         self._first = dict(zip(self._order, ends.tolist(), strict=False))
         self.n_places = int(ends[-1])
-        nodes = [source.name for source in program.sources] + self._order
-
-        delays = arrival_delays(program)
-        self._sources = np.zeros((len(program.sources), k.SOURCE_FIELDS), np.int64)
-        place = self.n_pending = 0
-        for row, source in zip(self._sources, program.sources, strict=True):
-            size = -(-source.size // 8) * 8
-            row[:] = delays[source.name], self.n_pending, size, place
-            self.n_pending += size * delays[source.name]
-            place += size + 8
-
-        synapses = [s for name in self._order for s in sorted(program.into(name), key=lambda s: -s.shift)]
-        shifts = {name: common_shift(program, name) for name in self._order}
-        laid_out = layout([s.transform for s in synapses], np.int8)
-        projections = [(nodes.index(s.pre), s.shift - shifts[s.post]) for s in synapses]
-
-        arithmetic = program.arithmetic
-        populations = np.zeros((len(self._order), k.POPULATION_FIELDS), np.int64)
+        self._shifts = {name: common_shift(program, name) for name in self._order}
+        sources, self.n_pending, n_source_places = _laid_out_sources(program)
+        populations, self._n_spike_places = self._laid_out_populations(n_source_places)
         bias = np.zeros(self.n_places, np.int32)
-        n_noisy = n_projections = 0
-        for row, p in zip(populations, program.populations, strict=True):
-            into = program.into(p.name)
-            bounds = self.bounds[p.name]
-            factor_v = arithmetic.voltage_factor(p.decay_v)
-            keeps_voltage = factor_v == 1 << arithmetic.decay_bits
-            plain = p.noise is None and p.refractory <= 1 and keeps_voltage and bounds.never_wraps
-            heaviest = max(
-                (
-                    int(np.abs(s.transform.values.astype(np.int64)).max(initial=0))
-                    << (s.shift - shifts[p.name])
-                    for s in into
-                ),
-                default=0,
-            )
-            settings = {
-                k.FIRST: self._first[p.name],
-                k.SIZE: p.size,
-                k.FACTOR_U: arithmetic.current_factor(p.decay_u),
-                k.FACTOR_V: factor_v,
-                k.THRESHOLD: p.threshold,
-                k.REFRACTORY: p.refractory,
-                k.V_MIN: p.v_min,
-                k.V_MAX: p.v_max,
-                k.SHIFT: shifts[p.name],
-                k.PLAIN_CURRENT: p.noise is None and bounds.current_fits,
-                k.PLAIN_VOLTAGE: plain,
-                k.NARROW: bounds.mantissas[0] >= -INT16_MAX and bounds.mantissas[1] <= INT16_MAX,
-                k.BUDGET: INT16_MAX // max(heaviest, 1),
-                k.NOISE_AT: _noise_place(p.noise),
-                k.NOISE_FIRST: n_noisy,
-                k.SPIKES_FIRST: place,
-                k.FIRST_PROJECTION: n_projections,
-                k.N_PROJECTIONS: len(into),
-            }
-            for column, value in settings.items():
-                row[column] = value
+        for p in program.populations:
             bias[self.part(p.name)] = p.bias
-            n_noisy += p.size if p.noise is not None else 0
-            n_projections += len(into)
-            place += -(-p.size // BLOCK) * BLOCK + 8
-        self._bias = bias
-        widths = arithmetic.decay_bits, arithmetic.accumulator_bits, arithmetic.current_bits
-        self._simulate = k.simulate_with(*widths)
+        synapses = [s for name in self._order for s in sorted(program.into(name), key=lambda s: -s.shift)]
+        laid_out = layout([s.transform for s in synapses], np.int8)
+        nodes = [source.name for source in program.sources] + self._order
+        projections = [(nodes.index(s.pre), s.shift - self._shifts[s.post]) for s in synapses]
+        self._network = k.Network(
+            populations,
+            sources,
+            laid_out.table,
+            laid_out.geometry,
+            laid_out.weights,
+            np.array(projections, np.int64).reshape(-1, 2),
+            bias,
+            np.concatenate([sources[:, k.SOURCE_SPIKES_FIRST], populations[:, k.SPIKES_FIRST]]),
+        )
         driven = [self.sizes[b.population] for b in program.bias_inputs]
         columns = np.cumsum([0, *driven])[: len(driven)]
         firsts = [self._first[b.population] for b in program.bias_inputs]
         self._driven = np.array([*zip(firsts, columns, driven, strict=True)], np.int64).reshape(-1, 3)
-        self._n_spike_places = place
-        self._spikes_first = np.concatenate(
-            [self._sources[:, k.SOURCE_SPIKES_FIRST], populations[:, k.SPIKES_FIRST]]
+        arithmetic = program.arithmetic
+        widths = arithmetic.decay_bits, arithmetic.accumulator_bits, arithmetic.current_bits
+        self._simulate = k.simulate_with(*widths)
+
+    def _laid_out_populations(self, place: int) -> tuple[NDArray[np.int64], int]:
+        """The table of populations, whose lists of spikes begin at `place`, and where these end."""
+        program = self.program
+        table = np.zeros((len(self._order), k.POPULATION_FIELDS), np.int64)
+        n_noisy = n_projections = 0
+        for row, p in zip(table, program.populations, strict=True):
+            n_into = len(program.into(p.name))
+            settings = {
+                **self._settings(p),
+                k.FIRST: self._first[p.name],
+                k.SIZE: p.size,
+                k.NOISE_FIRST: n_noisy,
+                k.SPIKES_FIRST: place,
+                k.FIRST_PROJECTION: n_projections,
+                k.N_PROJECTIONS: n_into,
+            }
+            for column, value in settings.items():
+                row[column] = value
+            n_noisy += p.size if p.noise is not None else 0
+            n_projections += n_into
+            place += -(-p.size // BLOCK) * BLOCK + 8
+        return table, place
+
+    def _settings(self, p: Compartments) -> dict[int, int]:
+        """What the loop reads of a population, and which of its ways can be taken."""
+        arithmetic, bounds, shift = self.program.arithmetic, self.bounds[p.name], self._shifts[p.name]
+        factor_v = arithmetic.voltage_factor(p.decay_v)
+        keeps_voltage = factor_v == 1 << arithmetic.decay_bits
+        heaviest = max(
+            (
+                int(np.abs(s.transform.values.astype(np.int64)).max(initial=0)) << (s.shift - shift)
+                for s in self.program.into(p.name)
+            ),
+            default=0,
         )
-        self._constants = (
-            *(populations, self._sources, laid_out.table, laid_out.geometry, laid_out.weights),
-            *(np.array(projections, np.int64).reshape(-1, 2), bias),
-        )
+        return {
+            k.FACTOR_U: arithmetic.current_factor(p.decay_u),
+            k.FACTOR_V: factor_v,
+            k.THRESHOLD: p.threshold,
+            k.REFRACTORY: p.refractory,
+            k.V_MIN: p.v_min,
+            k.V_MAX: p.v_max,
+            k.SHIFT: shift,
+            k.PLAIN_CURRENT: p.noise is None and bounds.current_fits,
+            k.PLAIN_VOLTAGE: p.noise is None and p.refractory <= 1 and keeps_voltage and bounds.never_wraps,
+            k.NARROW: bounds.mantissas[0] >= -INT16_MAX and bounds.mantissas[1] <= INT16_MAX,
+            k.BUDGET: INT16_MAX // max(heaviest, 1),
+            k.NOISE_AT: _noise_place(p.noise),
+        }
 
     def part(self, name: str) -> slice:
         """Where a population lies in the arrays of state."""
         return slice(self._first[name], self._first[name] + self.sizes[name])
 
     def _pending_parts(self) -> Iterable[tuple[str, slice, tuple[int, int], int]]:
-        for row, source in zip(self._sources.tolist(), self.program.sources, strict=True):
+        for row, source in zip(self._network.sources.tolist(), self.program.sources, strict=True):
             delay, first, size, _ = row
             yield source.name, slice(first, first + delay * size), (delay, size), source.size
 
-    def start(self, n: int) -> ChipArrays:
+    def start(self, n: int) -> k.State:
         """Arrays of a batch of `n` samples at rest."""
         shape = n, self.n_places
-        arrays = ChipArrays(
+        arrays = k.State(
             np.zeros(shape, np.int32),
             np.zeros(shape, np.int32),
             np.zeros(shape, np.uint8),
@@ -165,7 +158,7 @@ class Engine:
                 arrays.v[:, self.part(p.name)] = p.initial_voltage
         return arrays
 
-    def load(self, state: ChipState, n: int) -> ChipArrays:
+    def load(self, state: ChipState, n: int) -> k.State:
         """Arrays of a batch of `n` samples from their state."""
         arrays = self.start(n)
         for name in self._order:
@@ -179,7 +172,7 @@ class Engine:
             arrays.pending[:, part] = lines.reshape(n, shape[0] * shape[1])
         return arrays
 
-    def save(self, arrays: ChipArrays, noise: tuple[Any, ...] | None) -> ChipState:
+    def save(self, arrays: k.State, noise: tuple[Any, ...] | None) -> ChipState:
         """The state that the arrays hold."""
 
         def parts(array: NDArray[Any], dtype: Any) -> dict[str, NDArray[Any]]:
@@ -243,7 +236,7 @@ class Engine:
     def run(
         self,
         events: Events,
-        arrays: ChipArrays,
+        arrays: k.State,
         first_step: int,
         steps: int,
         noise: NDArray[np.int32],
@@ -260,7 +253,7 @@ class Engine:
         ----------
         events : Events
             What the host sends in these steps; the sources are among its populations.
-        arrays : ChipArrays
+        arrays : k.State
         first_step, steps : int
             Steps ``first_step .. first_step + steps - 1`` of the run.
         noise : (steps, n) int32 array
@@ -277,31 +270,51 @@ class Engine:
         hold : int
             Steps that a frame of them is there.
         """
-        out = Events.empty(watched, len(arrays.u), steps)
+        n = len(arrays.u)
+        out = Events.empty(watched, n, steps)
         taken = [(biases or {})[b.population] for b in self.program.bias_inputs]
-        self._simulate(
-            *self._constants,
-            np.array([self._order.index(name) for name in watched], np.int64),
-            *(arrays.u, arrays.v, arrays.refractory, arrays.spiked, arrays.pending),
-            np.array([list(events.sizes).index(s.name) for s in self.program.sources], np.int64),
-            *(events.counts, events.indices, noise, self._driven),
-            np.concatenate(taken, axis=2) if taken else np.zeros((len(arrays.u), 1, 0), np.int32),
-            *(hold, first_step, steps),
-            *(counts, out.counts, out.indices, recording.table, recording.chosen),
-            *(recorded[0].view(np.uint8), recorded[1]),
-            *self._working_memory(steps, len(events.sizes)),
+        columns = list(events.sizes)
+        arriving = k.Arriving(
+            np.array([columns.index(s.name) for s in self.program.sources], np.int64),
+            events.counts,
+            events.indices,
+            noise,
+            self._driven,
+            np.concatenate(taken, axis=2) if taken else np.zeros((n, 1, 0), np.int32),
+            hold,
         )
+        wanted = k.Wanted(
+            counts,
+            np.array([self._order.index(name) for name in watched], np.int64),
+            out.counts,
+            out.indices,
+            recording.table,
+            recording.chosen,
+            recorded[0].view(np.uint8),
+            recorded[1],
+        )
+        memory = self._memory(steps, len(columns))
+        self._simulate(self._network, arrays, arriving, wanted, memory, first_step, steps)
         return out
 
-    def _working_memory(self, steps: int, n_columns: int) -> tuple[NDArray[Any], ...]:
-        """What the loop needs beside the state: accumulators, noise, marks on blocks, and lists of spikes."""
+    def _memory(self, steps: int, n_columns: int) -> k.Memory:
+        """The thread's own working memory, used for run after run."""
+        made: k.Memory | None = getattr(self._threads, "memory", None)
+        if made is None or made.starts.shape[0] < steps or made.starts.shape[1] != n_columns:
+            made = self._threads.memory = self._new_memory(steps, n_columns)
+        return made
+
+    def _new_memory(self, steps: int, n_columns: int) -> k.Memory:
         n, blocks = self.n_places, self.n_places // BLOCK
-        return (
-            self._spikes_first,
-            *(np.zeros(n, np.int16), np.zeros(n, np.int32), np.zeros(n, np.int32), self._bias.copy()),
-            *(np.zeros(blocks, np.uint8), np.zeros(blocks, np.uint8)),
-            np.empty((2, self._n_spike_places), np.int32),  # of the last step and of this one
-            np.zeros((2, len(self._spikes_first)), np.int64),
+        return k.Memory(
+            np.zeros(n, np.int16),
+            np.zeros(n, np.int32),
+            np.zeros(n, np.int32),
+            self._network.bias.copy(),
+            np.zeros(blocks, np.uint8),
+            np.zeros(blocks, np.uint8),
+            np.empty((2, self._n_spike_places), np.int32),
+            np.zeros((2, len(self._network.spikes_first)), np.int64),
             np.zeros((steps, n_columns), np.int64),
         )
 
@@ -371,6 +384,19 @@ def simulate(
     }
     end = chip.save(arrays, None if rng is None else tuple(rng.get_state(legacy=True)))
     return Simulation(results, chip.population_counts(counts), end)
+
+
+def _laid_out_sources(program: Program) -> tuple[NDArray[np.int64], int, int]:
+    """The table of sources, the room for pending spikes, and that for lists of spikes."""
+    delays = arrival_delays(program)
+    table = np.zeros((len(program.sources), k.SOURCE_FIELDS), np.int64)
+    place = n_pending = 0
+    for row, source in zip(table, program.sources, strict=True):
+        size = -(-source.size // 8) * 8
+        row[:] = delays[source.name], n_pending, size, place
+        n_pending += size * delays[source.name]
+        place += size + 8
+    return table, n_pending, place
 
 
 def _noise_place(noise: Noise | None) -> int:

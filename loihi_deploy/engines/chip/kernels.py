@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loihi_deploy.engines.delivery import BLOCK, deliver, list_spikes
 from loihi_deploy.engines.kept_code import compiled, inlined
@@ -54,6 +56,80 @@ COUNT_FIELDS = 5
 # What is recorded: which variable, its first column in the result, its part of the array of compartments.
 VARIABLE, COLUMN, START, LENGTH = 0, 1, 2, 3
 RECORD_SPIKES, RECORD_U, RECORD_V = 0, 1, 2
+
+
+class Network(NamedTuple):
+    """A program, laid out; see the tables above and `loihi_deploy.engines.delivery`.
+
+    `bias` lies as the arrays of state do. `spikes_first` says where the lists of each source and population begin.
+    """
+
+    populations: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    table: NDArray[np.uint64]
+    geometry: NDArray[np.int32]
+    weights: NDArray[np.int8]
+    projections: NDArray[np.int64]
+    bias: NDArray[np.int32]
+    spikes_first: NDArray[np.int64]
+
+
+class State(NamedTuple):
+    """State of a batch, changed in place: (n, ...) arrays."""
+
+    u: NDArray[np.int32]
+    v: NDArray[np.int32]
+    refractory: NDArray[np.uint8]
+    spiked: NDArray[np.uint8]
+    pending: NDArray[np.uint8]
+
+
+class Arriving(NamedTuple):
+    """What comes from outside: the host's spikes, with each source's column among them; noise; biases.
+
+    `driven` has the first place, the first column and the size of each population that takes biases from the input,
+    (n, n_frames, columns), of which each frame is there for `hold` steps.
+    """
+
+    columns: NDArray[np.int64]
+    counts: NDArray[np.int32]
+    indices: NDArray[np.int32]
+    noise: NDArray[np.int32]
+    driven: NDArray[np.int64]
+    biases: NDArray[np.int32]
+    hold: int
+
+
+class Wanted(NamedTuple):
+    """What is to be told: counts, lists of the spikes of `watched` populations, and recorded variables."""
+
+    counts: NDArray[np.int64]
+    watched: NDArray[np.int64]
+    listed_counts: NDArray[np.int32]
+    listed: NDArray[np.int32]
+    records: NDArray[np.int64]
+    chosen: NDArray[np.int64]
+    spikes: NDArray[np.uint8]
+    values: NDArray[np.int32]
+
+
+class Memory(NamedTuple):
+    """What the loop needs beside the state.
+
+    Accumulators, noise, biases with what is added to them, marks on blocks that move or were touched, lists of the
+    spikes of the last step and of this one, their numbers, and where the host's spikes of each step begin. Only what
+    was touched is written to, and emptied again, so one can be used for run after run.
+    """
+
+    q16: NDArray[np.int16]
+    q32: NDArray[np.int32]
+    noise: NDArray[np.int32]
+    membrane: NDArray[np.int32]
+    moving: NDArray[np.uint8]
+    touched: NDArray[np.uint8]
+    spikes: NDArray[np.int32]
+    n_spikes: NDArray[np.int64]
+    starts: NDArray[np.int64]
 
 
 @inlined
@@ -296,22 +372,21 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
     """
     widths = decay_bits, 31 - accumulator_bits, 31 - current_bits
 
-    def simulate(*arrays):  # type: ignore[no-untyped-def]
-        _simulate(widths, *arrays)
+    def simulate(network, state, arriving, wanted, memory, first_step, steps):  # type: ignore[no-untyped-def]
+        _simulate(widths, network, state, arriving, wanted, memory, first_step, steps)
 
     kernel: Callable[..., None] = compiled(simulate)
     return kernel
 
 
 @inlined
-def _simulate(  # type: ignore[no-untyped-def]
-    widths, populations, sources, table, geometry, weights, projections, bias, watched,
-    u, v, refractory, spiked, pending,
-    source_columns, event_counts, event_indices, noise_values, driven, biases, hold, first_step, steps,
-    counts, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values,
-    spikes_first, q16, q32, noise, membrane, moving, touched, spikes, n_spikes, starts,
-):  # fmt: skip
+def _simulate(widths, network, state_of_all, arriving, wanted, memory, first_step, steps):  # type: ignore[no-untyped-def]
     """Run every sample of a batch for `steps` steps."""
+    populations, sources, table, geometry, weights, projections, bias, spikes_first = network
+    u, v, refractory, spiked, pending = state_of_all
+    source_columns, event_counts, event_indices, noise_values, driven, biases, hold = arriving
+    counts, watched, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values = wanted
+    q16, q32, noise, membrane, moving, touched, spikes, n_spikes, starts = memory
     n_sources, n_populations = sources.shape[0], populations.shape[0]
     for s in range(u.shape[0]):
         for b in range(moving.size):

@@ -13,6 +13,7 @@ from loihi_deploy.engines.events import Events
 from loihi_deploy.engines.host import kernels
 from loihi_deploy.engines.host.neurons import (
     effective_taus,
+    initial_voltage,
     initial_voltages,
     lowpass_factor,
     numbered,
@@ -91,6 +92,10 @@ class Encoder:
                 )
             )
         self._n_filtered = n_filtered
+        self._start = np.zeros(self._n_neurons)
+        self._drawn = [p for p in graph.populations if p.neuron.kind == "poisson"]  # anew for every sample
+        for population in graph.populations:
+            self._start[self._part(population.name)] = initial_voltage(population)
         laid_out = layout([p.transform for p in self._projections.values()], np.float64)
         gain, bias = np.zeros(self._n_neurons), np.zeros(self._n_neurons)
         constants = np.zeros((len(order), 3))
@@ -115,8 +120,8 @@ class Encoder:
 
     def start(self, n: int, first_sample: int = 0, seed: int = 0) -> tuple[NDArray[np.float64], ...]:
         """Voltages, refractory times and filtered values of `n` samples at rest; see `neurons.initial_voltages`."""
-        voltage = np.zeros((n, self._n_neurons))
-        for p in self.graph.populations:
+        voltage = np.tile(self._start, (n, 1))
+        for p in self._drawn:
             voltage[:, self._part(p.name)] = initial_voltages(p, n, first_sample, seed)
         return voltage, np.zeros_like(voltage), np.zeros((n, self._n_filtered))
 
