@@ -241,7 +241,7 @@ class Readout(Content):
         check_fields(self, self._problems)
 
     def _problems(self) -> Iterable[Problem]:
-        yield from shape_problems(self.name, self.shape)
+        yield from shape_problems(self.name, self.shape or (1,))
         if self.bias.shape != (self.size,):
             yield Problem("biases do not fit", self.name, self.bias.shape, (self.size,))
 

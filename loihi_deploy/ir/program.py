@@ -390,7 +390,7 @@ class Program(Shown, Content):
         """What does not fit together between host and chip."""
         encoders = {node.name: node.size for node in self.encoder.populations}
         for source in self.sources:
-            if self.encoder.all_nodes and encoders.get(source.name) != source.size:
+            if encoders and encoders.get(source.name) != source.size:
                 yield Problem(
                     "spikes that no population of the encoder sends",
                     source.name,
