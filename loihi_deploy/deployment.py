@@ -36,6 +36,7 @@ from loihi_deploy.ir import (
     Readout,
     Samples,
     Sparse,
+    collected,
     samples_for,
 )
 from loihi_deploy.ir.content import Content
@@ -157,9 +158,10 @@ class Deployment(Shown, Content):
 
         Parameters
         ----------
-        x : array or mapping of arrays
-            (n_samples, *input_shape) static, or (n_samples, n_frames, *input_shape); a mapping by input name where
-            there are several inputs.
+        x : array, mapping or sequence of arrays, or data set
+            (n_samples, *input_shape) static, or (n_samples, n_frames, *input_shape); where there are several inputs a
+            mapping by their names, or a list or tuple in their order. A `tf.data.Dataset` or a `keras.utils.Sequence`
+            is read to its end.
         steps : int
             Steps of presentation of a sample, a multiple of its frames.
         backend : {'emulator', 'numpy', 'nengo_loihi', 'hardware'}
@@ -218,10 +220,21 @@ class Deployment(Shown, Content):
         _warn(result.warnings)
         return result
 
+    def predict(self, x: Any, steps: int = 100, **options: Any) -> Any:
+        """What `model.predict` gives: the outputs, as an array, or a list of arrays where there are several.
+
+        Parameters
+        ----------
+        x, steps, **options
+            As for `run`.
+        """
+        outputs = list(self.run(x, steps, **options).all_outputs.values())
+        return outputs[0] if len(outputs) == 1 else outputs
+
     def evaluate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         steps: int = 100,
         *,
         backend: Backend = "emulator",
@@ -238,10 +251,11 @@ class Deployment(Shown, Content):
 
         Parameters
         ----------
-        x : array or mapping of arrays
+        x : array, mapping or sequence of arrays, or data set
             As for `run`.
-        y : (n_samples,) int array
-            Labels: indices of the readout's values.
+        y : (n_samples,) int array or (n_samples, n_classes) one-hot array
+            Labels: indices of the readout's values, or 0 and 1 for a single sigmoid. Not given where a data set holds
+            them.
         by_step : bool
             Also count decisions as if every presentation had ended after each of its steps
             (``Evaluation.accuracy_by_step``).
@@ -251,8 +265,9 @@ class Deployment(Shown, Content):
         InputError
             If samples or labels do not fit.
         """
+        x, labels_of_x = collected(x, self.graph.origins)
         samples = samples_for(self.graph, x)
-        labels = self.check_labels(y, len(samples))
+        labels = self.check_labels(labels_of_x if y is None else y, len(samples))
         _refuse("Cannot evaluate the deployment", flag_problems("by_step", by_step))
         options = RunOptions(
             steps,
@@ -361,10 +376,10 @@ class Deployment(Shown, Content):
         samples = samples_for(self.graph, x)
         labels = self.check_labels(y, len(samples))
         outputs = rate_outputs(self.source or self.graph, samples.first_frames())[self.graph.readouts[0].name]
-        return float((outputs.argmax(axis=1) == labels).mean())
+        return float((self.graph.readouts[0].classes(outputs) == labels).mean())
 
     def check_labels(self, y: Any, n_samples: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Labels as an int array of n_samples.
+        """Labels as an int array of n_samples: they may be given as indices of classes, or one-hot.
 
         Raises
         ------
@@ -374,8 +389,18 @@ class Deployment(Shown, Content):
         if not self.graph.readouts:
             raise InputError.single("there is no readout, so no class can be decided", "network")
         labels = _label_array(y)
-        n_classes = self.graph.readouts[0].size
+        n_classes = self.graph.readouts[0].n_classes
         problems = []
+        if n_classes == 1:
+            problems.append(
+                Problem(
+                    "a single value decides between no classes",
+                    self.graph.readouts[0].name,
+                    remedy="End the network in a sigmoid, or in one output for each class",
+                )
+            )
+        if labels.shape == (n_samples, n_classes) and _is_one_hot(labels):
+            labels = labels.argmax(axis=1)
         if labels.shape not in ((n_samples,), (n_samples, 1)):
             problems.append(Problem("labels do not fit the samples", "y", labels.shape, (n_samples,)))
         if not np.issubdtype(labels.dtype, np.integer):
@@ -384,7 +409,7 @@ class Deployment(Shown, Content):
                     "labels must be integers",
                     "y",
                     labels.dtype,
-                    remedy="Give class indices, not one-hot vectors",
+                    remedy="Give class indices, or one-hot vectors of 0 and 1",
                 )
             )
         elif labels.size and not (labels.min() >= 0 and labels.max() < n_classes):
@@ -446,6 +471,16 @@ def _refuse(summary: str, problems: Iterable[Problem]) -> None:
     """Raise an InputError where there are problems."""
     if found := list(problems):
         raise InputError(summary, found)
+
+
+def _is_one_hot(labels: np.ndarray[Any, Any]) -> bool:
+    """Whether each row has a single 1 among zeros."""
+    return (
+        labels.shape[1] > 1
+        and labels.dtype.kind in "biuf"
+        and bool(np.isin(labels, (0, 1)).all())
+        and bool((labels.sum(axis=1) == 1).all())
+    )
 
 
 def _label_array(y: Any) -> np.ndarray[Any, Any]:

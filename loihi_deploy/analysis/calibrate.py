@@ -145,7 +145,9 @@ def search_rates(
     """
     steps = options.bias_correction_steps or DeployOptions.bias_correction_steps
     samples = calibration.take(slice(SEARCH_SAMPLES))
-    ideal = rate_outputs(graph, samples.first_frames())[graph.readouts[0].name]
+    readout = graph.readouts[0]
+    ideal = readout.activated(rate_outputs(graph, samples.first_frames())[readout.name])
+    ideal = ideal.reshape(len(ideal), -1)
     run_options = RunOptions(steps, readout_window=options.readout_window, progress=False)
 
     def error(candidate: Graph) -> tuple[float, float]:

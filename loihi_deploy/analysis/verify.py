@@ -264,8 +264,10 @@ def verify_stages(
     n, inputs, still = len(samples), samples.arrays, samples.first_frames()
     expected, normalized = _rates(graph, still)
 
-    def decided(outputs: NDArray[Any]) -> NDArray[np.int64]:
-        return np.asarray(outputs.reshape(len(outputs), -1).argmax(axis=1))
+    readout = graph.readouts[0]
+
+    def decided(outputs: NDArray[Any], activated: bool = True) -> NDArray[np.int64]:
+        return readout.classes(outputs.reshape(len(outputs), -1), activated)
 
     def stage(name: str, found: NDArray[np.int64], rates: Rates) -> Stage:
         m = len(found)
@@ -278,7 +280,7 @@ def verify_stages(
             layer_agreements({k: x[:m] for k, x in expected.items()}, known, graph.dt),
         )
 
-    stages = [stage(SOURCE, decisions, {}), stage(RATE, decided(normalized), expected)]
+    stages = [stage(SOURCE, decisions, {}), stage(RATE, decided(normalized, False), expected)]
     logger.info(SPIKING)
     outputs, rates = (
         spiking_outputs(graph, inputs, steps, window),
@@ -289,7 +291,7 @@ def verify_stages(
     partitioned = partition(graph, deployed.options.encoder, deployed.options.encoder_rate)
     uncorrected = quantize(partitioned, deployed.board, deployed.options.weight_percentile)
     rates, outputs = _rates(rate_graph(uncorrected, partitioned), still)
-    stages.append(stage(QUANTIZED, decided(outputs), rates))
+    stages.append(stage(QUANTIZED, decided(outputs, False), rates))
     logger.info(INTEGER)
     options = RunOptions(steps, readout_window=window, progress=False)
     result = backends.run(program, samples, options)

@@ -13,7 +13,7 @@ from loihi_deploy.backends.chunk import joined
 from loihi_deploy.backends.job import Job, checked_job
 from loihi_deploy.backends.losses import losses
 from loihi_deploy.backends.request import RunOptions
-from loihi_deploy.engines.host.readout import answers, decisions_by_step
+from loihi_deploy.engines.host.readout import answers, decisions, decisions_by_step
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.results import Counters, Evaluation, PopulationCounts, RunResult, RunState
@@ -52,7 +52,7 @@ def run(program: Program, samples: Samples, options: RunOptions, mapping: Any = 
     job = checked_job(program, samples, options, mapping)
     tally = _Tally(job)
     n = len(samples)
-    outputs = {node.name: np.zeros((n, *node.shape)) for node in program.readout.readouts}
+    outputs = {node.name: np.zeros((n, *node.shape), node.dtype) for node in program.readout.readouts}
     recorded: dict[str, dict[str, list[NDArray[Any]]]] = {name: {} for name in job.wanted.variables}
     states: list[RunState] = []
     for part, chunk in job.chunks():
@@ -108,17 +108,16 @@ def evaluate(
     """
     start = time.perf_counter()
     job = checked_job(program, samples, options, mapping)
-    name = program.readout.readouts[0].name
     tally = _Tally(job)
     n_correct = 0
     correct_by_step = np.zeros(job.steps, np.int64)
     for part, chunk in job.chunks():
         tally.add(chunk.counts)
-        output = answers(program.readout, chunk.trace, options.readout_window)[name]
-        n_correct += int((output.reshape(len(output), -1).argmax(axis=1) == labels[part]).sum())
+        decided = decisions(program.readout, chunk.trace, options.readout_window)
+        n_correct += int((decided == labels[part]).sum())
         if by_step:
-            decisions = decisions_by_step(program.readout, chunk.trace, options.readout_window)
-            correct_by_step += (decisions == labels[part, None]).sum(axis=0)
+            decided = decisions_by_step(program.readout, chunk.trace, options.readout_window)
+            correct_by_step += (decided == labels[part, None]).sum(axis=0)
     counters = tally.counters()
     seconds = time.perf_counter() - start
     by_steps = correct_by_step if by_step else None

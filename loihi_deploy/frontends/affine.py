@@ -266,7 +266,7 @@ class GraphBuilder:
                 )
             )
         if self.problems:
-            raise ConversionError(f"Cannot convert {self.source}", self.problems)
+            raise ConversionError(f"Cannot convert {self.source}", _together(self.problems))
         driving = {projection.pre for projection in self._projections}
         given = [node.name for node in self._inputs if node.origin is None]
         derived = {node.given.name for node in self._inputs if node.origin is not None}
@@ -279,6 +279,20 @@ class GraphBuilder:
             dt,
             tuple(self.notes),
         )
+
+
+def _together(problems: list[Problem]) -> list[Problem]:
+    """The problems, those of layers of one type with the same cause as one."""
+    found: dict[str, tuple[Problem, int]] = {}
+    for problem in problems:
+        _, bracket, kind = problem.where.rpartition(" (")
+        cause = str(replace(problem, where=kind)) if bracket else str(problem)
+        first, n = found.get(cause, (problem, 0))
+        found[cause] = first, n + 1
+    return [
+        problem if n == 1 else replace(problem, where=f"{problem.where} and {n - 1} more")
+        for problem, n in found.values()
+    ]
 
 
 def stored_shape(shape: Shape) -> Shape:

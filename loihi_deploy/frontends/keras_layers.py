@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from loihi_deploy.frontends.affine import Affine, GraphBuilder
+from loihi_deploy.frontends.keras_ops import symbol
 from loihi_deploy.frontends.keras_windows import (
     average_pooling,
     channels_last,
@@ -111,7 +112,7 @@ def _held(tensor: Tensor, high: float, layer: Any, builder: GraphBuilder) -> Ten
         raise UnsupportedLayerError(
             "a rectifier that saturates, behind other neurons",
             f"max_value={high:g}",
-            f"Neurons saturate gradually, by their refractory period, not at a bound: {SWAP_REMEDY}",
+            f"Neurons saturate gradually, by their refractory period, not at a bound: {_swap_remedy(layer)}",
         )
     name = builder.unique(layer.name)
     return replace(tensor, affine=builder.derived_input(name, tensor.affine, tensor.affine, None, high))
@@ -120,7 +121,13 @@ def _held(tensor: Tensor, high: float, layer: Any, builder: GraphBuilder) -> Ten
 def maximum_refused(layer: Any) -> UnsupportedLayerError:
     """Why a maximum cannot be computed behind neurons."""
     return UnsupportedLayerError(
-        "a maximum over neurons cannot be computed by synapses", type_name(layer), SWAP_REMEDY
+        "a maximum over neurons cannot be computed by synapses", type_name(layer), _swap_remedy(layer)
+    )
+
+
+def _swap_remedy(layer: Any) -> str:
+    return (
+        "use AveragePooling2D or ReLU layers in its place, and train it on" if symbol(layer) else SWAP_REMEDY
     )
 
 

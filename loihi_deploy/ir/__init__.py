@@ -1,5 +1,6 @@
 """The float network and its linear maps."""
 
+from loihi_deploy.ir.collecting import collected
 from loihi_deploy.ir.graph import Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.ir.partitioned import Link, PartitionedGraph
 from loihi_deploy.ir.prelude import HostMap
@@ -22,5 +23,6 @@ __all__ = [
     "Shape",
     "Sparse",
     "Transform",
+    "collected",
     "samples_for",
 ]

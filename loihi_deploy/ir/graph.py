@@ -250,6 +250,17 @@ class Readout(Content):
         """Number of values."""
         return prod(self.shape)
 
+    @property
+    def n_classes(self) -> int:
+        """Classes that the outputs decide between: two by a single sigmoid, else one for each; 1 decides nothing."""
+        return 2 if self.size == 1 and self.activation == "sigmoid" else self.size
+
+    def classes(self, values: NDArray[Any], activated: bool = False) -> NDArray[np.int64]:
+        """The classes that decoded values (..., size) decide for, before the activation or behind it."""
+        if self.size == 1 and self.activation == "sigmoid":
+            return np.asarray(values[..., 0] > (0.5 if activated else 0.0), np.int64)
+        return np.asarray(np.argmax(values, axis=-1), np.int64)
+
     def activated(self, values: NDArray[Any]) -> NDArray[Any]:
         """Outputs (n, *shape) of decoded values (n, size), in the dtype of the values."""
         x = values.reshape(-1, *self.shape)
@@ -362,6 +373,11 @@ class Graph(Content):
     def all_nodes(self) -> tuple[Input | Population | Readout, ...]:
         """Inputs, populations, readouts, in this order."""
         return (*self.inputs, *self.populations, *self.readouts)
+
+    @property
+    def origins(self) -> tuple[Input, ...]:
+        """The inputs that samples are given for."""
+        return tuple({node.given.name: node.given for node in self.inputs}.values())
 
     @cached_property
     def nodes(self) -> dict[str, Input | Population | Readout]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.ir.collecting import collected
 from loihi_deploy.ir.graph import Graph, Input
 
 LARGEST = 1e30
@@ -86,9 +87,10 @@ def samples_for(graph: Graph, x: Any) -> Samples:
     Parameters
     ----------
     graph : Graph
-    x : array, mapping or sequence of arrays, or Samples
+    x : array, mapping or sequence of arrays, data set, or Samples
         (n, *shape), or (n, n_frames, *shape), or with flat shapes; where there are several inputs a mapping by their
-        names, or a list or tuple in their order. `Samples` that fit are returned as they are.
+        names, or a list or tuple in their order. A `tf.data.Dataset` or `keras.utils.Sequence` of any of these is read
+        to its end, without its labels. `Samples` that fit are returned as they are.
 
     Raises
     ------
@@ -101,8 +103,8 @@ def samples_for(graph: Graph, x: Any) -> Samples:
         return x if fits == {node.name: node.size for node in graph.inputs} else samples_for(graph, x.given)
     if not graph.inputs:
         raise InputError.single("the network has no input, so it takes no samples", "network")
-    origins = {node.given.name: node.given for node in graph.inputs}
-    given = _by_name(origins, x)
+    origins = {node.name: node for node in graph.origins}
+    given = _by_name(origins, collected(x, graph.origins)[0])
     problems: list[Problem] = []
     arrays: dict[str, NDArray[Any]] = {}
     static = True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.ir import Graph
+from loihi_deploy.ir import Graph, Readout
 
 
 def window_steps(steps: int, window: float) -> int:
@@ -27,15 +29,24 @@ def answers(readout: Graph, trace: NDArray[np.float64], window: float) -> dict[s
     Returns
     -------
     dict of (n, *shape) arrays
-        Of the readouts' dtypes.
     """
+    return {node.name: node.activated(values) for node, values in _decoded(readout, trace, window)}
+
+
+def decisions(readout: Graph, trace: NDArray[np.float64], window: float) -> NDArray[np.int64]:
+    """Classes (n,) that the first readout decides for; the arguments are those of `answers`."""
+    node, values = next(_decoded(readout, trace, window))
+    return node.classes(values)
+
+
+def _decoded(
+    readout: Graph, trace: NDArray[np.float64], window: float
+) -> Iterator[tuple[Readout, NDArray[np.float64]]]:
     means = trace[:, -window_steps(trace.shape[1], window) :].mean(axis=1)
-    result, first = {}, 0
+    first = 0
     for node in readout.readouts:
-        values = node.activated(means[:, first : first + node.size] + node.bias)
-        result[node.name] = values.astype(node.dtype, copy=False)
+        yield node, means[:, first : first + node.size] + node.bias
         first += node.size
-    return result
 
 
 def decisions_by_step(readout: Graph, trace: NDArray[np.float64], window: float) -> NDArray[np.int64]:
@@ -58,4 +69,4 @@ def decisions_by_step(readout: Graph, trace: NDArray[np.float64], window: float)
     end = np.arange(1, steps + 1)
     width = np.array([window_steps(k, window) for k in range(1, steps + 1)])
     values = (total[:, end] - total[:, end - width]) / width[:, None] + node.bias
-    return np.asarray(np.argmax(values, axis=2))
+    return node.classes(values)
