@@ -69,7 +69,7 @@ def with_chip_layers(model: Any) -> Any:
             Problem("a layer cannot be made again", value=str(error), remedy="Use layers that Keras defines"),
         ) from error
     for old, new in pairs:
-        if type(old) is type(new) and getattr(old, "weights", ()):
+        if type(old) is type(new) and getattr(old, "weights", None):
             new.set_weights(old.get_weights())
     return made
 
