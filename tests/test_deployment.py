@@ -217,7 +217,7 @@ def test_report_of_an_unknown_kind(deployment, tmp_path):
         (X[:3], [0, 1, 3], "labels out of range"),
         (X[:3], [-1, 1, 2], "labels out of range"),
         (X[:3], [0.5, 1.0, 2.0], "integers"),
-        (X[:3], np.eye(3, dtype=int), "labels do not fit"),
+        (X[:3], np.ones((3, 3), int), "labels do not fit"),
         (X[:0], [], "no sample"),
         (X[:3] * np.nan, [0, 1, 2], "not finite"),
         (X[:3, :4], [0, 1, 2], "wrong shape"),
