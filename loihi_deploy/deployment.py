@@ -325,7 +325,8 @@ class Deployment(Shown, Content):
         outputs = rate_outputs(source, samples.first_frames())[source.readouts[0].name]
         kept = [p.amplitude for p in source.populations] == [p.amplitude for p in self.graph.populations]
         options = replace(self.options, normalization="none") if kept else self.options
-        deployed = Deployed(source, self.program, options, self.board, samples, outputs.argmax(axis=1), steps)
+        decisions = source.readouts[0].classes(outputs)
+        deployed = Deployed(source, self.program, options, self.board, samples, decisions, steps)
         return verify_stages(self.graph, deployed, self.mapping, labels, reference_samples)
 
     def tune(self, x: Any, y: Any, max_steps: int = 200, max_drop: float = 0.005) -> Tuning:

@@ -134,7 +134,8 @@ def _agreement(deployed: Deployed, program: Program, steps: int, window: float |
         progress=False,
     )
     outputs = backends.run(program, deployed.samples, options).outputs
-    decisions = outputs.reshape(len(outputs), -1).argmax(axis=1)
+    readout = program.readout.readouts[0]
+    decisions = readout.classes(outputs.reshape(len(outputs), -1), activated=True)
     return float((decisions == deployed.decisions).mean())
 
 

@@ -332,7 +332,8 @@ def _reference(
     result = backends.run(program, samples, on_theirs, mapping)
     last = (options.steps or 0) - window_steps(options.steps or 0, options.readout_window)
     rates = {p: result.recorded[p]["spikes"][:, last:].mean(axis=1) / program.dt for p in populations}
-    return np.asarray(result.outputs.reshape(len(samples), -1).argmax(axis=1)), rates
+    outputs = result.outputs.reshape(len(samples), -1)
+    return program.readout.readouts[0].classes(outputs, activated=True), rates
 
 
 def _rates(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:

@@ -318,7 +318,7 @@ def as_classes(deployment: Deployment, y: Any) -> Any:
     """Labels as class numbers, also from one-hot rows; None where they are values for the outputs."""
     if not deployment.graph.readouts:
         raise InputError.single("there is no readout, so there is nothing to compare with labels", "network")
-    if deployment.graph.readouts[0].size == 1:
+    if deployment.graph.readouts[0].n_classes == 1:
         return None
     if y.dtype.kind in "iu" and y.ndim == 1:
         return y
