@@ -107,10 +107,9 @@ def _broken_rules(
     """Rules that cores, chips or the board break."""
     names = [f"core with {', '.join(f'{name!r}' for name in core.populations)}" for core in placed]
     chips = sorted(set(chip_of.tolist()))
-    on_chip = [{"cores": int((chip_of == chip).sum())} for chip in chips]
+    on_chip: list[dict[str, int]] = [{} for _ in chips]
     if rates is not None:
-        for chip, used in zip(chips, on_chip, strict=True):
-            used["host_spikes"] = _host_spikes(program, flows, chip_of, chip, rates)
+        on_chip = [{"host_spikes": _host_spikes(program, flows, chip_of, chip, rates)} for chip in chips]
     return [
         *broken([core.usage for core in placed], names, board, remedies=remedies),
         *broken(on_chip, [f"chip {chip}" for chip in chips], board, "chip"),

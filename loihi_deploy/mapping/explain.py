@@ -40,7 +40,7 @@ def no_shape(
                 where,
                 int(tried.usage[name][nearest]),
                 bounds[name],
-                "Fix a smaller shape, or leave it to be found",
+                "Leave the shape to be found, or fix a smaller one",
             )
             for name in missed
         ]
@@ -60,8 +60,7 @@ def no_shape(
 
 
 def _smaller_neuron(program: Program, name: str, limits: CoreLimits, bounds: Mapping[str, int]) -> str:
-    """Fewer inputs per neuron, or fewer bits per weight, so that at least one neuron fits a core."""
-    helps = []
+    """Fewer inputs per neuron, so that at least one neuron fits a core."""
     for synapses in sorted(program.into(name), key=lambda s: -s.transform.in_size):
         channels = grids(program)[synapses.pre][2]
         most = _largest(
@@ -70,18 +69,12 @@ def _smaller_neuron(program: Program, name: str, limits: CoreLimits, bounds: Map
         )
         if most:
             unit = "channels" if prod(grids(program)[synapses.pre][:2]) > 1 else "neurons"
-            helps.append(f"Give '{synapses.pre}' {most} instead of {channels} {unit}")
-            break
-    for step in range(2, 9) if not helps else ():
+            return f"Give '{synapses.pre}' {most} instead of {channels} {unit}"
+    for step in range(2, 9):
         thinned = _thinned(program, name, step)
         if thinned is not None and _fits(thinned, name, limits, bounds):
-            helps.append(f"Pool its inputs {step}x{step} before it")
-            break
-    for bits in range(limits.synapse_weight_bits - 1, 0, -1):
-        if _fits(program, name, replace(limits, synapse_weight_bits=bits), bounds):
-            helps.append(f"use {bits}-bit weights" if helps else f"Use {bits}-bit weights")
-            break
-    return ", or ".join(helps) or "Give its neurons fewer inputs"
+            return f"Pool its inputs {step}x{step} before it"
+    return "Give its neurons fewer inputs"
 
 
 def _fits(program: Program | None, name: str, limits: CoreLimits, bounds: Mapping[str, int]) -> bool:
@@ -105,8 +98,7 @@ def _alone(program: Program, name: str, changed: Synapses, channels: int) -> Pro
         synapses.append(Synapses(sender, name, transform, into.shift))
     population = program.nodes[name]
     assert isinstance(population, Compartments)
-    nothing = Graph((), (), ())
-    return Program(nothing, tuple(sources.values()), (population,), tuple(synapses), nothing)
+    return _bare(program, tuple(sources.values()), (population,), tuple(synapses))
 
 
 def _thinned(program: Program, name: str, step: int) -> Program | None:
@@ -118,10 +110,22 @@ def _thinned(program: Program, name: str, step: int) -> Program | None:
     kept = weights.reshape(len(weights), *grid)[:, ::step, ::step]
     population = program.nodes[name]
     assert isinstance(population, Compartments)
-    nothing = Graph((), (), ())
     synapses = Synapses("pooled", name, Dense(kept.reshape(len(weights), -1)), into[0].shift)
     shape = (int(kept.shape[1]), int(kept.shape[2]), int(kept.shape[3]))
-    return Program(nothing, (SpikeSource("pooled", shape),), (population,), (synapses,), nothing)
+    return _bare(program, (SpikeSource("pooled", shape),), (population,), (synapses,))
+
+
+def _bare(
+    program: Program,
+    sources: tuple[SpikeSource, ...],
+    populations: tuple[Compartments, ...],
+    synapses: tuple[Synapses, ...],
+) -> Program:
+    """A program for the same chip, without its parts on the host."""
+    nothing = Graph((), (), ())
+    return Program(
+        nothing, sources, populations, synapses, nothing, dt=program.dt, arithmetic=program.arithmetic
+    )
 
 
 def fewer_inputs(transform: Transform, grid: tuple[int, int, int], channels: int) -> Transform | None:
@@ -170,8 +174,7 @@ def with_channels(program: Program, name: str, channels: int) -> Program | None:
             bias = population.bias.reshape(grid)[..., :channels].reshape(-1)
             population = replace(population, shape=shape, bias=bias, initial_voltage=None)
         populations.append(population)
-    nothing = Graph((), (), ())
-    return Program(nothing, program.sources, tuple(populations), tuple(synapses), nothing, dt=program.dt)
+    return _bare(program, program.sources, tuple(populations), tuple(synapses))
 
 
 def too_many_cores(
@@ -248,7 +251,7 @@ def no_combination(
     remedy = "Use fewer neurons in the populations that it sends to"
     if fixed and count(program) is not None:
         given = ", ".join(f"'{name}'" for name in sorted(fixed))
-        remedy = f"Leave the shapes of {given} to be found, or fix larger ones"
+        remedy = f"Leave the shapes of {given} to be found"
     problems = []
     for name, value in slots.items():
         if value > rule.limit(board):

@@ -96,7 +96,12 @@ class Mapping(Shown, Content):
         board = self.board
         messages = _messages(self)
         within, hops = _hops(self, board)
-        limits = {rule.name: rule.limit(board) for rule in CORE_RULES}
+        # a mapping that was saved before there was a rule has not counted what it bounds
+        limits = {
+            rule.name: rule.limit(board)
+            for rule in CORE_RULES
+            if all(rule.name in core.usage for core in self.cores)
+        }
         return {
             "board": board.name,
             "n_cores": self.n_cores,

@@ -44,6 +44,8 @@ class Rule:
     source: str = "the chip's file"
 
 
+_ALONE = "Put the populations on cores of their own"
+
 RULES = (
     Rule("compartments", "compartments", lambda b: b.chip.core.max_compartments),
     Rule("in_axons", "input axons", lambda b: b.chip.core.max_in_axons),
@@ -55,7 +57,7 @@ RULES = (
         "words of synapse memory that one spike reads",
         lambda b: b.chip.core.max_synapse_words_per_axon,
     ),
-    Rule("compartment_base", "compartment base", lambda b: b.chip.core.max_compartment_base),
+    Rule("compartment_base", "compartment base", lambda b: b.chip.core.max_compartment_base, remedy=_ALONE),
     Rule("index_bits", "bits of a compartment index", lambda b: b.chip.core.max_index_bits),
     Rule(
         "pop16_channels",
@@ -103,19 +105,20 @@ RULES = (
         severity="warning",
         source="nengo-loihi issue 242: probes do not work with population axons",
     ),
-    Rule("synapse_formats", "synapse formats", lambda b: b.chip.core.max_synapse_formats),
-    Rule("compartment_profiles", "compartment profiles", lambda b: b.chip.core.max_compartment_profiles),
-    Rule("threshold_profiles", "thresholds", lambda b: b.chip.core.max_threshold_profiles),
+    Rule("synapse_formats", "synapse formats", lambda b: b.chip.core.max_synapse_formats, remedy=_ALONE),
     Rule(
-        "membrane_profiles", "settings of v_min, v_max and noise", lambda b: b.chip.core.max_membrane_profiles
+        "compartment_profiles",
+        "compartment profiles",
+        lambda b: b.chip.core.max_compartment_profiles,
+        remedy=_ALONE,
     ),
+    Rule("threshold_profiles", "thresholds", lambda b: b.chip.core.max_threshold_profiles, remedy=_ALONE),
     Rule(
-        "refractory_delay",
-        "steps of refractory delay",
-        lambda b: b.chip.arithmetic.max_refractory_delay,
-        remedy="Shorten tau_ref or lengthen dt",
+        "membrane_profiles",
+        "settings of v_min, v_max and noise",
+        lambda b: b.chip.core.max_membrane_profiles,
+        remedy=_ALONE,
     ),
-    Rule("cores", "cores", lambda b: b.chip.n_cores, "chip"),
     Rule(
         "host_spikes",
         "input spikes per step to be streamed from the host, rounded up; loaded before the run, as backend "

@@ -61,5 +61,4 @@ def core_usage(
     )
     used["threshold_profiles"] = len({p.threshold for p in compartments})
     used["membrane_profiles"] = len({(p.v_min, p.v_max, p.noise) for p in compartments})
-    used["refractory_delay"] = max((p.refractory for p in compartments), default=0)
     return used
