@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from loihi_deploy.backends.chip_engines import Engine
 from loihi_deploy.backends.chunk import Chunk, Wanted, recorded_spikes
 from loihi_deploy.engines.chip import kernels as columns
-from loihi_deploy.engines.chip.compiled import engine
+from loihi_deploy.engines.chip.compiled import Recording, engine
 from loihi_deploy.engines.events import Events
 from loihi_deploy.engines.host.biases import biases
 from loihi_deploy.engines.host.decoder import Decoder
@@ -23,6 +23,46 @@ from loihi_deploy.results import HostState, PopulationCounts, Recorded, RunState
 
 BLOCK_BYTES = 1 << 23
 """Room for lists of spikes, for each thread: longer presentations are cut into blocks of steps."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What `Line.present` does for what is wanted.
+
+    Parameters
+    ----------
+    wanted : Wanted
+    recording : Recording
+        Of the chip, as arrays.
+    listed : Wanted
+        What is made of lists of spikes: 'events' of the chip, and all of the host.
+    watched : dict of int
+        Sizes of the populations on chip whose spikes are listed.
+    decoders : (Decoder, Decoder)
+        Of the host's spikes and of the watched populations'.
+    lists, lists_sent : bool
+        Whether lists of the chip, and of the host, are kept.
+    width : int
+        Neurons whose spikes are listed.
+    """
+
+    wanted: Wanted
+    recording: Recording
+    listed: Wanted
+    watched: Mapping[str, int]
+    decoders: tuple[Decoder, Decoder]
+    lists: bool
+    lists_sent: bool
+    width: int
+
+
+class _Arrays(NamedTuple):
+    """State of a batch while it runs."""
+
+    encoder: tuple[NDArray[np.float64], ...]
+    chip: columns.State
+    decoders: list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+    rng: np.random.RandomState | None
 
 
 class Line:
@@ -43,6 +83,7 @@ class Line:
         self.n_outputs = sum(node.size for node in program.readout.readouts)
 
         self._decoders: dict[tuple[str, ...], Decoder] = {}
+        self._last_plan: _Plan | None = None
 
     def _decoder(self, columns: Mapping[str, int]) -> Decoder:
         """The decoder of events of these populations, laid out once."""
@@ -77,69 +118,97 @@ class Line:
         first_sample : int
             Number of the first sample in the run, which random spikes depend on.
         """
-        frames = self.encoder.together(inputs)
+        encoder, chip, plan = self.encoder, self.chip, self._plan(wanted)
+        frames = encoder.together(inputs)
         n, n_frames = frames.shape[:2]
-        encoder, chip = self.encoder, self.chip
-        on_chip = {name: variables for name, variables in wanted.variables.items() if name in chip.sizes}
-        recording = chip.recording(on_chip, wanted.neurons)
-        listed = [name for name in chip.sizes if "events" in on_chip.get(name, ())]
-        watched = {name: size for name, size in chip.sizes.items() if name in (*self.decoded, *listed)}
-        decoders = self._decoder(encoder.sizes), self._decoder(watched)
-
-        encoder_arrays = encoder.load(state.encoder, n) if state else encoder.start(n, first_sample, seed)
-        chip_arrays = chip.load(state.chip, n) if state else chip.start(n)
-        decoder_arrays = [d.load(state.readout, n) if state else d.start(n) for d in decoders]
-        rng = np.random.RandomState(seed) if chip.is_noisy else None
-        if rng is not None and state and state.chip.noise is not None:
-            rng.set_state(state.chip.noise)
-
+        arrays = self._arrays(plan, n, state, first_sample, seed)
         trace = np.zeros((n, steps, self.n_outputs))
-        spikes = np.zeros((n, steps, recording.n_spikes), bool)
-        values = np.zeros((n, steps, recording.n_values), np.int32)
+        spikes = np.zeros((n, steps, plan.recording.n_spikes), bool)
+        values = np.zeros((n, steps, plan.recording.n_values), np.int32)
         counts = chip.empty_counts(n)
         sent, lost = np.zeros((2, len(encoder.sizes)), np.int64)
         lists: list[tuple[int, Events]] = []
-        width = sum(encoder.sizes.values()) + sum(watched.values())
         drive, clipped = biases(self.program, inputs)
         hold = steps // n_frames
-        block = max(1, BLOCK_BYTES // (4 * max(width, 1) * n))
+        block = max(1, BLOCK_BYTES // (4 * max(plan.width, 1) * n))
         for first in range(0, steps, block):
             length = min(block, steps - first)
-            emitted = encoder.run(frames, first, length, hold, encoder_arrays, lost)
-            noise = chip.noise_values(rng, length)
-            recorded = (recording, (spikes, values), counts)
-            out = chip.run(emitted, chip_arrays, first, length, noise, watched, *recorded, drive, hold)
-            for decoder, events, arrays in zip(decoders, (emitted, out), decoder_arrays, strict=True):
-                decoder.run(events, arrays, trace, first)
+            emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost)
+            noise = chip.noise_values(arrays.rng, length)
+            recorded = (plan.recording, (spikes, values), counts)
+            out = chip.run(emitted, arrays.chip, first, length, noise, plan.watched, *recorded, drive, hold)
+            for decoder, events, filters in zip(plan.decoders, (emitted, out), arrays.decoders, strict=True):
+                decoder.run(events, filters, trace, first)
             sent += emitted.counts.sum(axis=(0, 1), dtype=np.int64)
-            if listed:
-                lists.append((first, out))
-            if len(on_chip) < len(wanted.variables):
-                lists.append((first, emitted))
+            lists += [
+                (first, events) for events, kept in ((out, plan.lists), (emitted, plan.lists_sent)) if kept
+            ]
 
-        listed_only = Wanted(
-            {name: v if name not in chip.sizes else ("events",) for name, v in wanted.variables.items()},
-            wanted.neurons,
-        )
-        found = recorded_spikes(listed_only, self.sizes, lists, n, steps)
-        for key, part in recording.columns.items():
+        found = recorded_spikes(plan.listed, self.sizes, lists, n, steps)
+        for key, part in plan.recording.columns.items():
             found[key] = (spikes if key[1] == "spikes" else values)[:, :, part]
-        end = None
-        if keep_state:
-            saved = [d.save(arrays) for d, arrays in zip(decoders, decoder_arrays, strict=True)]
-            noise_state = None if rng is None else tuple(rng.get_state(legacy=True))
-            end = RunState(
-                encoder.save(encoder_arrays),
-                chip.save(chip_arrays, noise_state),
-                HostState(saved[0] | saved[1]),
-                self.program.digest,
-            )
         return Chunk(
             trace,
             self._host_counts(sent, lost) | _with_clipped(chip.population_counts(counts), clipped),
             _in_order(wanted, found),
             self._first_wrap(counts),
-            end,
+            self._end(plan, arrays) if keep_state else None,
+        )
+
+    def _plan(self, wanted: Wanted) -> _Plan:
+        """What follows from what is wanted, which chunk after chunk is the same."""
+        if self._last_plan is not None and self._last_plan.wanted is wanted:
+            return self._last_plan
+        chip = self.chip.sizes
+        on_chip = {name: variables for name, variables in wanted.variables.items() if name in chip}
+        of_events = [name for name in chip if "events" in on_chip.get(name, ())]
+        watched = {name: size for name, size in chip.items() if name in (*self.decoded, *of_events)}
+        listed = {
+            name: ("events",) if name in chip else variables for name, variables in wanted.variables.items()
+        }
+        plan = _Plan(
+            wanted,
+            self.chip.recording(on_chip, wanted.neurons),
+            Wanted(listed, wanted.neurons),
+            watched,
+            (self._decoder(self.encoder.sizes), self._decoder(watched)),
+            bool(of_events),
+            len(on_chip) < len(wanted.variables),
+            sum(self.encoder.sizes.values()) + sum(watched.values()),
+        )
+        self._last_plan = plan
+        return plan
+
+    def _arrays(self, plan: _Plan, n: int, state: RunState | None, first_sample: int, seed: int) -> _Arrays:
+        """State of `n` samples, from rest or as it was left."""
+        rng = np.random.RandomState(seed) if self.chip.is_noisy else None
+        if state is None:
+            return _Arrays(
+                self.encoder.start(n, first_sample, seed),
+                self.chip.start(n),
+                [decoder.start(n) for decoder in plan.decoders],
+                rng,
+            )
+        if rng is not None and state.chip.noise is not None:
+            rng.set_state(state.chip.noise)
+        return _Arrays(
+            self.encoder.load(state.encoder, n),
+            self.chip.load(state.chip, n),
+            [decoder.load(state.readout, n) for decoder in plan.decoders],
+            rng,
+        )
+
+    def _end(self, plan: _Plan, arrays: _Arrays) -> RunState:
+        """The state that the arrays hold."""
+        readout: dict[str, NDArray[np.float64]] = {}
+        for decoder, filters in zip(plan.decoders, arrays.decoders, strict=True):
+            readout |= decoder.save(filters)
+        noise = None if arrays.rng is None else tuple(arrays.rng.get_state(legacy=True))
+        return RunState(
+            self.encoder.save(arrays.encoder),
+            self.chip.save(arrays.chip, noise),
+            HostState(readout),
+            self.program.digest,
         )
 
     def present_on(

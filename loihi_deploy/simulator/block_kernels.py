@@ -3,6 +3,12 @@
 Notation and order are those of nengo-loihi 1.1.0, ``emulator/interface.py``: spikes of the last step arrive and add
 their rows of weights to q, the synaptic input of the step (21 bits and sign); u is the current (23 bits and sign), u2
 the current with the bias, v the voltage. Spikes where v > threshold; v and the refractory counter are reset.
+
+This is the second compiled chip beside `loihi_deploy.engines.chip.kernels`, and both are right. That one runs programs:
+a setting holds for a whole population, weights are kernels of layers that never change, and samples run side by side.
+This one runs what nengo-loihi's builder makes: settings for each compartment, axons that reach any rows of any block,
+weights that learning rewrites between two steps. One for both would read a table of settings for every compartment in
+the loop that others' samples wait for.
 """
 
 from __future__ import annotations
