@@ -2,6 +2,7 @@
 # make test    run the tests
 # make nengo-tests   run Nengo's own tests with `loihi_deploy.Simulator` (some minutes)
 # make light   check what an installation without extras can do, with numpy 2, in an environment of its own: .venv-light
+# make docs    build the pages of docs/ into build/docs, in an environment of its own: .venv-docs
 # make check   lint, format, types, direction of imports
 # make clean   remove everything that these commands made
 #
@@ -13,7 +14,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: demo test nengo-tests light check clean
+.PHONY: demo test nengo-tests light docs check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -29,6 +30,9 @@ light: .venv-light/.installed
 	.venv-light/bin/python tests/light/check.py
 	@du -sm .venv-light | sed "s/\t.*/ MB in .venv-light/"
 
+docs: .venv-docs/.installed
+	.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs build/docs
+
 check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -36,7 +40,7 @@ check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/python -m pytest --quiet tests/test_architecture.py
 
 clean:
-	rm -rf $(VENV) .venv-light out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-light .venv-docs out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp .convert-test says that the extras "convert" and "test" are installed.
@@ -56,4 +60,9 @@ $(VENV)/.nengo-dl: pyproject.toml
 .venv-light/.installed: pyproject.toml
 	$(PYTHON) -m venv --clear .venv-light
 	.venv-light/bin/python -m pip --disable-pip-version-check install --quiet 'numpy>=2' --editable .
+	@touch $@
+
+.venv-docs/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip --disable-pip-version-check install --quiet 'numpy<2' --editable '.[docs]'
 	@touch $@
