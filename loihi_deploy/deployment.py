@@ -39,12 +39,11 @@ from loihi_deploy.ir import (
     collected,
     samples_for,
 )
-from loihi_deploy.ir.checks import check_fields
 from loihi_deploy.ir.content import Content
+from loihi_deploy.ir.labels import checked_labels
 from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
 from loihi_deploy.mapping import SAVED_TYPES as MAPPING_TYPES
 from loihi_deploy.mapping import Mapping
-from loihi_deploy.mapping.consistency import mapping_problems
 from loihi_deploy.options import Backend, DeployOptions
 from loihi_deploy.results import Evaluation, RunResult, RunState
 from loihi_deploy.tables import Page, Shown, warned
@@ -52,6 +51,9 @@ from loihi_deploy.tables import Page, Shown, warned
 if TYPE_CHECKING:
     from loihi_deploy.analysis.tune import Tuning
     from loihi_deploy.analysis.verify import Verification
+
+DEFAULT_STEPS = 100
+"""Presentation time in steps where nothing else is said."""
 
 SAVED_TYPES = (
     *(Conv2D, Dense, Sparse, Graph, HostMap, Input, Population, NeuronModel, Projection, Readout, Link),
@@ -87,24 +89,6 @@ class Deployment(Shown, Content):
     options: DeployOptions
     provenance: dict[str, str | None]
     source: Graph | None = field(default=None, metadata={"compare": False})
-
-    def __post_init__(self) -> None:
-        check_fields(self, self._problems)
-
-    def _problems(self) -> Iterable[Problem]:
-        """What a file can have put together that is not of one network."""
-        for what, ours, theirs in (
-            ("inputs", self.graph.inputs, self.program.encoder.inputs),
-            ("readouts", self.graph.readouts, self.program.readout.readouts),
-        ):
-            found, wanted = ({node.name: node.shape for node in nodes} for nodes in (ours, theirs))
-            if list(found.items()) != list(wanted.items()):
-                yield Problem(f"{what} of graph and program differ", "graph", found, wanted)
-        encoders = {population.name for population in self.program.encoder.populations}
-        for name in sorted({source.name for source in self.program.sources} - encoders):
-            if self.graph.inputs:
-                yield Problem("spikes that no population of the encoder sends", name)
-        yield from mapping_problems(self.program, self.mapping)
 
     @classmethod
     def from_parts(
@@ -159,7 +143,7 @@ class Deployment(Shown, Content):
     def run(
         self,
         x: Any,
-        steps: int = 100,
+        steps: int | None = None,
         *,
         backend: Backend = "emulator",
         steps_per_frame: int | None = None,
@@ -182,8 +166,8 @@ class Deployment(Shown, Content):
             (n_samples, *input_shape) static, or (n_samples, n_frames, *input_shape); where there are several inputs a
             mapping by their names, or a list or tuple in their order. A `tf.data.Dataset` or a `keras.utils.Sequence`
             is read to its end.
-        steps : int
-            Steps of presentation of a sample, a multiple of its frames.
+        steps : int, optional
+            Steps of presentation of a sample, a multiple of its frames; what it was deployed for, or 100.
         backend : {'emulator', 'numpy', 'nengo_loihi', 'hardware'}
             Our compiled engine, our plain one, nengo-loihi's emulator, or the chip through nengo-loihi and NxSDK.
         steps_per_frame : int, optional
@@ -220,8 +204,9 @@ class Deployment(Shown, Content):
         AccumulatorOverflowError
             If an accumulator wraps around and `on_overflow` is 'raise'.
         """
+        samples = samples_for(self.graph, x)
         options = RunOptions(
-            steps,
+            self._steps(steps, samples),
             backend,
             steps_per_frame,
             record,
@@ -236,7 +221,7 @@ class Deployment(Shown, Content):
             chunk_size,
             progress,
         )
-        result = backends.run(self.program, samples_for(self.graph, x), options, self.mapping)
+        result = backends.run(self.program, samples, options, self.mapping)
         _warn(result.warnings)
         return result
 
@@ -255,7 +240,7 @@ class Deployment(Shown, Content):
         self,
         x: Any,
         y: Any = None,
-        steps: int = 100,
+        steps: int | None = None,
         *,
         backend: Backend = "emulator",
         by_step: bool = False,
@@ -290,7 +275,7 @@ class Deployment(Shown, Content):
         labels = self.check_labels(labels_of_x if y is None else y, len(samples))
         _refuse("Cannot evaluate the deployment", flag_problems("by_step", by_step))
         options = RunOptions(
-            steps,
+            self._steps(steps, samples),
             backend,
             steps_per_frame,
             readout_window=self.options.readout_window,
@@ -305,7 +290,9 @@ class Deployment(Shown, Content):
         _warn(result.warnings)
         return result
 
-    def verify(self, x: Any, y: Any = None, steps: int = 100, *, reference_samples: int = 5) -> Verification:
+    def verify(
+        self, x: Any, y: Any = None, steps: int | None = None, *, reference_samples: int = 5
+    ) -> Verification:
         """Accuracy and firing rates after each stage on the way to the chip, and what to do about the largest loss.
 
         The stages: the source as it was converted, the rate network with the firing rates that were set, the same with
@@ -318,8 +305,8 @@ class Deployment(Shown, Content):
             Static samples, (n, *input_shape); some hundred are enough.
         y : (n,) int array, optional
             Labels.
-        steps : int
-            Presentation time.
+        steps : int, optional
+            Presentation time; what it was deployed for, or 100.
         reference_samples : int
             Samples for nengo-loihi's emulator, which is slow; 0 leaves it out.
 
@@ -340,6 +327,7 @@ class Deployment(Shown, Content):
         _refuse(
             "Cannot verify the deployment", whole_number_problems("reference_samples", reference_samples, 0)
         )
+        steps = self._steps(steps, samples)
         self._check_recording(samples, steps)
         source = self.source or self.graph
         outputs = rate_outputs(source, samples.first_frames())[source.readouts[0].name]
@@ -383,6 +371,13 @@ class Deployment(Shown, Content):
         goal = self.rate_accuracy(samples, labels)
         return shortest_presentation(self.program, samples, labels, goal, max_steps, max_drop)
 
+    def _steps(self, steps: Any, samples: Samples) -> Any:
+        """Steps of a presentation: those given, else those that the deployment was made for, else 100."""
+        if steps is not None:
+            return steps
+        made_for = self.options.steps if samples.n_frames == 1 else None
+        return made_for or DEFAULT_STEPS
+
     def _check_recording(self, samples: Samples, steps: Any) -> None:
         """Refuse steps that cannot be run, or whose spikes cannot be held for one sample."""
         everyone = [*self.program.nodes]
@@ -409,39 +404,7 @@ class Deployment(Shown, Content):
         """
         if not self.graph.readouts:
             raise InputError.single("there is no readout, so no class can be decided", "network")
-        labels = _label_array(y)
-        n_classes = self.graph.readouts[0].n_classes
-        problems = []
-        if n_classes == 1:
-            problems.append(
-                Problem(
-                    "a single value decides between no classes",
-                    self.graph.readouts[0].name,
-                    remedy="End the network in a sigmoid, or in one output for each class",
-                )
-            )
-        if labels.shape == (n_samples, n_classes) and _is_one_hot(labels):
-            labels = labels.argmax(axis=1)
-        if labels.shape not in ((n_samples,), (n_samples, 1)):
-            problems.append(Problem("labels do not fit the samples", "y", labels.shape, (n_samples,)))
-        if not np.issubdtype(labels.dtype, np.integer):
-            problems.append(
-                Problem(
-                    "labels must be integers",
-                    "y",
-                    labels.dtype,
-                    remedy="Give class indices, or one-hot vectors of 0 and 1",
-                )
-            )
-        elif labels.size and not (labels.min() >= 0 and labels.max() < n_classes):
-            problems.append(
-                Problem(
-                    "labels out of range", "y", f"{labels.min()} to {labels.max()}", f"0 to {n_classes - 1}"
-                )
-            )
-        if problems:
-            raise InputError("The labels do not fit", problems)
-        return labels.reshape(n_samples).astype(np.int64)
+        return checked_labels(y, n_samples, self.graph.readouts[0])
 
     def save(self, path: PathOrStream) -> None:
         """Write the deployment to one ``.loihi`` file, or to an open binary stream.
@@ -494,32 +457,6 @@ def _refuse(summary: str, problems: Iterable[Problem]) -> None:
         raise InputError(summary, found)
 
 
-def _is_one_hot(labels: np.ndarray[Any, Any]) -> bool:
-    """Whether each row has a single 1 among zeros."""
-    return (
-        labels.shape[1] > 1
-        and labels.dtype.kind in "biuf"
-        and bool(np.isin(labels, (0, 1)).all())
-        and bool((labels.sum(axis=1) == 1).all())
-    )
-
-
-def _label_array(y: Any) -> np.ndarray[Any, Any]:
-    """Labels as an array of whatever type."""
-    try:
-        labels = np.asarray(y)
-    except Exception as error:  # whatever an array-like of another package raises
-        raise InputError.single("labels are not an array", "y", f"{type(y).__name__}: {error}") from error
-    if isinstance(y, np.ma.MaskedArray) and y.mask.any():
-        raise InputError.single(
-            "some labels are masked",
-            "y",
-            f"{int(y.mask.sum())} masked values",
-            remedy="Leave these samples out",
-        )
-    return labels
-
-
 def _warn(problems: Iterable[Problem]) -> None:
     """Warn whoever called the method that calls this."""
     for problem in problems:
@@ -541,12 +478,8 @@ def load(path: str | os.PathLike[str]) -> Deployment:
         deployment = Deployment(**content)
     except TypeError as error:
         raise ArtifactError.single("does not hold a deployment", str(Path(path)), str(error)) from error
-    except InputError as error:
-        raise ArtifactError(f"The parts of {Path(path)} are not of one deployment", error.problems) from error
-    if deployment.mapping.program_digest == deployment.program.digest:
-        return deployment
     if deployment.mapping.program_digest:
-        raise ArtifactError.single("the mapping was made for another program", str(Path(path)))
+        return deployment
     mapping = replace(deployment.mapping, program_digest=deployment.program.digest)  # an upgraded program
     return replace(deployment, mapping=mapping)
 

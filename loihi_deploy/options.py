@@ -103,6 +103,14 @@ class DeployOptions(Content):
         Weights to the nearest integer, or so that the mean input of every neuron is kept on calibration data.
     readout_window : float
         Outputs are averaged over this last part of the presentation, 0..1.
+    steps : int or 'auto', optional
+        Presentation time in steps of inputs that stand still, for which everything is chosen on calibration data:
+        synapses of a Keras model (1 ms), target rate, steps of the bias correction, voltages at the start and readout
+        window. Options that are not the default ones stay. Runs are of this length unless they say otherwise. 'auto' is
+        the shortest of some times that loses at most `max_drop`.
+    max_drop : float
+        For 'auto': how far accuracy may be below the source's on calibration data, as a fraction; without labels how
+        many decisions may differ from the source's, and the relative error where there is one output value.
 
     Raises
     ------
@@ -125,6 +133,8 @@ class DeployOptions(Content):
     weight_percentile: float = 100.0
     rounding: Literal["nearest", "mean"] = "nearest"
     readout_window: float = READOUT_WINDOW
+    steps: int | Literal["auto"] | None = None
+    max_drop: float = 0.005
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
@@ -142,6 +152,7 @@ class DeployOptions(Content):
             "percentile": (50.0, 100.0),
             "weight_percentile": (50.0, 100.0),
             "readout_window": (1e-6, 1.0),
+            "max_drop": (0.0, 1.0),
         }
         problems = []
         for name, known in choices.items():
@@ -153,6 +164,12 @@ class DeployOptions(Content):
             value = getattr(self, name)
             if not isinstance(value, (int, float, np.number)) or not low <= value <= high:
                 problems.append(Problem("out of range", name, value, f"{low:g} to {high:g}"))
+        if self.steps not in ("auto", None) and not (
+            isinstance(self.steps, (int, np.integer))
+            and not isinstance(self.steps, bool)
+            and 1 <= self.steps <= 10_000
+        ):
+            problems.append(Problem("not a presentation time", "steps", self.steps, "1 to 10000, or 'auto'"))
         for name, tau in self.layer_synapses.items():
             if not 0 <= tau <= ranges["synapse"][1]:
                 problems.append(Problem("out of range", f"layer_synapses[{name!r}]", tau, "0 to 10"))

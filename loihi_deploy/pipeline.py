@@ -13,7 +13,9 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from typing import Any
 
+from loihi_deploy.analysis.latency import SHORT_SYNAPSE
 from loihi_deploy.analysis.lowering import lower
+from loihi_deploy.analysis.presentation import for_presentation
 from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates
@@ -31,6 +33,7 @@ def deploy(
     calibration: Any = None,
     options: DeployOptions | None = None,
     *,
+    labels: Any = None,
     fix: MappingOf[str, Any] | None = None,
     max_cores: int | None = None,
     downgrade: Collection[str] = (),
@@ -49,6 +52,8 @@ def deploy(
         Samples, (n, *input_shape), that firing rates are set from; some hundred are enough. Not needed where
         ``options.normalization`` is 'none'.
     options : DeployOptions, optional
+    labels : (n,) int array, optional
+        Classes of the calibration samples, which ``options.steps`` is chosen with; else the source's decisions.
     fix, max_cores, downgrade, avoid
         As for `map_to_cores`.
     trust : bool
@@ -67,6 +72,8 @@ def deploy(
     board = as_board(board)
     logger.info("reading the network")
     source = opened(source, trust)
+    if options.steps is not None and options.synapse == DeployOptions.synapse:
+        options = replace(options, synapse=SHORT_SYNAPSE)
     graph = convert(source, options)
     samples = None if calibration is None else samples_for(graph, calibration)
     if samples is not None:
@@ -76,6 +83,10 @@ def deploy(
     chosen = options
     if options.normalization == "auto" and sets_firing_rates(source):
         chosen = replace(options, normalization="none")
+    if options.steps is not None:
+        logger.info("choosing what the presentation time decides")
+        chosen = for_presentation(converted, samples, labels, chosen, board)
+        options = replace(chosen, normalization=options.normalization)
     made = lower(converted, samples, chosen, board)
     logger.info("planning cores")
     mapping = map_to_cores(

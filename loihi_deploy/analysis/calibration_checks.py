@@ -43,8 +43,8 @@ def output_difference(source: Graph, graph: Graph, samples: Samples) -> tuple[fl
     ours, theirs = rate_outputs(graph, inputs), rate_outputs(source, inputs)
     squared = sum(float(np.square(ours[name] - theirs[name], dtype=np.float64).sum()) for name in theirs)
     power = sum(float(np.square(values, dtype=np.float64).sum()) for values in theirs.values())
-    first = source.readouts[0].name
-    decisions = float((ours[first].argmax(axis=1) != theirs[first].argmax(axis=1)).mean())
+    first = source.readouts[0]
+    decisions = float((first.classes(ours[first.name]) != first.classes(theirs[first.name])).mean())
     return float(np.sqrt(squared / power)) if power else float(squared > 0), decisions
 
 
@@ -112,10 +112,8 @@ def _layer_problems(
     leaky = population.neuron.kind == "lif" and population.neuron.relu_offset is None
     scaled = _scaled(population.name, goal / fastest, options)
     lost = float(np.maximum(active - 1 / dt, 0).sum() / active.sum())
-    measured = options.normalization in (
-        "thresholds",
-        "search",
-    )  # rates were chosen for what the chip makes of them
+    # rates that were chosen for what the chip makes of them
+    measured = options.normalization in ("thresholds", "search") or options.steps is not None
     if lost > (LOST_ON_HOST if on_host else LOST_ON_CHIP) and (on_host or not measured):
         yield Problem(
             f"would have to fire more than once in a step: {100 * lost:.2g} % of its spikes are lost",

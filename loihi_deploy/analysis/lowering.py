@@ -17,6 +17,7 @@ from loihi_deploy.errors import InputError, LoihiDeployWarning
 from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.options import DeployOptions
+from loihi_deploy.stages.charge import with_initial_voltages
 from loihi_deploy.stages.equalize import equalize
 from loihi_deploy.stages.normalize import (
     normalize,
@@ -70,6 +71,8 @@ def lower(converted: Graph, calibration: Samples | None, options: DeployOptions,
         logger.info("checking firing rates")
         graph = _checked(converted, graph, calibration, options)
     partitioned = partition(graph, options.encoder, options.encoder_rate)
+    if options.steps is not None:
+        partitioned = with_initial_voltages(partitioned)
     if calibration is not None and options.bias_correction_steps:
         steps, window = options.bias_correction_steps, options.readout_window
         logger.info("correcting biases on the integer network")
@@ -112,7 +115,8 @@ def _with_firing_rates(
 
 def _checked(converted: Graph, graph: Graph, calibration: Samples, options: DeployOptions) -> Graph:
     """The graph with notes on what its firing rates do, each of them a warning, too."""
-    steps = options.bias_correction_steps or DeployOptions.bias_correction_steps
+    steps = options.steps if isinstance(options.steps, int) else options.bias_correction_steps
+    steps = steps or DeployOptions.bias_correction_steps
     problems = [
         *function_problems(converted, graph, calibration, options),
         *rate_problems(graph, calibration, options, steps),

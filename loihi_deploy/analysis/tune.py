@@ -73,15 +73,8 @@ def shortest_presentation(
     Raises
     ------
     InputError
-        If no presentation up to `max_steps` is near enough, `max_steps` is not positive, or `max_drop` no fraction.
+        If no presentation up to `max_steps` is near enough.
     """
-    problems = []
-    if not isinstance(max_steps, (int, np.integer)) or max_steps < 1:
-        problems.append(Problem("not a presentation time", "max_steps", max_steps, "1 or more steps"))
-    if not isinstance(max_drop, (int, float, np.number)) or not 0 <= max_drop < 1:
-        problems.append(Problem("not a fraction of accuracy", "max_drop", max_drop, "0 to 1, without 1"))
-    if problems:
-        raise InputError("Cannot look for the shortest presentation", problems)
     curves = {
         window: backends.evaluate(
             program, samples, labels, RunOptions(max_steps, readout_window=window), by_step=True

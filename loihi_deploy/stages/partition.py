@@ -137,7 +137,9 @@ def _cut(graph: Graph, first: list[str], encoder: Encoder) -> PartitionedGraph:
     host = tuple(first) if encoder.on_host else ()
     currents = () if host else tuple(Readout(name, populations[name].shape, np.zeros(1)) for name in first)
     encoders = tuple(_out_of_phase(_encoding(populations[name], encoder)) for name in host)
-    on_chip = tuple(replace(p, amplitude=1.0) for p in graph.populations if p.name not in host)
+    on_chip = tuple(
+        replace(p, amplitude=1.0, initial_voltage=None) for p in graph.populations if p.name not in host
+    )
 
     def folded(projection: Projection) -> Projection:
         """Amplitude of a spike moved into the weights."""

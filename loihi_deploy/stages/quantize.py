@@ -15,7 +15,7 @@ weight; the scale is common, so projections keep their proportions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,7 @@ def quantize(
     return Program(
         encoder=partitioned.encoder,
         sources=tuple(SpikeSource(node.name, node.shape) for node in graph.inputs),
-        populations=tuple(populations),
+        populations=_with_floor(populations, arithmetic),
         synapses=tuple(synapses),
         readout=partitioned.readout,
         links=partitioned.links,
@@ -112,6 +112,19 @@ def quantize(
         ),
         arithmetic=arithmetic,
     )
+
+
+def _with_floor(populations: Sequence[Compartments], limits: Arithmetic) -> tuple[Compartments, ...]:
+    """One lower bound of the voltage for all that are charged at the start: cores have few settings of it.
+
+    The power of two that holds a whole threshold, and every initial voltage, below zero.
+    """
+    charged = [p for p in populations if p.initial_voltage is not None]
+    if not charged:
+        return tuple(populations)
+    depth = max(max(p.threshold, -int(p.initial_voltage.min())) for p in charged)  # type: ignore[union-attr]
+    v_min = 1 - (1 << min(depth.bit_length(), limits.current_bits, limits.max_v_min_exponent))
+    return tuple(replace(p, v_min=min(p.v_min, v_min)) for p in populations)
 
 
 def _input_currents(partitioned: PartitionedGraph) -> dict[str, float]:
@@ -301,19 +314,22 @@ def _scales(dynamics: _Dynamics, w_max: float, bias_max: float, limits: Arithmet
 def _compartments(dynamics: _Dynamics, scales: _Scales, limits: Arithmetic) -> Compartments:
     population = dynamics.population
     mantissa = round(dynamics.threshold * scales.voltage / 2**limits.threshold_shift)
+    threshold = mantissa << limits.threshold_shift
+    voltage = None if population.initial_voltage is None else np.round(population.initial_voltage * threshold)
     bias, exponent = bias_mantissa_exponent(np.round(population.bias * scales.bias), limits.bias_mantissa_max)
     return Compartments(
         population.name,
         population.shape,
         dynamics.decay_u,
         dynamics.decay_v,
-        mantissa << limits.threshold_shift,
+        threshold,
         bias << exponent,
         dynamics.refractory,
         v_min=-(1 << min(limits.current_bits, limits.max_v_min_exponent)) + 1
         if dynamics.keeps_currents
         else 0,
         v_max=limits.largest_v_max,
+        initial_voltage=None if voltage is None else voltage.astype(np.int32),
     )
 
 

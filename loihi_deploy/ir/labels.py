@@ -1,0 +1,72 @@
+"""Labels for samples: classes, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.ir.graph import Readout
+
+
+def checked_labels(y: Any, n_samples: int, readout: Readout) -> NDArray[np.int64]:
+    """Labels as an int array of n_samples.
+
+    Parameters
+    ----------
+    y : (n_samples,), (n_samples, 1) or one-hot (n_samples, n_classes) array
+    n_samples : int
+    readout : Readout
+        What decides between the classes.
+
+    Raises
+    ------
+    InputError
+        If there are more or fewer labels than samples, or labels that are no class.
+    """
+    labels, n_classes = _array(y), readout.n_classes
+    problems = []
+    if n_classes == 1:
+        remedy = "End the network in a sigmoid, or in one output for each class"
+        problems.append(Problem("a single value decides between no classes", readout.name, remedy=remedy))
+    if labels.shape == (n_samples, n_classes) and _is_one_hot(labels):
+        labels = labels.argmax(axis=1)
+    if labels.shape not in ((n_samples,), (n_samples, 1)):
+        problems.append(Problem("labels do not fit the samples", "y", labels.shape, (n_samples,)))
+    if not np.issubdtype(labels.dtype, np.integer):
+        remedy = "Give class indices, or one-hot vectors of 0 and 1"
+        problems.append(Problem("labels must be integers", "y", labels.dtype, remedy=remedy))
+    elif labels.size and not (labels.min() >= 0 and labels.max() < n_classes):
+        found = f"{labels.min()} to {labels.max()}"
+        problems.append(Problem("labels out of range", "y", found, f"0 to {n_classes - 1}"))
+    if problems:
+        raise InputError("The labels do not fit", problems)
+    return labels.reshape(n_samples).astype(np.int64)
+
+
+def _is_one_hot(labels: NDArray[Any]) -> bool:
+    """Whether each row has a single 1 among zeros."""
+    return (
+        labels.shape[1] > 1
+        and labels.dtype.kind in "biuf"
+        and bool(np.isin(labels, (0, 1)).all())
+        and bool((labels.sum(axis=1) == 1).all())
+    )
+
+
+def _array(y: Any) -> NDArray[Any]:
+    """Labels as an array of whatever type."""
+    try:
+        labels = np.asarray(y)
+    except Exception as error:  # whatever an array-like of another package raises
+        raise InputError.single("labels are not an array", "y", f"{type(y).__name__}: {error}") from error
+    if isinstance(y, np.ma.MaskedArray) and y.mask.any():
+        raise InputError.single(
+            "some labels are masked",
+            "y",
+            f"{int(y.mask.sum())} masked values",
+            remedy="Leave these samples out",
+        )
+    return labels

@@ -1,0 +1,106 @@
+"""Voltages at the start: what they are, and that every engine starts from them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import loihi_deploy as ld
+from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.stages.charge import with_initial_voltages
+
+X = np.random.default_rng(0).uniform(0, 1, (40, 20))
+
+
+def network(neuron=NeuronModel(), tau=0.001):  # noqa: B008
+    """Input 20 -> 'a' -> 'b' -> five classes; on and off neurons come in front."""
+    rng = np.random.default_rng(2)
+    return Graph(
+        (Input("x", (20,)),),
+        tuple(Population(name, (30,), neuron, 1.0, rng.uniform(-0.2, 0.4, 30)) for name in "ab"),
+        (
+            Projection("x", "a", Dense(rng.normal(size=(30, 20)))),
+            Projection("a", "b", Dense(rng.normal(size=(30, 30)) / 4), tau),
+            Projection("b", "y", Dense(rng.normal(size=(5, 30)) / 4), tau),
+        ),
+        (Readout("y", (5,), np.zeros(5)),),
+    )
+
+
+def charged(graph):
+    return with_initial_voltages(ld.partition(ld.normalize(graph, X)))
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.001, 0.003])
+def test_half_a_threshold_less_what_the_bias_adds_before_the_input_is_there(tau):
+    parts = charged(network(tau=tau))
+    hop = 1 + (1 / np.expm1(0.001 / tau) if tau else 0)
+    for hops, population in enumerate(parts.chip.populations, start=1):
+        expected = np.clip(0.5 - hops * hop * population.bias * 0.001, -1, 1)
+        np.testing.assert_allclose(population.initial_voltage, expected)
+        assert np.ptp(expected) > 0
+
+
+def test_integers_are_parts_of_the_threshold_and_have_room_below_zero():
+    parts = charged(network())
+    program = ld.quantize(parts)
+    for population, compartments in zip(parts.chip.populations, program.populations, strict=True):
+        exact = population.initial_voltage * compartments.threshold
+        assert np.abs(compartments.initial_voltage - exact).max() <= 0.5
+    (v_min,) = {compartments.v_min for compartments in program.populations}  # one setting for all cores
+    depth = 1 - v_min
+    assert depth & (depth - 1) == 0
+    largest = max(compartments.threshold for compartments in program.populations)
+    assert largest <= depth < 2 * largest
+    plain = ld.quantize(ld.partition(ld.normalize(network(), X)))
+    assert {(c.v_min, c.initial_voltage) for c in plain.populations} == {(0, None)}
+    for ours, theirs in zip(program.synapses, plain.synapses, strict=True):
+        assert ours == theirs
+
+
+def test_leaky_neurons_start_from_rest():
+    parts = charged(network(NeuronModel("lif", 0.02, 0.002)))
+    assert all(population.initial_voltage is None for population in parts.chip.populations)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "nengo_loihi"])
+def test_every_engine_starts_from_them_before_each_sample(backend):
+    if backend == "nengo_loihi":
+        pytest.importorskip("nengo_loihi")
+    deployment = ld.deploy(network(), "loihi", X, ld.DeployOptions(steps=20))
+    assert all(p.initial_voltage is not None and p.v_min < 0 for p in deployment.program.populations)
+    record = {"a": ["spikes", "v"], "b": ["spikes", "v"]}
+    ours, theirs = (deployment.run(X[:3], record=record, backend=name) for name in ("emulator", backend))
+    for name in "ab":
+        for variable in ("spikes", "v"):
+            assert (ours.recorded[name][variable] == theirs.recorded[name][variable]).all()
+        assert ours.recorded[name]["v"].min() < 0
+        # alone, or behind others: the same
+        alone = deployment.run(X[2:3], record=record, backend=backend).recorded[name]["v"]
+        assert (alone == theirs.recorded[name]["v"][2:]).all()
+
+
+def test_a_stream_starts_from_them_and_goes_on_without_a_reset():
+    deployment = ld.deploy(network(), "loihi", X, ld.DeployOptions(steps=20))
+    record = {"b": ["v"]}
+    apart = deployment.run(X[:3], record=record).recorded["b"]["v"]
+    stream = deployment.run(X[:3], record=record, stream=True).recorded["b"]["v"]
+    assert (stream[0] == apart[0]).all()
+    assert (stream[1] != apart[1]).any()
+
+
+def test_they_are_saved(tmp_path):
+    deployment = ld.deploy(network(), "loihi", X, ld.DeployOptions(steps=20))
+    deployment.save(tmp_path / "net.loihi")
+    loaded = ld.load(tmp_path / "net.loihi")
+    assert loaded.program == deployment.program
+    assert loaded.options.steps == 20
+    assert loaded.run(X[:2]).counters.sample_steps == 40
+
+
+def test_a_network_s_own_voltages_do_not_reach_the_chip():
+    graph = network()
+    own = replace(
+        graph, populations=tuple(replace(p, initial_voltage=np.full(30, 0.3)) for p in graph.populations)
+    )
+    assert ld.quantize(ld.partition(own)).populations == ld.quantize(ld.partition(graph)).populations
