@@ -112,7 +112,7 @@ def build_model(
         bundles = [bundle for piece in core.slices for bundle in slice_bundles(program, piece, limits)]
         bundles.sort(key=lambda bundle: bundle.axon != POP16)  # pop16 spikes reach low axon numbers only
         for bundle in bundles:
-            synapse = _synapse(nl, program, bundle, synapse_bits(bundle, limits) - limits.synapse_weight_bits)
+            synapse = _synapse(nl, program, bundle, synapse_bits(bundle, limits) - bundle.weight_bits)
             block.add_synapse(synapse)
             pre = program.synapses[bundle.projection].pre
             axon_of, atom_of = _axons_of_neurons(bundle, program.nodes[pre].size)
@@ -358,6 +358,8 @@ def _synapse(nl: Any, program: Program, bundle: Bundle, index_bits: int) -> Any:
         compression=3 if bundle.compressed else 0,
     )
     synapse.format(weight_exp=program.weight_exponent(synapses))
+    if synapses.weight_bits is not None:
+        synapse.format(weight_bits=synapse.synapse_cfg.WEIGHT_BITS_MAP.index(synapses.weight_bits))
     if not bundle.compressed:
         synapse.format(idx_bits=synapse.synapse_cfg.INDEX_BITS_MAP.index(index_bits))
     return synapse

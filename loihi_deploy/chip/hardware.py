@@ -163,6 +163,8 @@ class CoreLimits(_Checked):
         Bits of an entry's header: the format it is written in, and the number of its synapses.
     synapse_weight_bits : int
         Bits of a stored weight.
+    max_narrow_weight_bits : int
+        Most bits of a format with fewer; 1, which holds no weight with a sign, where there is none.
     min_index_bits, max_index_bits : int
         Bits of a stored compartment index, where a format stores one; the dense format stores none.
     max_synapse_formats : int
@@ -202,6 +204,7 @@ class CoreLimits(_Checked):
     entry_format_bits: int
     entry_length_bits: int
     synapse_weight_bits: int
+    max_narrow_weight_bits: int = 1
     min_index_bits: int
     max_index_bits: int
     max_synapse_formats: int

@@ -206,12 +206,16 @@ class Synapses(Content):
         On Loihi 7 is the chip's weight exponent 0, 6 its exponent -1. The chip drops the bits that a smaller exponent
         shifts below 2^6 (nengo-loihi's ``lossy_shift``), so exponent -1 with smaller mantissas expresses every weight
         that smaller exponents can. See `Arithmetic.weight_shifts`.
+    weight_bits : int or None
+        Bits of a stored weight, sign included; None for all that the chip stores. The mantissas' bits below these are
+        0: with 4 of 8 bits they are multiples of 16.
     """
 
     pre: str
     post: str
     transform: Transform
     shift: int
+    weight_bits: int | None = field(default=None, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -353,6 +357,16 @@ class Program(Shown, Content):
             values, limit = synapses.transform.values, self.arithmetic.weight_limit
             if values.dtype != np.int8 or (np.abs(values.astype(np.int64)) > limit).any():
                 yield Problem(f"weights must be int8, -{limit}..{limit}", synapses.name, values.dtype)
+            most = self.arithmetic.weight_limit.bit_length() + 1
+            bits = most if synapses.weight_bits is None else synapses.weight_bits
+            if not 2 <= bits <= most:
+                yield Problem("not a number of bits of a weight", synapses.name, bits, f"2 to {most}")
+            elif (values & ((1 << (most - bits)) - 1)).any():
+                yield Problem(
+                    f"weights with more than {bits} bits",
+                    synapses.name,
+                    limit=f"multiples of {1 << (most - bits)}",
+                )
             if synapses.shift not in self.arithmetic.weight_shifts:
                 allowed = ", ".join(map(str, self.arithmetic.weight_shifts))
                 yield Problem("not a weight shift", synapses.name, synapses.shift, allowed)

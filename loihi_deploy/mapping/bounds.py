@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from loihi_deploy.chip.hardware import CoreLimits
 from loihi_deploy.ir import Conv2D, Transform
 from loihi_deploy.ir.program import Program
+from loihi_deploy.mapping.layout import weight_bits
 from loihi_deploy.mapping.memory import words
 
 
@@ -30,20 +31,19 @@ def lower_bounds(program: Program, name: str, limits: CoreLimits) -> dict[str, f
     dict of float
         By limit; not rounded, so that those of several populations can be added.
     """
-    bare = _words_per_synapse(0, limits)
-    indexed = min(
-        _words_per_synapse(bits, limits) for bits in range(limits.min_index_bits, limits.max_index_bits + 1)
+    memory = sum(
+        _memory_words(synapses.transform, weight_bits(program, i, limits), limits)
+        for i, synapses in enumerate(program.synapses)
+        if synapses.post == name
     )
-    memory = sum(_memory_words(synapses.transform, bare, indexed) for synapses in program.into(name))
     return {
         "compartments": 1000 * program.nodes[name].size / limits.max_compartments,
         "synapse_words": 1000 * memory / limits.synapse_memory_words,
     }
 
 
-def _words_per_synapse(index_bits: int, limits: CoreLimits) -> float:
-    """Words of memory that a synapse takes in the run that suits it best."""
-    bits = limits.synapse_weight_bits + index_bits
+def _words_per_synapse(bits: int, limits: CoreLimits) -> float:
+    """Words of memory that a synapse of some bits takes in the run that suits it best."""
     lengths = np.arange(1, limits.max_synapses_per_entry + 1)
     # an entry that is full and not the last of its run never takes an extra word
     header = limits.entry_format_bits + limits.entry_length_bits
@@ -53,8 +53,11 @@ def _words_per_synapse(index_bits: int, limits: CoreLimits) -> float:
     )
 
 
-def _memory_words(transform: Transform, bare: float, indexed: float) -> float:
-    """Words of memory for all weights of a transform, given what a synapse takes without an index and with one."""
+def _memory_words(transform: Transform, bits: int, limits: CoreLimits) -> float:
+    """Words of memory for all weights of a transform, of some bits each."""
+    bare = _words_per_synapse(bits, limits)
+    widths = range(limits.min_index_bits, limits.max_index_bits + 1)
+    indexed = min(_words_per_synapse(bits + width, limits) for width in widths)
     if not isinstance(transform, Conv2D):
         return float(bare * np.count_nonzero(transform.values))
     pairs = np.outer(*(_uses(transform, axis) for axis in (0, 1)))

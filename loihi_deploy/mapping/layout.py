@@ -196,6 +196,8 @@ class Bundle:
     axon : {0, 16, 32}
     compressed : bool
         No indices are stored.
+    weight_bits : int
+        Bits of a stored weight.
     neurons : (n_axons, n_atoms) int array
         Flat indices of the sender's neurons that spike through each axon, atom by atom.
     base_of, set_of : (n_axons,) int arrays
@@ -212,6 +214,7 @@ class Bundle:
     projection: int
     axon: int
     compressed: bool
+    weight_bits: int
     neurons: Ints
     base_of: Ints
     set_of: Ints
@@ -240,10 +243,15 @@ def bundles(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimits) 
         assert not wiring.compressed or piece.shape[:2] == (1, 1), "without indices, one position only"
         axons = pixel_axons(conv, piece, wiring.axon, limits)
         made = [
-            _pixel_bundle(piece, wiring, conv, band, axons)
+            _pixel_bundle(piece, wiring, conv, band, axons, weight_bits(program, wiring.projection, limits))
             for band in bands(conv, piece.start[2], piece.stop[2], wiring.channels)
         ]
     return [bundle for bundle in made if bundle.n_axons]
+
+
+def weight_bits(program: Program, projection: int, limits: CoreLimits) -> int:
+    """Bits of a stored weight of a projection."""
+    return program.synapses[projection].weight_bits or limits.synapse_weight_bits
 
 
 def _row_bundle(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimits) -> Bundle:
@@ -274,6 +282,7 @@ def _row_bundle(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimi
         wiring.projection,
         DISCRETE,
         wiring.compressed,
+        weight_bits(program, wiring.projection, limits),
         columns[:, None],
         np.full(len(columns), base),
         np.arange(len(columns)),
@@ -349,7 +358,9 @@ def channel_index(piece: Slice) -> Ints:
     return channels // piece.lane * (prod(piece.plane) * piece.lane) + channels % piece.lane
 
 
-def _pixel_bundle(piece: Slice, wiring: Wiring, conv: Conv2D, band: Band, axons: PixelAxons) -> Bundle:
+def _pixel_bundle(
+    piece: Slice, wiring: Wiring, conv: Conv2D, band: Band, axons: PixelAxons, bits: int
+) -> Bundle:
     width = piece.plane[1]
     channel_of = channel_index(piece)[band.targets]  # atoms, filters
     sets = axons.sets
@@ -377,6 +388,7 @@ def _pixel_bundle(piece: Slice, wiring: Wiring, conv: Conv2D, band: Band, axons:
         wiring.projection,
         wiring.axon,
         wiring.compressed,
+        bits,
         axons.pixels[:, None] * conv.in_shape[2] + atoms,
         axons.base_of,
         axons.set_of,

@@ -84,7 +84,7 @@ def map_to_cores(
     ]
     if problems:
         raise InputError(f"Cannot map the network to {board.name}", problems)
-    if problems := list(_arithmetic_problems(program, board)):
+    if problems := [*_arithmetic_problems(program, board), *_width_problems(program, board)]:
         raise MappingError(f"Cannot map the network to {board.name}", problems)
     lenient, avoided = frozenset(downgrade), frozenset(avoid)
     if rates is not None:
@@ -143,6 +143,22 @@ def _arithmetic_problems(program: Program, board: Board) -> Iterable[Problem]:
                 value,
                 ours[key],
                 "Quantize the network for this board's chip",
+            )
+
+
+def _width_problems(program: Program, board: Board) -> Iterable[Problem]:
+    """Weights of widths in which the chip stores none."""
+    full, most = board.chip.core.synapse_weight_bits, board.chip.core.max_narrow_weight_bits
+    narrow = f"2 to {most}, or " if most > 1 else ""
+    for synapses in program.synapses:
+        bits = synapses.weight_bits
+        if bits is not None and bits > most and bits != full:
+            yield Problem(
+                "the chip has no format for weights of so many bits",
+                synapses.name,
+                bits,
+                f"{narrow}{full}",
+                f"Store them with {full} bits, which hold the same weights",
             )
 
 

@@ -45,4 +45,4 @@ def words(n_synapses: ArrayLike, bits: ArrayLike, limits: CoreLimits) -> NDArray
 def synapse_bits(bundle: Bundle, limits: CoreLimits) -> int:
     """Bits per synapse of a bundle: those of the weight and, where indices are stored, those of the index."""
     index = 0 if bundle.compressed else int(index_bits(bundle.max_index, limits))
-    return limits.synapse_weight_bits + index
+    return bundle.weight_bits + index

@@ -29,6 +29,7 @@ from loihi_deploy.mapping.layout import (
     axis_reach,
     grids,
     row_lengths,
+    weight_bits,
 )
 from loihi_deploy.mapping.memory import index_bits, words
 from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Grid, Slice, Wiring
@@ -370,15 +371,18 @@ def _wiring_usage(
     if wiring.kind == "pixels":
         conv = as_convolution(program, wiring.projection)
         assert conv is not None
-        return _pixel_usage(conv, layouts, wiring, limits)
+        return _pixel_usage(conv, layouts, wiring, weight_bits(program, wiring.projection, limits), limits)
     matrix = as_matrix(program.synapses[wiring.projection].transform)
+    bits = weight_bits(program, wiring.projection, limits)
     if isinstance(matrix, Dense):
-        run = words(layouts.box.prod(axis=1), limits.synapse_weight_bits, limits)
+        run = words(layouts.box.prod(axis=1), bits, limits)
         axons = np.full(len(run), matrix.in_size)
         used = axons, axons * run, run
     else:
         distinct, which = np.unique(layouts.box, axis=0, return_inverse=True)
-        rows = [_sparse_usage(matrix, name, grids(program)[name], box, wiring, limits) for box in distinct]
+        rows = [
+            _sparse_usage(matrix, name, grids(program)[name], box, wiring, bits, limits) for box in distinct
+        ]
         table = np.array(rows, dtype=np.int64).reshape(-1, 3)[which.reshape(-1)]
         used = table[:, 0], table[:, 1], table[:, 2]
     return {
@@ -391,7 +395,7 @@ def _wiring_usage(
 
 
 def _sparse_usage(
-    matrix: Any, name: str, grid: Grid, box: Ints, wiring: Wiring, limits: CoreLimits
+    matrix: Any, name: str, grid: Grid, box: Ints, wiring: Wiring, bits: int, limits: CoreLimits
 ) -> tuple[int, int, int]:
     """The most axons, words, and words per axon over all slices of a shape."""
     most = np.zeros(3, np.int64)
@@ -401,10 +405,9 @@ def _sparse_usage(
         if not lengths.size:
             continue
         if wiring.compressed:
-            run = np.full(len(lengths), words(piece.size, limits.synapse_weight_bits, limits))
+            run = np.full(len(lengths), words(piece.size, bits, limits))
         else:
-            bits = limits.synapse_weight_bits + index_bits(piece.size - 1, limits)
-            run = words(lengths, bits, limits)
+            run = words(lengths, bits + index_bits(piece.size - 1, limits), limits)
         most = np.maximum(most, [len(lengths), run.sum(), run.max()])
     return int(most[0]), int(most[1]), int(most[2])
 
@@ -461,7 +464,9 @@ def _profiles(
     return _Profiles(table[:, :, 1:], table[:, :, 0], np.array(first), np.array(count))
 
 
-def _pixel_usage(conv: Conv2D, layouts: _Layouts, wiring: Wiring, limits: CoreLimits) -> dict[str, Ints]:
+def _pixel_usage(
+    conv: Conv2D, layouts: _Layouts, wiring: Wiring, bits_of_weight: int, limits: CoreLimits
+) -> dict[str, Ints]:
     channels, lane = layouts.box[:, 2], layouts.lane
     group_in, group_out = conv.kernel.shape[2], conv.out_shape[2] // conv.groups
     # Channels of the sender that reach a slice, in runs whose axons look alike, and channels of the slice that each of
@@ -488,7 +493,7 @@ def _pixel_usage(conv: Conv2D, layouts: _Layouts, wiring: Wiring, limits: CoreLi
     spread = ((rows.count[row_of] - 1) * n_columns + columns.count[column_of] - 1) * lane
     channel = (channels // lane - 1) * layouts.plane.prod(axis=1) * lane + lane - 1
     top = np.minimum(spread + channel + (copies - 1) * span, layouts.n_compartments - 1)
-    bits = limits.synapse_weight_bits + (0 if wiring.compressed else index_bits(top, limits))
+    bits = bits_of_weight + (0 if wiring.compressed else index_bits(top, limits))
 
     chunks = [np.divmod(np.maximum(atoms, 0), wiring.channels) for atoms in runs]
     most = np.zeros(len(channels), np.int64)

@@ -45,14 +45,19 @@ def core_usage(
         if bundle.compressed:  # stored without indices, it has nowhere to put what the base cannot hold
             beyond = bundle.max_index - int(bundle.targets.max()) + 1
             used["compartment_base"] = max(used["compartment_base"], int(bundle.base_of.max()) + beyond)
-        used["index_bits"] = max(used["index_bits"], bits - limits.synapse_weight_bits)
+        used["index_bits"] = max(used["index_bits"], bits - bundle.weight_bits)
         if bundle.axon == POP16:
             used["pop16_in_axons"] += bundle.n_axons
             used["pop16_channels"] = max(used["pop16_channels"], bundle.n_atoms)
         if bundle.axon == POP32:
             used["pop32_channels"] = max(used["pop32_channels"], bundle.n_atoms)
     formats = {
-        (b.compressed, synapse_bits(b, limits), program.weight_exponent(program.synapses[b.projection]))
+        (
+            b.compressed,
+            b.weight_bits,
+            synapse_bits(b, limits),
+            program.weight_exponent(program.synapses[b.projection]),
+        )
         for b in made
     }
     used["synapse_formats"] = len(formats)

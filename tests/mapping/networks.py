@@ -1,6 +1,7 @@
 """Programs with random integers, and what holds for every mapping of one."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +24,13 @@ def sparse(rng, n_out, n_in, density=0.2):
     values = weights(rng, n_out, n_in)
     values[rng.random(values.shape) > density] = 0
     return Dense(values).csr()
+
+
+def narrow(synapses, bits):
+    """The synapses with weights of so many bits, rounded towards 0."""
+    values = synapses.transform.values.astype(int)
+    kept = np.sign(values) * (np.abs(values) >> (8 - bits) << (8 - bits))
+    return replace(synapses, transform=synapses.transform.with_values(kept.astype(np.int8)), weight_bits=bits)
 
 
 def compartments(rng, name, shape, **kwargs):
@@ -114,6 +122,8 @@ def networks(draw):
         synapses.append(Synapses("flat", "flat", Dense(weights(rng, n, n)), 6))
     if draw(st.booleans()):
         synapses.append(Synapses("flat", "a", sparse(rng, populations[0].size, n), 6))
+    if draw(st.booleans()):
+        synapses = [narrow(one, draw(st.sampled_from([3, 4, 5, 6, 8]))) for one in synapses]
     return Program(NOTHING, sources, tuple(populations), tuple(synapses), NOTHING)
 
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loihi_deploy.chip.boards import load_board
-from loihi_deploy.errors import MappingError
+from loihi_deploy.errors import InputError, MappingError
 from loihi_deploy.ir import Conv2D, Dense
 from loihi_deploy.ir.program import Program, SpikeSource, Synapses
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.mapping.bounds import lower_bounds
 from loihi_deploy.mapping.memory import words
-from tests.mapping.networks import NOTHING, chain, compartments, convolutions, weights
+from tests.mapping.networks import NOTHING, chain, compartments, convolutions, narrow, weights
 
 LIMITS = load_board("loihi").chip.core
 
@@ -49,10 +49,13 @@ def forms(conv):
 
 
 @settings(max_examples=60)
-@given(convolutions(6, 12), st.integers(5, 60), st.integers(20, 500))
-def test_no_plan_in_any_form_does_with_fewer_cores(conv, compartments_, memory):
+@given(convolutions(6, 12), st.integers(5, 60), st.integers(20, 500), st.sampled_from([8, 8, 6, 4, 2]))
+def test_no_plan_in_any_form_does_with_fewer_cores(conv, compartments_, memory, bits):
     board = board_of(max_compartments=compartments_, synapse_memory_words=memory)
-    made = forms(conv)
+    made = {
+        form: replace(program, synapses=(narrow(program.synapses[0], bits),))
+        for form, program in forms(conv).items()
+    }
     cores = {}
     for form, program in made.items():
         try:
@@ -78,11 +81,11 @@ def test_a_convolution_onto_one_position_is_a_matrix(channels):
     assert plans["conv"].n_cores <= 1.2 * plans["conv"].bound
 
 
-@pytest.mark.parametrize("bits", [8, 14, 18])
+@pytest.mark.parametrize("bits", [2, 4, 8, 14, 18])
 def test_no_run_of_synapses_takes_less_than_the_best_length(bits):
     from loihi_deploy.mapping.bounds import _words_per_synapse
 
-    least = _words_per_synapse(bits - LIMITS.synapse_weight_bits, LIMITS)
+    least = _words_per_synapse(bits, LIMITS)
     lengths = np.arange(1, 1000)
     assert (words(lengths, bits, LIMITS) >= least * lengths - 1e-9).all()
     assert (words(lengths, bits, LIMITS) / lengths).min() == pytest.approx(least)
@@ -142,3 +145,52 @@ def recurrent(n, n_in=100):
 def test_large_matrices_come_near_the_bound(program):
     mapping = map_to_cores(program, "nahuku32")
     assert mapping.n_cores <= 1.2 * mapping.bound
+
+
+# Weights of fewer bits
+
+
+def test_weights_of_half_the_bits_take_little_more_than_half_the_cores():
+    program = chain((1500,), [("dense", 1500)])
+    cores = {
+        bits: map_to_cores(replace(program, synapses=(narrow(program.synapses[0], bits),)), "nahuku32")
+        for bits in (8, 6, 4, 2)
+    }
+    assert cores[8].n_cores == map_to_cores(program, "nahuku32").n_cores
+    assert cores[4].n_cores <= 0.65 * cores[8].n_cores
+    assert cores[2].n_cores < cores[4].n_cores < cores[6].n_cores < cores[8].n_cores
+    for mapping in cores.values():
+        assert mapping.bound <= mapping.n_cores
+
+
+def test_formats_of_different_widths_are_formats_of_their_own():
+    program = chain((20,), [("dense", 20), ("dense", 20)])
+    shift = program.synapses[0].shift
+    alike = replace(program, synapses=tuple(replace(s, shift=shift) for s in program.synapses))
+    apart = replace(alike, synapses=(narrow(alike.synapses[0], 4), alike.synapses[1]))
+    formats = [map_to_cores(p, "loihi").cores[0].usage["synapse_formats"] for p in (alike, apart)]
+    assert formats == [1, 2]
+
+
+def test_weights_must_have_the_bits_that_are_said():
+    (synapses,) = chain((4,), [("dense", 3)]).synapses
+    program = chain((4,), [("dense", 3)])
+    with pytest.raises(InputError, match="multiples of 16"):
+        replace(
+            program,
+            synapses=(replace(synapses, transform=Dense(np.full((3, 4), 8, np.int8)), weight_bits=4),),
+        )
+    for bits in (0, 1, 9, -1):
+        with pytest.raises(InputError, match="2 to 8"):
+            replace(program, synapses=(replace(synapses, weight_bits=bits),))
+
+
+def test_widths_that_the_chip_does_not_store_are_refused_with_one_that_it_does():
+    program = chain((4,), [("dense", 3)])
+    seven = replace(program, synapses=(narrow(program.synapses[0], 7),))
+    with pytest.raises(MappingError, match="2 to 6, or 8") as caught:
+        map_to_cores(seven, "loihi")
+    assert caught.value.problems[0].remedy == "Store them with 8 bits, which hold the same weights"
+    map_to_cores(replace(seven, synapses=(replace(seven.synapses[0], weight_bits=8),)), "loihi")
+    with pytest.raises(MappingError, match="allowed 8"):
+        map_to_cores(seven, board_of(max_narrow_weight_bits=1))
