@@ -3,6 +3,7 @@
 # make nengo-tests   run Nengo's own tests with `loihi_deploy.Simulator` (some minutes)
 # make light   check what an installation without extras can do, with numpy 2, in an environment of its own: .venv-light
 # make docs    build the pages of docs/ into build/docs, in an environment of its own: .venv-docs
+# make fuzz    load and run 10,000 altered files under bounds checking (some minutes)
 # make check   lint, format, types, direction of imports
 # make clean   remove everything that these commands made
 #
@@ -14,7 +15,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: demo test nengo-tests light docs check clean
+.PHONY: fuzz demo test nengo-tests light docs check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -32,6 +33,9 @@ light: .venv-light/.installed
 
 docs: .venv-docs/.installed
 	.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs build/docs
+
+fuzz: $(VENV)/.convert-test
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=out/bounds-checked $(VENV)/bin/python tools/fuzz_files.py $(or $(ARGS),10000)
 
 check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/ruff check

@@ -39,11 +39,13 @@ from loihi_deploy.ir import (
     collected,
     samples_for,
 )
+from loihi_deploy.ir.checks import check_fields
 from loihi_deploy.ir.content import Content
 from loihi_deploy.ir.labels import checked_labels
 from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
 from loihi_deploy.mapping import SAVED_TYPES as MAPPING_TYPES
 from loihi_deploy.mapping import Mapping
+from loihi_deploy.mapping.consistency import mapping_problems
 from loihi_deploy.options import Backend, DeployOptions
 from loihi_deploy.results import Evaluation, RunResult, RunState
 from loihi_deploy.tables import Page, Shown, warned
@@ -89,6 +91,24 @@ class Deployment(Shown, Content):
     options: DeployOptions
     provenance: dict[str, str | None]
     source: Graph | None = field(default=None, metadata={"compare": False})
+
+    def __post_init__(self) -> None:
+        check_fields(self, self._problems)
+
+    def _problems(self) -> Iterable[Problem]:
+        """What a file can have put together that is not of one network."""
+        for what, ours, theirs in (
+            ("inputs", self.graph.inputs, self.program.encoder.inputs),
+            ("readouts", self.graph.readouts, self.program.readout.readouts),
+        ):
+            found, wanted = ({node.name: node.shape for node in nodes} for nodes in (ours, theirs))
+            if list(found.items()) != list(wanted.items()):
+                yield Problem(f"{what} of graph and program differ", "graph", found, wanted)
+        encoders = {population.name for population in self.program.encoder.populations}
+        for name in sorted({source.name for source in self.program.sources} - encoders):
+            if self.graph.inputs:
+                yield Problem("spikes that no population of the encoder sends", name)
+        yield from mapping_problems(self.program, self.mapping)
 
     @classmethod
     def from_parts(
@@ -478,8 +498,12 @@ def load(path: str | os.PathLike[str]) -> Deployment:
         deployment = Deployment(**content)
     except TypeError as error:
         raise ArtifactError.single("does not hold a deployment", str(Path(path)), str(error)) from error
-    if deployment.mapping.program_digest:
+    except InputError as error:
+        raise ArtifactError(f"The parts of {Path(path)} are not of one deployment", error.problems) from error
+    if deployment.mapping.program_digest == deployment.program.digest:
         return deployment
+    if deployment.mapping.program_digest:
+        raise ArtifactError.single("the mapping was made for another program", str(Path(path)))
     mapping = replace(deployment.mapping, program_digest=deployment.program.digest)  # an upgraded program
     return replace(deployment, mapping=mapping)
 

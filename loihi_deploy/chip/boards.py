@@ -31,6 +31,9 @@ _CONFIG_DIRS = (_PACKAGE / "hardware_configs", _PACKAGE.parent / "hardware_confi
 BoardLike = str | os.PathLike[str] | Board | Chip
 """What names a board: see `as_board`."""
 
+MAX_FILE = 1 << 20
+"""Most bytes of a board or chip file."""
+
 
 def board_names() -> tuple[str, ...]:
     """Names of the boards that come with the package, smallest first."""
@@ -57,7 +60,7 @@ def load_board(name_or_path: str | os.PathLike[str]) -> Board:
     """
     path = Path(name_or_path)
     if isinstance(name_or_path, Path) or path.suffix == ".toml" or len(path.parts) > 1:
-        if not path.is_file():
+        if not _is_file(path):
             raise UnknownBoardError.single(
                 "no such board file",
                 value=str(path),
@@ -112,12 +115,29 @@ def _config_files() -> dict[str, Path]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > MAX_FILE:
+            raise BoardConfigError.single(
+                "too large for a board or chip file", str(path), limit=f"{MAX_FILE} bytes"
+            )
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # bad TOML, bad UTF-8, numbers or nesting beyond what Python reads
+        if isinstance(error, BoardConfigError):
+            raise
         raise BoardConfigError.single(f"not a TOML file: {error}", str(path)) from error
     except OSError as error:
         raise BoardConfigError.single(f"cannot be read: {error.strerror}", str(path)) from error
     return table
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file, also for what can be no path at all."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _read_board(path: Path) -> Board:
@@ -135,7 +155,7 @@ def _read_board(path: Path) -> Board:
 def _read_chip(name: str, board_path: Path, problems: list[Problem]) -> Chip | None:
     """Read the chip that a board names; None where `problems` grew."""
     path = _config_files().get(name, board_path.parent / name)
-    if not path.is_file():
+    if not _is_file(path):
         chips = [stem for stem, file in _config_files().items() if "chip" not in _read_toml(file)]
         problems.append(
             Problem(

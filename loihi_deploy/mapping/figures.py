@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.chip.hardware import Board
-from loihi_deploy.errors import InputError
+from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.ir.checks import check_fields
 from loihi_deploy.ir.content import Content
 from loihi_deploy.mapping.core_plan import mapping_page
 from loihi_deploy.mapping.placement import tile_hops
@@ -22,6 +24,8 @@ from loihi_deploy.mapping.plan import Core, PopulationPlan, whole_cores
 from loihi_deploy.mapping.rules import CORE_RULES
 from loihi_deploy.tables import Page, Shown
 
+COUNTED_EVER = ("compartments", "in_axons", "out_axon_slots", "synapse_words", "destinations")
+"""What every version counts on a core; what others count is in their files alone."""
 _PARTS = ("cores", "populations", "chips")
 
 
@@ -58,7 +62,32 @@ class Mapping(Shown, Content):
     warnings: tuple[str, ...] = ()
     rates: MappingOf[str, float] | None = None
 
-    @property
+    def __post_init__(self) -> None:
+        check_fields(self, self._problems)
+
+    def _problems(self) -> Iterable[Problem]:
+        board = self.board
+        for core in self.cores:
+            missing = [name for name in COUNTED_EVER if name not in core.usage]
+            if missing:
+                yield Problem("usage is missing", f"chip {core.chip}, core {core.number}", ", ".join(missing))
+            if not (0 <= core.chip < board.n_chips and 0 <= core.number < board.chip.n_cores and core.slices):
+                yield Problem("no such core, or nothing on it", f"chip {core.chip}", core.number)
+        if len({frozenset(plan.bounds) for plan in self.populations}) > 1:
+            yield Problem("populations have different kinds of bounds", "populations")
+        if len({(core.chip, core.number) for core in self.cores}) < len(self.cores):
+            yield Problem("a core stands there twice", "cores")
+        if self.flows.ndim != 2 or self.flows.shape != (len(self.senders), 5):
+            yield Problem("flows do not fit their senders", "flows", self.flows.shape, (len(self.senders), 5))
+        elif len(self.flows):
+            pre, post = self.flows[:, 0], self.flows[:, 1]
+            if max(pre.max(), post.max()) >= len(self.cores) or post.min() < 0 or self.flows[:, 2:].min() < 0:
+                yield Problem("flows between cores that are not there", "flows")
+        for name, rate in (self.rates or {}).items():
+            if not 0 <= rate < np.inf:
+                yield Problem("not a firing rate", name, rate)
+
+    @cached_property
     def board(self) -> Board:
         """The board it was made for."""
         return Board.from_dict(self.board_data)

@@ -6,6 +6,7 @@ Every population is seen as a grid (height, width, channels) here; a flat one of
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from math import ceil, prod
@@ -14,6 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.errors import Problem
+from loihi_deploy.ir.checks import MAX_SIZE, check_fields
 from loihi_deploy.ir.content import Content
 
 Grid = tuple[int, int, int]
@@ -47,6 +50,13 @@ class Wiring(Content):
     axon: int = DISCRETE
     channels: int = 1
     compressed: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self, self._problems)
+
+    def _problems(self) -> Iterable[Problem]:
+        if self.axon not in (DISCRETE, POP16, POP32) or self.channels < 1 or self.projection < 0:
+            yield Problem("not a wiring", "Wiring", repr(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +95,15 @@ class Slice(Content):
     lane: int = 1
     margin: tuple[int, int] = (0, 0)
     wirings: tuple[Wiring, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self, self._problems)
+
+    def _problems(self) -> Iterable[Problem]:
+        box = all(0 <= a < b <= MAX_SIZE for a, b in zip(self.start, self.stop, strict=True))
+        fits = box and self.offset >= 0 and self.lane >= 1 and self.shape[2] % self.lane == 0
+        if not fits or min(self.margin) < 0:
+            yield Problem("not a slice of a population", self.population, repr(self))
 
     @property
     def shape(self) -> Grid:
@@ -149,6 +168,9 @@ class Core(Content):
     slices: tuple[Slice, ...]
     usage: MappingOf[str, int]
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @property
     def n_compartments(self) -> int:
         """Compartments in use, margins included."""
@@ -195,6 +217,13 @@ class PopulationPlan(Content):
     n_cores: int
     n_shared: int
     bounds: MappingOf[str, float]
+
+    def __post_init__(self) -> None:
+        check_fields(self, self._problems)
+
+    def _problems(self) -> Iterable[Problem]:
+        if not self.bounds or not all(0 <= bound < 2**63 for bound in self.bounds.values()):
+            yield Problem("no bounds that a plan can have", self.name, dict(self.bounds))
 
     @property
     def bound(self) -> int:
