@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test compar
     from loihi_deploy import simulator as simulator
     from loihi_deploy import stages as stages
     from loihi_deploy import training as training
+    from loihi_deploy.analysis.calibrate import correct_biases as balance  # noqa: F401 - its former name
     from loihi_deploy.analysis.calibrate import correct_biases as correct_biases
     from loihi_deploy.analysis.calibrate import mean_rates as mean_rates
     from loihi_deploy.analysis.tune import Tuning as Tuning
@@ -52,7 +53,6 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test compar
     from loihi_deploy.stages.partition import partition as partition
     from loihi_deploy.stages.quantize import quantize as quantize
 
-    balance = correct_biases  # what it was called before
     benchmarks = _networks
 
 __version__ = "0.1.0"

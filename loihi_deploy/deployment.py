@@ -18,6 +18,7 @@ from loihi_deploy import backends
 from loihi_deploy.artifact import read_artifact, write_artifact
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.backends.argument_problems import flag_problems, fraction_problems, whole_number_problems
+from loihi_deploy.checked import checked
 from loihi_deploy.chip.hardware import Arithmetic, Board
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import ArtifactError, InputError, LoihiDeployWarning, Problem
@@ -111,6 +112,7 @@ class Deployment(Shown, Content):
         yield from mapping_problems(self.program, self.mapping)
 
     @classmethod
+    @checked
     def from_parts(
         cls,
         graph: Graph,
@@ -403,6 +405,7 @@ class Deployment(Shown, Content):
         everyone = [*self.program.nodes]
         backends.check(self.program, samples.take(slice(1)), RunOptions(steps, record=everyone))
 
+    @checked
     def with_readout_window(self, window: float) -> Deployment:
         """The same deployment with outputs averaged over another last part of the presentation, 0..1."""
         return replace(self, options=replace(self.options, readout_window=window))
@@ -414,6 +417,7 @@ class Deployment(Shown, Content):
         outputs = rate_outputs(self.source or self.graph, samples.first_frames())[self.graph.readouts[0].name]
         return float((self.graph.readouts[0].classes(outputs) == labels).mean())
 
+    @checked
     def check_labels(self, y: Any, n_samples: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Labels as an int array of n_samples: they may be given as indices of classes, or one-hot.
 
@@ -437,6 +441,7 @@ class Deployment(Shown, Content):
         names = ("graph", "program", "mapping", "options", "provenance", "source")
         write_artifact(path, {name: getattr(self, name) for name in names})
 
+    @checked
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write a report: ``.html``, ``.txt`` or ``.json``, by the ending.
 
@@ -483,6 +488,7 @@ def _warn(problems: Iterable[Problem]) -> None:
         warnings.warn(LoihiDeployWarning(problem), stacklevel=3)
 
 
+@checked
 def load(path: str | os.PathLike[str]) -> Deployment:
     """Read a saved deployment; needs neither TensorFlow nor Nengo.
 

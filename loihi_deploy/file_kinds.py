@@ -84,7 +84,7 @@ def file_kind(path: str | os.PathLike[str]) -> Kind:
     try:
         with path.open("rb") as file:
             start = file.read(64)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return "missing"
     for offset, signature, kind in _SIGNATURES:
         if start[offset:].startswith(signature):

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import wraps
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
-import numpy as np
-
+from loihi_deploy.checked import Range, fits, misfits
 from loihi_deploy.encoders import ENCODERS
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.content import Content
@@ -22,6 +21,11 @@ READOUT_WINDOW = 0.5
 """Default part of the presentation, its last, that outputs are averaged over."""
 ENCODER_RATE = 1000.0
 """Default highest firing rate in Hz of neurons on the host."""
+Rate = Annotated[float, Range(1e-3, 1e5)]
+"""A firing rate in Hz."""
+Percentile = Annotated[float, Range(0.0, 100.0)]
+Window = Annotated[float, Range(1e-6, 1.0)]
+"""The last part of a presentation."""
 Normalization = Literal["auto", "percentile", "maximum", "thresholds", "search", "scale_firing_rates", "none"]
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 Backend = Literal["emulator", "numpy", "nengo_loihi", "hardware", "reference"]
@@ -154,23 +158,25 @@ class DeployOptions(Content):
             "readout_window": (1e-6, 1.0),
             "max_drop": (0.0, 1.0),
         }
-        problems = []
+        kinds = get_type_hints(type(self))
+        problems = misfits(self.as_dict(), kinds)
+        fitting = [name for name, value in self.as_dict().items() if fits(value, kinds[name])]
         for name, known in choices.items():
             value = getattr(self, name)
-            if value not in known:
+            if name in fitting and value not in known:
                 near = get_close_matches(str(value), known, n=1, cutoff=0.0)[0]
                 problems.append(Problem("unknown choice", name, value, " or ".join(known), f"Try {near!r}"))
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
-            if not isinstance(value, (int, float, np.number)) or not low <= value <= high:
+            if name in fitting and not low <= value <= high:
                 problems.append(Problem("out of range", name, value, f"{low:g} to {high:g}"))
-        if self.steps not in ("auto", None) and not (
-            isinstance(self.steps, (int, np.integer))
-            and not isinstance(self.steps, bool)
-            and 1 <= self.steps <= 10_000
+        if (
+            "steps" in fitting
+            and self.steps not in ("auto", None)
+            and not (isinstance(self.steps, (int, np.integer)) and 1 <= self.steps <= 10_000)
         ):
             problems.append(Problem("not a presentation time", "steps", self.steps, "1 to 10000, or 'auto'"))
-        for name, tau in self.layer_synapses.items():
+        for name, tau in self.layer_synapses.items() if "layer_synapses" in fitting else ():
             if not 0 <= tau <= ranges["synapse"][1]:
                 problems.append(Problem("out of range", f"layer_synapses[{name!r}]", tau, "0 to 10"))
         if problems:

@@ -16,6 +16,7 @@ from typing import Any
 from loihi_deploy.analysis.latency import SHORT_SYNAPSE
 from loihi_deploy.analysis.lowering import lower
 from loihi_deploy.analysis.presentation import for_presentation
+from loihi_deploy.checked import checked
 from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates
@@ -27,6 +28,7 @@ from loihi_deploy.stages.normalize import with_synapses
 logger = logging.getLogger(__name__)
 
 
+@checked
 def deploy(
     source: Any,
     board: BoardLike = "nahuku32",

@@ -15,6 +15,7 @@ ROOT = Path(loihi_deploy.__file__).parent
 # or of a higher one. A subpackage's own modules may import each other.
 LAYERS = (
     {"errors"},
+    {"checked"},
     {"chip", "file_kinds", "files", "tables"},
     {"ir", "data"},
     {"encoders"},

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.backends import RunOptions
+from loihi_deploy.checked import Range, checked
 from loihi_deploy.chip.boards import BoardLike
 from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.ir import Graph, PartitionedGraph, Samples, samples_for
 from loihi_deploy.ir.program import Program
-from loihi_deploy.options import READOUT_WINDOW, DeployOptions
+from loihi_deploy.options import READOUT_WINDOW, DeployOptions, Window
 from loihi_deploy.stages.bias_correction import correct
 from loihi_deploy.stages.normalize import scale_firing_rates
 from loihi_deploy.stages.partition import partition
@@ -34,11 +35,12 @@ SEARCH_SAMPLES = 200
 """Calibration samples that a search is judged by."""
 
 
+@checked
 def correct_biases(
     partitioned: PartitionedGraph,
     calibration: Any,
-    steps: int = 100,
-    readout_window: float = READOUT_WINDOW,
+    steps: Annotated[int, Range(1, 10_000)] = 100,
+    readout_window: Window = READOUT_WINDOW,
     board: BoardLike = "loihi",
 ) -> PartitionedGraph:
     """Correct a network, on calibration data, for what the chip's neurons do differently: bias correction.
@@ -71,6 +73,7 @@ def correct_biases(
     return current
 
 
+@checked
 def mean_rates(program: Program, calibration: Any) -> dict[str, NDArray[np.float64]]:
     """Measure how fast the neurons of a program fire, on a few calibration samples.
 

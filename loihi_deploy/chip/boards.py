@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from loihi_deploy.checked import checked
 from loihi_deploy.chip.hardware import Arithmetic, Board, Chip, CoreLimits, number_fields, range_problems
 from loihi_deploy.errors import BoardConfigError, InputError, Problem, UnknownBoardError
 
@@ -41,6 +42,7 @@ def board_names() -> tuple[str, ...]:
     return tuple(board.name for board in sorted(boards, key=lambda board: (board.n_chips, board.name)))
 
 
+@checked
 def load_board(name_or_path: str | os.PathLike[str]) -> Board:
     """Load a board by name, or from a file of the user's own.
 
@@ -78,6 +80,7 @@ def load_board(name_or_path: str | os.PathLike[str]) -> Board:
     return _read_board(_config_files()[str(name_or_path)])
 
 
+@checked
 def as_board(board: BoardLike) -> Board:
     """A board, from whatever names one.
 

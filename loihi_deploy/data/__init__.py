@@ -7,12 +7,14 @@ SE), the first 1,000 training and the first 200 test images of each class in the
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.checked import checked
 from loihi_deploy.data.cifar import CIFAR10_CLASSES, TEST_FILE, TRAIN_FILES, read_batch
 from loihi_deploy.data.idx import FILE_NAMES, read_idx
 from loihi_deploy.errors import DataError, InputError, Problem
@@ -68,6 +70,7 @@ class Dataset:
             array.flags.writeable = False
 
 
+@checked
 def fashion_mnist(n_train: int | None = None, n_test: int | None = None) -> Dataset:
     """Load the bundled subset of Fashion-MNIST: 10,000 training and 2,000 test images of 28 x 28, 10 classes.
 
@@ -100,6 +103,7 @@ def fashion_mnist(n_train: int | None = None, n_test: int | None = None) -> Data
     )
 
 
+@checked
 def load_idx(directory: str | Path) -> Dataset:
     """Load a set of images from the four IDX files of MNIST, Fashion-MNIST and their kin, gzipped or not.
 
@@ -121,7 +125,7 @@ def load_idx(directory: str | Path) -> Dataset:
         training data; everything found is named.
     """
     folder = Path(directory)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError.single(
             "no such folder", str(folder), remedy="Name the folder that holds the IDX files"
         )
@@ -161,6 +165,7 @@ def load_idx(directory: str | Path) -> Dataset:
     )
 
 
+@checked
 def load_cifar10(directory: str | Path) -> Dataset:
     """Load CIFAR-10 from the six files of its binary version.
 
@@ -180,7 +185,7 @@ def load_cifar10(directory: str | Path) -> Dataset:
         Files are missing or damaged; everything found is named.
     """
     folder = Path(directory)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError.single(
             "no such folder", str(folder), remedy="Name the folder that holds the files of CIFAR-10"
         )

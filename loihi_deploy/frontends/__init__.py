@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from loihi_deploy.checked import checked
 from loihi_deploy.errors import InputError
 from loihi_deploy.frontends.compat import import_nengo_dl, import_tensorflow, is_instance
 from loihi_deploy.ir import Graph
@@ -13,6 +14,7 @@ from loihi_deploy.options import DeployOptions
 __all__ = ["check_conversion", "convert", "import_nengo_dl", "import_tensorflow", "opened"]
 
 
+@checked
 def convert(source: Any, options: DeployOptions | None = None, *, trust: bool = False) -> Graph:
     """Convert a trained network to the float graph that every later stage works on.
 

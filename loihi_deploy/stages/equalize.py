@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.checked import checked
 from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.ir import Conv2D, Graph, Population, Projection, Transform
 from loihi_deploy.ir.linear import compose, image_shape, scale_channels
 
 
+@checked
 def equalize(graph: Graph, encoder: str = "auto") -> Graph:
     """Scale each channel of rectified linear populations so that its largest weights in and out become equal.
 

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from loihi_deploy.checked import Range, checked
 from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.engines.rate_network import rate_batches
 from loihi_deploy.errors import NormalizationError, Problem
 from loihi_deploy.ir import Graph, NeuronModel, samples_for
-from loihi_deploy.options import ENCODER_RATE, PERCENTILE, TARGET_RATE
+from loihi_deploy.options import ENCODER_RATE, PERCENTILE, TARGET_RATE, Percentile, Rate
 
 LIF_OFFSET = 0.75
 """Input of a leaky neuron that stands for the zero of a rectified linear one; chosen by experiment."""
 
 
+@checked
 def scale_firing_rates(graph: Graph, scale: float | Mapping[str, float]) -> Graph:
     """Multiply firing rates by a factor, as `nengo_dl.Converter` does with its argument of this name.
 
@@ -78,13 +80,14 @@ def calibration_rates(graph: Graph, x: Any, percentile: float) -> dict[str, floa
     }
 
 
+@checked
 def normalize(
     graph: Graph,
     calibration: Any,
-    target_rate: float | Mapping[str, float] = TARGET_RATE,
-    percentile: float = PERCENTILE,
+    target_rate: Rate | Mapping[str, Rate] = TARGET_RATE,
+    percentile: Percentile = PERCENTILE,
     encoder: str = "auto",
-    encoder_rate: float = ENCODER_RATE,
+    encoder_rate: Rate = ENCODER_RATE,
 ) -> Graph:
     """Scale rectified linear populations so that a percentile of their firing rates on calibration data is the target.
 
@@ -167,8 +170,12 @@ def with_input_ranges(graph: Graph, calibration: Any) -> Graph:
     return replace(graph, inputs=tuple(inputs))
 
 
+@checked
 def with_leaky_neurons(
-    graph: Graph, encoder: str = "auto", tau_rc: float = 0.02, tau_ref: float = 0.0
+    graph: Graph,
+    encoder: str = "auto",
+    tau_rc: Annotated[float, Range(1e-6, 10.0)] = 0.02,
+    tau_ref: Annotated[float, Range(0.0, 10.0)] = 0.0,
 ) -> Graph:
     """Let leaky integrate-and-fire neurons stand in for the rectified linear ones of the chip.
 

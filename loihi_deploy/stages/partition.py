@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from loihi_deploy.checked import checked
 from loihi_deploy.encoders import Encoder, encoder_named
 from loihi_deploy.errors import PartitionError, Problem
 from loihi_deploy.ir import Graph, Input, Link, PartitionedGraph, Population, Projection, Readout
 from loihi_deploy.ir.edges import first_layer, input_names, mixed_populations
-from loihi_deploy.options import ENCODER_RATE
+from loihi_deploy.options import ENCODER_RATE, Rate
 
 TO_CHIP_DELAY = 1
 """A spike of the host at step t is processed on chip at step t + 1, as between cores (nengo-loihi does the same)."""
@@ -18,10 +19,11 @@ FROM_CHIP_DELAY = 0
 """The readout of step t has the chip's spikes of step t."""
 
 
+@checked
 def partition(
     graph: Graph,
     encoder: str = "auto",
-    encoder_rate: float = ENCODER_RATE,
+    encoder_rate: Rate = ENCODER_RATE,
 ) -> PartitionedGraph:
     """Cut a network into host encoder, chip graph and host readout.
 

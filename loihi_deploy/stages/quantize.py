@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.checked import checked
 from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.chip.fixed_point import (
     bias_mantissa_exponent,
@@ -33,6 +34,7 @@ from loihi_deploy.chip.hardware import Arithmetic
 from loihi_deploy.errors import Problem, QuantizationError
 from loihi_deploy.ir import PartitionedGraph, Population, Projection, Sparse, Transform
 from loihi_deploy.ir.program import BiasInput, Compartments, Program, ScaleGroup, SpikeSource, Synapses
+from loihi_deploy.options import Percentile
 from loihi_deploy.stages.rounding import round_keeping_means
 
 NEGLIGIBLE_WEIGHT = 1e-8
@@ -41,10 +43,11 @@ BIAS_ROOM = 2.0
 """Biases taken from the input have room for values up to this multiple of the largest calibration value."""
 
 
+@checked
 def quantize(
     partitioned: PartitionedGraph,
     board: BoardLike = "loihi",
-    weight_percentile: float = 100.0,
+    weight_percentile: Percentile = 100.0,
     rates: Mapping[str, float | NDArray[np.float64]] | None = None,
 ) -> Program:
     """Turn weights, biases, thresholds and decays into integers.
