@@ -77,9 +77,9 @@ def file_kind(path: str | os.PathLike[str]) -> Kind:
         One of `KINDS`: 'missing' where there is no such file, or where it cannot be read.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # which takes names that no file can have
         return _folder_kind(path)
-    if path.with_name(path.name + ".index").is_file():
+    if os.path.isfile(f"{path}.index"):
         return "checkpoint"
     try:
         with path.open("rb") as file:

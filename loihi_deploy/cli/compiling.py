@@ -73,7 +73,7 @@ BY_HAND = ("none", "scale_firing_rates")
     "--options",
     "options_file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=Path,
     is_eager=True,
     callback=settings.from_file,
     help="Take everything that is not given here from this TOML file.",
@@ -81,7 +81,7 @@ BY_HAND = ("none", "scale_firing_rates")
 @click.option(
     "--write-options",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=Path,
     help="Write the TOML file that makes this deployment again.",
 )
 @click.option("--cores", "show_cores", is_flag=True, help="List every core.")

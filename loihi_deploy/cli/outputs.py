@@ -20,7 +20,7 @@ def output_option(text: str) -> Callable[..., Any]:
     return click.option(
         "--output",
         "-o",
-        type=click.Path(path_type=Path),
+        type=Path,
         callback=_checked,
         help=f"{text} - is standard output.",
     )

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Samples whose outputs are printed one by one."""
 
-deployment_argument = click.argument("deployment_file", type=click.Path(path_type=Path))
+deployment_argument = click.argument("deployment_file", type=Path)
 limit_help = "Use only so many samples, evenly spaced."
 
 

@@ -33,7 +33,7 @@ from loihi_deploy.errors import OutputError, missing_extra
     "-o",
     default="out",
     show_default=True,
-    type=click.Path(path_type=Path),
+    type=Path,
     help="Folder for the report.",
 )
 @json_option

@@ -33,7 +33,7 @@ def image_files(folder: Path) -> tuple[list[Path], NDArray[np.int64] | None, tup
 def _images_below(folder: Path) -> list[Path]:
     return sorted(
         Path(where, name)
-        for where, _, names in os.walk(folder, followlinks=True)
+        for where, _, names in os.walk(folder)
         for name in names
         if name.lower().endswith(ENDINGS)
     )
