@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
 from types import NoneType, UnionType
@@ -105,8 +105,8 @@ def fits(value: Any, kind: Any) -> bool:
         return isinstance(value, Mapping) and all(
             fits(key, inner[0]) and fits(item, inner[1]) for key, item in value.items()
         )
-    if origin is Iterable:
-        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    if origin in (Iterable, Collection, Sequence):
+        if isinstance(value, (str, bytes)) or not isinstance(value, origin):
             return False
         if isinstance(value, np.ndarray) and value.ndim == 0:
             return False

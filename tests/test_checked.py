@@ -1,6 +1,6 @@
 """Arguments are what their annotations say."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from loihi_deploy.errors import InputError
         (str | None, ["", None], [b"", 1, Path()]),
         (Literal["a", "b"], ["a"], [1, None, ["a"]]),
         (Iterable[str], [["a"], (), {"a"}, iter([1])], ["a", b"a", [1], None, 1, np.array(1)]),
+        (Sequence[int], [[1], (), range(2)], [[1.5], "ab", None, {1}]),
         (Mapping[str, float], [{}, {"a": 1}], [{"a": "b"}, {1: 1.0}, [], None]),
         (NDArray[Any], [np.zeros(3)], [[1], np.array(["a"]), None]),
         (Path, [Path()], ["", None]),

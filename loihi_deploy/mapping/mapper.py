@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from loihi_deploy.checked import checked
 from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import InputError, MappingError, Problem
@@ -30,6 +31,7 @@ from loihi_deploy.mapping.search import all_couplings, choose, pruned
 from loihi_deploy.mapping.shapes import Shapes, shapes_of, shapes_with_boxes
 
 
+@checked
 def map_to_cores(
     program: Program,
     board: BoardLike,
