@@ -173,7 +173,7 @@ class DeployOptions(Content):
         if (
             "steps" in fitting
             and self.steps not in ("auto", None)
-            and not (isinstance(self.steps, (int, np.integer)) and 1 <= self.steps <= 10_000)
+            and (isinstance(self.steps, str) or not 1 <= self.steps <= 10_000)
         ):
             problems.append(Problem("not a presentation time", "steps", self.steps, "1 to 10000, or 'auto'"))
         for name, tau in self.layer_synapses.items() if "layer_synapses" in fitting else ():

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 
@@ -81,6 +81,26 @@ class NamedValue(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         return self.fail(f"{value!r}: give {self.form}", param, ctx)
 
 
+class OneOf(click.ParamType):  # type: ignore[type-arg]
+    """A whole number, a number, or one of some words: whichever of the kinds a text is."""
+
+    def __init__(self, kinds: Iterable[Any]) -> None:
+        self.words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+        self.numbers = [kind for kind in kinds if kind in (int, float)]
+        self.name = "|".join([*(kind.__name__.upper() for kind in self.numbers), *self.words])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Make the value of a text."""
+        if value in self.words:
+            return value
+        for kind in self.numbers:
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+        return self.fail(f"{value!r}: give {' or '.join(self.name.split('|'))}", param, ctx)
+
+
 def _slices(text: str) -> int | tuple[int, ...]:
     """A number of cores, or a shape of slices."""
     if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9})*", text):
@@ -144,6 +164,8 @@ def _option(name: str, kind: Any, default: Any, text: str) -> Callable[..., Any]
         return click.option(
             flag, name, multiple=True, type=NamedValue(float, form, alone), metavar=form, help=text
         )
+    if len(single) > 1:
+        return click.option(flag, name, type=OneOf(single), default=default, show_default=True, help=text)
     [only] = single
     if only is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=default, show_default=True, help=text)
