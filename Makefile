@@ -4,6 +4,7 @@
 # make light   check what an installation without extras can do, with numpy 2, in an environment of its own: .venv-light
 # make docs    build the pages of docs/ into build/docs, in an environment of its own: .venv-docs
 # make fuzz    load and run 10,000 altered files under bounds checking (some minutes)
+# make model-fuzz    convert 300 drawn Keras models and compare them with what Keras predicts (some minutes)
 # make check   lint, format, types, direction of imports
 # make clean   remove everything that these commands made
 #
@@ -15,7 +16,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: fuzz demo test nengo-tests light docs check clean
+.PHONY: fuzz demo test nengo-tests model-fuzz light docs check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -26,6 +27,9 @@ test: $(VENV)/.convert-test
 
 nengo-tests: $(VENV)/.convert-test
 	$(VENV)/bin/python -m pytest -c tests/nengo_suite/pytest.ini --pyargs nengo --quiet $(ARGS)
+
+model-fuzz: $(VENV)/.convert-test
+	LOIHI_DEPLOY_MODELS=300 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/frontends/test_drawn_models.py $(ARGS)
 
 light: .venv-light/.installed
 	.venv-light/bin/python tests/light/check.py

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -297,4 +298,4 @@ def _together(problems: list[Problem]) -> list[Problem]:
 
 def stored_shape(shape: Shape) -> Shape:
     """(n,) for vectors, (height, width, channels) for everything else."""
-    return tuple(shape) if len(shape) == 1 else linear.image_shape(shape)
+    return (prod(shape),) if len(shape) < 2 else linear.image_shape(shape)

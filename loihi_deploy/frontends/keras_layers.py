@@ -328,7 +328,7 @@ def _time_distributed(layer: Any, inputs: list[Tensor]) -> Tensor:
 
 
 AUGMENTATION = (
-    *("AugMix", "AutoContrast", "CutMix", "Equalization", "MixUp", "RandAugment", "RandomBrightness"),
+    *("AugMix", "CutMix", "Equalization", "MixUp", "RandAugment", "RandomBrightness"),
     *("RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomErasing", "RandomFlip"),
     *(
         "RandomGaussianBlur",
@@ -339,7 +339,7 @@ AUGMENTATION = (
         "RandomPerspective",
     ),
     *("RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear"),
-    *("RandomTranslation", "RandomWidth", "RandomZoom"),
+    *("RandomTranslation", "RandomWidth", "RandomZoom", "Solarization"),
 )
 """Layers that change samples in training and leave them as they are afterwards."""
 

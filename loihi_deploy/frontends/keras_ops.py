@@ -44,6 +44,8 @@ def applied_operation(layer: Any, node: Any, tensors: list[Tensor]) -> list[Tens
     function = FUNCTIONS[name]
     known = dict(zip(map(key, node_inputs(node)), tensors, strict=True))
     positional, named = call_arguments(node, known)
+    while positional and positional[-1] is None:  # as the name, which TensorFlow hands on
+        positional.pop()
     named = {ALIASES.get(argument, argument): value for argument, value in named.items()}
     parameters = inspect.signature(function).parameters
     if not hasattr(node, "call_args"):  # Keras 3 keeps what is no tensor in the operation

@@ -26,7 +26,7 @@ class Layout:
 def image_layout(shape: Shape, channels_last: bool) -> Layout:
     """Images are stored as (height, width, channels); signals of one dimension have height 1."""
     shape = tuple(int(n) for n in shape)
-    if len(shape) == 1 or (len(shape) > 3 and not channels_last):
+    if len(shape) < 2 or (len(shape) > 3 and not channels_last):
         return Layout((prod(shape),))
     if len(shape) > 3:
         return Layout(linear.image_shape(shape))

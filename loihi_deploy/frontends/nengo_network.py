@@ -328,20 +328,11 @@ class NetworkWalk:
             if base is neuron:
                 self.counted["populations of rate neurons were taken as spiking ones"] += 1
         elif name in RATE:
-            self.problem(
-                ensemble,
-                "rate neurons do not spike",
-                name,
-                "Use nengo.SpikingRectifiedLinear or nengo.LIF, or their nengo_loihi counterparts",
-            )
+            self.problem(ensemble, "rate neurons do not spike", name, _spiking_remedy(base))
             return NeuronModel(), 1.0
         else:
-            self.problem(
-                ensemble,
-                "the neuron type has no counterpart on the chip",
-                name,
-                "Use nengo.SpikingRectifiedLinear or nengo.LIF, or their nengo_loihi counterparts",
-            )
+            what = "the neuron type has no counterpart on the chip"
+            self.problem(ensemble, what, name, _spiking_remedy(getattr(base, "base_type", base)))
             return NeuronModel(), 1.0
         if kind == "if":
             return NeuronModel("if", discretized=discretized), amplitude
@@ -385,6 +376,16 @@ class NetworkWalk:
         for text, count in self.counted.items():
             self.builder.notes.append(f"{count} {text}")
         return self.builder.graph(self.dt)
+
+
+def _spiking_remedy(neuron: Any) -> str:
+    """Which spiking type has the rates of a rate type."""
+    kind = RATE.get(type(neuron).__name__)
+    if kind is None:
+        return "Use nengo.SpikingRectifiedLinear or nengo.LIF, or their nengo_loihi counterparts"
+    taus = f"tau_rc={neuron.tau_rc:g}, tau_ref={neuron.tau_ref:g}, " if kind == "lif" else ""
+    spiking = "LIF" if kind == "lif" else "SpikingRectifiedLinear"
+    return f"Set ens.neuron_type = nengo.{spiking}({taus}amplitude={neuron.amplitude:g}), which spikes at these rates"
 
 
 def _is_input(node: Any) -> bool:

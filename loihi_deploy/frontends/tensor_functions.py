@@ -269,7 +269,11 @@ def _swap_axes(x: Tensor, axis1: int, axis2: int) -> Tensor:
     return rearranged(x, lambda a: np.swapaxes(a, axis1, axis2))
 
 
-def _gather(x: Tensor, indices: Any, axis: int = 0) -> Tensor:
+def _gather(x: Tensor, indices: Any, axis: int = 0, batch_dims: int = 0) -> Tensor:
+    if batch_dims:
+        raise UnsupportedLayerError(
+            "other elements of each sample", remedy="Take the same ones of every sample"
+        )
     return rearranged(x, lambda a: np.take(a, np.asarray(indices, np.int64), axis))
 
 

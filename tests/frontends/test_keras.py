@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from loihi_deploy.errors import ConversionError, InputError
 from loihi_deploy.frontends import check_conversion, convert
+from loihi_deploy.frontends.compat import import_keras
+from loihi_deploy.frontends.keras_graph import all_layers
+from loihi_deploy.frontends.keras_layers import AUGMENTATION, HANDLERS
 from loihi_deploy.ir import Conv2D, Graph, NeuronModel, Sparse, linear
 from loihi_deploy.options import DeployOptions
 from tests.frontends import keras_models
@@ -85,6 +88,37 @@ def random_model(draw):
 def test_random_combinations_compute_what_keras_computes(data):
     model = random_model(data.draw)
     assert_same_function(model, convert(model))
+
+
+def test_every_layer_that_is_converted_has_a_model():
+    """In `MODELS`, among the models over time, or in the models of channels first, which are compared as well."""
+    found = {type(layer).__name__ for make in MODELS.values() for layer in all_layers(make())}
+    over_time = {"Lowpass", "SpikingActivation", "TimeDistributed"}
+    other_names = {
+        "BatchNormalizationV1",
+        "SyncBatchNormalization",
+    }  # of TensorFlow 1 and of experimental layers
+    keras_3_only = set(AUGMENTATION) - set(dir(layers()))
+    untried = set(HANDLERS) - found - over_time - other_names - keras_3_only
+    assert untried <= set(AUGMENTATION), "give each handler a model"
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_every_augmentation_layer_leaves_samples_as_they_are(version):
+    k = import_keras(version)
+    arguments = {"RandomTranslation": (0.2, 0.3), "RandomPosterization": (4,)}
+    without = {"AugMix", "CutMix", "Equalization", "MixUp", "RandAugment", "RandomFlip", "Solarization"}
+    without |= {"RandomColorJitter", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale", "RandomInvert"}
+    without |= {"RandomPerspective", "RandomShear"}
+    # RandomHeight and RandomWidth leave the size open, which no network after them could have
+    tried = sorted(set(AUGMENTATION) & set(dir(k.layers)) - {"RandomHeight", "RandomWidth"})
+    for name in tried:
+        made = getattr(k.layers, name)(*arguments.get(name, () if name in without else (0.3,)))
+        first = k.layers.Input((6, 5, 3))
+        ends = k.layers.Dense(2)(k.layers.Flatten()(k.layers.Conv2D(3, 1, activation="relu")(made(first))))
+        model = keras_models.randomized(k.Model(first, ends))
+        assert check_conversion(model, convert(model), keras_models.samples(model)), name
+    assert len(tried) >= 6
 
 
 @pytest.mark.parametrize(

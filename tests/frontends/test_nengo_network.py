@@ -6,7 +6,7 @@ import pytest
 
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import ConversionError
-from loihi_deploy.frontends import check_conversion, convert
+from loihi_deploy.frontends import check_conversion, convert, import_nengo_dl
 from loihi_deploy.ir import Conv2D, Dense, NeuronModel, Sparse
 from loihi_deploy.options import DeployOptions
 from tests.frontends import keras_models
@@ -348,6 +348,40 @@ def refused(what):
 def test_what_the_chip_cannot_do_is_refused(what):
     problems = problems_of(network_of(refused(what)))
     assert len(problems) == 1, [str(problem) for problem in problems]
+
+
+def soft_lif():
+    import_nengo_dl()
+    from nengo_dl import SoftLIFRate
+
+    return SoftLIFRate(tau_rc=0.03, tau_ref=0.001, amplitude=0.1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nengo.RectifiedLinear(amplitude=0.5),
+        lambda: nengo.LIFRate(tau_rc=0.01),
+        soft_lif,
+        lambda: nengo.PoissonSpiking(nengo.LIFRate(amplitude=2)),
+    ],
+)
+def test_rate_types_name_the_spiking_type_that_takes_their_place(make):
+    def build(source):
+        target = neurons(6, "rates", neuron_type=make())
+        nengo.Connection(source, target)
+        return target
+
+    network = network_of(build)
+    (problem,) = problems_of(network)
+    assignment = problem.remedy.partition(", which")[0].removeprefix("Set ")
+    (ens,) = network.all_ensembles
+    exec(assignment, {"ens": ens, "nengo": nengo})  # what the remedy says
+    (population,) = convert(network).populations
+    base = getattr(make(), "base_type", make())
+    if population.neuron.kind == "lif":
+        assert (population.neuron.tau_rc, population.neuron.tau_ref) == (base.tau_rc, base.tau_ref)
+    assert population.amplitude == base.amplitude
 
 
 def test_all_problems_are_told_at_once():
