@@ -37,6 +37,7 @@ from loihi_deploy.frontends.keras_ops import applied_operation, operation_name, 
 from loihi_deploy.frontends.layouts import image_layout
 from loihi_deploy.frontends.tensor_functions import MOVING
 from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
+from loihi_deploy.frontends.tracing import is_code, trace
 from loihi_deploy.ir import Graph, NeuronModel
 from loihi_deploy.options import DeployOptions
 
@@ -96,6 +97,8 @@ class KerasWalk:
         self.builder = builder
         self.neuron = neuron
         self.sites: dict[Path, tuple[str, NDArray[np.intp] | None]] = {}
+        self._owners: list[Any] = []
+        self._traced: list[Any] = []  # kept alive, since keys are their ids
 
     def model(self, outputs: list[Any], known: dict[Key, Tensor], path: Path = ()) -> list[Tensor]:
         """Expressions of `outputs`, given those of the model's inputs."""
@@ -111,6 +114,8 @@ class KerasWalk:
         if is_model(layer):
             inputs = dict(zip(map(key, listed(layer.inputs)), tensors, strict=True))
             return self.model(model_outputs(layer), inputs, path)
+        if is_code(layer):
+            return self.traced(layer, node, tensors, path)
         tensors = [self.followed(tensor, layer) for tensor in tensors]
         try:
             return [self.activated(tensor, layer, path) for tensor in self.linear(layer, node, tensors)]
@@ -122,9 +127,23 @@ class KerasWalk:
         leading = tensors[0].leading if tensors else 1
         return [_unknown(output, leading) for output in listed(node.outputs)]
 
+    def traced(self, layer: Any, node: Any, tensors: list[Tensor], path: Path) -> list[Tensor]:
+        """Expressions of the outputs of a layer of the user's own, from the functions that it calls."""
+        try:
+            inputs, outputs = trace(layer, node)
+        except UnsupportedLayerError as reason:
+            self.report(reason, layer)
+            leading = tensors[0].leading if tensors else 1
+            return [_unknown(output, leading) for output in listed(node.outputs)]
+        self._traced.append((inputs, outputs))
+        self._owners.append(layer)
+        made = self.model(outputs, dict(zip(map(key, inputs), tensors, strict=True)), path)
+        self._owners.pop()
+        return made
+
     def report(self, reason: UnsupportedLayerError, layer: Any) -> None:
         """Keep what is wrong with a layer, once."""
-        problem = reason.problem(layer)
+        problem = reason.problem(self._owners[0] if self._owners else layer)
         if problem not in self.builder.problems:
             self.builder.problems.append(problem)
 
@@ -143,7 +162,10 @@ class KerasWalk:
     def activated(self, tensor: Tensor, layer: Any, path: Path) -> Tensor:
         """A layer's output behind its activation."""
         n_populations = len(self.builder.populations)
-        tensor = activated(tensor, layer, self.builder, self.neuron)
+        # functions in a layer of the user's own have names that are counted anew in every trace
+        is_function = bool(symbol(layer)) or not hasattr(layer, "weights")
+        owner = self._owners[0] if self._owners and is_function else layer
+        tensor = activated(tensor, layer, self.builder, self.neuron, owner.name)
         for name in self.builder.populations[n_populations:]:
             self.sites[path] = (name, tensor.affine.order)
         return tensor

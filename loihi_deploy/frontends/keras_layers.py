@@ -77,24 +77,24 @@ def is_softmax(function: Any) -> bool:
     return activation_name(function).startswith("softmax")
 
 
-def activated(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronModel) -> Tensor:
-    """Apply the pending activation, or maximum, of a tensor."""
+def activated(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronModel, name: str) -> Tensor:
+    """Apply the pending activation, or maximum, of a layer's tensor; `name` is that of the neurons."""
     if tensor.windows is not None:
-        return _pooled_by_host(tensor, layer, builder)
+        return _pooled_by_host(tensor, layer, builder, name)
     plain = replace(tensor, activation=None)
     if isinstance(tensor.activation, Saturating):
-        return _held(plain, tensor.activation.high, layer, builder)
-    name = activation_name(tensor.activation)
-    if name == "linear":
+        return _held(plain, tensor.activation.high, layer, builder, name)
+    kind = activation_name(tensor.activation)
+    if kind == "linear":
         return plain
-    if name in ("softmax", "softmax_v2", "sigmoid", "tanh"):
+    if kind in ("softmax", "softmax_v2", "sigmoid", "tanh"):
         known: dict[str, HostActivation] = {"sigmoid": "sigmoid", "tanh": "tanh"}
-        return replace(plain, host=known.get(name, "softmax"), host_layer=layer)
-    if name == "relu6":
-        return _held(plain, 6.0, layer, builder)
-    if name != "relu":
+        return replace(plain, host=known.get(kind, "softmax"), host_layer=layer)
+    if kind == "relu6":
+        return _held(plain, 6.0, layer, builder, name)
+    if kind != "relu":
         remedy = RELU_REMEDY + "; at the end, use a linear output and a loss with from_logits=True"
-        raise UnsupportedLayerError("the activation has no spiking counterpart", name, remedy)
+        raise UnsupportedLayerError("the activation has no spiking counterpart", kind, remedy)
     if tensor.over_time:
         raise UnsupportedLayerError(
             "neurons behind an average over time or a last step",
@@ -103,10 +103,10 @@ def activated(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronM
     currents = tensor.affine
     if currents.order is None and len(tensor.shape) > 1:
         currents = currents.ordered(None, linear.image_shape(tensor.shape))
-    return replace(plain, affine=builder.population(builder.unique(layer.name), currents, neuron))
+    return replace(plain, affine=builder.population(builder.unique(name), currents, neuron))
 
 
-def _held(tensor: Tensor, high: float, layer: Any, builder: GraphBuilder) -> Tensor:
+def _held(tensor: Tensor, high: float, layer: Any, builder: GraphBuilder, name: str) -> Tensor:
     """A rectifier that saturates: computed by the host, where nothing but the input stands before it."""
     if builder.input_of(tensor.affine) is None or tensor.over_time:
         raise UnsupportedLayerError(
@@ -114,7 +114,7 @@ def _held(tensor: Tensor, high: float, layer: Any, builder: GraphBuilder) -> Ten
             f"max_value={high:g}",
             f"Neurons saturate gradually, by their refractory period, not at a bound: {_swap_remedy(layer)}",
         )
-    name = builder.unique(layer.name)
+    name = builder.unique(name)
     return replace(tensor, affine=builder.derived_input(name, tensor.affine, tensor.affine, None, high))
 
 
@@ -131,7 +131,7 @@ def _swap_remedy(layer: Any) -> str:
     )
 
 
-def _pooled_by_host(tensor: Tensor, layer: Any, builder: GraphBuilder) -> Tensor:
+def _pooled_by_host(tensor: Tensor, layer: Any, builder: GraphBuilder, name: str) -> Tensor:
     """A pending maximum over windows: computed by the host, where nothing but the input stands before it."""
     if builder.input_of(tensor.affine) is None or tensor.over_time:
         raise maximum_refused(layer)
@@ -145,7 +145,7 @@ def _pooled_by_host(tensor: Tensor, layer: Any, builder: GraphBuilder) -> Tensor
         placed[layout.order] = rows
         rows = placed
     made = Affine({}, np.zeros(len(rows)), layout.shape, layout.order)
-    affine = builder.derived_input(builder.unique(layer.name), tensor.affine, made, rows, np.inf)
+    affine = builder.derived_input(builder.unique(name), tensor.affine, made, rows, np.inf)
     return replace(tensor, affine=affine, shape=tuple(windows.shape[:-1]), windows=None)
 
 
@@ -436,7 +436,6 @@ REFUSED: tuple[tuple[tuple[str, ...], str, str], ...] = (
         SWAP_REMEDY,
     ),
     (("Alpha",), "only lowpass synapses exist on the chip", "Use keras_spiking.Lowpass"),
-    (("Lambda",), "the layer's function is not known", "Use layers that Keras defines"),
 )
 
 

@@ -263,7 +263,7 @@ def test_everything_unsupported_is_named_in_one_error():
         layer("ELU"),
         layer("Activation", "swish"),
         layer("Activation", "softplus"),
-        layer("Lambda", lambda x: 2 * x),
+        layer("Lambda", lambda x: x * x),
         layer("Dense", 3, activation=lambda x: x),
         layer("ConvLSTM1D", 3, 3),
     ],
@@ -276,13 +276,52 @@ def test_one_refused_layer(make):
     assert repr(made.name) in problem.where
 
 
-def test_a_subclass_may_compute_something_else():
-    class Doubled(layers().Dense):
+@pytest.mark.parametrize("version", [2, 3])
+def test_layers_of_the_users_own_are_followed(version):
+    k = import_keras(version)
+
+    class Doubled(k.layers.Dense):
         def call(self, inputs):
             return 2 * super().call(inputs)
 
-    (problem,) = refused(ending(lambda: Doubled(3, activation="relu"))())
-    assert problem.value == "Doubled"
+    class Block(k.layers.Layer):
+        """Layers within a layer, as models from elsewhere have."""
+
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.convolution = k.layers.Conv2D(4, 3, padding="same", name="inner")
+            self.normalization = k.layers.BatchNormalization(name="scaled")
+
+        def build(self, shape):
+            self.convolution.build(shape)
+            self.normalization.build((*shape[:-1], 4))
+            super().build(shape)
+
+        def call(self, x, training=None):
+            relu = k.activations.relu
+            return relu(x + self.normalization(relu(self.convolution(x)), training=training))
+
+    made = k.layers
+    image = made.Input((6, 5, 3))
+    x = made.Lambda(lambda x: x / 2 - 0.1, output_shape=(6, 5, 3))(image)
+    x = Block(name="block")(made.Conv2D(4, 1, activation="relu")(x))
+    x = made.Flatten()(x[:, ::2])
+    model = keras_models.randomized(k.Model(image, Doubled(3, name="double")(made.Dense(4, "relu")(x))))
+    graph = convert(model)
+    assert graph.digest == convert(model).digest
+    assert [p.name for p in graph.populations][1:3] == ["block", "block.1"]
+    assert_same_function(model, graph)
+    assert check_conversion(model, graph, keras_models.samples(model))
+
+
+def test_code_that_cannot_be_followed_is_refused_by_its_layer():
+    for make, value in (
+        (lambda: layers().Lambda(lambda x: x * x, name="own"), "math.multiply"),
+        (lambda: layers().Lambda(lambda x: abs(x), name="own"), "math.abs"),
+    ):
+        (problem,) = refused(ending(relu_conv(2), make)())
+        assert problem.where == "layer 'own' (Lambda)"
+        assert problem.value in (None, value)
 
 
 @pytest.mark.parametrize("join", ["Multiply", "Dot", "Maximum", "Minimum", "*"])
