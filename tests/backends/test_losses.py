@@ -71,6 +71,18 @@ def test_spikes_lost_beyond_the_range(encoder):
     assert warned(lambda: again.run(255 * X, 40))[0] == ()
 
 
+@pytest.mark.parametrize("encoder", ["on_off", "poisson", "ttfs"])
+def test_counts_of_lost_spikes_hold_whatever_the_input(encoder):
+    deployment = deployed(encoder)
+    compiled, plain = (
+        backends.run(deployment.program, samples_for(deployment.graph, 1e29 * X), RunOptions(40, backend))
+        for backend in ("emulator", "numpy")
+    )
+    assert compiled.counters == plain.counters
+    assert max(count.lost_spikes for count in compiled.counters.populations.values()) >= 2**32 - 1
+    assert "100.0 % of its spikes" in compiled.warnings[0].value
+
+
 def test_values_far_below_the_range():
     (problem,), _ = warned(lambda: DEPLOYMENT.run(0.1 * X, 40))
     assert problem.where == "input 'x'"

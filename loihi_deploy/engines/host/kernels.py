@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from loihi_deploy.engines.delivery import deliver, list_spikes
-from loihi_deploy.engines.host.neurons import ONE, UNIFORM_BITS, WEYL, WEYL_MODULUS
+from loihi_deploy.engines.host.neurons import MOST_SPIKES, ONE, UNIFORM_BITS, WEYL, WEYL_MODULUS
 from loihi_deploy.engines.kept_code import compiled, inlined
 
 IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED, POISSON, TTFS = 0, 1, 2, 3, 4, 5
@@ -37,7 +37,7 @@ def step_if(drive, voltage, spiked):  # type: ignore[no-untyped-def]
         n = np.floor(v)
         voltage[k] = v - n
         spiked[k] = np.uint8(min(n, 255.0))
-        beyond += int(max(n - 1, 0.0))
+        beyond += int(max(min(n, MOST_SPIKES) - 1, 0.0))
     return beyond
 
 
@@ -81,7 +81,7 @@ def step_poisson(drive, voltage, spiked):  # type: ignore[no-untyped-def]
         x = (x ^ (x >> MIX[2])) * MIX[3]
         x = x ^ (x >> MIX[4])
         spiked[k] = (x >> UNIFORM_SHIFT) * UNIFORM_UNIT < drive[k]
-        beyond += int(np.ceil(drive[k]) - 1) if drive[k] > ONE else 0
+        beyond += int(min(np.ceil(drive[k]), MOST_SPIKES) - 1) if drive[k] > ONE else 0
     return beyond
 
 
@@ -96,7 +96,7 @@ def step_ttfs(drive, voltage, refractory_time, spiked, presentation):  # type: i
         spiked[k] = fires
         if fires:
             refractory_time[k] = 1
-            beyond += int(np.ceil(value) - 1) if value > ONE else 0
+            beyond += int(min(np.ceil(value), MOST_SPIKES) - 1) if value > ONE else 0
     return beyond
 
 

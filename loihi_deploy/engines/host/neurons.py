@@ -32,6 +32,8 @@ WEYL = 2783377641436327.0
 """2^52 divided by the golden ratio, made odd: the step of the sequence behind random spikes."""
 WEYL_MODULUS = 2.0**52
 UNIFORM_BITS = 53
+MOST_SPIKES = 2.0**32
+"""Spikes of a neuron in a step that are counted, so that sums of lost ones stay within 64 bits whatever the input."""
 ONE = 1 + 1e-6
 """What exceeds this is more than one: rates scaled to 1 / dt may come out a little above it."""
 
@@ -91,18 +93,20 @@ def step(
         voltage[voltage >= WEYL_MODULUS] -= WEYL_MODULUS
         uniform = (_mixed(voltage.astype(np.uint64)) >> np.uint64(64 - UNIFORM_BITS)) / 2.0**UNIFORM_BITS
         probability = np.maximum(j, 0) * dt
-        return np.asarray(np.where(probability > ONE, np.ceil(probability), uniform < probability))
+        return np.asarray(
+            np.where(probability > ONE, np.minimum(np.ceil(probability), MOST_SPIKES), uniform < probability)
+        )
     if neuron.kind == "ttfs":
         value = j * dt
         fires = (refractory_time == 0) & (voltage >= np.rint((1 - value) * presentation)) & (value > 0)
         voltage += 1
         refractory_time[fires] = 1
-        return np.asarray(np.where(fires & (value > ONE), np.ceil(value), fires))
+        return np.asarray(np.where(fires & (value > ONE), np.minimum(np.ceil(value), MOST_SPIKES), fires))
     if neuron.kind == "if" and not neuron.discretized:
         voltage += np.maximum(j, 0) * dt
         n_spikes = np.floor(voltage)
         voltage -= n_spikes
-        return np.asarray(n_spikes)
+        return np.asarray(np.minimum(n_spikes, MOST_SPIKES))
     if neuron.kind == "if":
         voltage += j * dt
         spiked = voltage > 1
