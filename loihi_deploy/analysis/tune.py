@@ -15,7 +15,7 @@ from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.content import OneLine
 from loihi_deploy.ir.program import Program
-from loihi_deploy.tables import Page, Shown, percent
+from loihi_deploy.tables import Page, Shown, Table, percent
 
 WINDOWS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Readout windows that are tried, as parts of the presentation."""
@@ -50,10 +50,12 @@ class Tuning(Shown, OneLine):
 
     def page(self) -> Page:
         """The presentation that was found."""
+        rows = tuple((layer.name, str(layer.hops), f"{layer.delay:.1f}") for layer in self.latency)
         return Page(
             (
                 f"{self.steps} steps, outputs averaged over the last {percent(self.readout_window)}: accuracy "
                 f"{percent(self.accuracy)}; {percent(self.rate_accuracy)} of the rate network",
+                Table("Steps until a layer hears of the input", ("layer", "at first", "on average"), rows),
             )
         )
 

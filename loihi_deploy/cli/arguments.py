@@ -12,7 +12,7 @@ import click
 
 from loihi_deploy.data.arrays import FORMS
 from loihi_deploy.data.named import BUNDLED, PIXELS
-from loihi_deploy.options import BACKEND_ALIASES, BACKENDS, DeployOptions
+from loihi_deploy.options import BACKEND_ALIASES, BACKENDS, RENAMED, DeployOptions
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print figures, warnings and errors as JSON."
@@ -169,7 +169,8 @@ def _option(name: str, kind: Any, default: Any, text: str) -> Callable[..., Any]
     [only] = single
     if only is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=default, show_default=True, help=text)
-    return click.option(flag, name, type=only, default=default, show_default=True, help=text)
+    former = ["--" + old.replace("_", "-") for old, new in RENAMED.items() if new == name]
+    return click.option(flag, *former, name, type=only, default=default, show_default=True, help=text)
 
 
 def _parameter_texts(docstring: str) -> dict[str, tuple[list[str], str]]:

@@ -36,6 +36,8 @@ def one_for_each(values: ArrayLike, shape: Any, dtype: Any) -> NDArray[Any]:
     return frozen_array(np.broadcast_to(array.reshape(()), (prod(shape),)), dtype)
 
 
+LONGEST_TEXT = 60
+"""Characters of a text that a representation shows."""
 MOST_SHOWN = 4
 """Items of a tuple or dictionary that a representation shows."""
 
@@ -58,6 +60,8 @@ def describe(value: object) -> str:
         ]
         more = [f"… {len(value)} in all"] if len(value) > MOST_SHOWN else []
         return f"{{{', '.join([*items, *more])}}}"
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return repr(value[: LONGEST_TEXT - 1] + "…")
     return f"{value:.6g}" if isinstance(value, float) else repr(value)
 
 

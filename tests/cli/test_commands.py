@@ -214,6 +214,10 @@ def test_every_deploy_option_is_an_option_of_compile():
     known = {param.name: param for param in commands.commands["compile"].params}
     for field in fields(ld.DeployOptions):
         assert known[field.name].help
+    assert known["bias_correction_steps"].opts == [
+        "--bias-correction-steps",
+        "--balance-steps",
+    ]  # and its former name
 
 
 @pytest.fixture(scope="module")
