@@ -22,10 +22,9 @@ board_option = click.option(
 )
 steps_option = click.option(
     "--steps",
-    default=100,
-    show_default=True,
     type=click.IntRange(1),
-    help="Steps of presentation; a step is 1 ms unless the network says otherwise.",
+    help="Steps of presentation, of 1 ms each unless the network says otherwise; if not given, what a deployment was "
+    "made for, or 100.",
 )
 backend_option = click.option(
     "--backend",

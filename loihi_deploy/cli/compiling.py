@@ -113,6 +113,7 @@ def compile_command(
     """
     from loihi_deploy.bench import networks as benchmarks
     from loihi_deploy.chip.boards import load_board
+    from loihi_deploy.mapping.core_plan import mapping_page
     from loihi_deploy.pipeline import deploy
     from loihi_deploy.report import layers_page, summary
 
@@ -146,7 +147,7 @@ def compile_command(
     if write_options is not None:
         write_file(write_options, settings.as_toml(ctx.command, ctx.params).encode())
 
-    figures = {
+    figures: dict[str, Any] = {
         **summary(deployment.program, deployment.mapping),
         "mapping": deployment.mapping.values(),
         "options": deployment.options.as_dict(),
@@ -155,7 +156,8 @@ def compile_command(
     }
 
     def text() -> None:
-        (layers_page(figures) + deployment.mapping.page(show_cores)).show()
+        layers = layers_page({**figures, "warnings": []})
+        (layers + mapping_page({**figures["mapping"], "warnings": []}, show_cores)).show()
         if samples is not None:
             click.echo(f"Calibrated on {samples}")
         if output is not None:

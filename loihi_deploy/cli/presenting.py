@@ -62,7 +62,7 @@ def run(
     samples: str,
     output: Path | None,
     pixels: str,
-    steps: int,
+    steps: int | None,
     backend: Any,
 ) -> None:
     """Run DEPLOYMENT_FILE (.loihi) on SAMPLES: .npy, file.npz:key, .csv, an IDX file or a folder of images."""
@@ -71,6 +71,7 @@ def run(
     check_backend(backend)
     data = read_samples(samples, graph_form(deployment.graph, pixels))
     result = deployment.run(data.x, steps, backend=backend, progress=_progress())
+    steps = steps_of(result.counters)
     if output is not None:
         stream = io.BytesIO()
         np.save(stream, result.outputs, allow_pickle=False)
@@ -129,7 +130,7 @@ def evaluate(
     pixels: str,
     limit: int | None,
     by_step: bool,
-    steps: int,
+    steps: int | None,
     backend: Any,
 ) -> int:
     """Accuracy of DEPLOYMENT_FILE (.loihi) on samples with labels; errors where these are values, not classes."""
@@ -145,8 +146,10 @@ def evaluate(
     result = deployment.evaluate(
         found.x, classes, steps, backend=backend, by_step=by_step, progress=_progress()
     )
+    n_steps = steps_of(result.counters)
     figures = {
         **about,
+        "steps": n_steps,
         "accuracy": result.accuracy,
         "n_correct": result.n_correct,
         "n_total": result.n_total,
@@ -157,11 +160,11 @@ def evaluate(
 
     def text() -> None:
         print_activity(figures)
-        for step in range(10, steps, 10) if by_step else ():
+        for step in range(10, n_steps, 10) if by_step else ():
             click.echo(f"{step:4d} steps: {100 * result.accuracy_by_step[step - 1]:.2f} %")
         click.echo(
             f"Accuracy {100 * result.accuracy:.2f} % ({result.n_correct:,} of {result.n_total:,}) on {found}, "
-            f"at {steps} steps, {result.seconds:.1f} s"
+            f"at {n_steps} steps, {result.seconds:.1f} s"
         )
 
     terminal.figures(figures, text)
@@ -183,9 +186,11 @@ def _evaluate_values(
             "Give class numbers as integers, or the values that the network shall give",
         )
     result = deployment.run(found.x, about["steps"], backend=about["backend"], progress=_progress())
+    n_steps = steps_of(result.counters)
     error = result.outputs.reshape(len(wanted), -1) - wanted.reshape(len(wanted), -1)
     figures = {
         **about,
+        "steps": n_steps,
         "n_total": len(wanted),
         "mean_absolute_error": float(np.abs(error).mean()),
         "root_mean_square_error": float(np.sqrt(np.square(error).mean())),
@@ -199,7 +204,7 @@ def _evaluate_values(
         click.echo(
             f"Mean absolute error {figures['mean_absolute_error']:.4g}, root mean square error "
             f"{figures['root_mean_square_error']:.4g} (targets have a standard deviation of "
-            f"{figures['standard_deviation_of_targets']:.4g}) on {found}, at {about['steps']} steps, "
+            f"{figures['standard_deviation_of_targets']:.4g}) on {found}, at {n_steps} steps, "
             f"{result.seconds:.1f} s"
         )
 
@@ -232,7 +237,7 @@ def verify(
     pixels: str,
     limit: int,
     reference_samples: int,
-    steps: int,
+    steps: int | None,
 ) -> None:
     """Show accuracy and firing rates after each stage on the way to the chip, and what to do about the largest loss.
 
@@ -243,6 +248,7 @@ def verify(
     check_backend("nengo_loihi" if reference_samples else "emulator")
     found = labelled(deployment, data, samples, labels, pixels, limit)
     classes = None if found.y is None else as_classes(deployment, found.y)
+    steps = steps or deployment_steps(deployment)
     with terminal.working("Verifying"):
         result = deployment.verify(found.x, classes, steps, reference_samples=reference_samples)
     figures = {"data": data_values(found), "steps": steps, **asdict(result)}
@@ -329,6 +335,19 @@ def as_classes(deployment: Deployment, y: Any) -> Any:
 def data_values(samples: NamedSamples) -> dict[str, Any]:
     """What samples were used, for JSON."""
     return {"name": samples.name, "samples": samples.n, "of": samples.n_there}
+
+
+def deployment_steps(deployment: Deployment) -> int:
+    """How long samples that stand still are presented where nothing is said."""
+    from loihi_deploy.deployment import DEFAULT_STEPS
+
+    made_for = deployment.options.steps
+    return made_for if isinstance(made_for, int) else DEFAULT_STEPS
+
+
+def steps_of(counters: Counters) -> int:
+    """How long each sample was presented."""
+    return counters.sample_steps // counters.samples
 
 
 def activity(deployment: Deployment, counters: Counters) -> dict[str, Any]:

@@ -9,12 +9,16 @@ from typing import Any
 
 import click
 
-from loihi_deploy.cli.arguments import board_option, json_option, steps_option
+from loihi_deploy.cli.arguments import board_option, json_option
 from loihi_deploy.cli.group import commands
 from loihi_deploy.cli.outputs import output_option
 from loihi_deploy.cli.presenting import check_backend, deployment_argument
 from loihi_deploy.cli.terminal import Terminal
 from loihi_deploy.errors import OutputError, missing_extra
+
+steps_option = click.option(
+    "--steps", default=100, show_default=True, type=click.IntRange(1), help="Steps of presentation."
+)
 
 
 @commands.command()
