@@ -173,6 +173,11 @@ class KerasWalk:
     def linear(self, layer: Any, node: Any, tensors: list[Tensor]) -> list[Tensor]:
         """What a layer computes before its activation."""
         name, function = type_name(layer), symbol(layer)
+        if any(tensor.pieces for tensor in tensors) and operation_name(function) not in ("sum", "mean"):
+            raise UnsupportedLayerError(
+                "tensors stacked in front of the batch can only be summed over",
+                remedy="Stack along another axis",
+            )
         if not function and name not in HANDLERS:
             raise refusal(layer)
         if function:

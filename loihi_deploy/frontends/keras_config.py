@@ -39,7 +39,10 @@ _OPERATION_MODULES = (
     "compat.v1.nn",
     "compat.v1.math",
 )
-_TRUST = "If you know where the file comes from: trust=True, or --trust on the command line"
+_TRUST = (
+    "If you know where the file comes from: trust=True, or --trust on the command line;"
+    " otherwise save and deploy the part of the model that does without it"
+)
 
 
 def code_in(config: Any, registered: Any) -> list[Problem]:

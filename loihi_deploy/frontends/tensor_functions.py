@@ -126,10 +126,16 @@ def _turned(x: Tensor) -> Tensor:
 
 
 def _mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+    if x.pieces:
+        return elementwise(_sum(x, axis, keepdims), 1 / len(x.pieces))
     return reduced(x, _axes(x, axis), keepdims, mean=True)
 
 
 def _sum(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+    if x.pieces:
+        if np.ravel(axis).tolist() != [0] or keepdims:
+            raise UnsupportedLayerError("tensors stacked in front of the batch", axis, "Sum over axis 0")
+        return _add_all(x.pieces)
     return reduced(x, _axes(x, axis), keepdims, mean=False)
 
 
@@ -232,6 +238,8 @@ def _concatenate(x: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 
 def _stack(x: Sequence[Tensor], axis: int = 0) -> Tensor:
+    if axis == 0:
+        return replace(x[0], pieces=tuple(x))
     parts = [_expand_dims(part, axis) for part in x]
     return _concatenate(parts, axis)
 

@@ -45,6 +45,8 @@ class Tensor:
     windows : int array or None
         A maximum that is still to be applied: for each element of the new shape, along the last axis, the flat indices
         that it is the largest of, -1 for none.
+    pieces : tuple of Tensor
+        Tensors that are stacked along a new axis in front of the batch, which can only be summed over.
     over_time : bool
         Whether it is an average over time, or the last step.
     """
@@ -56,6 +58,7 @@ class Tensor:
     host_layer: Any = None
     activation: Any = None
     windows: NDArray[np.intp] | None = None
+    pieces: tuple[Tensor, ...] = ()
     over_time: bool = False
 
     def axis(self, number: int) -> int:

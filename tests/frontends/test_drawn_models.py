@@ -161,7 +161,9 @@ def test_drawn_models_compute_and_are_shaped_as_keras_predicts(data):
     assert check_conversion(model, graph, x)
     frames = samples_for(graph, x).first_frames()
     activity = rate_activity(graph, {name: values.astype(np.float64) for name, values in frames.items()})
-    options = ld.DeployOptions(normalization="none", bias_correction_steps=0)
+    options = ld.DeployOptions(
+        normalization="scale_firing_rates", scale_firing_rates=200.0, bias_correction_steps=0
+    )
     outputs = ld.deploy(model, options=options).predict(x, 5)
     outputs = outputs if isinstance(outputs, list) else [outputs]
     for ours, theirs, readout in zip(outputs, wanted, graph.readouts, strict=True):

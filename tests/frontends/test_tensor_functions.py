@@ -42,6 +42,8 @@ TENSORFLOW = {
     "split": lambda tf, h: tf.split(h, [1, 4], axis=2)[1],
     "squeeze": lambda tf, h: tf.squeeze(h[:, 1:2], 1),
     "stack": lambda tf, h: tf.stack([h[:, 0], h[:, 2]], axis=1),
+    "sum of a stack": lambda tf, h: tf.reduce_sum(tf.stack([h, 2 * h[:, ::-1]], axis=0), axis=0),
+    "mean of a stack": lambda tf, h: tf.reduce_mean(tf.stack([h, 2 * h[:, ::-1]], axis=0), axis=0),
     "stopgradient": lambda tf, h: tf.stop_gradient(h),
     "subtract": lambda tf, h: tf.subtract(h, tf.reduce_mean(h, [1, 2], keepdims=True)),
     "sum": lambda tf, h: tf.reduce_sum(h, axis=-1, keepdims=True),
@@ -179,6 +181,7 @@ REFUSED = {
     "a fixed number of samples": lambda tf, h: tf.reshape(h, (3, 60)),
     "a constant for each sample": lambda tf, h: h + tf.ones((3, 4, 5, 3)),
     "bounds": lambda tf, h: tf.clip_by_value(h, -1, 1),
+    "a stack of batches": lambda tf, h: tf.stack([h, h], axis=0)[0],
     "a leak": lambda tf, h: tf.nn.leaky_relu(h),
 }
 
