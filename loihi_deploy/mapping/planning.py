@@ -87,7 +87,7 @@ class Planner:
             if not bound and "destinations" in avoid:
                 continue
             found = self._plans(bound, interchip, restricted=False)
-            if all(plan.broken for plan in found):
+            if found and all(plan.broken for plan in found):
                 found = [*found, *self._plans(bound, interchip, restricted=True)]
             suitable = [plan for plan in found if not plan.broken & set(avoid)]
             if suitable:
@@ -154,11 +154,14 @@ class Planner:
 
 
 def cost(shapes: Shapes, fractional: bool, bounds: Mapping[str, int]) -> NDArray[np.float64]:
-    """Cores, and far behind them spikes to be sent and room to be used.
+    """Cores, and far behind them spikes to be sent, room to be used, and axons.
 
     The rest of a population that does not go up evenly counts as a whole core, or as a part of one where other
     populations may share it.
     """
     whole = np.prod(shapes.grid) / shapes.box.prod(axis=1) if fractional else shapes.n_slices
-    cost: NDArray[np.float64] = whole + 1e-8 * messages(shapes) + 1e-9 * fullness(shapes, bounds)
+    axons = shapes.usage["in_axons"] * shapes.n_slices
+    cost: NDArray[np.float64] = (
+        whole + 1e-8 * messages(shapes) + 1e-9 * fullness(shapes, bounds) + 1e-13 * axons
+    )
     return cost

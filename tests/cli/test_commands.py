@@ -154,6 +154,15 @@ def test_report(folder, tmp_path, ending):
     assert "dense" in path.read_text()
 
 
+def test_a_rule_that_is_only_warned_of_can_be_avoided():
+    plain, avoiding = (
+        printed("compile", "recurrent-lif", *more) for more in ((), ("--avoid", "probed_senders"))
+    )
+    assert "the host reads" in " ".join(plain["mapping"]["warnings"])
+    assert avoiding["mapping"]["warnings"] == []
+    assert f"on {avoiding['n_cores']} cores instead of {plain['n_cores']}" in plain["mapping"]["warnings"][0]
+
+
 def test_compile_a_benchmark_network(tmp_path):
     values = printed("compile", "mnist-convnet", "-o", tmp_path / "b.loihi")
     loaded = ld.load(tmp_path / "b.loihi")
