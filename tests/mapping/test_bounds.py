@@ -13,8 +13,10 @@ from loihi_deploy.errors import InputError, MappingError
 from loihi_deploy.ir import Conv2D, Dense
 from loihi_deploy.ir.program import Program, SpikeSource, Synapses
 from loihi_deploy.mapping import map_to_cores
+from loihi_deploy.mapping.assembly import assemble
 from loihi_deploy.mapping.bounds import lower_bounds
 from loihi_deploy.mapping.memory import words
+from loihi_deploy.mapping.plan import Slice, Wiring
 from tests.mapping.networks import NOTHING, chain, compartments, convolutions, narrow, weights
 
 LIMITS = load_board("loihi").chip.core
@@ -176,7 +178,11 @@ def test_formats_of_different_widths_are_formats_of_their_own():
     shift = program.synapses[0].shift
     alike = replace(program, synapses=tuple(replace(s, shift=shift) for s in program.synapses))
     apart = replace(alike, synapses=(narrow(alike.synapses[0], 4), alike.synapses[1]))
-    formats = [map_to_cores(p, "loihi").cores[0].usage["synapse_formats"] for p in (alike, apart)]
+    core = [
+        Slice(f"dense{k + 1}", (0, 0, 0), (1, 1, 20), 20 * k, wirings=(Wiring(k, "rows", compressed=True),))
+        for k in (0, 1)
+    ]
+    formats = [assemble(p, board_of(), [core]).cores[0].usage["synapse_formats"] for p in (alike, apart)]
     assert formats == [1, 2]
 
 
