@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test compar
     from loihi_deploy import encoders as encoders
     from loihi_deploy import engines as engines
     from loihi_deploy import errors as errors
+    from loihi_deploy import export as export
     from loihi_deploy import frontends as frontends
     from loihi_deploy import ir as ir
     from loihi_deploy import mapping as mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test compar
     from loihi_deploy.analysis.calibrate import correct_biases as balance  # noqa: F401 - its former name
     from loihi_deploy.analysis.calibrate import correct_biases as correct_biases
     from loihi_deploy.analysis.calibrate import mean_rates as mean_rates
+    from loihi_deploy.analysis.energy import Energy as Energy
     from loihi_deploy.analysis.tune import Tuning as Tuning
     from loihi_deploy.analysis.verify import Verification as Verification
     from loihi_deploy.bench import networks as _networks
@@ -65,6 +67,7 @@ PUBLIC_NAMES = {
     "Counters": "results:Counters",
     "DeployOptions": "options:DeployOptions",
     "Deployment": "deployment:Deployment",
+    "Energy": "analysis.energy:Energy",
     "Evaluation": "results:Evaluation",
     "Graph": "ir:Graph",
     "Mapping": "mapping:Mapping",
@@ -89,6 +92,7 @@ PUBLIC_NAMES = {
     "engines": "engines",
     "equalize": "stages.equalize:equalize",
     "errors": "errors",
+    "export": "export",
     "frontends": "frontends",
     "ir": "ir",
     "load": "deployment:load",

@@ -52,6 +52,7 @@ from loihi_deploy.results import Evaluation, RunResult, RunState
 from loihi_deploy.tables import Page, Shown, warned
 
 if TYPE_CHECKING:
+    from loihi_deploy.analysis.energy import Energy
     from loihi_deploy.analysis.tune import Tuning
     from loihi_deploy.analysis.verify import Verification
 
@@ -404,6 +405,51 @@ class Deployment(Shown, Content):
         """Refuse steps that cannot be run, or whose spikes cannot be held for one sample."""
         everyone = [*self.program.nodes]
         backends.check(self.program, samples.take(slice(1)), RunOptions(steps, record=everyone))
+
+    @checked
+    def energy(
+        self,
+        x: Any,
+        steps: int = 100,
+        *,
+        coefficients: str | os.PathLike[str] = "sanafe2025",
+        steps_per_frame: int | None = None,
+        seed: int = 0,
+        threads: int | None = None,
+        progress: bool | None = None,
+    ) -> Energy:
+        """Estimate energy and time per sample on the chip, by cause, from a run on our engine.
+
+        Parameters
+        ----------
+        x : array or mapping of arrays
+            As for `run`; some ten samples give a mean.
+        steps : int
+            Steps of presentation of a sample.
+        coefficients : str or Path
+            What each kind of work costs: 'sanafe2025' (regressed on silicon), 'davies2018' (calculated before there was
+            silicon), or the path of a TOML file of your own.
+        steps_per_frame, seed, threads, progress
+            As for `run`.
+
+        Returns
+        -------
+        Energy
+            Print it for tables. Every figure is a range; compare a limit with its upper end, ``total.high``.
+
+        Raises
+        ------
+        InputError
+            If samples or steps do not fit.
+        EnergyConfigError
+            If the coefficients cannot be used.
+        """
+        from loihi_deploy.analysis.energy import estimate
+
+        options = RunOptions(
+            steps, steps_per_frame=steps_per_frame, seed=seed, threads=threads, progress=progress
+        )
+        return estimate(self.program, self.mapping, samples_for(self.graph, x), options, coefficients)
 
     @checked
     def with_readout_window(self, window: float) -> Deployment:

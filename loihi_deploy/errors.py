@@ -9,6 +9,7 @@
     ├── MissingExtraError(ImportError)             an optional package that is needed and not there
     ├── UnknownBoardError(KeyError)                no board of that name, no file at that path
     ├── BoardConfigError(ValueError)               a board or chip file with bad entries
+    ├── EnergyConfigError(ValueError)              a file of energy and time coefficients with bad entries
     ├── ConversionError(ValueError)                parts of a network that the chip has no counterpart for
     ├── NormalizationError(ValueError)             firing rates that calibration cannot settle
     ├── PartitionError(ValueError)                 a network that cannot be cut in encoder, chip, readout
@@ -137,6 +138,10 @@ class UnknownBoardError(LoihiDeployError, KeyError):
 
 class BoardConfigError(LoihiDeployError, ValueError):
     """A board or chip file with wrong, unknown or missing entries."""
+
+
+class EnergyConfigError(LoihiDeployError, ValueError):
+    """A file of energy and time coefficients with wrong, unknown or missing entries."""
 
 
 class ConversionError(LoihiDeployError, ValueError):

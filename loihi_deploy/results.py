@@ -103,6 +103,40 @@ class Counters(Shown, OneLine):
 
 
 @dataclass(frozen=True)
+class Activity:
+    """What a run made the cores do: see `loihi_deploy.engines.activity`.
+
+    Parameters
+    ----------
+    samples, sample_steps : int
+        Samples presented, and steps summed over them.
+    spikes : (n_classes,) int64 array
+        Spikes of each class of neurons, summed over samples and steps.
+    updates : dict of (n_cores,) int64 arrays
+        Updates of compartments that have no bias, by population: those of the others are one in each step.
+    busy_ns, longest_ns : (n_samples,) float arrays
+        Time of the busiest core, summed over the steps of a sample, and of its longest step; without synchronization.
+    """
+
+    samples: int
+    sample_steps: int
+    spikes: NDArray[np.int64]
+    updates: Mapping[str, NDArray[np.int64]]
+    busy_ns: NDArray[np.float64]
+    longest_ns: NDArray[np.float64]
+
+    def __add__(self, other: Activity) -> Activity:
+        return Activity(
+            self.samples + other.samples,
+            self.sample_steps + other.sample_steps,
+            self.spikes + other.spikes,
+            {name: updates + other.updates[name] for name, updates in self.updates.items()},
+            np.concatenate([self.busy_ns, other.busy_ns]),
+            np.concatenate([self.longest_ns, other.longest_ns]),
+        )
+
+
+@dataclass(frozen=True)
 class ChipState:
     """The chip between two steps, for each of n samples: what a run needs to be continued.
 
@@ -196,6 +230,8 @@ class RunResult(Shown, OneLine):
         After the last step, where it was asked for.
     warnings : tuple of Problem
         What was lost, and why: inputs beyond what the network was calibrated on, accumulators that wrapped around.
+    activity : Activity or None
+        What the cores did, where it was asked for.
     """
 
     outputs: NDArray[Any]
@@ -205,6 +241,7 @@ class RunResult(Shown, OneLine):
     seconds: float = 0.0
     state: RunState | None = None
     warnings: tuple[Problem, ...] = ()
+    activity: Activity | None = None
 
     def page(self) -> Page:
         """Outputs and recorded variables by shape, and the activity of each population."""

@@ -25,7 +25,7 @@ LAYERS = (
     {"backends", "report", "training"},
     {"analysis"},
     {"deployment"},
-    {"pipeline"},
+    {"pipeline", "export"},
     {"bench", "demo", "simulator"},
     {"cli"},
 )
@@ -39,6 +39,7 @@ IMPORTERS = {
     "nengo_loihi": {"backends.nengo_loihi", "bench.nengo_networks", "simulator"},
     "numba": {"engines", "simulator"},
     "nxsdk": {"backends.nengo_loihi"},
+    "sanafe": {"export.sanafe_runner"},  # copied to be run elsewhere, imported by nothing
     "tensorflow": {"frontends", "training"},
     "tf_keras": {"frontends", "training"},
 }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.engines.events import Events
 from loihi_deploy.ir.program import Program
-from loihi_deploy.results import ChipState, HostState, PopulationCounts, Recorded, RunState
+from loihi_deploy.results import Activity, ChipState, HostState, PopulationCounts, Recorded, RunState
 
 
 def population_sizes(program: Program) -> dict[str, int]:
@@ -56,6 +56,8 @@ class Chunk:
         Sample, step and population of the first accumulator that wrapped, where the engine tells.
     state : RunState or None
         After the last step, where it was asked for.
+    activity : Activity or None
+        What the cores did, where it was asked for.
     """
 
     trace: NDArray[np.float64]
@@ -63,6 +65,7 @@ class Chunk:
     recorded: Recorded
     first_wrap: tuple[int, int, str] | None = None
     state: RunState | None = None
+    activity: Activity | None = None
 
     def as_samples(self, n: int) -> Chunk:
         """One sample of ``n * steps`` steps as `n` samples."""

@@ -16,6 +16,7 @@ from loihi_deploy.backends.chunk import Chunk, Wanted, part_of
 from loihi_deploy.backends.line import Line, line
 from loihi_deploy.backends.request import RunOptions, state_problems, timing_problems, wanted
 from loihi_deploy.backends.run_memory import memory_problems
+from loihi_deploy.engines.activity import Meter
 from loihi_deploy.engines.host.biases import sign_problems
 from loihi_deploy.engines.threads import in_order, parts_of, thread_count
 from loihi_deploy.errors import AccumulatorOverflowError, BackendError, InputError
@@ -45,6 +46,8 @@ class Job:
     threads, chunk_size : int
         Where `options` leaves them open, too.
     mapping : Mapping or None
+    meter : Meter or None
+        What counts the work of the cores.
     """
 
     line: Line
@@ -55,6 +58,7 @@ class Job:
     threads: int
     chunk_size: int
     mapping: Any
+    meter: Meter | None = None
 
     def chunks(self) -> Iterator[tuple[slice, Chunk]]:
         """Results of consecutive chunks of samples, in order; a bounded number of them exists at a time."""
@@ -95,11 +99,13 @@ class Job:
         seed, backend = self.options.seed, self.options.backend
         how = (self.wanted, seed, state, keep_state, first_sample)
         if backend == "emulator":
-            return self.line.present(inputs, steps, *how)
+            return self.line.present(inputs, steps, *how, self.meter)
         return self.line.present_on(ENGINES[backend](self.mapping), inputs, steps, *how)
 
 
-def checked_job(program: Program, samples: Samples, options: RunOptions, mapping: Any = None) -> Job:
+def checked_job(
+    program: Program, samples: Samples, options: RunOptions, mapping: Any = None, meter: Meter | None = None
+) -> Job:
     """Check what is asked for.
 
     Raises
@@ -133,7 +139,8 @@ def checked_job(program: Program, samples: Samples, options: RunOptions, mapping
         threads = thread_count(options.threads) if backend == "emulator" else 1
         chunk_size = options.chunk_size or _default_chunk_size(program, backend, n, steps, threads)
         at_once = chunk_size if threads == 1 else 3 * threads * chunk_size
-        problems += memory_problems(program, records, n, steps, at_once, dense=backend != "emulator")
+        kept = n if meter is None else min(n, at_once)  # what a meter records is counted, chunk by chunk
+        problems += memory_problems(program, records, kept, steps, at_once, dense=backend != "emulator")
     if problems:
         raise InputError("Cannot run the program", problems)
     return Job(
@@ -145,6 +152,7 @@ def checked_job(program: Program, samples: Samples, options: RunOptions, mapping
         threads,
         chunk_size,
         mapping,
+        meter,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.backends.chip_engines import Engine
 from loihi_deploy.backends.chunk import Chunk, Wanted, recorded_spikes
+from loihi_deploy.engines.activity import Meter
 from loihi_deploy.engines.chip import kernels as columns
 from loihi_deploy.engines.chip.compiled import Recording, engine
 from loihi_deploy.engines.events import Events
@@ -101,6 +102,7 @@ class Line:
         state: RunState | None,
         keep_state: bool,
         first_sample: int = 0,
+        meter: Meter | None = None,
     ) -> Chunk:
         """Present samples on the compiled engine.
 
@@ -117,8 +119,10 @@ class Line:
             Whether the state after the last step is returned.
         first_sample : int
             Number of the first sample in the run, which random spikes depend on.
+        meter : Meter, optional
+            Counts what the cores do; `wanted` records just what it needs, which is not returned.
         """
-        encoder, chip, plan = self.encoder, self.chip, self._plan(wanted)
+        encoder, chip, plan = self.encoder, self.chip, self._plan(wanted, meter is not None)
         frames = encoder.together(inputs)
         n, n_frames = frames.shape[:2]
         arrays = self._arrays(plan, n, state, first_sample, seed)
@@ -131,14 +135,22 @@ class Line:
         drive, clipped = biases(self.program, inputs)
         hold = steps // n_frames
         block = max(1, BLOCK_BYTES // (4 * max(plan.width, 1) * n))
+        activity = room = None
+        if meter is not None:  # every spike is listed: memory for silent neurons is reserved, not taken
+            activity, block = meter.start(n), steps
+            room = meter.room(n * steps * sum(plan.watched.values()))
         for first in range(0, steps, block):
             length = min(block, steps - first)
             emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost)
             noise = chip.noise_values(arrays.rng, length)
             recorded = (plan.recording, (spikes, values), counts)
-            out = chip.run(emitted, arrays.chip, first, length, noise, plan.watched, *recorded, drive, hold)
+            out = chip.run(
+                emitted, arrays.chip, first, length, noise, plan.watched, *recorded, drive, hold, room
+            )
             for decoder, events, filters in zip(plan.decoders, (emitted, out), arrays.decoders, strict=True):
                 decoder.run(events, filters, trace, first)
+            if meter is not None and activity is not None:
+                activity = meter.count(activity, emitted, out, values)
             sent += emitted.counts.sum(axis=(0, 1), dtype=np.int64)
             lists += [
                 (first, events) for events, kept in ((out, plan.lists), (emitted, plan.lists_sent)) if kept
@@ -150,19 +162,20 @@ class Line:
         return Chunk(
             trace,
             self._host_counts(sent, lost) | _with_clipped(chip.population_counts(counts), clipped),
-            _in_order(wanted, found),
+            _in_order(wanted, found) if meter is None else {},
             self._first_wrap(counts),
             self._end(plan, arrays) if keep_state else None,
+            activity,
         )
 
-    def _plan(self, wanted: Wanted) -> _Plan:
+    def _plan(self, wanted: Wanted, everyone: bool) -> _Plan:
         """What follows from what is wanted, which chunk after chunk is the same."""
         if self._last_plan is not None and self._last_plan.wanted is wanted:
             return self._last_plan
         chip = self.chip.sizes
         on_chip = {name: variables for name, variables in wanted.variables.items() if name in chip}
         of_events = [name for name in chip if "events" in on_chip.get(name, ())]
-        watched = {name: size for name, size in chip.items() if name in (*self.decoded, *of_events)}
+        watched = {name: size for name, size in chip.items() if everyone or name in (*self.decoded, *of_events)}
         listed = {
             name: ("events",) if name in chip else variables for name, variables in wanted.variables.items()
         }

@@ -13,10 +13,11 @@ from loihi_deploy.backends.chunk import joined
 from loihi_deploy.backends.job import Job, checked_job
 from loihi_deploy.backends.losses import losses
 from loihi_deploy.backends.request import RunOptions
+from loihi_deploy.engines.activity import Meter
 from loihi_deploy.engines.host.readout import answers, decisions, decisions_by_step
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
-from loihi_deploy.results import Counters, Evaluation, PopulationCounts, RunResult, RunState
+from loihi_deploy.results import Activity, Counters, Evaluation, PopulationCounts, RunResult, RunState
 
 
 def check(program: Program, samples: Samples, options: RunOptions, mapping: Any = None) -> None:
@@ -24,7 +25,9 @@ def check(program: Program, samples: Samples, options: RunOptions, mapping: Any 
     checked_job(program, samples, options, mapping)
 
 
-def run(program: Program, samples: Samples, options: RunOptions, mapping: Any = None) -> RunResult:
+def run(
+    program: Program, samples: Samples, options: RunOptions, mapping: Any = None, meter: Meter | None = None
+) -> RunResult:
     """Present samples and decode the answers.
 
     Parameters
@@ -34,6 +37,8 @@ def run(program: Program, samples: Samples, options: RunOptions, mapping: Any = 
     options : RunOptions
     mapping : Mapping
         The program's cores, for the backends 'nengo_loihi' and 'hardware'.
+    meter : Meter, optional
+        Counts what the cores do, on our compiled engine; `options` records what it needs.
 
     Returns
     -------
@@ -49,11 +54,12 @@ def run(program: Program, samples: Samples, options: RunOptions, mapping: Any = 
         If an accumulator wraps around and ``options.on_overflow`` is 'raise'.
     """
     start = time.perf_counter()
-    job = checked_job(program, samples, options, mapping)
+    job = checked_job(program, samples, options, mapping, meter)
     tally = _Tally(job)
     n = len(samples)
     outputs = {node.name: np.zeros((n, *node.shape), node.dtype) for node in program.readout.readouts}
     recorded: dict[str, dict[str, list[NDArray[Any]]]] = {name: {} for name in job.wanted.variables}
+    activity: Activity | None = None
     states: list[RunState] = []
     for part, chunk in job.chunks():
         tally.add(chunk.counts)
@@ -63,6 +69,8 @@ def run(program: Program, samples: Samples, options: RunOptions, mapping: Any = 
             for variable, values in variables.items():
                 offset = np.array([part.start, 0, 0]) if variable == "events" else None
                 recorded[name].setdefault(variable, []).append(values if offset is None else values + offset)
+        if chunk.activity is not None:
+            activity = chunk.activity if activity is None else activity + chunk.activity
         if options.return_state and chunk.state is not None:
             states = [chunk.state] if options.stream else [*states, chunk.state]
     counters = tally.counters()
@@ -77,6 +85,7 @@ def run(program: Program, samples: Samples, options: RunOptions, mapping: Any = 
         time.perf_counter() - start,
         joined(states) if states else None,
         tuple(losses(program, samples, counters)),
+        activity,
     )
 
 

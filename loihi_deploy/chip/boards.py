@@ -17,7 +17,7 @@ from typing import Any
 
 from loihi_deploy.checked import checked
 from loihi_deploy.chip.hardware import Arithmetic, Board, Chip, CoreLimits, number_fields, range_problems
-from loihi_deploy.errors import BoardConfigError, InputError, Problem, UnknownBoardError
+from loihi_deploy.errors import BoardConfigError, InputError, LoihiDeployError, Problem, UnknownBoardError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,7 +38,7 @@ MAX_FILE = 1 << 20
 
 def board_names() -> tuple[str, ...]:
     """Names of the boards that come with the package, smallest first."""
-    boards = [_read_board(path) for path in _config_files().values() if "chip" in _read_toml(path)]
+    boards = [_read_board(path) for path in _config_files().values() if "chip" in read_toml(path)]
     return tuple(board.name for board in sorted(boards, key=lambda board: (board.n_chips, board.name)))
 
 
@@ -104,8 +104,8 @@ def loihi_arithmetic() -> Arithmetic:
     return load_board("loihi").chip.arithmetic
 
 
-def _config_files() -> dict[str, Path]:
-    """Files that come with the package, by name without ``.toml``."""
+def config_folder() -> Path:
+    """The folder ``hardware_configs`` that comes with the package."""
     folder = next((folder for folder in _CONFIG_DIRS if folder.is_dir()), None)
     if folder is None:
         raise BoardConfigError.single(
@@ -113,25 +113,29 @@ def _config_files() -> dict[str, Path]:
             str(_CONFIG_DIRS[0]),
             remedy="Install loihi-deploy again",
         )
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return folder
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _config_files() -> dict[str, Path]:
+    """Files of chips and boards that come with the package, by name without ``.toml``."""
+    return {path.stem: path for path in sorted(config_folder().glob("*.toml"))}
+
+
+def read_toml(path: Path, kind: type[LoihiDeployError] = BoardConfigError) -> dict[str, Any]:
+    """Read a TOML file; where it cannot be read the error is of `kind`."""
     try:
         if path.stat().st_size > MAX_FILE:
-            raise BoardConfigError.single(
-                "too large for a board or chip file", str(path), limit=f"{MAX_FILE} bytes"
-            )
+            raise kind.single("too large for a file of numbers", str(path), limit=f"{MAX_FILE} bytes")
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (
         ValueError,
         RecursionError,
     ) as error:  # bad TOML, bad UTF-8, numbers or nesting beyond what Python reads
-        if isinstance(error, BoardConfigError):
+        if isinstance(error, kind):
             raise
-        raise BoardConfigError.single(f"not a TOML file: {error}", str(path)) from error
+        raise kind.single(f"not a TOML file: {error}", str(path)) from error
     except OSError as error:
-        raise BoardConfigError.single(f"cannot be read: {error.strerror}", str(path)) from error
+        raise kind.single(f"cannot be read: {error.strerror}", str(path)) from error
     return table
 
 
@@ -145,7 +149,7 @@ def _is_file(path: Path) -> bool:
 
 def _read_board(path: Path) -> Board:
     problems: list[Problem] = []
-    table = _read_toml(path)
+    table = read_toml(path)
     values = _read_numbers(Board, table, path, "", ("description", "chip"), problems)
     description = _read_text(table, "description", path, problems)
     chip_name = _read_text(table, "chip", path, problems)
@@ -159,7 +163,7 @@ def _read_chip(name: str, board_path: Path, problems: list[Problem]) -> Chip | N
     """Read the chip that a board names; None where `problems` grew."""
     path = _config_files().get(name, board_path.parent / name)
     if not _is_file(path):
-        chips = [stem for stem, file in _config_files().items() if "chip" not in _read_toml(file)]
+        chips = [stem for stem, file in _config_files().items() if "chip" not in read_toml(file)]
         problems.append(
             Problem(
                 "no such chip",
@@ -171,7 +175,7 @@ def _read_chip(name: str, board_path: Path, problems: list[Problem]) -> Chip | N
         )
         return None
     n_before = len(problems)
-    table = _read_toml(path)
+    table = read_toml(path)
     values = _read_numbers(Chip, table, path, "", ("description", "core", "arithmetic"), problems)
     description = _read_text(table, "description", path, problems)
     sections = {}

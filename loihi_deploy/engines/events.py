@@ -28,10 +28,16 @@ class Events:
     indices: NDArray[np.int32]
 
     @classmethod
-    def empty(cls, sizes: Mapping[str, int], n: int, steps: int) -> Events:
-        """Room for every spike there can be; memory that is not written to is not taken."""
-        capacity = steps * sum(sizes.values())
-        return cls(sizes, np.zeros((n, steps, len(sizes)), np.int32), np.empty((n, capacity), np.int32))
+    def empty(
+        cls, sizes: Mapping[str, int], n: int, steps: int, room: NDArray[np.int32] | None = None
+    ) -> Events:
+        """Room for every spike there can be; memory that is not written to is not taken.
+
+        `room` is memory to be used, of at least ``n * steps`` times the neurons.
+        """
+        shape = n, steps * sum(sizes.values())
+        indices = np.empty(shape, np.int32) if room is None else room[: shape[0] * shape[1]].reshape(shape)
+        return cls(sizes, np.zeros((n, steps, len(sizes)), np.int32), indices)
 
     @classmethod
     def from_dense(cls, spikes: Mapping[str, NDArray[np.bool_]], n: int, steps: int) -> Events:

@@ -246,6 +246,7 @@ class Engine:
         counts: NDArray[np.int64],
         biases: Biases | None = None,
         hold: int = 1,
+        room: NDArray[np.int32] | None = None,
     ) -> Events:
         """Run a batch for some steps, changing `arrays` in place; holds no lock of the interpreter meanwhile.
 
@@ -269,9 +270,11 @@ class Engine:
             Of the populations that take them from the input.
         hold : int
             Steps that a frame of them is there.
+        room : int32 array, optional
+            Memory for the spikes that are returned; see `Events.empty`.
         """
         n = len(arrays.u)
-        out = Events.empty(watched, n, steps)
+        out = Events.empty(watched, n, steps, room)
         taken = [(biases or {})[b.population] for b in self.program.bias_inputs]
         columns = list(events.sizes)
         arriving = k.Arriving(

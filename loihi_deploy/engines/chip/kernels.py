@@ -364,6 +364,14 @@ def _record(records, chosen, u, v, spiked, recorded_spikes, recorded_values):  #
                 recorded_values[column + k] = values[chosen[start + k]]
 
 
+@inlined
+def _append(spikes, first, n, out, place):  # type: ignore[no-untyped-def]
+    """Copy `n` spikes from `first` on to the list, from `place` on."""
+    start, end = np.uint64(first), np.uint64(place)
+    for k in range(np.uint64(n)):
+        out[end + k] = spikes[start + k]
+
+
 @lru_cache
 def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> Callable[..., None]:
     """The kernel for a decay, an accumulator and a current of so many bits; see `Engine` for its arrays.
@@ -443,9 +451,8 @@ def _simulate(widths, network, state_of_all, arriving, wanted, memory, first_ste
             for i in range(watched.size):
                 node = n_sources + watched[i]
                 out_counts[s, t, i] = n_spikes[now, node]
-                for k in range(spikes_first[node], spikes_first[node] + n_spikes[now, node]):
-                    out_indices[s, n_out] = spikes[now, k]
-                    n_out += 1
+                _append(spikes[now], spikes_first[node], n_spikes[now, node], out_indices[s], n_out)
+                n_out += n_spikes[now, node]
             if records.shape[0] > 0:
                 _record(
                     records,

@@ -1,0 +1,299 @@
+"""What a spike of each neuron makes the cores do: from a program and its mapping, as tables.
+
+Neurons of a population that lie on the same core and cause the same work are one class; see
+`loihi_deploy.engines.activity`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.engines.activity import Fields, Followed
+from loihi_deploy.engines.chip.plain import arrival_delays
+from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.ir import Conv2D, Dense, Transform
+from loihi_deploy.ir.program import Program
+from loihi_deploy.mapping import Mapping
+from loihi_deploy.mapping.layout import Bundle, as_matrix, grids, row_lengths
+from loihi_deploy.mapping.plan import Slice
+from loihi_deploy.mapping.traffic import core_of_neurons
+from loihi_deploy.mapping.usage import slice_bundles
+
+Ints = NDArray[np.int64]
+
+SHARED, DENSE, SPARSE = 0, 1, 2
+"""Kinds of synapses, in the order of `coefficients.KINDS`."""
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Tables of a program on its cores; populations are numbered as in the program, sources behind them.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Populations, then sources.
+    class_of : dict of uint32 arrays
+        Class of each neuron.
+    population, sender : (n_classes,) int arrays
+        Of each class; sender -1 is the host.
+    reads : (n, 6) int array
+        What a spike reads: class, core, kind of synapse, population that holds the synapses, synapses, axons.
+    messages : (n, 2) int array
+        Class and core: one message of a spike.
+    compartments, biased : (n_cores, n_populations) int arrays
+        Compartments in use, margins included; and those of them that a bias updates in every step.
+    followed : dict of Followed
+        Compartments without a bias.
+    chip, row, column : (n_cores,) int arrays
+        Where a core lies: its chip, and its tile there.
+    """
+
+    names: tuple[str, ...]
+    class_of: MappingOf[str, NDArray[np.uint32]]
+    population: Ints
+    sender: Ints
+    reads: Ints
+    messages: Ints
+    compartments: Ints
+    biased: Ints
+    followed: MappingOf[str, Followed]
+    chip: Ints
+    row: Ints
+    column: Ints
+
+    @property
+    def tiles(self) -> int:
+        """Tiles in use on the chip that uses most."""
+        places = np.unique(np.stack([self.chip, self.row, self.column]), axis=1)
+        return int(np.bincount(places[0]).max(initial=0))
+
+
+@lru_cache(maxsize=4)
+def wiring(program: Program, mapping: Mapping) -> Wiring:
+    """Lay out the tables.
+
+    Raises
+    ------
+    InputError
+        If the mapping is that of another program.
+    """
+    if mapping.program_digest != program.digest:
+        raise InputError(
+            "Cannot estimate energy and time",
+            Problem(
+                "the mapping is that of another program",
+                "mapping",
+                remedy="Map this program: loihi_deploy.map_to_cores(program, board)",
+            ),
+        )
+    limits = mapping.board.chip.core
+    shapes = grids(program)
+    names = (*(p.name for p in program.populations), *(source.name for source in program.sources))
+    number = {name: k for k, name in enumerate(names)}
+    slices = [core.slices for core in mapping.cores]
+    place = core_of_neurons(program, slices, shapes)
+    found: dict[str, list[Ints]] = {name: [] for name in names}
+    for core, pieces in enumerate(slices):
+        for piece in pieces:
+            post = number[piece.population]
+            for bundle in slice_bundles(program, piece, limits):
+                pre = program.synapses[bundle.projection].pre
+                found[pre].append(_reads(bundle, core, synapse_kind(piece, bundle), post))
+
+    class_of: dict[str, NDArray[np.uint32]] = {}
+    population, sender, reads = [], [], [np.zeros((0, 6), np.int64)]
+    n_classes = 0
+    for name in names:
+        holder = place.get(name, np.full(program.nodes[name].size, -1))
+        classes, first, rows = _classes(holder, found[name])
+        class_of[name] = (classes + n_classes).astype(np.uint32)
+        population += [number[name]] * len(first)
+        sender += holder[first].tolist()
+        reads.append(rows + np.array([n_classes, 0, 0, 0, 0, 0]))
+        n_classes += len(first)
+    for other in program.encoder.populations:  # decoded on the host, or by nothing
+        if other.name not in class_of:
+            class_of[other.name] = np.full(other.size, n_classes, np.uint32)
+            population.append(-1)
+            sender.append(-1)
+            n_classes += 1
+    all_reads = np.concatenate(reads)
+    messages = np.unique(all_reads[:, :2], axis=0)
+
+    compartments = np.zeros((len(slices), len(program.populations)), np.int64)
+    biased = np.zeros_like(compartments)
+    followed = {}
+    driven = {bias_input.population for bias_input in program.bias_inputs}
+    for core, pieces in enumerate(slices):
+        for piece in pieces:
+            compartments[core, number[piece.population]] += piece.n_compartments
+    for k, p in enumerate(program.populations):
+        always = p.bias != 0 if p.noise is None and p.name not in driven else np.ones(p.size, bool)
+        np.add.at(biased[:, k], place[p.name][always], 1)
+        neurons = np.flatnonzero(~always)
+        if len(neurons):
+            start = np.zeros(len(neurons), bool)
+            if p.initial_voltage is not None:
+                start = p.initial_voltage[neurons] != 0
+            of_it = [piece for pieces in slices for piece in pieces if piece.population == p.name]
+            cores = place[p.name][neurons].astype(np.uint64)
+            followed[p.name] = Followed(neurons, cores, start, _fields(program, p.name, neurons, of_it))
+    tile = np.array([core.number for core in mapping.cores], np.int64) // mapping.board.chip.cores_per_tile
+    return Wiring(
+        names,
+        class_of,
+        np.array(population, np.int64),
+        np.array(sender, np.int64),
+        all_reads,
+        messages,
+        compartments,
+        biased,
+        followed,
+        np.array([core.chip for core in mapping.cores], np.int64),
+        tile // mapping.board.chip.mesh_columns,
+        tile % mapping.board.chip.mesh_columns,
+    )
+
+
+def synapse_kind(piece: Slice, bundle: Bundle) -> int:
+    """Kind of the synapses of a bundle into a slice."""
+    if any(w.kind == "pixels" for w in piece.wirings if w.projection == bundle.projection):
+        return SHARED
+    return DENSE if bundle.compressed else SPARSE
+
+
+def _reads(bundle: Bundle, core: int, kind: int, post: int) -> Ints:
+    """Rows (neuron, core, kind, post, synapses) of a bundle: one for each neuron of each axon."""
+    synapses = np.repeat(bundle.targets[bundle.set_of], bundle.n_atoms)
+    rows = np.empty((len(synapses), 5), np.int64)
+    rows[:, 0] = bundle.neurons.reshape(-1)
+    rows[:, 1:4] = core, kind, post
+    rows[:, 4] = synapses
+    return rows
+
+
+def _classes(holder: Ints, found: list[Ints]) -> tuple[Ints, Ints, Ints]:
+    """Find the classes of one sender.
+
+    Parameters
+    ----------
+    holder : (n,) int array
+        Core of each neuron.
+    found : list of arrays
+        From `_reads`.
+
+    Returns
+    -------
+    classes : (n,) int array
+        Class of each neuron, from 0.
+    first : (n_classes,) int array
+        A neuron of each.
+    reads : (m, 6) int array
+        As in `Wiring`.
+    """
+    rows = np.concatenate([*found, np.zeros((0, 5), np.int64)])
+    _, kinds = np.unique(rows[:, 1:4], axis=0, return_inverse=True)
+    key, position = np.unique(
+        rows[:, 0] * (kinds.max(initial=0) + 1) + kinds.reshape(-1), return_inverse=True
+    )
+    synapses = np.bincount(position, rows[:, 4], len(key)).astype(np.int64)
+    axons = np.bincount(position, minlength=len(key))
+    sample = np.zeros(len(key), np.int64)
+    sample[position] = np.arange(len(rows))
+    neuron, read = rows[sample, 0], rows[sample, 1:4]
+    _, code = np.unique(np.column_stack([read, synapses, axons]), axis=0, return_inverse=True)
+    code = code.reshape(-1) + 1
+    starts = np.searchsorted(neuron, np.arange(len(holder)))
+    lengths = np.bincount(neuron, minlength=len(holder))
+    _, classes = np.unique(holder, return_inverse=True)
+    for j in range(int(lengths.max(initial=0))):
+        here = np.zeros(len(holder), np.int64)
+        longer = lengths > j
+        here[longer] = code[starts[longer] + j]
+        _, classes = np.unique(classes * (code.max() + 1) + here, return_inverse=True)
+    _, first = np.unique(classes, return_index=True)
+    entries = np.concatenate(
+        [np.arange(starts[k], starts[k] + lengths[k]) for k in first] or [np.zeros(0, np.int64)]
+    ).astype(np.int64)
+    of_class = np.repeat(np.arange(len(first)), lengths[first])
+    reads = np.column_stack([of_class, read[entries], synapses[entries], axons[entries]])
+    return classes.reshape(-1), first, reads
+
+
+def _fields(program: Program, post: str, neurons: Ints, pieces: list[Slice]) -> tuple[Fields, ...]:
+    """Which cells of its senders reach each of some neurons of a population, by the synapses that its cores store."""
+    delays = arrival_delays(program)
+    grid = grids(program)[post]
+    alike: dict[tuple[int, str, bool], list[Ints]] = {}
+    for piece in pieces:
+        for wire in piece.wirings:
+            key = wire.projection, wire.kind, wire.compressed
+            alike.setdefault(key, []).append(piece.neurons(grid))
+    fields = []
+    for (projection, kind, compressed), parts in alike.items():
+        synapses = program.synapses[projection]
+        cell_of, field_of, cells_of = _cells(synapses.transform, kind == "pixels", compressed, parts)
+        here = np.isin(neurons, np.concatenate(parts))
+        mine, position = np.unique(np.where(here, field_of[neurons], -1), return_inverse=True)
+        lists = [cells_of(int(field)) if field >= 0 else np.zeros(0, np.int64) for field in mine]
+        fields.append(
+            Fields(
+                synapses.pre,
+                delays.get(synapses.pre, 1),
+                int(cell_of.max(initial=-1)) + 1,
+                cell_of.astype(np.uint64),
+                position.reshape(-1).astype(np.uint64),
+                np.cumsum([0, *map(len, lists)]).astype(np.uint64),
+                np.concatenate([*lists, np.zeros(0, np.int64)]).astype(np.uint64),
+            )
+        )
+    return tuple(fields)
+
+
+def _cells(
+    transform: Transform, pixels: bool, compressed: bool, parts: list[Ints]
+) -> tuple[Ints, Ints, Callable[[int], Ints]]:
+    """Cell of each input, field of each output, and a function from a field to its cells; `parts` are slices."""
+    inputs, outputs = np.arange(transform.in_size), np.arange(transform.out_size)
+    if isinstance(transform, Conv2D) and pixels:
+        return _cells_of_pixels(transform)
+    matrix = as_matrix(transform)
+    if isinstance(matrix, Dense):
+        return 0 * inputs, 0 * outputs, lambda field: np.zeros(1, np.int64)
+    if not compressed:
+        return (
+            inputs,
+            outputs,
+            lambda row: matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int64),
+        )
+    slice_of = np.full(transform.out_size, -1, np.int64)
+    for number, part in enumerate(parts):
+        slice_of[part] = number
+    return inputs, slice_of, lambda number: np.flatnonzero(row_lengths(matrix, parts[number]))
+
+
+def _cells_of_pixels(conv: Conv2D) -> tuple[Ints, Ints, Callable[[int], Ints]]:
+    """`_cells` of a convolution: every pixel of a field has a synapse to it, a weight of 0 too."""
+    inputs, outputs, groups = np.arange(conv.in_size), np.arange(conv.out_size), conv.groups
+    height, width, channels = conv.in_shape
+    _, out_width, filters = conv.out_shape
+    group_in, group_out = channels // groups, filters // groups
+    cell_of = inputs // channels * groups + inputs % channels // group_in
+    field_of = outputs // filters * groups + outputs % filters // group_out
+
+    def cells(field: int) -> Ints:
+        position, group = divmod(field, groups)
+        y, x = divmod(position, out_width)
+        rows = y * conv.strides[0] - conv.padding[0] + np.arange(conv.kernel.shape[0])
+        columns = x * conv.strides[1] - conv.padding[1] + np.arange(conv.kernel.shape[1])
+        rows, columns = rows[(rows >= 0) & (rows < height)], columns[(columns >= 0) & (columns < width)]
+        return np.asarray(((rows[:, None] * width + columns) * groups + group).reshape(-1), np.int64)
+
+    return cell_of, field_of, cells
