@@ -154,10 +154,10 @@ def test_without_biases_the_update_rule_holds_step_by_step(tmp_path, tau):
     fired[tuple(spikes.T)] = True
     voltages = np.load(tmp_path / "potentials.npy")
     was = np.concatenate([written["start"][None] != 0, voltages[:-1] != 0])
+    pre, post = written["edges"][:, :2].T
     arrived = np.zeros((STEPS, n), bool)
-    for pre in np.unique(written["edges"][:, 0]):
-        at = np.flatnonzero(fired[:-1, pre]) + 1
-        arrived[np.ix_(at, written["edges"][written["edges"][:, 0] == pre, 1])] = True
+    for step in range(1, STEPS):
+        arrived[step, post[fired[step - 1, pre]]] = True
     updated = was | arrived[:, :n_on_chip] | fired[:, :n_on_chip]
     on_host = fired[:, n_on_chip:].sum(axis=1)
     assert (updated.sum(axis=1) + on_host).tolist() == result["steps"]["updated"]
