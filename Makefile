@@ -5,6 +5,7 @@
 # make docs    build the pages of docs/ into build/docs, in an environment of its own: .venv-docs
 # make fuzz    load and run 10,000 altered files under bounds checking (some minutes)
 # make model-fuzz    convert 300 drawn Keras models and compare them with what Keras predicts (some minutes)
+# make sanafe  compare estimates of energy and time with SANA-FE, in an environment of its own: .venv-sanafe
 # make check   lint, format, types, direction of imports
 # make clean   remove everything that these commands made
 #
@@ -16,7 +17,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: fuzz demo test nengo-tests model-fuzz light docs check clean
+.PHONY: fuzz demo test nengo-tests model-fuzz light docs sanafe check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -41,6 +42,15 @@ docs: .venv-docs/.installed
 fuzz: $(VENV)/.convert-test
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=out/bounds-checked $(VENV)/bin/python tools/fuzz_files.py $(or $(ARGS),10000)
 
+sanafe: $(VENV)/.convert-test .venv-sanafe/.installed
+	$(VENV)/bin/python -m pytest tests/export $(ARGS)
+
+# SANA-FE is under the GPL: a program of its own, in an environment of its own, that the tests start.
+.venv-sanafe/.installed:
+	$(PYTHON) -m venv .venv-sanafe
+	.venv-sanafe/bin/python -m pip --disable-pip-version-check install --quiet 'sanafe==2.2.9' numpy
+	@touch $@
+
 check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -48,7 +58,7 @@ check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/python -m pytest --quiet tests/test_architecture.py
 
 clean:
-	rm -rf $(VENV) .venv-light .venv-docs out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-sanafe .venv-light .venv-docs out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp .convert-test says that the extras "convert" and "test" are installed.

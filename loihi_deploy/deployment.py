@@ -406,11 +406,10 @@ class Deployment(Shown, Content):
         everyone = [*self.program.nodes]
         backends.check(self.program, samples.take(slice(1)), RunOptions(steps, record=everyone))
 
-    @checked
     def energy(
         self,
         x: Any,
-        steps: int = 100,
+        steps: int | None = None,
         *,
         coefficients: str | os.PathLike[str] = "sanafe2025",
         steps_per_frame: int | None = None,
@@ -424,8 +423,8 @@ class Deployment(Shown, Content):
         ----------
         x : array or mapping of arrays
             As for `run`; some ten samples give a mean.
-        steps : int
-            Steps of presentation of a sample.
+        steps : int, optional
+            Steps of presentation of a sample; what it was deployed for, or 100.
         coefficients : str or Path
             What each kind of work costs: 'sanafe2025' (regressed on silicon), 'davies2018' (calculated before there was
             silicon), or the path of a TOML file of your own.
@@ -446,10 +445,15 @@ class Deployment(Shown, Content):
         """
         from loihi_deploy.analysis.energy import estimate
 
+        samples = samples_for(self.graph, x)
         options = RunOptions(
-            steps, steps_per_frame=steps_per_frame, seed=seed, threads=threads, progress=progress
+            self._steps(steps, samples),
+            steps_per_frame=steps_per_frame,
+            seed=seed,
+            threads=threads,
+            progress=progress,
         )
-        return estimate(self.program, self.mapping, samples_for(self.graph, x), options, coefficients)
+        return estimate(self.program, self.mapping, samples, options, coefficients)
 
     @checked
     def with_readout_window(self, window: float) -> Deployment:

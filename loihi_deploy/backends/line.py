@@ -175,7 +175,9 @@ class Line:
         chip = self.chip.sizes
         on_chip = {name: variables for name, variables in wanted.variables.items() if name in chip}
         of_events = [name for name in chip if "events" in on_chip.get(name, ())]
-        watched = {name: size for name, size in chip.items() if everyone or name in (*self.decoded, *of_events)}
+        watched = {
+            name: size for name, size in chip.items() if everyone or name in (*self.decoded, *of_events)
+        }
         listed = {
             name: ("events",) if name in chip else variables for name, variables in wanted.variables.items()
         }

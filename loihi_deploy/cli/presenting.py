@@ -117,6 +117,9 @@ def output_lines(outputs: Any) -> list[str]:
 @pixels_option
 @click.option("--limit", type=click.IntRange(1), help=limit_help)
 @click.option("--by-step", is_flag=True, help="Also accuracy after each step of the presentation.")
+@click.option(
+    "--energy", is_flag=True, help="Also energy and time on the chip, as `loihi-deploy energy` tells them."
+)
 @steps_option
 @backend_option
 @json_option
@@ -130,6 +133,7 @@ def evaluate(
     pixels: str,
     limit: int | None,
     by_step: bool,
+    energy: bool,
     steps: int | None,
     backend: Any,
 ) -> int:
@@ -157,9 +161,14 @@ def evaluate(
         **({"accuracy_by_step": result.accuracy_by_step.tolist()} if by_step else {}),
         **activity(deployment, result.counters),
     }
+    cost = deployment.energy(found.x, n_steps, progress=_progress()) if energy else None
+    if cost is not None:
+        figures["energy"] = cost.values()
 
     def text() -> None:
         print_activity(figures)
+        if cost is not None:
+            click.echo(str(cost))
         for step in range(10, n_steps, 10) if by_step else ():
             click.echo(f"{step:4d} steps: {100 * result.accuracy_by_step[step - 1]:.2f} %")
         click.echo(

@@ -351,3 +351,20 @@ def test_interrupts_end_quietly(folder, monkeypatch):
     result = cli("run", folder / "net.loihi", folder / "x.npy")
     assert result.exit_code == 130
     assert result.stderr.strip() == "Interrupted."
+
+
+def test_energy(folder):
+    own = ("--samples", folder / "x.npy", "--steps", 20)
+    values = printed("energy", folder / "net.loihi", *own)
+    assert values["coefficients"] == "sanafe2025"
+    deployment = ld.load(folder / "net.loihi")
+    expected = deployment.energy(np.load(folder / "x.npy"), 20).values()
+    assert {name: values[name] for name in expected} == json.loads(json.dumps(expected))
+    text = cli("energy", folder / "net.loihi", *own, "--coefficients", "davies2018").output
+    assert "by 'davies2018'" in text
+    both = printed("evaluate", folder / "net.loihi", *own, "--labels", folder / "y.npy", "--energy")
+    assert both["energy"] == json.loads(json.dumps(expected))
+    assert "energy" not in printed("evaluate", folder / "net.loihi", *own, "--labels", folder / "y.npy")
+    wrong = cli("energy", folder / "net.loihi", *own, "--coefficients", "loihi2")
+    assert wrong.exit_code == 2
+    assert "davies2018, sanafe2025" in wrong.stderr
