@@ -26,6 +26,8 @@ Rate = Annotated[float, Range(1e-3, 1e5)]
 Percentile = Annotated[float, Range(0.0, 100.0)]
 Window = Annotated[float, Range(1e-6, 1.0)]
 """The last part of a presentation."""
+WEIGHT_BITS = (8, 6, 5, 4, 3, 2)
+"""Bits of a stored weight that a program can have."""
 Normalization = Literal["auto", "percentile", "maximum", "thresholds", "search", "scale_firing_rates", "none"]
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 Backend = Literal["emulator", "numpy", "nengo_loihi", "hardware", "reference"]
@@ -103,6 +105,9 @@ class DeployOptions(Content):
         raises the rates of weak channels: better where weights are very uneven, worse where these then saturate.
     weight_percentile : float
         Percentile of weight magnitudes that becomes the largest integer; larger weights are clipped.
+    weight_bits : {8, 6, 5, 4, 3, 2}
+        Bits of a stored weight, sign included: fewer take less of a core's memory. With fewer than 8 each layer's
+        weights are clipped where the squared error is least, unless `weight_percentile` says where.
     rounding : {'nearest', 'mean'}
         Weights to the nearest integer, or so that the mean input of every neuron is kept on calibration data.
     readout_window : float
@@ -135,6 +140,7 @@ class DeployOptions(Content):
     bias_correction_steps: int = 100
     equalize: bool = False
     weight_percentile: float = 100.0
+    weight_bits: int = 8
     rounding: Literal["nearest", "mean"] = "nearest"
     readout_window: float = READOUT_WINDOW
     steps: int | Literal["auto"] | None = None
@@ -170,6 +176,11 @@ class DeployOptions(Content):
             value = getattr(self, name)
             if name in fitting and not low <= value <= high:
                 problems.append(Problem("out of range", name, value, f"{low:g} to {high:g}"))
+        if "weight_bits" in fitting and self.weight_bits not in WEIGHT_BITS:
+            allowed = ", ".join(map(str, WEIGHT_BITS))
+            problems.append(
+                Problem("not a number of bits of a weight", "weight_bits", self.weight_bits, allowed)
+            )
         if (
             "steps" in fitting
             and self.steps not in ("auto", None)

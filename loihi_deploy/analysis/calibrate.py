@@ -42,6 +42,7 @@ def correct_biases(
     steps: Annotated[int, Range(1, 10_000)] = 100,
     readout_window: Window = READOUT_WINDOW,
     board: BoardLike = "loihi",
+    weight_bits: int = 8,
 ) -> PartitionedGraph:
     """Correct a network, on calibration data, for what the chip's neurons do differently: bias correction.
 
@@ -58,6 +59,8 @@ def correct_biases(
         The last part of the presentation that rates are measured in, 0..1.
     board : str, path, Board or Chip
         As for `quantize`.
+    weight_bits : int
+        As for `quantize`.
 
     Returns
     -------
@@ -68,7 +71,9 @@ def correct_biases(
     kept = [p.name for p in partitioned.encoder.populations if p.neuron.kind == "ttfs"]
     current = partitioned
     for _ in range(CORRECTION_ROUNDS):
-        rates = backends.firing_rates(quantize(current, board), samples, steps, readout_window, kept)
+        rates = backends.firing_rates(
+            quantize(current, board, weight_bits=weight_bits), samples, steps, readout_window, kept
+        )
         current = correct(partitioned, current, {**values, **rates})
     return current
 

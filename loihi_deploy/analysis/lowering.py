@@ -76,12 +76,12 @@ def lower(converted: Graph, calibration: Samples | None, options: DeployOptions,
     if calibration is not None and options.bias_correction_steps:
         steps, window = options.bias_correction_steps, options.readout_window
         logger.info("correcting biases on the integer network")
-        partitioned = correct_biases(partitioned, calibration, steps, window, board)
+        partitioned = correct_biases(partitioned, calibration, steps, window, board, options.weight_bits)
     means = None
     if options.rounding == "mean" and calibration is not None:
         means = mean_rates(quantize(partitioned, board), calibration)
     logger.info("quantizing")
-    program = quantize(partitioned, board, options.weight_percentile, means)
+    program = quantize(partitioned, board, options.weight_percentile, means, options.weight_bits)
     return Lowered(graph, program, None if calibration is None else mean_rates(program, calibration))
 
 

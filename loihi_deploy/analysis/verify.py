@@ -289,7 +289,8 @@ def verify_stages(
     stages.append(stage(SPIKING, decided(outputs), rates))
     logger.info(QUANTIZED)
     partitioned = partition(graph, deployed.options.encoder, deployed.options.encoder_rate)
-    uncorrected = quantize(partitioned, deployed.board, deployed.options.weight_percentile)
+    chosen = deployed.options
+    uncorrected = quantize(partitioned, deployed.board, chosen.weight_percentile, None, chosen.weight_bits)
     rates, outputs = _rates(rate_graph(uncorrected, partitioned), still)
     stages.append(stage(QUANTIZED, decided(outputs, False), rates))
     logger.info(INTEGER)

@@ -39,6 +39,8 @@ from loihi_deploy.stages.rounding import round_keeping_means
 
 NEGLIGIBLE_WEIGHT = 1e-8
 """A population whose largest weight is below this is driven by its bias alone (nengo-loihi's limit)."""
+CLIPS = np.linspace(0.05, 1.0, 77)
+"""Parts of the largest weight that few bits are tried to be clipped at."""
 BIAS_ROOM = 2.0
 """Biases taken from the input have room for values up to this multiple of the largest calibration value."""
 
@@ -49,6 +51,7 @@ def quantize(
     board: BoardLike = "loihi",
     weight_percentile: Percentile = 100.0,
     rates: Mapping[str, float | NDArray[np.float64]] | None = None,
+    weight_bits: int = 8,
 ) -> Program:
     """Turn weights, biases, thresholds and decays into integers.
 
@@ -62,6 +65,9 @@ def quantize(
     rates : dict of (size,) arrays, optional
         Mean firing rates of sources and populations (what `loihi_deploy.mean_rates` gives): weights are then rounded so
         that the mean input of a neuron is kept (`loihi_deploy.stages.rounding`), else to the nearest.
+    weight_bits : {8, 6, 5, 4, 3, 2}
+        Bits of a stored weight, sign included. With fewer than 8 the weights of a population are clipped where the
+        squared error of rounding is least, unless `weight_percentile` says where.
 
     Returns
     -------
@@ -83,7 +89,15 @@ def quantize(
         incoming = graph.into(population.name)
         drive = drives.get(population.name, 0.0)
         done = _quantize_population(
-            population, incoming, drive, graph.dt, arithmetic, problems, weight_percentile, rates or {}
+            population,
+            incoming,
+            drive,
+            graph.dt,
+            arithmetic,
+            problems,
+            weight_percentile,
+            rates or {},
+            weight_bits,
         )
         if done is not None:
             compartments, quantized, group = done
@@ -185,6 +199,32 @@ class _Scales:
     voltage: float
 
 
+@dataclass(frozen=True)
+class _Levels:
+    """The values that a stored weight can have: ``-largest .. largest`` times `unit` of the widest format."""
+
+    most_bits: int
+    bits: int
+
+    @property
+    def largest(self) -> int:
+        return int(2 ** (self.bits - 1) - 1)
+
+    @property
+    def unit(self) -> int:
+        return int(2 ** (self.most_bits - self.bits))
+
+    @property
+    def room(self) -> float:
+        """What the largest weight is multiplied by so that it becomes the largest level; 1 with all bits."""
+        return 1.0 if self.stored_bits is None else 2 ** (self.bits - 1) / self.largest
+
+    @property
+    def stored_bits(self) -> int | None:
+        """Bits as a program says it: None for all."""
+        return None if self.bits >= self.most_bits else self.bits
+
+
 def _quantize_population(
     population: Population,
     projections: Sequence[Projection],
@@ -194,6 +234,7 @@ def _quantize_population(
     problems: list[Problem],
     weight_percentile: float,
     rates: Mapping[str, float | NDArray[np.float64]],
+    weight_bits: int,
 ) -> tuple[Compartments, list[Synapses], ScaleGroup] | None:
     """Quantize one population with its synapses; adds to `problems` and returns None where that is impossible."""
     found = list(_problems(population, projections, dt, limits))
@@ -201,14 +242,17 @@ def _quantize_population(
     if found:
         return None
     dynamics = _dynamics(population, projections, dt, limits)
-    w_max = _largest(dynamics.weights, weight_percentile)
+    levels = _Levels(limits.weight_limit.bit_length() + 1, weight_bits)
+    w_max = levels.room * _largest(dynamics.weights, weight_percentile, levels)
     bias_max = max(drive, float(np.abs(population.bias).max(initial=0.0)))
     scales = _scales(dynamics, w_max, bias_max, limits)
     if isinstance(scales, Problem):
         problems.append(scales)
         return None
     compartments = _compartments(dynamics, scales, limits)
-    synapses, rounding = _synapses(projections, dynamics.weights, scales.current, w_max, limits, rates)
+    synapses, rounding = _synapses(
+        projections, dynamics.weights, scales.current, w_max, limits, rates, levels
+    )
     exact = population.bias * scales.bias
     norm = float(np.sqrt(np.mean(exact**2)))
     group = ScaleGroup(
@@ -343,26 +387,27 @@ def _synapses(
     w_max: float,
     limits: Arithmetic,
     rates: Mapping[str, float | NDArray[np.float64]],
+    levels: _Levels,
 ) -> tuple[list[Synapses], dict[str, Any]]:
     """Rounded weights of every projection, and what the rounding cost: fields of `ScaleGroup`."""
     synapses, saturated, zeroed, squared_error, squared = [], 0, 0, 0.0, 0.0
-    mantissa_max = limits.weight_limit
+    unit, mantissa_max = levels.unit, levels.largest * levels.unit
     for projection, transform in zip(projections, weights, strict=True):
         exact = transform.values * scale
-        shift = _finest_shift(np.minimum(np.abs(exact), w_max * scale), mantissa_max, limits)
+        shift = _finest_shift(np.minimum(np.abs(exact), w_max * scale), mantissa_max + (unit - 1) / 2, limits)
         mantissas = exact / 2**shift
         if projection.pre in rates:
             means = np.broadcast_to(rates[projection.pre], (transform.in_size,))
-            rounded = round_keeping_means(mantissas, transform, means)
+            rounded = unit * round_keeping_means(mantissas / unit, transform, means)
         else:
-            rounded = np.round(mantissas)
+            rounded = unit * np.round(mantissas / unit)
         rounded = np.clip(rounded, -mantissa_max, mantissa_max)
-        saturated += int((np.abs(mantissas) > mantissa_max + 0.5).sum())
+        saturated += int((np.abs(mantissas) > mantissa_max + 0.5 * unit).sum())
         zeroed += int(((rounded == 0) & (exact != 0)).sum())
         squared_error += float(((rounded * 2**shift - exact) ** 2).sum())
         squared += float((exact**2).sum())
         integers = transform.with_values(rounded.astype(np.int8))
-        synapses.append(Synapses(projection.pre, projection.post, integers, shift))
+        synapses.append(Synapses(projection.pre, projection.post, integers, shift, levels.stored_bits))
     return synapses, {
         "weight_rms_error": float(np.sqrt(squared_error / squared)) if squared else 0.0,
         "saturated_weights": saturated,
@@ -371,13 +416,27 @@ def _synapses(
     }
 
 
-def _largest(weights: Sequence[Transform], percentile: float) -> float:
-    """The percentile of weight magnitudes, zeros left out; 0 where there is none."""
+def _largest(weights: Sequence[Transform], percentile: float, levels: _Levels) -> float:
+    """The percentile of weight magnitudes, zeros left out; 0 where there is none.
+
+    The largest one, where nothing else is asked for; with few levels the one at which rounding errs least.
+    """
     magnitudes = np.concatenate([np.abs(t.values).ravel() for t in weights]) if weights else np.zeros(0)
     if percentile >= 100:
-        return float(magnitudes.max(initial=0.0))
+        largest = float(magnitudes.max(initial=0.0))
+        return largest if levels.stored_bits is None else _least_squares_clip(magnitudes, largest, levels)
     magnitudes = magnitudes[magnitudes > 0]
     return float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
+
+
+def _least_squares_clip(magnitudes: NDArray[np.float64], largest: float, levels: _Levels) -> float:
+    """The magnitude to clip at for which the squared error of rounding is least, of those tried."""
+
+    def error(clip: float) -> float:
+        rounded = np.minimum(np.round(magnitudes * (levels.largest / clip)), levels.largest)
+        return float(np.square(rounded * (clip / levels.largest) - magnitudes).sum())
+
+    return min((float(part * largest) for part in CLIPS), key=error) if largest else 0.0
 
 
 def _spike_weights(projection: Projection, population: Population, dt: float) -> Transform:
@@ -395,7 +454,7 @@ def _times(factor: float) -> str:
     return f"{np.ceil(factor / unit) * unit:g}-fold or more"
 
 
-def _finest_shift(exact: NDArray[np.float64], mantissa_max: int, limits: Arithmetic) -> int:
+def _finest_shift(exact: NDArray[np.float64], mantissa_max: float, limits: Arithmetic) -> int:
     """The smallest shift whose largest mantissa holds the largest weight, within its rounding."""
     largest = np.abs(exact).max(initial=0.0)
     fitting = (shift for shift in limits.weight_shifts if largest <= (mantissa_max + 0.5) * 2**shift)
