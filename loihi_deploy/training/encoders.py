@@ -31,7 +31,8 @@ def with_encoder(model: Any, filters: int = 2, signed: bool = False, seed: int =
         channel.
     signed : bool
         Weights are +1 and -1, so that weighted sums take no multiplies (a gain is one for each neuron and frame): as
-        many different patterns of signs as there are, each followed by its opposite. They stay as they are; what each filter learns is its bias.
+        many different patterns of signs as there are, each followed by its opposite. They stay as they are; what each
+        filter learns is its bias.
     seed : int
         Of the first values of the biases, with `signed`; Keras draws all others.
 

@@ -191,19 +191,21 @@ def test_example_by_hand():
     assert counts.total("spikes") == 2
     assert counts.total("messages out") == 1
     assert counts.total("messages in") == 2
-    assert counts.total("shared synapses") == 2 + 1
+    assert counts.total("dense synapses") == 2  # into a, a row of weights
+    assert counts.total("shared synapses") == 1  # into b, the pixel of a kernel
     sanafe = {name: table.sum() for name, table in counts.picojoules(COSTS).items()}
     assert round(sanafe["idle compartments"], 1) == 307.2  # 6 * 51.2
     assert round(sanafe["updated compartments"], 1) == 436.8  # 6 * (51.2 + 21.6)
     assert round(sanafe["spikes"], 1) == 138.6  # 2 * 69.3
     assert round(sanafe["messages out"], 1) == 111.0
-    assert round(sanafe["shared synapses"], 1) == 72.0  # 3 * 24.0
-    assert round(sum(sanafe.values()), 1) == 1065.6
+    assert round(sanafe["dense synapses"], 1) == 71.0  # 2 * 35.5
+    assert round(sanafe["shared synapses"], 1) == 24.0
+    assert round(sum(sanafe.values()), 1) == 1088.6
     davies = {name: table.sum() for name, table in counts.picojoules(load_coefficients("davies2018")).items()}
     assert round(davies["idle compartments"], 1) == 312.0  # 6 * 52
     assert round(davies["updated compartments"], 1) == 486.0  # 6 * 81
     assert round(davies["messages out"], 1) == 1.7
-    assert round(davies["shared synapses"], 1) == 70.8  # 3 * 23.6
+    assert round(davies["dense synapses"] + davies["shared synapses"], 1) == 70.8  # 3 * 23.6
     assert round(sum(davies.values()), 1) == 870.5
 
 
@@ -212,7 +214,7 @@ def test_time_by_hand():
     sent = {"in": np.array([1, 0, 0, 0], bool).reshape(1, 4, 1)}
     simulation = plain.simulate(program, sent, 4, {"a": ("spikes", "v"), "b": ("spikes", "v")})
     counts, activity = metered(program, mapping, sent, simulation)
-    step0 = 16.0 + 2 * 3.1  # the host's message reads two synapses: longer than the 2 * 6.0 + 3.7 of a's core
+    step0 = 16.0 + 2 * 3.8  # the host's message reads two synapses: longer than the 2 * 6.0 + 3.7 of a's core
     step1 = 2 * 6.0 + 2 * 3.7 + 30.0 + 5.1  # both of a are updated, a[0] fires and sends
     step2 = 6.0 + 3.7 + 30.0  # on b's core: it is updated, fires and sends nothing
     step3 = 2 * 6.0 + 3.7
