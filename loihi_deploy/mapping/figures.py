@@ -67,11 +67,12 @@ class Mapping(Shown, Content):
 
     def _problems(self) -> Iterable[Problem]:
         board = self.board
+        n_chips = max(board.n_chips, len(self.cores))  # more than the board has, where that rule only warns
         for core in self.cores:
             missing = [name for name in COUNTED_EVER if name not in core.usage]
             if missing:
                 yield Problem("usage is missing", f"chip {core.chip}, core {core.number}", ", ".join(missing))
-            if not (0 <= core.chip < board.n_chips and 0 <= core.number < board.chip.n_cores and core.slices):
+            if not (0 <= core.chip < n_chips and 0 <= core.number < board.chip.n_cores and core.slices):
                 yield Problem("no such core, or nothing on it", f"chip {core.chip}", core.number)
         if len({frozenset(plan.bounds) for plan in self.populations}) > 1:
             yield Problem("populations have different kinds of bounds", "populations")

@@ -402,7 +402,7 @@ def _synapses(
         else:
             rounded = unit * np.round(mantissas / unit)
         rounded = np.clip(rounded, -mantissa_max, mantissa_max)
-        saturated += int((np.abs(mantissas) > mantissa_max + 0.5 * unit).sum())
+        saturated += int((np.abs(mantissas) > (mantissa_max + 0.5 * unit) * (1 + 1e-9)).sum())
         zeroed += int(((rounded == 0) & (exact != 0)).sum())
         squared_error += float(((rounded * 2**shift - exact) ** 2).sum())
         squared += float((exact**2).sum())

@@ -105,8 +105,8 @@ def test_a_time_too_short_for_the_depth_names_the_least_that_works():
         (X, np.zeros(3, int), 20, "labels do not fit"),
         (X, np.full(200, 5), 20, "labels out of range"),
         (X, None, 0, "not a presentation time"),
-        (X, None, True, "not a presentation time"),
-        (X, None, 2.5, "not a presentation time"),
+        (X, None, True, "steps: not what is expected .found True, allowed whole number or 'auto'"),
+        (X, None, 2.5, "steps: not what is expected .found 2.5, allowed whole number or 'auto'"),
         (X, None, "automatic", "not a presentation time"),
     ],
 )
