@@ -7,15 +7,12 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.backends.job import checked_job
 from loihi_deploy.backends.request import RunOptions
-from loihi_deploy.backends.running import run
 from loihi_deploy.engines.host.readout import window_steps
-from loihi_deploy.engines.threads import parts_of
+from loihi_deploy.engines.threads import in_order, parts_of
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
-
-RECORDING_BYTES = 1 << 27
-"""Room for the spikes of the samples that are run at a time."""
 
 
 def firing_rates(
@@ -26,6 +23,8 @@ def firing_rates(
     kept: Collection[str] = (),
 ) -> dict[str, NDArray[np.float32]]:
     """Mean firing rates over the last part of a presentation, on the fast engine.
+
+    Spikes are counted while they are listed, step by step; nothing of the size of a presentation is kept.
 
     Parameters
     ----------
@@ -42,16 +41,17 @@ def firing_rates(
     dict of (n, size) float32 arrays
         In Hz, for each population, encoders included.
     """
-    names = list(program.nodes)
-    size = sum(node.size for node in program.nodes.values())
-    at_once = max(1, RECORDING_BYTES // (size * steps))
-    last = steps - window_steps(steps, window)
-    options = RunOptions(steps, record=names, progress=False)
-    parts = []
-    for part in parts_of(len(samples), at_once):
-        recorded = run(program, samples.take(part), options).recorded
-        spikes = {name: recorded[name]["spikes"] for name in names}
-        spikes |= {name: np.logical_or.accumulate(spikes[name], axis=1) for name in kept}
-        parts.append({name: spikes[name][:, last:].mean(axis=1, dtype=np.float32) for name in names})
-    dt = np.float32(program.dt)
-    return {name: np.concatenate([part[name] for part in parts]) / dt for name in names}
+    job = checked_job(program, samples, RunOptions(steps, progress=False))
+    length = window_steps(steps, window)
+
+    def counted(part: slice) -> dict[str, NDArray[np.int64]]:
+        inputs = samples.take(part).arrays
+        return job.line.spike_counts(inputs, steps, steps - length, kept, part.start)
+
+    parts = in_order(counted, parts_of(len(samples), job.chunk_size), job.threads)
+    found = [counts for _, counts in parts]
+    dt, divisor = np.float32(program.dt), np.float32(length)
+    return {
+        name: np.concatenate([counts[name] for counts in found]).astype(np.float32) / divisor / dt
+        for name in program.nodes
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,11 +19,13 @@ from loihi_deploy.engines.events import Events
 from loihi_deploy.engines.host.biases import biases
 from loihi_deploy.engines.host.decoder import Decoder
 from loihi_deploy.engines.host.encoder import Encoder
+from loihi_deploy.engines.spike_counts import SpikeCounter
 from loihi_deploy.ir.program import Program
 from loihi_deploy.results import HostState, PopulationCounts, Recorded, RunState
 
 BLOCK_BYTES = 1 << 23
 """Room for lists of spikes, for each thread: longer presentations are cut into blocks of steps."""
+NOTHING = Wanted({}, {})
 
 
 @dataclass(frozen=True)
@@ -134,13 +136,12 @@ class Line:
         lists: list[tuple[int, Events]] = []
         drive, clipped = biases(self.program, inputs)
         hold = steps // n_frames
-        block = max(1, BLOCK_BYTES // (4 * max(plan.width, 1) * n))
+        blocks = _blocks(steps, n * plan.width)
         activity = room = None
         if meter is not None:  # every spike is listed: memory for silent neurons is reserved, not taken
-            activity, block = meter.start(n), steps
+            activity, blocks = meter.start(n), [(0, steps)]
             room = meter.room(n * steps * sum(plan.watched.values()))
-        for first in range(0, steps, block):
-            length = min(block, steps - first)
+        for first, length in blocks:
             emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost)
             noise = chip.noise_values(arrays.rng, length)
             recorded = (plan.recording, (spikes, values), counts)
@@ -167,6 +168,53 @@ class Line:
             self._end(plan, arrays) if keep_state else None,
             activity,
         )
+
+    def spike_counts(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        steps: int,
+        first_counted: int,
+        kept: Collection[str] = (),
+        first_sample: int = 0,
+    ) -> dict[str, NDArray[np.int64]]:
+        """Spikes of every neuron from some step on, of samples that start from rest, on the compiled engine.
+
+        Parameters
+        ----------
+        inputs : dict of (n, n_frames, size) arrays
+        steps : int
+        first_counted : int
+            Spikes before this step do not count.
+        kept : collection of str
+            Populations whose first spike counts again in every later step, and no other.
+        first_sample : int
+            As for `present`.
+
+        Returns
+        -------
+        dict of (n, size) arrays
+            By population, encoders included.
+        """
+        encoder, chip, plan = self.encoder, self.chip, self._plan(NOTHING, True)
+        frames = encoder.together(inputs)
+        n, n_frames = frames.shape[:2]
+        arrays = self._arrays(plan, n, None, first_sample, 0)
+        recorded = plan.recording, (np.zeros((n, steps, 0), bool), np.zeros((n, steps, 0), np.int32))
+        lost, hold = np.zeros(len(encoder.sizes), np.int64), steps // n_frames
+        drive, _ = biases(self.program, inputs)
+        counters = [
+            SpikeCounter(sizes, n, steps, first_counted, kept) for sizes in (encoder.sizes, plan.watched)
+        ]
+        for first, length in _blocks(steps, n * plan.width):
+            emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost)
+            noise = chip.noise_values(arrays.rng, length)
+            out = chip.run(
+                *(emitted, arrays.chip, first, length, noise, plan.watched),
+                *(*recorded, chip.empty_counts(n), drive, hold),
+            )
+            for counter, events in zip(counters, (emitted, out), strict=True):
+                counter.add(events, first)
+        return counters[0].by_population() | counters[1].by_population()
 
     def _plan(self, wanted: Wanted, everyone: bool) -> _Plan:
         """What follows from what is wanted, which chunk after chunk is the same."""
@@ -290,6 +338,12 @@ class Line:
         wrapped = [(s, int(steps[s, p]), p) for s, p in np.argwhere(steps >= 0).tolist()]
         sample, step, population = min(wrapped)
         return sample, step, list(self.chip.sizes)[population]
+
+
+def _blocks(steps: int, n_neurons: int) -> list[tuple[int, int]]:
+    """First steps, and numbers of steps, whose lists of spikes are made together."""
+    size = max(1, BLOCK_BYTES // (4 * max(n_neurons, 1)))
+    return [(first, min(size, steps - first)) for first in range(0, steps, size)]
 
 
 def _with_clipped(
