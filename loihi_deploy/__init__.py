@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test compar
     from loihi_deploy.analysis.calibrate import correct_biases as correct_biases
     from loihi_deploy.analysis.calibrate import mean_rates as mean_rates
     from loihi_deploy.analysis.energy import Energy as Energy
+    from loihi_deploy.analysis.gate import Check as Check
+    from loihi_deploy.analysis.gate import Criteria as Criteria
     from loihi_deploy.analysis.tune import Tuning as Tuning
     from loihi_deploy.analysis.verify import Verification as Verification
     from loihi_deploy.bench import networks as _networks
@@ -64,7 +66,9 @@ __version__ = "0.1.0"
 PUBLIC_NAMES = {
     "Board": "chip.hardware:Board",
     "Chip": "chip.hardware:Chip",
+    "Check": "analysis.gate:Check",
     "Counters": "results:Counters",
+    "Criteria": "analysis.gate:Criteria",
     "DeployOptions": "options:DeployOptions",
     "Deployment": "deployment:Deployment",
     "Energy": "analysis.energy:Energy",

@@ -53,6 +53,7 @@ from loihi_deploy.tables import Page, Shown, warned
 
 if TYPE_CHECKING:
     from loihi_deploy.analysis.energy import Energy
+    from loihi_deploy.analysis.gate import Check, Criteria
     from loihi_deploy.analysis.tune import Tuning
     from loihi_deploy.analysis.verify import Verification
 
@@ -393,6 +394,70 @@ class Deployment(Shown, Content):
         backends.check(self.program, samples, RunOptions(max_steps * samples.n_frames))
         goal = self.rate_accuracy(samples, labels)
         return shortest_presentation(self.program, samples, labels, goal, max_steps, max_drop)
+
+    def check(
+        self,
+        x: Any = None,
+        y: Any = None,
+        criteria: Criteria | None = None,
+        *,
+        baseline: str | os.PathLike[str] | None = None,
+        steps: int | None = None,
+        threads: int | None = None,
+        progress: bool | None = None,
+    ) -> Check:
+        """Hold the deployment against limits, and against an earlier check of it: a gate for CI.
+
+        Parameters
+        ----------
+        x : array, mapping of arrays or data set, optional
+            As for `run`; not needed where only cores and chips are limited.
+        y : array, optional
+            Labels as for `evaluate`, or values that the outputs should have, for networks without classes.
+        criteria : Criteria, optional
+            The limits; ``Criteria()`` without any only measures.
+        baseline : path, optional
+            What `Check.write_baseline` wrote: no figure may be worse by more than ``criteria.tolerance``.
+        steps, threads, progress
+            As for `run`.
+
+        Returns
+        -------
+        Check
+            ``passed``, and a verdict for each criterion; print it for tables.
+
+        Raises
+        ------
+        InputError
+            If there is no criterion, one cannot be judged for want of samples or labels, or the baseline is of another
+            network or of other samples.
+        DataError
+            If the baseline cannot be read, or is of another version.
+        """
+        from loihi_deploy.analysis.gate import Criteria, judge, measure, read_baseline
+
+        if not isinstance(criteria, Criteria | None):
+            raise InputError.single("not what is expected", "criteria", type(criteria).__name__, "Criteria")
+        before = None if baseline is None else read_baseline(baseline)
+        if before is None and criteria is None:
+            raise InputError.single("no limit to check", "criteria", remedy="Give one: Criteria(max_chips=1)")
+        samples, steps_of_run = None, steps
+        if x is not None:
+            x, labels_of_x = collected(x, self.graph.origins)
+            y = labels_of_x if y is None else y
+            samples = samples_for(self.graph, x)
+            steps_of_run = self._steps(steps, samples)
+        options = RunOptions(
+            steps_of_run, readout_window=self.options.readout_window, threads=threads, progress=progress
+        )
+        measured = measure(self.source or self.graph, self.program, self.mapping, samples, y, options)
+        return judge(measured, self._made_with(), criteria or Criteria(), before)
+
+    def _made_with(self) -> dict[str, str]:
+        """Board, versions and options, as texts by name."""
+        versions = {name: number for name, number in self.provenance.items() if number is not None}
+        options = {name: str(value) for name, value in self.options.as_dict().items()}
+        return {"board": self.board.name, **versions, **options}
 
     def _steps(self, steps: Any, samples: Samples) -> Any:
         """Steps of a presentation: those given, else those that the deployment was made for, else 100."""

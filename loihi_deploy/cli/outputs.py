@@ -21,12 +21,15 @@ def output_option(text: str) -> Callable[..., Any]:
         "--output",
         "-o",
         type=Path,
-        callback=_checked,
+        callback=checked_output,
         help=f"{text} - is standard output.",
     )
 
 
-def _checked(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+def checked_output(
+    ctx: click.Context | None, param: click.Parameter | None, path: Path | None
+) -> Path | None:
+    """Refuse a path that cannot be written, before the work begins; a callback of options."""
     if path is not None and path != STANDARD_OUTPUT:
         check_writable(path)
     return path

@@ -35,6 +35,7 @@ from loihi_deploy.data.named import (
 )
 from loihi_deploy.errors import BackendError, InputError, missing_extra
 from loihi_deploy.files import write_file
+from loihi_deploy.ir.labels import class_labels
 
 if TYPE_CHECKING:
     from loihi_deploy.deployment import Deployment
@@ -333,12 +334,7 @@ def as_classes(deployment: Deployment, y: Any) -> Any:
     """Labels as class numbers, also from one-hot rows; None where they are values for the outputs."""
     if not deployment.graph.readouts:
         raise InputError.single("there is no readout, so there is nothing to compare with labels", "network")
-    if deployment.graph.readouts[0].n_classes == 1:
-        return None
-    if y.dtype.kind in "iu" and y.ndim == 1:
-        return y
-    one_hot = y.ndim == 2 and y.shape[1] > 1 and ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()
-    return y.argmax(axis=1) if one_hot else None
+    return class_labels(y, deployment.graph.readouts[0])
 
 
 def data_values(samples: NamedSamples) -> dict[str, Any]:

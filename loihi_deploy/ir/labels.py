@@ -46,6 +46,16 @@ def checked_labels(y: Any, n_samples: int, readout: Readout) -> NDArray[np.int64
     return labels.reshape(n_samples).astype(np.int64)
 
 
+def class_labels(y: Any, readout: Readout) -> Any:
+    """Labels as class numbers, also from one-hot rows; None where they are values that the outputs should have."""
+    labels = _array(y)
+    if readout.n_classes == 1:
+        return None
+    if labels.dtype.kind in "biu" and labels.ndim and labels.shape in ((len(labels),), (len(labels), 1)):
+        return labels.reshape(-1)
+    return labels.argmax(axis=1) if labels.ndim == 2 and _is_one_hot(labels) else None
+
+
 def _is_one_hot(labels: NDArray[Any]) -> bool:
     """Whether each row has a single 1 among zeros."""
     return (

@@ -93,6 +93,8 @@ RIGHT = {
     "run": (["net.loihi", "x.npy"], {"steps": "3"}),
     "evaluate": (["net.loihi"], {"samples": "x.npy", "labels": "y.npy", "steps": "3"}),
     "verify": (["net.loihi"], {"samples": "x.npy", "steps": "3", "reference_samples": "0"}),
+    "check": (["net.loihi"], {"max_chips": "1", "samples": "x.npy", "labels": "y.npy", "steps": "3"}),
+    "energy": (["net.loihi"], {"samples": "x.npy", "steps": "3"}),
     "compile": (["tiny"], {"calibration": "x.npy", "bias_correction_steps": "3"}),
     "bench": ([], {}),
     "demo": ([], {}),

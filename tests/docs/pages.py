@@ -1,7 +1,8 @@
 """The pages that users read, as what can be run in them.
 
 A page is run from top to bottom in an empty folder: every block of ``python`` in one namespace, every line of a
-``console`` block that begins with ``$ loihi-deploy``. Comments of HTML say what a reader need not see::
+``console`` block that begins with ``$ loihi-deploy``, every ``run: loihi-deploy`` of a workflow in ``yaml``. Comments
+of HTML say what a reader need not see::
 
     <!-- skip: trains for minutes -->     the next block is not run, for this reason
     <!-- setup
@@ -77,6 +78,9 @@ def run_page(page: Path, folder: Path) -> None:
             for line in block.code.splitlines():
                 if line.startswith(COMMAND):
                     run_command(line, f"{page.name}, block at line {block.line}")
+        elif block.language == "yaml" and block.skip is None:
+            for command in re.findall(r"^ +(?:- )?run: (loihi-deploy .*)$", block.code, re.MULTILINE):
+                run_command(f"$ {command}", f"{page.name}, block at line {block.line}")
 
 
 def run_command(line: str, where: str) -> None:

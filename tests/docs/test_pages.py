@@ -8,7 +8,7 @@ import loihi_deploy as ld
 
 from . import pages
 
-LANGUAGES = {"python", "console", "setup", "text", "toml", "json", "{eval-rst}", "{toctree}"}
+LANGUAGES = {"python", "console", "setup", "text", "toml", "json", "yaml", "{eval-rst}", "{toctree}"}
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.name)
