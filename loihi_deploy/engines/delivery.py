@@ -82,6 +82,11 @@ def block_marks(n: int) -> NDArray[np.uint8]:
     return np.zeros(n // BLOCK + 1, np.uint8)
 
 
+def room_for_words(n: int) -> NDArray[np.int32]:
+    """Room for the numbers of words of eight bytes among `n` bytes; see `list_spikes`."""
+    return np.zeros(n // 8 + 1, np.int32)
+
+
 def _laid_out(transform: Transform) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[Any]]:
     """Fields, indices and reordered values of one transform."""
     fields = np.zeros(FIELDS, np.uint64)
@@ -204,24 +209,47 @@ def deliver(fields, geometry, weights, number, scale, acc, offset, touched):  # 
 
 
 @inlined
-def list_spikes(spiked, first, n, out, place, n_out):  # type: ignore[no-untyped-def]
-    """Append to the list that begins at ``out[place]`` the numbers, from `first` on, of bytes that are not 0.
+def spiking_words(words, first, n, found, n_found):  # type: ignore[no-untyped-def]
+    """Append to the list `found` of `n_found` which of ``words[first : first + n]`` are not 0; returns its new length.
 
-    Looks at ``spiked[first : first + n]``; `n` is a multiple of 8. Returns the new length of the list; it was `n_out`.
+    Every number is written and only some are kept: a branch that cannot be foreseen costs more than ten such writes.
     """
-    words = spiked[first : first + n].view(np.uint64)
-    end = uint64(place + n_out)
-    for w in range(uint64(words.size)):
+    end = uint64(n_found)
+    for w in range(uint64(first), uint64(first + n)):
+        found[end] = w
+        end += uint64(words[w] != 0)
+    return np.int64(end)
+
+
+@inlined
+def list_bytes(words, found, n_found, first, out, place):  # type: ignore[no-untyped-def]
+    """List from ``out[place]`` on, in rising order, the numbers of the bytes that are not 0 in the words of `found`.
+
+    They count from byte `first` of the words. Returns how many there are.
+    """
+    end = uint64(place)
+    for i in range(uint64(n_found)):
+        w = uint64(found[i])
+        number = w * uint64(8) - uint64(first)
         word = words[w]
-        if word == 0:
-            continue
         word |= word >> uint64(4)
         word |= word >> uint64(2)
         word = (word | word >> ONE) & LOWEST_BITS
         while word != 0:
             # the lowest set bit is 2^(8 i) for byte i: it shifts a constant so that i stands in the highest byte
             lowest = word & (~word + ONE)
-            out[end] = w * uint64(8) + ((BYTE_NUMBERS * lowest) >> BYTE_SHIFT)
+            out[end] = number + ((BYTE_NUMBERS * lowest) >> BYTE_SHIFT)
             end += ONE
             word ^= lowest
     return np.int64(end) - place
+
+
+@inlined
+def list_spikes(spiked, first, n, found, out, place):  # type: ignore[no-untyped-def]
+    """List from ``out[place]`` on the numbers, from `first` on, of the bytes of `spiked` that are not 0.
+
+    Looks at ``spiked[first : first + n]``; `first` and `n` are multiples of 8, `found` has room for a number for every
+    eight bytes. Returns how many there are.
+    """
+    words = spiked.view(np.uint64)
+    return list_bytes(words, found, spiking_words(words, first // 8, n // 8, found, 0), first, out, place)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.engines.delivery import block_marks, layout
+from loihi_deploy.engines.delivery import block_marks, layout, room_for_words
 from loihi_deploy.engines.host import kernels
 from loihi_deploy.engines.host.encoder import KINDS
 from loihi_deploy.engines.host.neurons import effective_taus, initial_voltage, lowpass_factor, starts
@@ -176,6 +176,7 @@ class _Network:
             *(block_marks(self._n_accumulators), np.zeros(n), np.zeros(n), np.zeros((2, n), np.uint8)),
             np.zeros((2, self._n_populations, self._largest + 8), np.int32),
             np.zeros((2, self._n_populations), np.int64),
+            room_for_words(n),
         )
         return trace
 

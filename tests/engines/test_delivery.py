@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loihi_deploy.engines.delivery import BLOCK, deliver, layout, list_spikes
+from loihi_deploy.engines.delivery import BLOCK, deliver, layout, list_spikes, room_for_words
 from loihi_deploy.ir import Conv2D, Dense
 
 
@@ -62,7 +62,8 @@ def test_scaled_delivery(dtype):
 
 def test_list_spikes():
     spiked = np.zeros(64, np.uint8)
-    spiked[[3, 16, 17, 40, 63]] = 1
+    spiked[[3, 16, 17, 40, 63]] = 1, 1, 255, 2, 1
     out = np.full(9, -1, np.int32)
-    n = list_spikes(spiked, 16, 40, out, 0, 1)
-    assert out[:n].tolist() == [-1, 0, 1, 24]
+    n = list_spikes(spiked, 16, 40, room_for_words(64), out, 1)
+    assert n == 3
+    assert out[:5].tolist() == [-1, 0, 1, 24, -1]

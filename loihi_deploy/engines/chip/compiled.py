@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from loihi_deploy.engines.chip import kernels as k
 from loihi_deploy.engines.chip.overflow import accumulator_bounds, common_shift
 from loihi_deploy.engines.chip.plain import Biases, Record, arrival_delays, initial_state, n_samples
-from loihi_deploy.engines.delivery import BLOCK, layout
+from loihi_deploy.engines.delivery import BLOCK, layout, room_for_words
 from loihi_deploy.engines.events import Events
 from loihi_deploy.ir.program import Compartments, Noise, Program
 from loihi_deploy.results import ChipState, PopulationCounts, Simulation
@@ -318,6 +318,7 @@ class Engine:
             np.zeros(blocks, np.uint8),
             np.empty((2, self._n_spike_places), np.int32),
             np.zeros((2, len(self._network.spikes_first)), np.int64),
+            room_for_words(self._n_spike_places),
             np.zeros((steps, n_columns), np.int64),
         )
 

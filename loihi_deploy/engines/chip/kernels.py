@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.engines.delivery import BLOCK, deliver, list_spikes
+from loihi_deploy.engines.delivery import BLOCK, deliver, list_bytes, list_spikes, spiking_words
 from loihi_deploy.engines.kept_code import compiled, inlined
 
 int32 = np.int32
@@ -117,8 +117,8 @@ class Memory(NamedTuple):
     """What the loop needs beside the state.
 
     Accumulators, noise, biases with what is added to them, marks on blocks that move or were touched, lists of the
-    spikes of the last step and of this one, their numbers, and where the host's spikes of each step begin. Only what
-    was touched is written to, and emptied again, so one can be used for run after run.
+    spikes of the last step and of this one, their numbers, which words hold spikes, and where the host's spikes of each
+    step begin. Only what was touched is written to, and emptied again, so one can be used for run after run.
     """
 
     q16: NDArray[np.int16]
@@ -129,6 +129,7 @@ class Memory(NamedTuple):
     touched: NDArray[np.uint8]
     spikes: NDArray[np.int32]
     n_spikes: NDArray[np.int64]
+    words: NDArray[np.int32]
     starts: NDArray[np.int64]
 
 
@@ -228,7 +229,7 @@ def _count_down(refractory, spiked, first, delay):  # type: ignore[no-untyped-de
 
 @inlined
 def _update(  # type: ignore[no-untyped-def]
-    widths, p, u, v, refractory, spiked, q, bias, noise, touched, moving, counts, spikes
+    widths, p, u, v, refractory, spiked, q, bias, noise, touched, moving, words, counts, spikes
 ):  # fmt: skip
     """Update one population; lists its spikes at their place in `spikes` and returns their number."""
     factor_u, factor_v = int32(p[FACTOR_U]), int32(p[FACTOR_V])
@@ -237,7 +238,8 @@ def _update(  # type: ignore[no-untyped-def]
     bits, q_up, u_up = widths
     bits, q_up, u_up = int32(bits), int32(q_up), int32(u_up)
     first = p[FIRST]
-    n_spikes = wraps_q = wraps_u = 0
+    n_words = wraps_q = wraps_u = 0
+    by_word = spiked.view(np.uint64)
     noisy = p[NOISE_AT] != NO_NOISE
     for b in range(first // BLOCK, (first + p[SIZE] + BLOCK - 1) // BLOCK):
         arrived = touched[b] != 0
@@ -267,23 +269,20 @@ def _update(  # type: ignore[no-untyped-def]
                 change = int32(change | int32(_count_down(refractory, spiked, at, p[REFRACTORY])))
         moving[b] = (HAS_CURRENT if has_current else 0) | (HAS_CHANGED if change != 0 or now != 0 else 0)
         if now > 0:
-            before = n_spikes
-            n_spikes = list_spikes(spiked, b * BLOCK, BLOCK, spikes, p[SPIKES_FIRST], n_spikes)
-            for k in range(p[SPIKES_FIRST] + before, p[SPIKES_FIRST] + n_spikes):
-                spikes[k] += b * BLOCK - first
+            n_words = spiking_words(by_word, b * (BLOCK // 8), BLOCK // 8, words, n_words)
     counts[WRAPS_Q] += wraps_q
     counts[WRAPS_U] += wraps_u
-    return n_spikes
+    return list_bytes(by_word, words, n_words, first, spikes, p[SPIKES_FIRST])
 
 
 @inlined
-def _arrive(source, column, t, event_counts, event_indices, starts, pending, spikes):  # type: ignore[no-untyped-def]
+def _arrive(source, column, t, event_counts, event_indices, starts, pending, words, spikes):  # type: ignore[no-untyped-def]
     """List the spikes of a source that arrive at step `t`; returns their number."""
     first = source[SOURCE_SPIKES_FIRST]
     sent = t - source[DELAY]
     if sent < 0:
         row = source[PENDING_FIRST] + t * source[PENDING_SIZE]
-        return list_spikes(pending, row, source[PENDING_SIZE], spikes, first, 0)
+        return list_spikes(pending, row, source[PENDING_SIZE], words, spikes, first)
     n = np.int64(event_counts[sent, column])
     for k in range(n):
         spikes[first + k] = event_indices[starts[sent, column] + k]
@@ -394,7 +393,7 @@ def _simulate(widths, network, state_of_all, arriving, wanted, memory, first_ste
     u, v, refractory, spiked, pending = state_of_all
     source_columns, event_counts, event_indices, noise_values, driven, biases, hold = arriving
     counts, watched, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values = wanted
-    q16, q32, noise, membrane, moving, touched, spikes, n_spikes, starts = memory
+    q16, q32, noise, membrane, moving, touched, spikes, n_spikes, words, starts = memory
     n_sources, n_populations = sources.shape[0], populations.shape[0]
     for s in range(u.shape[0]):
         for b in range(moving.size):
@@ -403,7 +402,7 @@ def _simulate(widths, network, state_of_all, arriving, wanted, memory, first_ste
             p = populations[i]
             padded = (p[SIZE] + BLOCK - 1) // BLOCK * BLOCK
             n_spikes[0, n_sources + i] = list_spikes(
-                spiked[s], p[FIRST], padded, spikes[0], p[SPIKES_FIRST], 0
+                spiked[s], p[FIRST], padded, words, spikes[0], p[SPIKES_FIRST]
             )
         place = 0
         for t in range(steps):
@@ -426,6 +425,7 @@ def _simulate(widths, network, state_of_all, arriving, wanted, memory, first_ste
                     event_indices[s],
                     starts,
                     pending[s],
+                    words,
                     spikes[last],
                 )
             for i in range(n_populations):
@@ -437,7 +437,7 @@ def _simulate(widths, network, state_of_all, arriving, wanted, memory, first_ste
                 wraps = count[WRAPS_Q] + count[WRAPS_U]
                 arrival = (table, geometry, weights, projections, spikes[last], spikes_first, n_spikes[last])
                 state = (u[s], v[s], refractory[s], spiked[s])
-                rest = (membrane, noise, touched, moving, count, spikes[now])
+                rest = (membrane, noise, touched, moving, words, count, spikes[now])
                 if p[NARROW] or n_arriving <= p[BUDGET]:
                     count[EVENTS] += _deliver(p, *arrival, q16, touched)
                     n_new = _update(widths, p, *state, q16, *rest)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.engines.delivery import block_marks, layout
+from loihi_deploy.engines.delivery import block_marks, layout, room_for_words
 from loihi_deploy.engines.events import Events
 from loihi_deploy.engines.host import kernels
 from loihi_deploy.engines.host.neurons import (
@@ -182,6 +182,7 @@ class Encoder:
                 np.zeros(self._n_neurons),
                 np.zeros(self._n_neurons, np.uint8),
                 block_marks(n_sums),
+                room_for_words(self._n_neurons),
             ),
         )
         return events

@@ -136,7 +136,7 @@ def encode(  # type: ignore[no-untyped-def]
     inputs, first_step, steps, hold,
     voltage, refractory_time, filtered,
     counts, indices, lost,
-    drive, j, spiked, touched,
+    drive, j, spiked, touched, words,
 ):  # fmt: skip
     """Step the encoder of every sample of a batch; see `Encoder` for the arrays."""
     n_neurons = gain.size
@@ -175,9 +175,9 @@ def encode(  # type: ignore[no-untyped-def]
                 part = slice(first, first + size)
                 state = (voltage[s, part], refractory_time[s, part], spiked[part])
                 lost[p] += step(kind, constants[p], dt, j[part], *state, hold)
-                before = n_out
-                n_out = list_spikes(spiked, first, (size + 7) // 8 * 8, indices[s], 0, n_out)
-                counts[s, t, p] = n_out - before
+                n = list_spikes(spiked, first, (size + 7) // 8 * 8, words, indices[s], n_out)
+                counts[s, t, p] = n
+                n_out += n
 
 
 @compiled
@@ -229,7 +229,7 @@ def _filter(x, y, factor, total):  # type: ignore[no-untyped-def]
 def simulate_network(  # type: ignore[no-untyped-def]
     populations, constants, groups, factors, table, geometry, weights, pres,
     gain, bias, initial_voltage, dt, frames, hold, traces,
-    x, y, total, touched, voltage, refractory_time, spiked, lists, n_spikes,
+    x, y, total, touched, voltage, refractory_time, spiked, lists, n_spikes, words,
 ):  # fmt: skip
     """Run a whole network for every sample of a batch, from rest; see `_Network` for the arrays."""
     for s in range(frames.shape[0]):
@@ -279,7 +279,7 @@ def simulate_network(  # type: ignore[no-untyped-def]
                     state = (voltage[part], refractory_time[part], spiked[now, part])
                     step(kind, constants[p], dt, sums, *state, hold)
                     n_spikes[now, p] = list_spikes(
-                        spiked[now], first, (size + 7) // 8 * 8, lists[now, p], 0, 0
+                        spiked[now], first, (size + 7) // 8 * 8, words, lists[now, p], 0
                     )
                 else:
                     for k in range(size):
