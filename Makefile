@@ -2,6 +2,7 @@
 # make test    run the tests
 # make nengo-tests   run Nengo's own tests with `loihi_deploy.Simulator` (some minutes)
 # make light   check what an installation without extras can do, with numpy 2, in an environment of its own: .venv-light
+# make rehearsal    record four networks as they are loaded to a board, and replay them from the registers (some minutes)
 # make docs    build the pages of docs/ into build/docs, in an environment of its own: .venv-docs
 # make fuzz    load and run 10,000 altered files under bounds checking (some minutes)
 # make model-fuzz    convert 300 drawn Keras models and compare them with what Keras predicts (some minutes)
@@ -17,7 +18,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: fuzz demo test nengo-tests model-fuzz light docs sanafe check clean
+.PHONY: fuzz demo test nengo-tests model-fuzz rehearsal light docs sanafe check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -31,6 +32,9 @@ nengo-tests: $(VENV)/.convert-test
 
 model-fuzz: $(VENV)/.convert-test
 	LOIHI_DEPLOY_MODELS=300 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/frontends/test_drawn_models.py $(ARGS)
+
+rehearsal: $(VENV)/.convert-test
+	LOIHI_DEPLOY_REHEARSAL=1 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/hardware $(ARGS)
 
 light: .venv-light/.installed
 	.venv-light/bin/python tests/light/check.py

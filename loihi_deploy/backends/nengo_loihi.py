@@ -22,13 +22,15 @@ from loihi_deploy.frontends.compat import refuse_numpy_2
 from loihi_deploy.ir.program import Compartments, Program
 from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.mapping.layout import Bundle, grids
-from loihi_deploy.mapping.memory import synapse_bits
+from loihi_deploy.mapping.memory import index_bits, synapse_bits
 from loihi_deploy.mapping.plan import POP16, Core
 from loihi_deploy.mapping.usage import slice_bundles
 from loihi_deploy.results import PopulationCounts, Simulation
 
 _PROBED = {"spikes": "spiked", "u": "current", "v": "voltage"}
 _Accumulator = Literal["q", "u"]
+SILENT_EXPONENT = 7
+"""Exponent of noise that no compartment has: for nengo-loihi's 0 its hardware builder would write -1."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,11 @@ def build_model(
     for core, block in zip(mapping.cores, blocks, strict=True):
         bundles = [bundle for piece in core.slices for bundle in slice_bundles(program, piece, limits)]
         bundles.sort(key=lambda bundle: bundle.axon != POP16)  # pop16 spikes reach low axon numbers only
+        unstored = [bundle.max_index for bundle in bundles if bundle.compressed]
+        unstored_bits = int(index_bits(max(unstored, default=0), limits))  # the same for all: one format
         for bundle in bundles:
-            synapse = _synapse(nl, program, bundle, synapse_bits(bundle, limits) - bundle.weight_bits)
+            stored_bits = synapse_bits(bundle, limits) - bundle.weight_bits
+            synapse = _synapse(nl, program, bundle, unstored_bits if bundle.compressed else stored_bits)
             block.add_synapse(synapse)
             pre = program.synapses[bundle.projection].pre
             axon_of, atom_of = _axons_of_neurons(bundle, program.nodes[pre].size)
@@ -256,6 +261,7 @@ def simulate_on_hardware(
         )
     made = build_model(program, mapping, _probed_variables(program, record))
     n = n_samples(spikes, biases)
+    blocks = list(made.model.blocks)
     samples: dict[tuple[str, str], list[NDArray[Any]]] = {key: [] for key in made.probes}
     for sample in range(n):
         _send(program, made, {name: array[sample] for name, array in spikes.items()}, steps, permanent=True)
@@ -264,7 +270,7 @@ def simulate_on_hardware(
             for number, compartments, neurons in zip(
                 where.cores, where.compartments, where.neurons, strict=True
             ):
-                made.model.blocks[number].compartment.bias[compartments] = array[sample, 0, neurons]
+                blocks[number].compartment.bias[compartments] = array[sample, 0, neurons]
         try:
             interface = nl.hardware.interface.HardwareInterface(
                 made.model,
@@ -324,6 +330,7 @@ def _block(nl: Any, program: Program, core: Core, label: str) -> Any:
     for name in ("decay_u", "decay_v", "vth", "bias", "refract_delay"):
         setattr(compartment, name, np.zeros(core.n_compartments, np.int32))
     compartment.scale_u = compartment.scale_v = False
+    compartment.noise_exp = SILENT_EXPONENT
     for piece in core.slices:
         population = program.nodes[piece.population]
         assert isinstance(population, Compartments)
@@ -343,7 +350,7 @@ def _block(nl: Any, program: Program, core: Core, label: str) -> Any:
     return block
 
 
-def _synapse(nl: Any, program: Program, bundle: Bundle, index_bits: int) -> Any:
+def _synapse(nl: Any, program: Program, bundle: Bundle, n_index_bits: int) -> Any:
     """A nengo-loihi Synapse, with weights as they are added to the accumulator."""
     synapses = program.synapses[bundle.projection]
     synapse = nl.block.Synapse(bundle.n_axons, label=synapses.name)
@@ -360,8 +367,7 @@ def _synapse(nl: Any, program: Program, bundle: Bundle, index_bits: int) -> Any:
     synapse.format(weight_exp=program.weight_exponent(synapses))
     if synapses.weight_bits is not None:
         synapse.format(weight_bits=synapse.synapse_cfg.WEIGHT_BITS_MAP.index(synapses.weight_bits))
-    if not bundle.compressed:
-        synapse.format(idx_bits=synapse.synapse_cfg.INDEX_BITS_MAP.index(index_bits))
+    synapse.format(idx_bits=synapse.synapse_cfg.INDEX_BITS_MAP.index(n_index_bits))
     return synapse
 
 
