@@ -1,7 +1,7 @@
 """A stand-in for Intel's NxSDK: it records every register that nengo-loihi writes, strictly, and runs what it recorded.
 
 Written from the calls in nengo-loihi 1.1.0 (``hardware/builder.py``, ``interface.py``, ``nxsdk_objects.py``). What the
-real one would not take is a `MisuseError` here: unknown fields, values out of a field's range, a field written twice with
+real one would not take is a `MisuseError` here: unknown fields, values out of range, a field written twice with
 different values, calls in the wrong order. Snips and learning are not there.
 
 Identifiers of chips and cores differ from their places in lists, so that nobody takes one for the other.
