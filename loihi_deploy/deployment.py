@@ -57,9 +57,6 @@ if TYPE_CHECKING:
     from loihi_deploy.analysis.tune import Tuning
     from loihi_deploy.analysis.verify import Verification
 
-DEFAULT_STEPS = 100
-"""Presentation time in steps where nothing else is said."""
-
 SAVED_TYPES = (
     *(Conv2D, Dense, Sparse, Graph, HostMap, Input, Population, NeuronModel, Projection, Readout, Link),
     *(BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses),
@@ -173,6 +170,7 @@ class Deployment(Shown, Content):
         steps_per_frame: int | None = None,
         record: Iterable[str] | MappingOf[str, Iterable[str]] = (),
         neurons: MappingOf[str, Any] | None = None,
+        reset: bool = True,
         stream: bool = False,
         state: RunState | None = None,
         return_state: bool = False,
@@ -191,7 +189,8 @@ class Deployment(Shown, Content):
             mapping by their names, or a list or tuple in their order. A `tf.data.Dataset` or a `keras.utils.Sequence`
             is read to its end.
         steps : int, optional
-            Steps of presentation of a sample, a multiple of its frames; what it was deployed for, or 100.
+            Steps of presentation of a sample, a multiple of its frames; if nothing is said, what it was deployed for,
+            or 100 rounded up to whole frames.
         backend : {'emulator', 'numpy', 'nengo_loihi', 'hardware'}
             Our compiled engine, our plain one, nengo-loihi's emulator, or the chip through nengo-loihi and NxSDK.
         steps_per_frame : int, optional
@@ -201,8 +200,11 @@ class Deployment(Shown, Content):
             ``["conv1"]``, ``{"conv1": ["spikes", "u", "v", "events"]}``.
         neurons : dict of slices, index lists or boolean masks, optional
             Which neurons of a recorded population; all if nothing is said.
+        reset : bool
+            True starts each sample from rest; False presents the samples one after the other without a reset, as a chip
+            runs.
         stream : bool
-            True presents the samples one after the other without a reset, as a chip runs; False starts each from rest.
+            True is ``reset=False`` by its former name.
         state : RunState, optional
             From which to continue: what an earlier run with `return_state` left in its result.
         return_state : bool
@@ -229,15 +231,16 @@ class Deployment(Shown, Content):
             If an accumulator wraps around and `on_overflow` is 'raise'.
         """
         samples = samples_for(self.graph, x)
+        _refuse("Cannot run the deployment", _flags(reset=reset, stream=stream))
         options = RunOptions(
-            self._steps(steps, samples),
+            self._steps(steps, samples, steps_per_frame),
             backend,
             steps_per_frame,
             record,
             neurons,
             self.options.readout_window,
             seed,
-            stream,
+            stream if reset else True,
             state,
             return_state,
             on_overflow,
@@ -249,7 +252,7 @@ class Deployment(Shown, Content):
         _warn(result.warnings)
         return result
 
-    def predict(self, x: Any, steps: int = 100, **options: Any) -> Any:
+    def predict(self, x: Any, steps: int | None = None, **options: Any) -> Any:
         """What `model.predict` gives: the outputs, as an array, or a list of arrays where there are several.
 
         Parameters
@@ -269,6 +272,7 @@ class Deployment(Shown, Content):
         backend: Backend = "emulator",
         by_step: bool = False,
         steps_per_frame: int | None = None,
+        reset: bool = True,
         stream: bool = False,
         on_overflow: Literal["count", "raise"] = "count",
         seed: int = 0,
@@ -297,14 +301,15 @@ class Deployment(Shown, Content):
         x, labels_of_x = collected(x, self.graph.origins)
         samples = samples_for(self.graph, x)
         labels = self.check_labels(labels_of_x if y is None else y, len(samples))
-        _refuse("Cannot evaluate the deployment", flag_problems("by_step", by_step))
+        flags = _flags(by_step=by_step, reset=reset, stream=stream)
+        _refuse("Cannot evaluate the deployment", flags)
         options = RunOptions(
-            self._steps(steps, samples),
+            self._steps(steps, samples, steps_per_frame),
             backend,
             steps_per_frame,
             readout_window=self.options.readout_window,
             seed=seed,
-            stream=stream,
+            stream=stream if reset else True,
             on_overflow=on_overflow,
             threads=threads,
             chunk_size=chunk_size,
@@ -459,12 +464,17 @@ class Deployment(Shown, Content):
         options = {name: str(value) for name, value in self.options.as_dict().items()}
         return {"board": self.board.name, **versions, **options}
 
-    def _steps(self, steps: Any, samples: Samples) -> Any:
-        """Steps of a presentation: those given, else those that the deployment was made for, else 100."""
-        if steps is not None:
+    def _steps(self, steps: Any, samples: Samples, steps_per_frame: Any = None) -> Any:
+        """Steps of a presentation: those given, else those that the deployment was made for, else 100 or more.
+
+        None where steps for each frame are given, which say it.
+        """
+        if steps is not None or steps_per_frame is not None:
             return steps
+        if not samples.static and self.options.steps_per_frame is not None:
+            return samples.n_frames * self.options.steps_per_frame
         made_for = self.options.steps if samples.n_frames == 1 else None
-        return made_for or DEFAULT_STEPS
+        return made_for or RunOptions().total_steps(samples.n_frames)
 
     def _check_recording(self, samples: Samples, steps: Any) -> None:
         """Refuse steps that cannot be run, or whose spikes cannot be held for one sample."""
@@ -512,7 +522,7 @@ class Deployment(Shown, Content):
 
         samples = samples_for(self.graph, x)
         options = RunOptions(
-            self._steps(steps, samples),
+            self._steps(steps, samples, steps_per_frame),
             steps_per_frame=steps_per_frame,
             seed=seed,
             threads=threads,
@@ -595,6 +605,11 @@ def _refuse(summary: str, problems: Iterable[Problem]) -> None:
     """Raise an InputError where there are problems."""
     if found := list(problems):
         raise InputError(summary, found)
+
+
+def _flags(**values: Any) -> list[Problem]:
+    """What is wrong with arguments that must be True or False."""
+    return [problem for name, value in values.items() for problem in flag_problems(name, value)]
 
 
 def _warn(problems: Iterable[Problem]) -> None:

@@ -19,6 +19,8 @@ PERCENTILE = 99.9
 """Default percentile of a layer's firing rates."""
 READOUT_WINDOW = 0.5
 """Default part of the presentation, its last, that outputs are averaged over."""
+DEFAULT_STEPS = 100
+"""Presentation time in steps where nothing else is said."""
 ENCODER_RATE = 1000.0
 """Default highest firing rate in Hz of neurons on the host."""
 Rate = Annotated[float, Range(1e-3, 1e5)]
@@ -99,7 +101,8 @@ class DeployOptions(Content):
         Highest firing rate in Hz of neurons on the host; at most 1 / dt, since a spike per step is what the chip takes.
     bias_correction_steps : int
         Presentation time in steps at which the integer network is corrected from calibration data for what the chip's
-        neurons do differently (see `loihi_deploy.correct_biases`); 0 for no correction. Was ``balance_steps``.
+        neurons do differently (see `loihi_deploy.correct_biases`); 0 for no correction. Sequences are presented for at
+        least so many: as many for each frame. Was ``balance_steps``.
     equalize : bool
         Scale channels so that each uses the weights' bits equally well (see `loihi_deploy.stages.equalize`). It
         raises the rates of weak channels: better where weights are very uneven, worse where these then saturate.
@@ -120,6 +123,9 @@ class DeployOptions(Content):
     max_drop : float
         For 'auto': how far accuracy may be below the source's on calibration data, as a fraction; without labels how
         many decisions may differ from the source's, and the relative error where there is one output value.
+    steps_per_frame : int, optional
+        Steps that each frame of a sequence is shown, in the bias correction and in runs that say nothing else. If not
+        given, as many as make 100 steps, or `bias_correction_steps`, at least.
 
     Raises
     ------
@@ -145,6 +151,7 @@ class DeployOptions(Content):
     readout_window: float = READOUT_WINDOW
     steps: int | Literal["auto"] | None = None
     max_drop: float = 0.005
+    steps_per_frame: int | None = None
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
@@ -187,6 +194,16 @@ class DeployOptions(Content):
             and (isinstance(self.steps, str) or not 1 <= self.steps <= 10_000)
         ):
             problems.append(Problem("not a presentation time", "steps", self.steps, "1 to 10000, or 'auto'"))
+        if "steps_per_frame" in fitting and self.steps_per_frame is not None:
+            if not 1 <= self.steps_per_frame <= 10_000:
+                problems.append(
+                    Problem("out of range", "steps_per_frame", self.steps_per_frame, "1 to 10000")
+                )
+            elif self.steps is not None:
+                remedy = "Leave one of them out: steps are those of samples that stand still"
+                problems.append(
+                    Problem("given together with steps_per_frame", "steps", self.steps, remedy=remedy)
+                )
         for name, tau in self.layer_synapses.items() if "layer_synapses" in fitting else ():
             if not 0 <= tau <= ranges["synapse"][1]:
                 problems.append(Problem("out of range", f"layer_synapses[{name!r}]", tau, "0 to 10"))

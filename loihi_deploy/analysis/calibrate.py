@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
+from loihi_deploy.analysis.frames import measuring_steps
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.checked import Range, checked
 from loihi_deploy.chip.boards import BoardLike
@@ -54,7 +55,7 @@ def correct_biases(
     calibration : array, mapping of arrays or Samples
         (n, *input_shape); the first hundred are run.
     steps : int
-        Presentation time.
+        Presentation time; of sequences rounded up to whole steps for each frame.
     readout_window : float
         The last part of the presentation that rates are measured in, 0..1.
     board : str, path, Board or Chip
@@ -68,6 +69,7 @@ def correct_biases(
     """
     samples = samples_for(partitioned.encoder, calibration).take(slice(CORRECTION_SAMPLES))
     values = {name: x.mean(axis=1) for name, x in samples.arrays.items()}
+    steps = samples.n_frames * -(-steps // samples.n_frames)
     kept = [p.name for p in partitioned.encoder.populations if p.neuron.kind == "ttfs"]
     current = partitioned
     for _ in range(CORRECTION_ROUNDS):
@@ -117,7 +119,7 @@ def balance_thresholds(
     board : str, path, Board or Chip
         As for `quantize`.
     """
-    steps = options.bias_correction_steps or DeployOptions.bias_correction_steps
+    steps = measuring_steps(options, calibration)
     host = encoder_populations(graph, options.encoder)
     for _ in range(THRESHOLD_ROUNDS):
         program = quantize(partition(graph, options.encoder, options.encoder_rate), board)
@@ -151,7 +153,7 @@ def search_rates(
     board : str, path, Board or Chip
         As for `quantize`.
     """
-    steps = options.bias_correction_steps or DeployOptions.bias_correction_steps
+    steps = measuring_steps(options, calibration)
     samples = calibration.take(slice(SEARCH_SAMPLES))
     readout = graph.readouts[0]
     ideal = readout.activated(rate_outputs(graph, samples.first_frames())[readout.name])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.analysis.calibrate import balance_thresholds, correct_biases, mean_rates, search_rates
 from loihi_deploy.analysis.calibration_checks import function_problems, rate_problems
+from loihi_deploy.analysis.frames import correction_steps, measuring_steps
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import InputError, LoihiDeployWarning
 from loihi_deploy.ir import Graph, Samples
@@ -74,7 +75,7 @@ def lower(converted: Graph, calibration: Samples | None, options: DeployOptions,
     if options.steps is not None:
         partitioned = with_initial_voltages(partitioned)
     if calibration is not None and options.bias_correction_steps:
-        steps, window = options.bias_correction_steps, options.readout_window
+        steps, window = correction_steps(options, calibration), options.readout_window
         logger.info("correcting biases on the integer network")
         partitioned = correct_biases(partitioned, calibration, steps, window, board, options.weight_bits)
     means = None
@@ -115,8 +116,7 @@ def _with_firing_rates(
 
 def _checked(converted: Graph, graph: Graph, calibration: Samples, options: DeployOptions) -> Graph:
     """The graph with notes on what its firing rates do, each of them a warning, too."""
-    steps = options.steps if isinstance(options.steps, int) else options.bias_correction_steps
-    steps = steps or DeployOptions.bias_correction_steps
+    steps = options.steps if isinstance(options.steps, int) else measuring_steps(options, calibration)
     problems = [
         *function_problems(converted, graph, calibration, options),
         *rate_problems(graph, calibration, options, steps),

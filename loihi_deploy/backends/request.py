@@ -20,7 +20,7 @@ from loihi_deploy.backends.chunk import Wanted, population_sizes
 from loihi_deploy.engines.threads import thread_count
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.program import Program
-from loihi_deploy.options import READOUT_WINDOW, Backend
+from loihi_deploy.options import DEFAULT_STEPS, READOUT_WINDOW, Backend
 from loihi_deploy.results import RunState
 
 VARIABLES = ("spikes", "u", "v", "events")
@@ -37,7 +37,8 @@ class RunOptions:
     Parameters
     ----------
     steps : int, optional
-        Steps of a presentation, a multiple of the number of frames. Not needed with `steps_per_frame`.
+        Steps of a presentation, a multiple of the number of frames; if neither they nor `steps_per_frame` are given,
+        100, or the next such multiple.
     backend : {'emulator', 'numpy', 'nengo_loihi', 'hardware'}
         Our compiled engine, our plain one, nengo-loihi's emulator, or the chip through nengo-loihi and NxSDK.
     steps_per_frame : int, optional
@@ -68,7 +69,7 @@ class RunOptions:
         Show a progress bar; on a terminal only, if not given.
     """
 
-    steps: int | None = 100
+    steps: int | None = None
     backend: Backend = "emulator"
     steps_per_frame: int | None = None
     record: Record = ()
@@ -85,14 +86,18 @@ class RunOptions:
 
     def problems(self, n_frames: int) -> Iterator[Problem]:
         """What is wrong with it whatever the program, for samples of so many frames."""
-        if self.steps_per_frame is not None:
-            yield from whole_number_problems("steps_per_frame", self.steps_per_frame, 1)
-        else:
-            found = list(whole_number_problems("steps", self.steps, 1))
-            if not found and self.steps is not None and self.steps % n_frames:
+        yield from whole_number_problems("steps_per_frame", self.steps_per_frame, 1, optional=True)
+        found = list(whole_number_problems("steps", self.steps, 1, optional=True))
+        yield from found
+        if not found and self.steps is not None:
+            if self.steps_per_frame is not None:
+                remedy = "Give one of them: steps are those of the whole presentation"
+                yield Problem("given together with steps_per_frame", "steps", self.steps, remedy=remedy)
+            elif self.steps % n_frames:
                 limit = f"a multiple of the {n_frames} frames"
-                found = [Problem("not a number of steps", "steps", self.steps, limit)]
-            yield from found
+                per_frame = -(-self.steps // n_frames)
+                remedy = f"Use steps={n_frames * per_frame}, or steps_per_frame={per_frame}"
+                yield Problem("not a number of steps", "steps", self.steps, limit, remedy)
         yield from fraction_problems("readout_window", self.readout_window, above_zero=True)
         yield from whole_number_problems("seed", self.seed, 0, SEED_MAX)
         yield from choice_problems("on_overflow", self.on_overflow, ("count", "raise"))
@@ -112,8 +117,7 @@ class RunOptions:
         """Steps of a presentation of so many frames."""
         if self.steps_per_frame is not None:
             return n_frames * int(self.steps_per_frame)
-        assert self.steps is not None  # else it has problems
-        return int(self.steps)
+        return n_frames * -(-DEFAULT_STEPS // n_frames) if self.steps is None else int(self.steps)
 
 
 def wanted(program: Program, options: RunOptions, problems: list[Problem]) -> Wanted:

@@ -344,7 +344,7 @@ def data_values(samples: NamedSamples) -> dict[str, Any]:
 
 def deployment_steps(deployment: Deployment) -> int:
     """How long samples that stand still are presented where nothing is said."""
-    from loihi_deploy.deployment import DEFAULT_STEPS
+    from loihi_deploy.options import DEFAULT_STEPS
 
     made_for = deployment.options.steps
     return made_for if isinstance(made_for, int) else DEFAULT_STEPS

@@ -1,0 +1,94 @@
+"""Samples of several frames from one end to the other, on small networks over time."""
+
+import re
+
+import numpy as np
+import pytest
+
+import loihi_deploy as ld
+from loihi_deploy.errors import InputError
+from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+
+RNG = np.random.default_rng(0)
+W1, W2, W3 = (RNG.normal(size=shape) / np.sqrt(shape[1]) for shape in ((30, 8), (20, 30), (3, 20)))
+
+
+def network():
+    """Input 8 -> dense 30 -> dense 20 -> three classes: a function of each frame."""
+    return Graph(
+        (Input("frame", (8,)),),
+        (
+            Population("first", (30,), NeuronModel(), 1.0, np.zeros(30)),
+            Population("second", (20,), NeuronModel(), 1.0, np.zeros(20)),
+        ),
+        (
+            Projection("frame", "first", Dense(W1)),
+            Projection("first", "second", Dense(W2), 0.003),
+            Projection("second", "classes", Dense(W3), 0.003),
+        ),
+        (Readout("classes", (3,), np.zeros(3)),),
+    )
+
+
+def frames(n, n_frames):
+    return np.random.default_rng(n_frames).uniform(0, 1, (n, n_frames, 8))
+
+
+@pytest.mark.parametrize(("n_frames", "steps"), [(1, 100), (28, 112), (30, 120), (50, 100), (130, 130)])
+def test_any_number_of_frames_is_deployed_and_run_by_default(n_frames, steps):
+    x = frames(6, n_frames)
+    deployment = ld.deploy(network(), calibration=x)
+    assert deployment.run(x).counters.sample_steps == 6 * steps
+    assert deployment.evaluate(x, np.zeros(6, int)).counters.sample_steps == 6 * steps
+    assert deployment.predict(x).shape == (6, 3)
+
+
+def test_calibration_of_every_kind_takes_any_number_of_frames():
+    x = frames(6, 7)
+    for options in (
+        {"normalization": "thresholds"},
+        {"normalization": "search"},
+        {"bias_correction_steps": 0},
+        {"bias_correction_steps": 5},
+        {"rounding": "mean"},
+    ):
+        assert ld.deploy(network(), calibration=x, options=ld.DeployOptions(**options)).run(x).outputs.any()
+
+
+def test_a_deployment_knows_how_long_frames_are_shown():
+    x = frames(4, 7)
+    deployment = ld.deploy(network(), calibration=x, options=ld.DeployOptions(steps_per_frame=3))
+    assert deployment.run(x).counters.sample_steps == 4 * 21
+    assert deployment.run(x, steps_per_frame=2).counters.sample_steps == 4 * 14
+    assert deployment.run(x, 28).counters.sample_steps == 4 * 28
+    assert deployment.run(x[:, 0]).counters.sample_steps == 4 * 100  # samples that stand still
+
+
+def test_steps_that_are_no_multiple_name_steps_that_are():
+    x = frames(4, 7)
+    deployment = ld.deploy(network(), calibration=x)
+    with pytest.raises(InputError, match="a multiple of the 7 frames") as refusal:
+        deployment.run(x, 100)
+    steps, per_frame = re.search(r"Use steps=(\d+), or steps_per_frame=(\d+)", str(refusal.value)).groups()
+    expected = deployment.run(x, int(steps))
+    assert (deployment.run(x, steps_per_frame=int(per_frame)).outputs == expected.outputs).all()
+
+
+def test_steps_and_steps_per_frame_are_not_both_given():
+    x = frames(4, 7)
+    deployment = ld.deploy(network(), calibration=x)
+    with pytest.raises(InputError, match="given together with steps_per_frame"):
+        deployment.run(x, 70, steps_per_frame=10)
+    with pytest.raises(InputError, match="given together with steps_per_frame"):
+        ld.DeployOptions(steps=20, steps_per_frame=10)
+    with pytest.raises(InputError, match=r"out of range.*steps_per_frame|steps_per_frame: out of range"):
+        ld.DeployOptions(steps_per_frame=0)
+
+
+def test_a_run_without_resets_has_a_name_of_its_own():
+    x = frames(4, 5)
+    deployment = ld.deploy(network(), calibration=x)
+    without = deployment.run(x, reset=False).outputs
+    assert (without == deployment.run(x, stream=True).outputs).all()
+    assert (without[1:] != deployment.run(x).outputs[1:]).any()
+    assert (without[0] == deployment.run(x).outputs[0]).all()
