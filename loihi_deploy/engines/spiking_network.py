@@ -149,7 +149,7 @@ class _Network:
             populations[row] = first[node.name], node.size, -1, *ranges[row]
         for row, p in enumerate(graph.populations):
             part = slice(first[p.name], first[p.name] + p.size)
-            gain[part], bias[part], voltage[part] = p.gain, p.bias, initial_voltage(p)
+            gain[part], bias[part], voltage[part] = p.gain, p.bias, initial_voltage(p, graph.dt)
             populations[row, 2] = KINDS[p.neuron.kind, p.neuron.discretized]
             constants[row, 3] = p.amplitude / graph.dt
             if p.neuron.kind == "lif":

@@ -167,6 +167,10 @@ class Population(Content):
         What a spike stands for, times dt.
     initial_voltage : (size,) float array or None
         Membrane voltage at the start, in units of the threshold; None is zero.
+    adds_only : bool
+        For rectified linear neurons of the host with one gain above 0: they add ``total + bias / gain`` to their
+        voltage and compare it with the threshold ``1 / (gain * dt)``, so that no step takes a multiply. Rates are the
+        same.
     """
 
     name: str
@@ -176,6 +180,7 @@ class Population(Content):
     bias: NDArray[np.float64]
     amplitude: float = 1.0
     initial_voltage: NDArray[np.float64] | None = None
+    adds_only: bool = field(default=False, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", as_shape(self.shape))
@@ -197,11 +202,21 @@ class Population(Content):
             yield Problem("biases do not fit", self.name, self.bias.shape, (self.size,))
         if self.initial_voltage is not None and self.initial_voltage.shape != (self.size,):
             yield Problem("initial voltages do not fit", self.name, self.initial_voltage.shape, (self.size,))
+        if self.adds_only and not self.can_add_only:
+            yield Problem(
+                "cannot run on additions only", self.name, self.neuron, "one gain above 0, kind 'if'"
+            )
 
     @property
     def size(self) -> int:
         """Number of values."""
         return prod(self.shape)
+
+    @property
+    def can_add_only(self) -> bool:
+        """Whether `adds_only` can be set."""
+        rectified = self.neuron.kind == "if" and not self.neuron.discretized
+        return rectified and self.gain.ndim == 0 and bool(self.gain > 0)
 
     def currents(self, total: NDArray[Any]) -> NDArray[Any]:
         """Neuron inputs J = gain * total + bias for summed projections of shape (n, size), in their dtype."""

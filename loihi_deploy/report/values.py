@@ -59,9 +59,11 @@ def layer_values(program: Program, mapping: Mapping) -> list[dict[str, Any]]:
 def encoder_values(program: Program, counters: Counters | None = None) -> dict[str, Any]:
     """What the host computes to encode a sample, counted in the program, and what it sends, counted in a run.
 
-    The weighted sum of a frame is computed once: a multiply for each weight that is not 1 or -1 and for each gain that
-    is not 1, an addition for each weight and each bias. In every step each host neuron adds to its state; leaky ones
-    multiply too, and those that spike at random draw a number. A bias for the chip is one multiply by its scale.
+    The weighted sum of a frame is computed once: a multiply for each weight that is not 1 or -1 and one for each
+    neuron, by gain and step, an addition for each weight and each bias. Neurons whose gain is in their threshold
+    multiply nothing (`Population.adds_only`). In every step each host neuron adds to its state; leaky ones multiply
+    too, those that spike at random draw a number, and a filter takes two multiplies and two additions. A bias for the
+    chip is one multiply by its scale.
 
     Parameters
     ----------
@@ -79,13 +81,14 @@ def encoder_values(program: Program, counters: Counters | None = None) -> dict[s
     weights = [np.abs(projection.transform.csr().data) for projection in program.encoder.projections]
     weights = [magnitudes[magnitudes != 0] for magnitudes in weights]
     driven = sum(program.nodes[bias_input.population].size for bias_input in program.bias_inputs)
-    scaled = sum(p.size for p in host if (p.gain != 1).any())
+    scaled = sum(p.size for p in host if not p.adds_only and (p.neuron.kind != "lif" or (p.gain != 1).any()))
+    filtered = sum(p.transform.out_size for p in program.encoder.projections if p.tau > 0)
     values: dict[str, Any] = {
         "neurons": sorted({p.neuron.kind for p in host} | ({"bias"} if driven else set())),
         "multiplies_per_frame": sum(int((w != 1).sum()) for w in weights) + scaled + driven,
         "additions_per_frame": sum(w.size for w in weights) + sum(p.size for p in host if p.bias.any()),
-        "multiplies_per_step": sum(p.size for p in host if p.neuron.kind == "lif"),
-        "additions_per_step": sum(p.size for p in host),
+        "multiplies_per_step": sum(p.size for p in host if p.neuron.kind == "lif") + 2 * filtered,
+        "additions_per_step": sum(p.size for p in host) + 2 * filtered,
         "random_numbers_per_step": sum(p.size for p in host if p.neuron.kind == "poisson"),
     }
     if counters is not None:

@@ -131,6 +131,13 @@ def _out_of_phase(population: Population) -> Population:
     return replace(population, initial_voltage=(np.arange(population.size) * golden) % 1)
 
 
+def _adding(graph: Graph, population: Population) -> Population:
+    """The population with its gain in the threshold, where weights of 1 and -1 then leave nothing to multiply."""
+    into = graph.into(population.name)
+    signs = all(p.tau == 0 and np.isin(p.transform.values, (-1.0, 0.0, 1.0)).all() for p in into)
+    return replace(population, adds_only=signs and population.can_add_only)
+
+
 def _cut(graph: Graph, first: list[str], encoder: Encoder) -> PartitionedGraph:
     if problems := list(encoder.refused(graph, first)):
         raise PartitionError(f"Cannot use the encoder {encoder.name!r}", problems)
@@ -138,7 +145,7 @@ def _cut(graph: Graph, first: list[str], encoder: Encoder) -> PartitionedGraph:
     readouts = {readout.name for readout in graph.readouts}
     host = tuple(first) if encoder.on_host else ()
     currents = () if host else tuple(Readout(name, populations[name].shape, np.zeros(1)) for name in first)
-    encoders = tuple(_out_of_phase(_encoding(populations[name], encoder)) for name in host)
+    encoders = tuple(_adding(graph, _out_of_phase(_encoding(populations[name], encoder))) for name in host)
     on_chip = tuple(
         replace(p, amplitude=1.0, initial_voltage=None) for p in graph.populations if p.name not in host
     )

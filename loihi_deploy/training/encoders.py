@@ -30,7 +30,7 @@ def with_encoder(model: Any, filters: int = 2, signed: bool = False, seed: int =
         Neurons for each pixel. For colours nengo-loihi's example takes 4; 6 could be an on and an off neuron for each
         channel.
     signed : bool
-        Weights are +1 and -1, so that weighted sums take no multiplies (a gain is one for each neuron and frame): as
+        Weights are +1 and -1, so that the host only adds: the gain of the firing rates goes into the threshold. As
         many different patterns of signs as there are, each followed by its opposite. They stay as they are; what each
         filter learns is its bias.
     seed : int

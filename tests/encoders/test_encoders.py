@@ -254,7 +254,10 @@ def test_cost(deployments, encoder):
 
 def test_cost_of_plus_and_minus_one(deployments):
     values = encoder_values(deployments["on_off"].program)
-    assert (values["multiplies_per_frame"], values["additions_per_frame"]) == (72, 72)  # gains alone multiply
+    assert (values["multiplies_per_frame"], values["additions_per_frame"]) == (
+        0,
+        72,
+    )  # the gain is in the threshold
     values = encoder_values(deployments["bias"].program)
     assert values["neurons"] == ["bias"]
     assert (values["multiplies_per_frame"], values["additions_per_step"]) == (36, 0)

@@ -128,3 +128,31 @@ def test_everything_that_stands_in_the_way_is_named():
 def test_an_encoder_that_does_not_exist():
     with pytest.raises(InputError, match="Try 'poisson'"):
         partition(network(1), "poison")
+
+
+def test_weights_of_one_leave_the_host_only_additions():
+    (encoder,) = partition(network(2), encoder_rate=100.0).encoder.populations
+    assert encoder.adds_only
+    assert not partition(network(1)).encoder.populations[0].adds_only
+    graph = network(1)
+    one, *others = graph.projections
+    signs = np.sign(one.transform.values)
+
+    def encoder_of(values, tau=0.0, **changes):
+        changed = replace(one, transform=one.transform.with_values(values), tau=tau)
+        a, b = graph.populations
+        parts = partition(
+            replace(graph, projections=(changed, *others), populations=(replace(a, **changes), b)),
+            "first_layer",
+        )
+        return parts.encoder.populations[0]
+
+    assert encoder_of(signs).adds_only
+    assert encoder_of(signs, gain=np.array(30.0)).adds_only
+    for other in (
+        encoder_of(2 * signs),
+        encoder_of(signs, tau=0.01),
+        encoder_of(signs, gain=np.arange(1.0, 1.0 + graph.populations[0].size)),
+        encoder_of(signs, neuron=NeuronModel("if", discretized=True)),
+    ):
+        assert not other.adds_only

@@ -73,9 +73,10 @@ def test_the_learned_encoder_runs_on_the_host(build, signed):
     assert [(p.name, p.shape) for p in program.encoder.populations] == [("encoder", (8, 8, 4))]
     n_convolutions = sum(isinstance(layer, layers.Conv2D) for layer in build().layers)
     assert len(program.populations) == n_convolutions
-    # a gain for each neuron, and a weight for each of its three channels
-    expected = 256 if signed else 256 + 3 * 256
+    # a gain for each neuron, and a weight for each of its three channels; with signs only additions
+    expected = 0 if signed else 256 + 3 * 256
     assert encoder_values(program)["multiplies_per_frame"] == expected
+    assert encoder_values(program)["multiplies_per_step"] == 0
 
 
 def test_signs_stay_and_biases_learn():

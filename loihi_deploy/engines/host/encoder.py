@@ -18,6 +18,7 @@ from loihi_deploy.engines.host.neurons import (
     lowpass_factor,
     numbered,
     starts,
+    summed_threshold,
 )
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Graph
@@ -95,7 +96,7 @@ class Encoder:
         self._start = np.zeros(self._n_neurons)
         self._drawn = [p for p in graph.populations if p.neuron.kind == "poisson"]  # anew for every sample
         for population in graph.populations:
-            self._start[self._part(population.name)] = initial_voltage(population)
+            self._start[self._part(population.name)] = initial_voltage(population, graph.dt)
         laid_out = layout([p.transform for p in self._projections.values()], np.float64)
         gain, bias = np.zeros(self._n_neurons), np.zeros(self._n_neurons)
         constants = np.zeros((len(order), 3))
@@ -107,6 +108,10 @@ class Encoder:
             if neuron.kind == "lif":
                 tau_rc, tau_ref = effective_taus(neuron, graph.dt)
                 constants[row] = tau_rc, tau_ref, np.expm1(-graph.dt / tau_rc)
+            if population.adds_only:
+                populations[row, 2] = kernels.IF_ADDING
+                bias[part] = population.bias / population.gain
+                constants[row, 0] = summed_threshold(population, graph.dt)
         self._constants = (
             *(populations, constants, laid_out.table, laid_out.geometry, laid_out.weights),
             np.array(rows, np.int64).reshape(-1, 5),
@@ -122,7 +127,7 @@ class Encoder:
         """Voltages, refractory times and filtered values of `n` samples at rest; see `neurons.initial_voltages`."""
         voltage = np.tile(self._start, (n, 1))
         for p in self._drawn:
-            voltage[:, self._part(p.name)] = initial_voltages(p, n, first_sample, seed)
+            voltage[:, self._part(p.name)] = initial_voltages(p, self.graph.dt, n, first_sample, seed)
         return voltage, np.zeros_like(voltage), np.zeros((n, self._n_filtered))
 
     def _part(self, name: str) -> slice:

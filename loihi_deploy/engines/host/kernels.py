@@ -10,7 +10,7 @@ from loihi_deploy.engines.delivery import deliver, list_spikes
 from loihi_deploy.engines.host.neurons import MOST_SPIKES, ONE, UNIFORM_BITS, WEYL, WEYL_MODULUS
 from loihi_deploy.engines.kept_code import compiled, inlined
 
-IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED, POISSON, TTFS = 0, 1, 2, 3, 4, 5
+IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED, POISSON, TTFS, IF_ADDING = 0, 1, 2, 3, 4, 5, 6
 UNIFORM_SHIFT = np.uint64(64 - UNIFORM_BITS)
 UNIFORM_UNIT = 2.0**-UNIFORM_BITS
 MIX = (
@@ -38,6 +38,27 @@ def step_if(drive, voltage, spiked):  # type: ignore[no-untyped-def]
         voltage[k] = v - n
         spiked[k] = np.uint8(min(n, 255.0))
         beyond += int(max(min(n, MOST_SPIKES) - 1, 0.0))
+    return beyond
+
+
+@inlined
+def step_if_adding(drive, threshold, voltage, spiked):  # type: ignore[no-untyped-def]
+    """Spiking rectified linear neurons with their gain in the threshold. Returns spikes beyond one."""
+    any_beyond = False
+    for k in range(voltage.size):
+        v = voltage[k] + drive[k]
+        fires = v >= threshold
+        v -= threshold if fires else 0.0
+        voltage[k] = v
+        spiked[k] = fires
+        any_beyond |= v >= threshold
+    beyond = 0
+    if any_beyond:
+        for k in range(voltage.size):
+            if voltage[k] >= threshold:
+                n = np.floor(voltage[k] / threshold)
+                voltage[k] = max(voltage[k] - n * threshold, 0.0)
+                beyond += int(min(n + 1, MOST_SPIKES) - 1)
     return beyond
 
 
@@ -102,7 +123,11 @@ def step_ttfs(drive, voltage, refractory_time, spiked, presentation):  # type: i
 
 @inlined
 def make_drive(kind, gain, bias, dt, total):  # type: ignore[no-untyped-def]
-    """Turn summed projections, in place, into what `step` takes: J, or for rectified neurons J dt."""
+    """Turn summed projections, in place, into what `step` takes: J, for rectified neurons J dt, or a sum alone."""
+    if kind == IF_ADDING:
+        for k in range(total.size):
+            total[k] = max(total[k] + bias[k], 0.0)
+        return
     for k in range(total.size):
         total[k] = total[k] * gain[k] + bias[k]
     if kind in (IF, POISSON):
@@ -118,6 +143,8 @@ def step(kind, constants, dt, drive, voltage, refractory_time, spiked, presentat
     """Step one population; returns spikes beyond one."""
     if kind == IF:
         return step_if(drive, voltage, spiked)
+    if kind == IF_ADDING:
+        return step_if_adding(drive, constants[0], voltage, spiked)
     if kind == POISSON:
         return step_poisson(drive, voltage, spiked)
     if kind == TTFS:

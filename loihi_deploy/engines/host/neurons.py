@@ -5,6 +5,8 @@ Threshold 1, resting and lowest voltage 0. J is the input current, v the voltage
 - 'if', Nengo's ``SpikingRectifiedLinear``: v += max(J, 0) dt; n = floor(v) spikes; v -= n
 - 'if' discretized, nengo-loihi's ``LoihiSpikingRectifiedLinear``: v += J dt; a spike where v > 1;
   v = 0 there, and where v < 0
+  Where they add only (`Population.adds_only`): v += max(J / gain, 0), a spike where v >= 1 / (gain dt), which v is then
+  lowered by. Spikes beyond one, which cannot be sent, are counted by a division
 - 'lif', Nengo's ``LIF``: sub-step spike times and refractory periods
 - 'lif' discretized, nengo-loihi's ``LoihiLIF``: time constants rounded as on chip, no sub-step times
 
@@ -51,20 +53,28 @@ def lowpass_factor(tau: float, dt: float) -> float:
     return float(np.exp(-dt / tau)) if tau > 0 else 0.0
 
 
-def initial_voltage(population: Population) -> NDArray[np.float64]:
+def summed_threshold(population: Population, dt: float) -> float:
+    """Give the threshold of neurons that add only: what the summed input reaches when a spike is due."""
+    return float(1 / (population.gain * dt))
+
+
+def initial_voltage(population: Population, dt: float) -> NDArray[np.float64]:
     """Voltages at the start: (size,)."""
     initial = 0.0 if population.initial_voltage is None else population.initial_voltage
-    return np.broadcast_to(initial, (population.size,)).astype(np.float64)
+    threshold = summed_threshold(population, dt) if population.adds_only else 1.0
+    return np.broadcast_to(initial, (population.size,)).astype(np.float64) * threshold
 
 
-def initial_voltages(population: Population, n: int, first_sample: int, seed: int) -> NDArray[np.float64]:
+def initial_voltages(
+    population: Population, dt: float, n: int, first_sample: int, seed: int
+) -> NDArray[np.float64]:
     """What stands in the place of voltages at the start: (n, size), for n samples from number `first_sample` on."""
     if population.neuron.kind == "poisson":
         key = _mixed(np.uint64((seed << 32 | zlib.crc32(population.name.encode())) & (1 << 64) - 1))
         sample = _mixed(key + np.arange(first_sample, first_sample + n, dtype=np.uint64))
         keys = _mixed(sample[:, None] + np.arange(population.size, dtype=np.uint64))
         return np.asarray((keys >> np.uint64(12)), dtype=np.float64)
-    return np.tile(initial_voltage(population), (n, 1))
+    return np.tile(initial_voltage(population, dt), (n, 1))
 
 
 def _mixed(x: Any) -> Any:
@@ -125,6 +135,19 @@ def step(
     voltage[spiked] = 0
     refractory_time[spiked] = tau_ref + spike_time
     return spiked.astype(voltage.dtype)
+
+
+def step_adding(total: NDArray[Any], voltage: NDArray[Any], threshold: float) -> NDArray[Any]:
+    """Advance neurons that add only by one step, the voltage in place; returns the number of spikes of each."""
+    voltage += np.maximum(total, 0)
+    fires = voltage >= threshold
+    voltage[fires] -= threshold
+    n_spikes = fires.astype(np.float64)
+    beyond = voltage >= threshold
+    more = np.floor(voltage[beyond] / threshold)
+    voltage[beyond] = np.maximum(voltage[beyond] - more * threshold, 0)
+    n_spikes[beyond] += more
+    return np.asarray(np.minimum(n_spikes, MOST_SPIKES))
 
 
 def numbered(graph: Graph) -> dict[str, Projection]:

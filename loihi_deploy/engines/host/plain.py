@@ -61,7 +61,8 @@ def encode(
             if p.tau > 0:
                 arrays.setdefault(f"{key}/filtered", np.zeros((n, population.size)))
         voltage = arrays.setdefault(
-            f"{population.name}/voltage", neurons.initial_voltages(population, n, first_sample, seed)
+            f"{population.name}/voltage",
+            neurons.initial_voltages(population, encoder.dt, n, first_sample, seed),
         )
         refractory = arrays.setdefault(f"{population.name}/refractory_time", np.zeros((n, population.size)))
         out = np.zeros((n, steps, population.size), dtype=bool)
@@ -77,9 +78,13 @@ def encode(
                     filtered[:] = a * filtered + (1 - a) * x
                 else:
                     total += x
-            n_spikes = neurons.step(
-                population.neuron, encoder.dt, population.currents(total), voltage, refractory, hold
-            )
+            if population.adds_only:
+                threshold = neurons.summed_threshold(population, encoder.dt)
+                n_spikes = neurons.step_adding(total + population.bias / population.gain, voltage, threshold)
+            else:
+                n_spikes = neurons.step(
+                    population.neuron, encoder.dt, population.currents(total), voltage, refractory, hold
+                )
             out[:, t] = n_spikes > 0
             lost[population.name] += int(np.maximum(n_spikes - 1, 0).sum())
         spikes[population.name] = out

@@ -1,11 +1,14 @@
 """Host neurons against the step functions of Nengo and nengo-loihi, and the compiled ones against both."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
 from loihi_deploy.engines.host import neurons
 from loihi_deploy.engines.host import plain as reference
 from loihi_deploy.engines.host.encoder import Encoder
+from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection
 
 DT = 0.001
@@ -85,6 +88,114 @@ def test_compiled_encoder_equals_numpy(model, tau):
     for name, array in encoder.save(arrays).arrays.items():
         if not name.endswith("refractory_time"):  # what is left of it does not matter once it has passed
             np.testing.assert_allclose(array, state.arrays[name], rtol=1e-9, atol=1e-9)
+
+
+def signed_encoder(gain, adds_only=True, size=40):
+    """Neurons with weights of 1 and -1 on three channels, one gain, and voltages at the start."""
+    rng = np.random.default_rng(5)
+    signs = rng.choice([-1.0, 0.0, 1.0], (size, 3))
+    start = np.arange(size) / size
+    bias = gain * rng.uniform(-0.2, 0.4, size)
+    population = Population("p", (size,), NeuronModel(), np.array(gain), bias, 1.0, start, adds_only)
+    return Graph((Input("x", (3,)),), (population,), (Projection("x", "p", Dense(signs)),))
+
+
+def only_adding(graph, x, steps):
+    """Spikes (steps, size) and spikes beyond one of one sample; once it is set up it adds, subtracts and compares."""
+    (population,), (projection,) = graph.populations, graph.projections
+    threshold = float(1 / (population.gain * graph.dt))
+    bias = (population.bias / population.gain).tolist()
+    voltage = (population.initial_voltage * threshold).tolist()
+    spikes, lost = np.zeros((steps, population.size), bool), 0
+    for t in range(steps):
+        frame = x[t // (steps // len(x))].tolist()
+        for k, signs in enumerate(projection.transform.weights.tolist()):
+            total = 0.0
+            for sign, value in zip(signs, frame, strict=True):
+                total = total + value if sign > 0 else total - value if sign < 0 else total
+            total += bias[k]
+            if total > 0:
+                voltage[k] += total
+            if voltage[k] >= threshold:
+                voltage[k] -= threshold
+                spikes[t, k] = True
+            while voltage[k] >= threshold:
+                voltage[k] -= threshold
+                lost += 1
+    return spikes, lost
+
+
+@pytest.mark.parametrize("gain", [50.0, 300.0])
+def test_with_its_gain_in_the_threshold_the_host_only_adds(gain):
+    graph = signed_encoder(gain)
+    x = np.random.default_rng(0).integers(0, 256, (4, 5, 3)) / 256
+    plain, n_lost, state = reference.encode(graph, {"x": x}, STEPS)
+    expected = [only_adding(graph, frames, STEPS) for frames in x]
+    assert (plain["p"] == [spikes for spikes, _ in expected]).all()
+    assert n_lost["p"] == sum(lost for _, lost in expected) == 0
+    encoder = Encoder(graph)
+    arrays, lost = encoder.start(4), np.zeros(1, np.int64)
+    events = encoder.run(encoder.together({"x": x}), 0, STEPS, STEPS // 5, arrays, lost)
+    assert (events.to_dense()["p"] == plain["p"]).all()
+    assert (encoder.save(arrays).arrays["p/voltage"] == state.arrays["p/voltage"]).all()
+    # the same neurons with their gain outside: a spike may move by a step, none is lost or gained
+    other, _, _ = reference.encode(signed_encoder(gain, adds_only=False), {"x": x}, STEPS)
+    assert np.abs(plain["p"].cumsum(axis=1) - other["p"].cumsum(axis=1)).max() <= 1
+    assert plain["p"].sum() > 100 * gain / 50
+
+
+def test_what_neurons_that_only_add_cannot_send_is_counted():
+    graph = signed_encoder(3000.0)
+    x = np.random.default_rng(0).integers(0, 256, (3, 1, 3)) / 256
+    plain, n_lost, _ = reference.encode(graph, {"x": x}, 50)
+    expected = [only_adding(graph, frames, 50) for frames in x]
+    assert n_lost["p"] > 1000
+    assert abs(n_lost["p"] - sum(lost for _, lost in expected)) <= 3  # a division rounds, subtractions round
+    encoder = Encoder(graph)
+    lost = np.zeros(1, np.int64)
+    events = encoder.run(encoder.together({"x": x}), 0, 50, 50, encoder.start(3), lost)
+    assert (events.to_dense()["p"] == plain["p"]).all()
+    assert lost[0] == n_lost["p"]
+    _, n_lost, _ = reference.encode(graph, {"x": np.full((1, 1, 3), 1e300)}, 4)
+    assert n_lost["p"] > 2**32
+
+
+class Counted(np.ndarray):
+    """An array that counts results of ufuncs by their name."""
+
+    results: ClassVar[dict[str, int]] = {}
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        plain = [np.asarray(value) if isinstance(value, Counted) else value for value in inputs]
+        if out is not None:
+            options["out"] = tuple(
+                np.asarray(value) if isinstance(value, Counted) else value for value in out
+            )
+        result = getattr(ufunc, method)(*plain, **options)
+        self.results[ufunc.__name__] = self.results.get(ufunc.__name__, 0) + np.size(result)
+        return out[0] if out is not None else np.asarray(result).view(Counted)
+
+
+def test_the_plain_step_of_neurons_that_only_add_has_no_multiply(monkeypatch):
+    monkeypatch.setattr(Counted, "results", {})
+    voltage = np.linspace(0, 4.9, 50).view(Counted)
+    total = np.linspace(-1, 4, 50).view(Counted)
+    assert neurons.step_adding(total, voltage, 5.0).sum() > 10
+    done = {name for name, n in Counted.results.items() if n}
+    assert done == {"maximum", "add", "greater_equal", "subtract", "minimum"}
+    neurons.step(NeuronModel(), DT, total, voltage, np.zeros(50))
+    assert Counted.results["multiply"] == 50  # which this would have counted
+
+
+@pytest.mark.parametrize(
+    ("model", "gain"),
+    [(NeuronModel("if", discretized=True), 1.0), (NeuronModel("poisson"), 1.0), (NeuronModel(), -1.0)],
+)
+def test_what_cannot_only_add(model, gain):
+    with pytest.raises(InputError, match="cannot run on additions only"):
+        Population("p", (2,), model, np.array(gain), np.zeros(2), adds_only=True)
+    with pytest.raises(InputError, match="cannot run on additions only"):
+        Population("p", (2,), NeuronModel(), np.array([1.0, 2.0]), np.zeros(2), adds_only=True)
 
 
 def encoded(kind, values, steps, **arguments):
