@@ -26,6 +26,8 @@ from loihi_deploy.results import Activity
 
 uint64 = np.uint64
 ONE = uint64(1)
+STEPS_AT_ONCE = 32
+"""Steps whose work is added up side by side."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,8 @@ class Meter:
             *(*self._laid_out(host), host.counts, host.indices),
             *(*self._laid_out(chip), chip.counts, chip.indices),
             *(activity.spikes, activity.busy_ns, activity.longest_ns),
-            *(np.zeros(len(work.sender), np.uint64), np.zeros(self.n_cores + 1), np.zeros(self.n_cores)),
+            np.zeros((len(work.sender), STEPS_AT_ONCE), np.int32),
+            *(np.zeros((self.n_cores + 1, STEPS_AT_ONCE)), np.zeros((self.n_cores, STEPS_AT_ONCE))),
         )
         return Activity(
             activity.samples,
@@ -239,14 +242,20 @@ class Meter:
 
 
 @inlined
-def _count_by_class(firsts, classes, counts, indices, place, n_spikes):  # type: ignore[no-untyped-def]
-    """Count the spikes of a step, from `place` on in the list; returns the place behind them."""
+def _count_by_class(firsts, classes, counts, indices, place, n_spikes, t):  # type: ignore[no-untyped-def]
+    """Count the spikes of a step, from `place` on in the list, in column `t`; returns the place behind them."""
     for column in range(counts.size):
         start, end = uint64(firsts[column]), place + uint64(counts[column])
         for k in range(place, end):
-            n_spikes[classes[start + uint64(indices[k])]] += ONE
+            n_spikes[classes[start + uint64(indices[k])], t] += 1
         place = end
     return place
+
+
+@inlined
+def _add_multiple(total, factor, amounts, n):  # type: ignore[no-untyped-def]
+    for t in range(n):
+        total[t] += factor * amounts[t]
 
 
 @compiled
@@ -256,36 +265,44 @@ def _tally(  # type: ignore[no-untyped-def]
     chip_firsts, chip_classes, chip_counts, chip_indices,
     spikes, busy_ns, longest_ns, n_spikes, generation, processing,
 ):  # fmt: skip
-    """Count spikes by class, and add up the time of the busiest core of each step."""
+    """Count spikes by class, and add up the time of the busiest core of each step.
+
+    Some steps at a time, side by side, so that a spike's work is added for all of them in one vectorized loop.
+    """
+    steps, at_once = host_counts.shape[1], n_spikes.shape[1]
     for s in range(host_counts.shape[0]):
         on_host = on_chip = uint64(0)
-        for t in range(host_counts.shape[1]):
-            on_host = _count_by_class(
-                host_firsts, host_classes, host_counts[s, t], host_indices[s], on_host, n_spikes
-            )
-            on_chip = _count_by_class(
-                chip_firsts, chip_classes, chip_counts[s, t], chip_indices[s], on_chip, n_spikes
-            )
+        for first_step in range(0, steps, at_once):
+            n_steps = uint64(min(at_once, steps - first_step))
+            n_spikes[:] = 0
+            for t in range(n_steps):
+                step = uint64(first_step) + t
+                on_host = _count_by_class(
+                    host_firsts, host_classes, host_counts[s, step], host_indices[s], on_host, n_spikes, t
+                )
+                on_chip = _count_by_class(
+                    chip_firsts, chip_classes, chip_counts[s, step], chip_indices[s], on_chip, n_spikes, t
+                )
+            processing[:] = 0
             for core in range(step_ns.size):
                 generation[core] = step_ns[core]
-                processing[core] = 0
-            if updates.shape[1] > 0:
-                for core in range(step_ns.size):
-                    generation[core] += update_ns * updates[s, t, core]
-            for c in range(uint64(n_spikes.size)):
-                n = n_spikes[c]
-                if n == 0:
+                if updates.shape[1] > 0:
+                    for t in range(n_steps):
+                        generation[core, t] += update_ns * updates[s, uint64(first_step) + t, core]
+            for c in range(uint64(spikes.size)):
+                total = n_spikes[c].sum()
+                if total == 0:
                     continue
-                n_spikes[c] = 0
-                spikes[c] += np.int64(n)
-                generation[sender[c]] += spike_ns[c] * n
+                spikes[c] += total
+                _add_multiple(generation[sender[c]], spike_ns[c], n_spikes[c], n_steps)
                 for e in range(first[c], first[c + ONE]):
-                    processing[target[e]] += message_ns[e] * n
-            longest = 0.0
-            for core in range(step_ns.size):
-                longest = max(longest, generation[core], processing[core])
-            busy_ns[s] += longest
-            longest_ns[s] = max(longest_ns[s], longest)
+                    _add_multiple(processing[target[e]], message_ns[e], n_spikes[c], n_steps)
+            for t in range(n_steps):
+                longest = 0.0
+                for core in range(step_ns.size):
+                    longest = max(longest, generation[core, t], processing[core, t])
+                busy_ns[s] += longest
+                longest_ns[s] = max(longest_ns[s], longest)
 
 
 @inlined
