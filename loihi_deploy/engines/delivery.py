@@ -8,7 +8,7 @@ targets:
 - convolution: kernels are shared, never expanded. Along an axis an input at position y meets the outputs
   oy = first, first + 1, ... through the taps i = y + pad - oy * stride, which fall by the stride. Taps are therefore
   stored by phase (i mod stride), each phase falling, so that neighbouring outputs meet neighbouring taps: one spike
-  is a few runs of (outputs in a row) x (channels) where there are no groups.
+  is a few runs of (outputs in a row) x (channels) where there are no groups. Where they begin is looked up by position.
 
 `geometry` holds indices (int32), `weights` the values; `table` has one row of `FIELDS` numbers for each projection. All
 indices are unsigned in the compiled code: one that might be negative costs a check, and keeps loops from being
@@ -32,10 +32,15 @@ BLOCK = 1 << BLOCK_BITS
 """Neurons in a block: the unit in which activity is noted, so that silent parts can be passed over."""
 
 DENSE, SPARSE, CONV = 0, 1, 2
-KIND, GEOMETRY, WEIGHTS, OUT_SIZE = 0, 1, 2, 3
-IN_WIDTH, IN_CHANNELS, KERNEL_H, KERNEL_W, OUT_WIDTH, OUT_CHANNELS, GROUP_IN, GROUP_OUT, ROWS = range(4, 13)
-PER_IN_CHANNELS, PER_IN_WIDTH, PER_GROUP_IN = range(13, 16)
-FIELDS = 16
+KIND, GEOMETRY, WEIGHTS, OUT_SIZE, ROWS = 0, 1, 2, 3, 4
+IN_CHANNELS, OUT_CHANNELS, GROUP_OUT, CHANNEL_WEIGHTS, ROW_WEIGHTS, ROW_TARGETS = range(5, 11)
+PER_IN_CHANNELS, PER_GROUP_IN = 11, 12
+FIELDS = 13
+
+# What a convolution's `geometry` holds for each position of its input: where in the output and in the kernel the
+# weights of a spike there begin, and how many rows and columns of outputs it meets.
+FIRST_TARGET, FIRST_WEIGHT, N_ROWS, N_COLUMNS = 0, 1, 2, 3
+PIXEL_FIELDS = 4
 
 uint64 = np.uint64
 ONE = uint64(1)
@@ -108,18 +113,15 @@ def _laid_out_convolution(
     conv: Conv2D, fields: NDArray[np.uint64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[Any]]:
     fields[KIND] = CONV
-    fields[IN_WIDTH], fields[IN_CHANNELS] = conv.in_shape[1:]
-    fields[KERNEL_H], fields[KERNEL_W] = conv.kernel.shape[:2]
-    fields[OUT_WIDTH], fields[OUT_CHANNELS] = conv.out_shape[1:]
+    in_channels, out_width, out_channels = conv.in_shape[2], *conv.out_shape[1:]
     group_in, group_out = conv.kernel.shape[2], conv.kernel.shape[3] // conv.groups
-    fields[GROUP_IN], fields[GROUP_OUT] = group_in, group_out
-    for reciprocal, divisor in (
-        (PER_IN_CHANNELS, IN_CHANNELS),
-        (PER_IN_WIDTH, IN_WIDTH),
-        (PER_GROUP_IN, GROUP_IN),
-    ):
-        fields[reciprocal] = -(-(1 << RECIPROCAL_BITS) // int(fields[divisor]))
-    indices, orders = [], []
+    kernel_h, kernel_w = conv.kernel.shape[:2]
+    fields[IN_CHANNELS], fields[OUT_CHANNELS] = in_channels, out_channels
+    fields[GROUP_OUT] = group_out
+    fields[PER_IN_CHANNELS], fields[PER_GROUP_IN] = _reciprocal(in_channels), _reciprocal(group_in)
+    fields[CHANNEL_WEIGHTS] = kernel_h * kernel_w * group_out
+    fields[ROW_WEIGHTS], fields[ROW_TARGETS] = kernel_w * group_out, out_width * out_channels
+    axes, orders = [], []
     for axis in (0, 1):
         size, stride = conv.kernel.shape[axis], conv.strides[axis]
         order = [tap for phase in range(stride) for tap in range(size - 1, -1, -1) if tap % stride == phase]
@@ -128,12 +130,21 @@ def _laid_out_convolution(
         first = np.maximum(0, -((size - 1 - padded) // stride))
         count = np.maximum(0, np.minimum(conv.out_shape[axis] - 1, padded // stride) - first + 1)
         taps = [place[y - o * stride] if n else 0 for y, o, n in zip(padded, first, count, strict=True)]
-        indices += [first, count, np.array(taps)]
+        axes.append((first, count, np.array(taps)))
         orders.append(order)
-    fields[ROWS] = conv.in_shape[0]
+    (first_y, n_y, tap_y), (first_x, n_x, tap_x) = axes
+    pixels = np.zeros((conv.in_shape[0], conv.in_shape[1], PIXEL_FIELDS), np.int32)
+    pixels[:, :, FIRST_TARGET] = (first_y[:, None] * out_width + first_x) * out_channels
+    pixels[:, :, FIRST_WEIGHT] = (tap_y[:, None] * kernel_w + tap_x) * group_out
+    pixels[:, :, N_ROWS] = np.where(n_x > 0, n_y[:, None], 0)
+    pixels[:, :, N_COLUMNS] = n_x
     kernel = conv.kernel[orders[0]][:, orders[1]]
     kernel = kernel.reshape(*kernel.shape[:2], group_in, conv.groups, group_out)
-    return fields, np.concatenate(indices).astype(np.int32), kernel.transpose(3, 2, 0, 1, 4)
+    return fields, pixels.ravel(), kernel.transpose(3, 2, 0, 1, 4)
+
+
+def _reciprocal(divisor: int) -> int:
+    return -(-(1 << RECIPROCAL_BITS) // divisor)
 
 
 @inlined
@@ -173,27 +184,13 @@ def deliver(fields, geometry, weights, number, scale, acc, offset, touched):  # 
             touched[target >> BLOCK_SHIFT] = 1
         return np.int64(end - start)
 
-    height, width, channels = fields[ROWS], fields[IN_WIDTH], fields[IN_CHANNELS]
+    channels, out_channels, group_out = fields[IN_CHANNELS], fields[OUT_CHANNELS], fields[GROUP_OUT]
     pixel = (index * fields[PER_IN_CHANNELS]) >> RECIPROCAL_SHIFT
     channel = index - pixel * channels
-    y = (pixel * fields[PER_IN_WIDTH]) >> RECIPROCAL_SHIFT
-    row = indices + y
-    column = indices + height + height + height + (pixel - y * width)
-    first_y, n_y, tap_y = (
-        uint64(geometry[row]),
-        uint64(geometry[row + height]),
-        uint64(geometry[row + height + height]),
-    )
-    first_x, n_x, tap_x = (
-        uint64(geometry[column]),
-        uint64(geometry[column + width]),
-        uint64(geometry[column + width + width]),
-    )
-    if n_x == 0:
-        return 0
-    out_width, out_channels, group_out = fields[OUT_WIDTH], fields[OUT_CHANNELS], fields[GROUP_OUT]
-    start = base + ((channel * fields[KERNEL_H] + tap_y) * fields[KERNEL_W] + tap_x) * group_out
-    target = first + (first_y * out_width + first_x) * out_channels
+    place = indices + pixel * uint64(PIXEL_FIELDS)
+    target = first + uint64(geometry[place + uint64(FIRST_TARGET)])
+    start = base + channel * fields[CHANNEL_WEIGHTS] + uint64(geometry[place + uint64(FIRST_WEIGHT)])
+    n_y, n_x = uint64(geometry[place + uint64(N_ROWS)]), uint64(geometry[place + uint64(N_COLUMNS)])
     if group_out < out_channels:
         target += ((channel * fields[PER_GROUP_IN]) >> RECIPROCAL_SHIFT) * group_out
     for _ in range(n_y):
@@ -203,8 +200,8 @@ def deliver(fields, geometry, weights, number, scale, acc, offset, touched):  # 
             for j in range(n_x):
                 _add_run(acc, target + j * out_channels, weights, start + j * group_out, group_out, scale)
         _touch(touched, target, (n_x - ONE) * out_channels + group_out)
-        start += fields[KERNEL_W] * group_out
-        target += out_width * out_channels
+        start += fields[ROW_WEIGHTS]
+        target += fields[ROW_TARGETS]
     return np.int64(n_y * n_x * group_out)
 
 
