@@ -27,6 +27,9 @@ from loihi_deploy.ir.content import Content, frozen_array
 
 Shape = tuple[int, ...]
 
+PATCH_BYTES = 1 << 23
+"""Room for what the kernels of a convolution read: memory that is used again costs less than new memory."""
+
 
 def _frozen_weights(values: Any) -> NDArray[Any]:
     """Weights as float64, or as they are where they are integers."""
@@ -188,30 +191,42 @@ class Conv2D(Content):
 
     def apply(self, x: NDArray[Any]) -> NDArray[Any]:
         """Map (n, in_size) to (n, out_size), in the dtype of `x`."""
-        n = len(x)
         kernel_h, kernel_w, group_in, out_channels = self.kernel.shape
-        padded = self._padded(x.reshape(n, *self.in_shape))
+        kernel = self.kernel.astype(x.dtype, copy=False)
+        if group_in == 1 and self.groups > 1:
+            return self._depthwise(x, kernel)
+        group_out = out_channels // self.groups
+        columns = kernel.transpose(2, 0, 1, 3).reshape(-1, out_channels)
+        out = np.empty((len(x), *self.out_shape), x.dtype)
+        size = max(1, PATCH_BYTES // (prod(self.out_shape[:2]) * columns[:, 0].nbytes))
+        patches = np.empty((size, *self.out_shape[:2], group_in, kernel_h, kernel_w), x.dtype)
+        for first in range(0, len(x), size):
+            images = self._padded(x[first : first + size].reshape(-1, *self.in_shape))
+            part = patches[: len(images)]
+            for g in range(self.groups):
+                inputs = slice(g * group_in, (g + 1) * group_in)
+                outputs = slice(g * group_out, (g + 1) * group_out)
+                for i, j in np.ndindex(kernel_h, kernel_w):
+                    part[..., i, j] = self._read_at(images, i, j)[..., inputs]
+                sums = part.reshape(-1, len(columns)) @ columns[:, outputs]
+                out[first : first + size, ..., outputs] = sums.reshape(*part.shape[:3], group_out)
+        return out.reshape(len(x), self.out_size)
+
+    def _read_at(self, padded: NDArray[Any], i: int, j: int) -> NDArray[Any]:
+        """What one weight of the kernel reads for each output position: (n, out_height, out_width, channels)."""
+        (height, width, _), (down, right) = self.out_shape, self.strides
+        return padded[:, i : i + (height - 1) * down + 1 : down, j : j + (width - 1) * right + 1 : right]
+
+    def _depthwise(self, x: NDArray[Any], kernel: NDArray[Any]) -> NDArray[Any]:
+        """`apply` where each channel has a kernel of its own: a loop over channels would take longer than the sums."""
+        height, width, _, out_channels = kernel.shape
         windows: NDArray[Any] = np.lib.stride_tricks.sliding_window_view(  # type: ignore[call-overload]
-            padded, (kernel_h, kernel_w), axis=(1, 2)
+            self._padded(x.reshape(-1, *self.in_shape)), (height, width), axis=(1, 2)
         )
         windows = windows[:, :: self.strides[0], :: self.strides[1]]  # n, oh, ow, channels, kh, kw
-        kernel = self.kernel.astype(x.dtype, copy=False)
-        group_out = out_channels // self.groups
-        if (
-            group_in == 1 and self.groups > 1
-        ):  # depthwise: a loop over channels would take longer than the sums
-            stacked = kernel.reshape(kernel_h, kernel_w, self.groups, group_out)
-            out = np.einsum("nyxcij,ijcm->nyxcm", windows, stacked, optimize=True)
-            return np.asarray(out.reshape(n, self.out_size))
-        parts = [
-            np.tensordot(
-                windows[..., g * group_in : (g + 1) * group_in, :, :],
-                kernel[..., g * group_out : (g + 1) * group_out],
-                axes=([3, 4, 5], [2, 0, 1]),
-            )
-            for g in range(self.groups)
-        ]
-        return np.concatenate(parts, axis=-1).reshape(n, self.out_size)
+        stacked = kernel.reshape(height, width, self.groups, out_channels // self.groups)
+        out = np.einsum("nyxcij,ijcm->nyxcm", windows, stacked, optimize=True)
+        return np.asarray(out.reshape(-1, self.out_size))
 
     def scaled_rows(self, gain: NDArray[np.float64]) -> Conv2D | Sparse:
         """Multiply output i by gain[i]; stays a convolution where the gain is the same all over each channel."""
