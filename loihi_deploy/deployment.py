@@ -347,6 +347,7 @@ class Deployment(Shown, Content):
         from loihi_deploy.analysis.remedies import Deployed
         from loihi_deploy.analysis.verify import verify_stages
 
+        self._check_floats()
         samples = samples_for(self.graph, x)
         if samples.n_frames > 1:
             raise InputError.single(
@@ -390,6 +391,7 @@ class Deployment(Shown, Content):
         """
         from loihi_deploy.analysis.tune import shortest_presentation
 
+        self._check_floats()
         samples = samples_for(self.graph, x)
         labels = self.check_labels(y, len(samples))
         _refuse(
@@ -476,6 +478,15 @@ class Deployment(Shown, Content):
         made_for = self.options.steps if samples.n_frames == 1 else None
         return made_for or RunOptions().total_steps(samples.n_frames)
 
+    def _check_floats(self) -> None:
+        """Refuse what compares with the source, where that was given in integers."""
+        if not self.graph.populations:
+            raise InputError.single(
+                "the network was given in integers, so there are no floats to compare with",
+                "deployment",
+                remedy="Use evaluate, which counts decisions on labelled samples",
+            )
+
     def _check_recording(self, samples: Samples, steps: Any) -> None:
         """Refuse steps that cannot be run, or whose spikes cannot be held for one sample."""
         everyone = [*self.program.nodes]
@@ -537,6 +548,7 @@ class Deployment(Shown, Content):
 
     def rate_accuracy(self, x: Any, y: Any) -> float:
         """Accuracy of the source as a rate network, which the deployment approximates, as a fraction."""
+        self._check_floats()
         samples = samples_for(self.graph, x)
         labels = self.check_labels(y, len(samples))
         outputs = rate_outputs(self.source or self.graph, samples.first_frames())[self.graph.readouts[0].name]

@@ -36,7 +36,7 @@ _REBUILD = "Build the network in Keras, set its weights, and save it with model.
 WHAT: dict[Kind, tuple[str, str]] = {
     "loihi": ("a deployment, which is compiled already", _RUN),
     "keras": ("a Keras model", _COMPILE),
-    "hdf5": ("an HDF5 file, as of a Keras model or its weights", _COMPILE),
+    "hdf5": ("an HDF5 file, as of a Keras model, its weights or a network of lava-dl", _COMPILE),
     "saved_model": ("a Keras model saved as a SavedModel folder", _COMPILE),
     "exported": ("a TensorFlow program without its Keras layers (SavedModel)", _ASK_FOR_KERAS),
     "checkpoint": ("weights without the model (TensorFlow checkpoint)", _WEIGHTS),

@@ -18,9 +18,12 @@ from loihi_deploy.analysis.lowering import lower
 from loihi_deploy.analysis.presentation import for_presentation
 from loihi_deploy.checked import checked
 from loihi_deploy.chip.boards import BoardLike, as_board
+from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
+from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates
-from loihi_deploy.ir import samples_for
+from loihi_deploy.ir import Graph, samples_for
+from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.stages.normalize import with_synapses
@@ -46,8 +49,10 @@ def deploy(
 
     Parameters
     ----------
-    source : Keras model, nengo_dl.Converter, nengo.Network, Graph or path
-        The trained network; a path is that of a saved Keras model: .keras, .h5, or a SavedModel folder.
+    source : Keras model, nengo_dl.Converter, nengo.Network, Graph, Program or path
+        The trained network; a path is that of a saved Keras model: .keras, .h5, or a SavedModel folder; or of a network
+        that lava-dl exported (netx, .net), whose integers are taken as they are, as those of a program: without
+        calibration, and of the options only ``steps`` and ``readout_window`` say anything.
     board : str, path, Board or Chip
         Name of a board, path of a board file, a board, or a single chip.
     calibration : array or mapping of arrays
@@ -74,6 +79,9 @@ def deploy(
     board = as_board(board)
     logger.info("reading the network")
     source = opened(source, trust)
+    plan: dict[str, Any] = {"fix": fix, "max_cores": max_cores, "downgrade": downgrade, "avoid": avoid}
+    if isinstance(source, Program):
+        return _deploy_program(source, board, calibration, options, plan)
     if options.steps is not None and options.synapse == DeployOptions.synapse:
         options = replace(options, synapse=SHORT_SYNAPSE)
     graph = convert(source, options)
@@ -91,13 +99,28 @@ def deploy(
         options = replace(chosen, normalization=options.normalization)
     made = lower(converted, samples, chosen, board)
     logger.info("planning cores")
-    mapping = map_to_cores(
-        made.program,
-        board,
-        fix=fix,
-        max_cores=max_cores,
-        downgrade=downgrade,
-        avoid=avoid,
-        rates=made.rates,
-    )
+    mapping = map_to_cores(made.program, board, **plan, rates=made.rates)
     return Deployment.from_parts(made.graph, made.program, mapping, options, samples, converted)
+
+
+def _deploy_program(
+    program: Program, board: Board, calibration: Any, options: DeployOptions, plan: MappingOf[str, Any]
+) -> Deployment:
+    """Deploy integers as they are: only the mapping is left to be made."""
+    usual = DeployOptions().as_dict()
+    said = [
+        name
+        for name, value in options.as_dict().items()
+        if value != usual[name] and name not in ("steps", "readout_window", "normalization")
+    ]
+    problems = [Problem("decides nothing where the integers are given", name) for name in said]
+    if calibration is not None:
+        problems.append(Problem("integers are given, so nothing is set from samples", "calibration"))
+    if options.steps == "auto":
+        problems.append(Problem("needs the source in floats", "steps", "auto", "a number of steps"))
+    if problems:
+        raise InputError("The network is given in integers, which stay as they are", problems)
+    logger.info("planning cores")
+    mapping = map_to_cores(program, board, **plan)
+    graph = Graph(program.encoder.inputs, (), (), program.readout.readouts, program.dt, program.notes)
+    return Deployment.from_parts(graph, program, mapping, options)

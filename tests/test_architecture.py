@@ -31,6 +31,7 @@ LAYERS = (
 )
 # Who may import a framework, wherever in its code the import stands.
 IMPORTERS = {
+    "h5py": {"frontends"},
     "keras": {"frontends", "training"},
     "keras_spiking": {"training"},
     "nengo": {"frontends", "training", "simulator", "backends.nengo_loihi", "bench.nengo_networks"},

@@ -29,7 +29,7 @@ from loihi_deploy.files import check_writable, write_file
 from loihi_deploy.options import DeployOptions
 
 MODEL_KINDS = ("keras", "hdf5", "saved_model")
-"""Kinds of files that hold a Keras model."""
+"""Kinds of files that hold a model."""
 BY_HAND = ("none", "scale_firing_rates")
 """Normalizations that need no samples."""
 
@@ -106,26 +106,31 @@ def compile_command(
     show_cores: bool,
     **values: Any,
 ) -> None:
-    """Compile MODEL, a saved Keras model or the name of a benchmark network, and show the core plan.
+    """Compile MODEL, a saved model or the name of a benchmark network, and show the core plan.
 
-    MODEL is a .keras or .h5 file or a SavedModel folder. Benchmark networks come with their firing rates and need no
-    calibration.
+    MODEL is a .keras or .h5 file or a SavedModel folder; or a .net file of lava-dl, whose integers stay as they are.
+    These and benchmark networks, which come with their firing rates, need no calibration.
     """
     from loihi_deploy.bench import networks as benchmarks
     from loihi_deploy.chip.boards import load_board
+    from loihi_deploy.frontends import opened
+    from loihi_deploy.frontends.netx_file import is_netx
     from loihi_deploy.mapping.core_plan import mapping_page
     from loihi_deploy.pipeline import deploy
     from loihi_deploy.report import layers_page, summary
 
     terminal: Terminal = ctx.obj
     named = model in benchmarks.NETWORKS
-    if named and ctx.get_parameter_source("normalization") is click.core.ParameterSource.DEFAULT:
+    integers = not named and file_kind(model) in ("hdf5", "unknown") and is_netx(model)
+    if (named or integers) and ctx.get_parameter_source(
+        "normalization"
+    ) is click.core.ParameterSource.DEFAULT:
         values["normalization"] = ctx.params["normalization"] = "none"
     options = options_from(values)
     if write_options is not None:
         check_writable(write_options)
     onto = load_board(board)
-    if not named:
+    if not named and not integers:
         _check_model(model, list(benchmarks.NETWORKS))
     _check_calibration(calibration, options)
 
@@ -137,11 +142,11 @@ def compile_command(
     }
     samples: NamedSamples | None = None
     with terminal.working(f"Compiling {model}"):
-        source = benchmarks.NETWORKS[model]() if named else _keras_model(model, trust)
-        if calibration is not None:
+        source = benchmarks.NETWORKS[model]() if named else opened(model, trust)
+        if calibration is not None and not integers:
             form = graph_form(source, pixels) if named else keras_form(source, pixels)
             samples = read_samples(calibration, form, calibration_samples, "train")
-        deployment = deploy(source, onto, samples and samples.x, options, **plan)
+        deployment = deploy(source, onto, samples.x if samples else calibration, options, **plan)
     if output is not None:
         write_output(output, deployment.save)
     if write_options is not None:
@@ -189,12 +194,6 @@ def _check_calibration(calibration: str | None, options: DeployOptions) -> None:
             remedy=f"Give some hundred training samples, --calibration DATA with one of: {FORMS}; or keep the "
             "model's own gains with --normalization none",
         )
-
-
-def _keras_model(path: str, trust: bool) -> Any:
-    from loihi_deploy.frontends.saved_models import load_keras_model
-
-    return load_keras_model(path, trust)
 
 
 def keras_form(model: Any, pixels: str) -> Form:

@@ -7,8 +7,11 @@ from typing import Any
 
 from loihi_deploy.checked import checked
 from loihi_deploy.errors import InputError
+from loihi_deploy.file_kinds import file_kind
 from loihi_deploy.frontends.compat import import_nengo_dl, import_tensorflow, is_instance
+from loihi_deploy.frontends.netx_file import is_netx
 from loihi_deploy.ir import Graph
+from loihi_deploy.ir.program import Program
 from loihi_deploy.options import DeployOptions
 
 __all__ = ["check_conversion", "convert", "import_nengo_dl", "import_tensorflow", "opened"]
@@ -44,6 +47,12 @@ def convert(source: Any, options: DeployOptions | None = None, *, trust: bool = 
     source = opened(source, trust)
     if isinstance(source, Graph):
         return source
+    if isinstance(source, Program):
+        raise InputError.single(
+            "a network in integers, which has no floats to convert",
+            "source",
+            remedy="Deploy it as it is: loihi_deploy.deploy(path)",
+        )
     if any(is_instance(source, package, "Model") for package in ("keras", "tf_keras")):
         from loihi_deploy.frontends.keras import convert_keras
 
@@ -68,13 +77,19 @@ def convert(source: Any, options: DeployOptions | None = None, *, trust: bool = 
 def opened(source: Any, trust: bool = False) -> Any:
     """The model in a file, where `source` is a path; `source` itself otherwise.
 
+    A network of lava-dl (HDF5, ``.net``) is a `Program`: integers that stay as they are.
+
     Raises
     ------
     InputError, ConversionError, MissingExtraError
-        See `loihi_deploy.frontends.saved_models.load_keras_model`.
+        See `loihi_deploy.frontends.saved_models.load_keras_model` and `loihi_deploy.frontends.netx.read_netx`.
     """
     if not isinstance(source, (str, os.PathLike)):
         return source
+    if file_kind(source) in ("hdf5", "unknown") and is_netx(source):
+        from loihi_deploy.frontends.netx import read_netx
+
+        return read_netx(source)
     from loihi_deploy.frontends.saved_models import load_keras_model
 
     return load_keras_model(source, trust)

@@ -1,0 +1,558 @@
+"""Networks of lava-dl (netx, HDF5) as programs: their integers as they are.
+
+A file holds what Loihi computes with: weights of 8 bits, biases, decays and thresholds of current-based leaky neurons.
+Lava's fixed-point process of such a neuron (``lava.proc.lif``, lava-nc 0.10) and ours do the same, step by step; a
+weight w adds ``w << 6`` to the current, a bias b adds ``b << 6`` to the voltage, a threshold is ``vThMant << 6``.
+
+What a program has no word for is made of what it has:
+
+- an axonal delay of d steps is a chain of d relay neurons, each of which repeats what it gets a step later
+- a pooling layer is a convolution of each channel with one kernel
+- an input layer with neurons takes ``weight * x + bias`` as its bias current; one without neurons is spikes, which
+  samples with a frame for each step give: 1 is a spike, and other values are spikes at that rate
+- a last layer that never spikes is decoded on the host, as is an average; the outputs are then sums of weights (or
+  means of spikes) per step. The voltage that Lava reports is 64 times their sum
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.chip.boards import BoardLike, as_board
+from loihi_deploy.chip.hardware import Arithmetic
+from loihi_deploy.errors import ConversionError, LoihiDeployError, Problem
+from loihi_deploy.frontends.netx_file import Layer, read_layers
+from loihi_deploy.ir import (
+    Conv2D,
+    Dense,
+    Graph,
+    HostMap,
+    Input,
+    Link,
+    NeuronModel,
+    Population,
+    Projection,
+    Readout,
+    Sparse,
+    Transform,
+)
+from loihi_deploy.ir.program import BiasInput, Compartments, Program, SpikeSource, Synapses
+
+STATE_SHIFT = 6
+"""Bits that weights, biases and thresholds of a file are shifted by (Lava's ``act_shift``, ``bias_exp``)."""
+MAX_DELAY = 62
+"""Longest delay in steps, Lava's and the chip's."""
+RELAY_WEIGHT, RELAY_THRESHOLD = 127, 64
+"""Of neurons that repeat a spike: one is always enough."""
+NEURONS = ("LOIHI", "CUBA")
+OTHER_NEURONS = "the chip has current-based leaky neurons only: LOIHI or CUBA"
+KNOWN = ("input", "flatten", "dense", "dense_rec", "conv", "pool", "average")
+DT = 0.001
+
+
+def read_netx(path: str | os.PathLike[str], board: BoardLike = "loihi") -> Program:
+    """Read a network that lava-dl exported as HDF5.
+
+    Parameters
+    ----------
+    path : path
+        What ``export_hdf5`` wrote, a ``.net`` file.
+    board : str, path, Board or Chip
+        Whose arithmetic the program is for.
+
+    Returns
+    -------
+    Program
+        The populations are called ``layer 1`` and so on, by the numbers in the file; input and output ``input`` and
+        ``output``. Images are given as lava-dl takes them, channels first.
+
+    Raises
+    ------
+    ConversionError
+        With everything that cannot be read, or that the chip has not.
+    """
+    layers = read_layers(path)
+    chip = as_board(board).chip
+    problems = [
+        Problem("a layer of a kind that is not read", layer.name, layer.kind, ", ".join(KNOWN))
+        for layer in layers
+        if layer.kind not in KNOWN
+    ]
+    problems += [problem for layer in layers for problem in _neuron_problems(layer)]
+    if problems:
+        raise ConversionError("The network has parts that the chip has not", problems)
+    reader = _Reader(chip.arithmetic, chip.core.max_compartments)
+    for number, layer in enumerate(layers):
+        try:
+            reader.add(layer, last=all(later.kind == "average" for later in layers[number + 1 :]))
+        except LoihiDeployError as error:
+            problems += error.problems
+            break  # what follows has nothing to stand on
+    if problems:
+        raise ConversionError("The network has parts that the chip has not", problems)
+    return reader.program()
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sends a layer's spikes, and how the layer is laid out.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (height, width, channels) or (n,).
+    parts : dict of (k,) int arrays
+        For each population that sends some of the layer's neurons, -1 where a neuron of it sends none of them.
+    """
+
+    shape: tuple[int, ...]
+    parts: dict[str, NDArray[np.int64]]
+
+    @property
+    def size(self) -> int:
+        """Neurons of the layer."""
+        return int(np.prod(self.shape))
+
+    def synapses(self, post: str, transform: Transform, shift: int) -> Iterator[Synapses]:
+        """The synapses from everyone who sends the layer's spikes."""
+        for name, part in self.parts.items():
+            yield Synapses(name, post, _taken(transform, part), shift)
+
+
+def _taken(transform: Transform, part: NDArray[np.int64]) -> Transform:
+    """The transform with the inputs that `part` names, in its order."""
+    if len(part) == transform.in_size and (part == np.arange(len(part))).all():
+        return transform
+    place = np.full(transform.in_size, -1)
+    place[part[part >= 0]] = np.flatnonzero(part >= 0)
+    entries = transform.csr()
+    columns = place[entries.indices]
+    kept = columns >= 0
+    shape = (transform.out_size, len(part))
+    return Sparse.from_entries(entries.rows[kept], columns[kept], entries.data[kept], shape)
+
+
+@dataclass
+class _Reader:
+    """The program so far."""
+
+    arithmetic: Arithmetic
+    relays_per_core: int
+    sender: Sender | None = None
+    inputs: tuple[Input, ...] = ()
+    encoder: list[Population | Projection | Readout] = field(default_factory=list)
+    sources: list[SpikeSource] = field(default_factory=list)
+    populations: list[Compartments] = field(default_factory=list)
+    synapses: list[Synapses] = field(default_factory=list)
+    bias_inputs: list[BiasInput] = field(default_factory=list)
+    readouts: dict[str, Transform] = field(default_factory=dict)
+    n_outputs: int = 0
+    """Of a last layer that is decoded on the host; 0 where that is the spikes."""
+
+    def add(self, layer: Layer, last: bool) -> None:
+        """Add a layer behind those that are there."""
+        if self.n_outputs and layer.kind != "average":
+            raise ConversionError.single("behind a layer that never spikes", layer.name, layer.kind)
+        if layer.kind == "input":
+            self._add_input(layer)
+        elif layer.kind == "average":
+            self._add_average(layer)
+        elif layer.kind == "flatten":
+            self._flatten()
+        elif layer.kind in ("conv", "pool"):
+            self._add_population(layer, self._convolution(layer))
+        else:
+            transform = self._dense(layer)
+            if last and _never_spikes(layer, self.arithmetic):
+                self._decode(layer, transform)
+            else:
+                self._add_population(layer, transform)
+
+    def _add_input(self, layer: Layer) -> None:
+        if self.sender is not None:
+            raise ConversionError.single("a second input", layer.name)
+        shape = _shape(layer)
+        if "neuron" not in layer.values:
+            self._add_spikes(shape)
+            return
+        weight = np.broadcast_to(_whole(layer, "weight", 64), 1)[0]
+        bias = np.broadcast_to(_whole(layer, "bias", 0), 1)[0]
+        size = int(np.prod(shape))
+        given = Input("input", shape, channels_first=len(shape) == 3)
+        current = HostMap(_identity(size, float(weight)), np.full(size, float(bias)))
+        self.inputs = (Input("input", shape, origin=given, before=(current,)),)
+        self.encoder += [
+            Projection("input", layer.name, _identity(size)),
+            Readout(layer.name, shape, np.zeros(1)),
+        ]
+        chip = self.arithmetic
+        self.bias_inputs.append(
+            BiasInput(layer.name, float(1 << STATE_SHIFT), chip.bias_mantissa_max, chip.max_bias_exponent)
+        )
+        self.populations.append(_compartments(layer, shape, np.zeros(1), chip))
+        self.sender = self._delayed(layer, shape)
+
+    def _add_spikes(self, shape: tuple[int, ...]) -> None:
+        """Spikes of the host: a value of 1 is one at every step."""
+        size = int(np.prod(shape))
+        self.inputs = (Input("input", shape, channels_first=len(shape) == 3, signed=False),)
+        neurons = Population("input spikes", shape, NeuronModel("if"), np.array(1 / DT), np.zeros(1))
+        self.encoder += [neurons, Projection("input", neurons.name, _identity(size))]
+        self.sources.append(SpikeSource(neurons.name, shape))
+        self.sender = Sender(shape, {neurons.name: np.arange(size)})
+
+    def _flatten(self) -> None:
+        """From (height, width, channels) to one axis in the file's order, channels first."""
+        if self.sender is not None and len(self.sender.shape) == 3:
+            order = _channels_first(np.arange(self.sender.size).reshape(self.sender.shape))
+            place = np.append(np.argsort(order), -1)  # -1 stays -1
+            parts = {name: place[part] for name, part in self.sender.parts.items()}
+            self.sender = Sender((self.sender.size,), parts)
+
+    def _dense(self, layer: Layer) -> Dense:
+        weights = _whole(layer, "weight")
+        size = int(np.prod(_shape(layer)))
+        if weights.size % size:
+            raise ConversionError.single("weights do not fit", layer.name, weights.shape, f"{size} rows")
+        weights = weights.reshape(size, -1)
+        if self.sender is None:
+            self._add_spikes((weights.shape[1],))
+        self._flatten()
+        assert self.sender is not None
+        if weights.shape[1] != self.sender.size:
+            raise ConversionError.single(
+                "weights do not fit", layer.name, weights.shape, (size, self.sender.size)
+            )
+        return Dense(weights)
+
+    def _convolution(self, layer: Layer) -> Conv2D:
+        if self.sender is None or len(self.sender.shape) != 3:
+            what = "a convolution of what is no image: the file says nothing of its height and width"
+            raise ConversionError.single(what, layer.name, remedy="Export the network with its input layer")
+        weights = _whole(layer, "weight")
+        pooling = layer.kind == "pool"
+        weights = weights.reshape(weights.shape[:4]) if weights.ndim == 5 else weights
+        height, width, channels = self.sender.shape
+        if weights.ndim != 4 or (pooling and weights.shape[:2] != (1, 1)):
+            raise ConversionError.single("weights do not fit", layer.name, weights.shape)
+        if pooling:
+            weights = np.repeat(weights, channels, axis=0)
+        groups = channels if pooling else int(_pair(layer, "groups", 1)[0])
+        strides, padding, dilation = (_pair(layer, key, usual) for key, usual in _SPACING)
+        kernel = np.zeros(
+            (*((weights.shape[2 + axis] - 1) * dilation[axis] + 1 for axis in (0, 1)), *weights.shape[1::-1]),
+            weights.dtype,
+        )
+        if kernel.size > 1 << 27:
+            raise ConversionError.single("a kernel too large", layer.name, kernel.shape)
+        kernel[:: dilation[0], :: dilation[1]] = weights.transpose(2, 3, 1, 0)
+        out = tuple(
+            (size + 2 * padding[axis] - kernel.shape[axis]) // strides[axis] + 1
+            for axis, size in enumerate((height, width))
+        )
+        shape = (out[0], out[1], weights.shape[0])
+        if shape != _shape(layer):
+            raise ConversionError.single(
+                "not the shape that its convolution has", layer.name, _shape(layer), shape
+            )
+        return Conv2D(kernel, strides, padding, (height, width, channels), shape, groups)
+
+    def _add_population(self, layer: Layer, transform: Transform) -> None:
+        assert self.sender is not None
+        shape = transform.out_shape if isinstance(transform, Conv2D) else (transform.out_size,)
+        mantissas, shift = _mantissas(layer, "weight", transform.values, self.arithmetic)
+        bias = _whole(layer, "bias", 0).reshape(-1).astype(np.int64) << STATE_SHIFT
+        if bias.size == 1 and not isinstance(transform, Conv2D):
+            bias = np.repeat(bias, transform.out_size)
+        elif bias.size == int(np.prod(shape)) and len(shape) == 3:
+            bias = bias.reshape(shape[2], *shape[:2]).transpose(1, 2, 0).reshape(-1)
+        elif bias.size not in (1, shape[-1]):
+            raise ConversionError.single("biases do not fit", layer.name, bias.shape, shape)
+        self.populations.append(
+            _compartments(layer, shape, np.broadcast_to(bias, shape).reshape(-1), self.arithmetic)
+        )
+        self.synapses += self.sender.synapses(layer.name, transform.with_values(mantissas), shift)
+        self.sender = self._delayed(layer, shape)
+        if layer.kind == "dense_rec":
+            mantissas, shift = _mantissas(layer, "weight_rec", _whole(layer, "weight_rec"), self.arithmetic)
+            if mantissas.size != transform.out_size**2:
+                raise ConversionError.single(
+                    "recurrent weights do not fit", layer.name, mantissas.shape, (transform.out_size,) * 2
+                )
+            recurrent = Dense(mantissas.reshape(transform.out_size, -1))
+            self.synapses += self.sender.synapses(layer.name, recurrent, shift)
+
+    def _delayed(self, layer: Layer, shape: tuple[int, ...]) -> Sender:
+        """Who sends the layer's spikes: itself, or the ends of chains of relay neurons as long as the delays."""
+        size = int(np.prod(shape))
+        delays = _delays(layer, shape)
+        if not delays.any():
+            return Sender(shape, {layer.name: np.arange(size)})
+        parts = {}
+        if not delays.all():
+            parts[layer.name] = np.where(delays == 0, np.arange(size), -1)
+        delayed = np.flatnonzero(delays)
+        cores = _filled(delays[delayed], self.relays_per_core)
+        for number in np.unique(cores):
+            name = f"{layer.name} delays {number}"
+            parts[name] = self._add_relays(layer.name, size, name, delayed[cores == number], delays)
+        return Sender(shape, parts)
+
+    def _add_relays(
+        self, pre: str, size: int, name: str, delayed: NDArray[np.int64], delays: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Chains for some of a layer's neurons; gives what each relay sends of the layer, -1 for nothing."""
+        ends = np.cumsum(delays[delayed])
+        firsts, n = ends - delays[delayed], int(ends[-1])
+        chip = self.arithmetic
+        most, shift = chip.decay_max, max(chip.weight_shifts)
+        self.populations.append(
+            Compartments(
+                name, (n,), most, most, RELAY_THRESHOLD, np.zeros(1, np.int32), v_max=chip.largest_v_max
+            )
+        )
+        repeated = np.full(n, RELAY_WEIGHT, np.int8)
+        first = Sparse.from_entries(firsts, delayed, repeated[: len(firsts)], (n, size))
+        self.synapses.append(Synapses(pre, name, first, shift))
+        following = np.setdiff1d(np.arange(n), firsts)
+        if following.size:
+            chain = Sparse.from_entries(following, following - 1, repeated[: len(following)], (n, n))
+            self.synapses.append(Synapses(name, name, chain, shift))
+        sent = np.full(n, -1)
+        sent[ends - 1] = delayed
+        return sent
+
+    def _decode(self, layer: Layer, transform: Dense) -> None:
+        """A last layer that never spikes: the host adds up its weights."""
+        assert self.sender is not None
+        if "bias" in layer.values and _whole(layer, "bias").any():
+            raise ConversionError.single("a bias of a layer that never spikes", layer.name)
+        self._read_out(transform.weights)
+
+    def _add_average(self, layer: Layer) -> None:
+        """Means of as many neurons each, in the file's order."""
+        n = int(np.prod(_shape(layer)))
+        if self.sender is None or self.n_outputs:
+            raise ConversionError.single("nothing to average", layer.name)
+        self._flatten()
+        if self.sender.size % n:
+            raise ConversionError.single(
+                "not a number of groups", layer.name, n, f"divisors of {self.sender.size}"
+            )
+        each = self.sender.size // n
+        self._read_out(np.kron(np.eye(n), np.full((1, each), 1 / each)))
+
+    def _read_out(self, weights: NDArray[Any]) -> None:
+        assert self.sender is not None
+        self.n_outputs = len(weights)
+        matrix = Dense(weights * DT)  # a spike stands for 1 / dt
+        self.readouts = {name: _taken(matrix, part) for name, part in self.sender.parts.items()}
+
+    def program(self) -> Program:
+        """The program, with spikes per step read out where nothing else was."""
+        if self.sender is None or not self.populations:
+            raise ConversionError.single("no layer with neurons", "layer", remedy="Export the whole network")
+        if not self.n_outputs:
+            self._flatten()
+            self._read_out(np.eye(self.sender.size))
+        nodes: tuple[SpikeSource | Compartments, ...] = (*self.sources, *self.populations)
+        names = {node.name: node.shape for node in nodes}
+        decoded = tuple(Input(name, names[name]) for name in self.readouts)
+        parts = self.encoder
+        return Program(
+            encoder=Graph(
+                self.inputs,
+                tuple(part for part in parts if isinstance(part, Population)),
+                tuple(part for part in parts if isinstance(part, Projection)),
+                tuple(part for part in parts if isinstance(part, Readout)),
+                DT,
+            ),
+            sources=tuple(self.sources),
+            populations=tuple(self.populations),
+            synapses=tuple(self.synapses),
+            readout=Graph(
+                decoded,
+                (),
+                tuple(Projection(name, "output", matrix) for name, matrix in self.readouts.items()),
+                (Readout("output", (self.n_outputs,), np.zeros(1)),),
+                DT,
+            ),
+            links=(
+                *(Link(source.name, "to_chip", 1) for source in self.sources),
+                *(Link(name, "from_chip", 0) for name in self.readouts if name != "input spikes"),
+            ),
+            dt=DT,
+            bias_inputs=tuple(self.bias_inputs),
+            arithmetic=self.arithmetic,
+        )
+
+
+_SPACING = (("stride", 1), ("padding", 0), ("dilation", 1))
+
+
+def _filled(lengths: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Numbers of the cores that chains go to, one after the other, `most` relays to each."""
+    numbers, number, used = [], 0, 0
+    for length in lengths.tolist():
+        if used + length > most:
+            number, used = number + 1, 0
+        used += length
+        numbers.append(number)
+    return np.array(numbers)
+
+
+def _identity(size: int, value: float = 1.0) -> Sparse:
+    places = np.arange(size)
+    return Sparse(np.full(size, value), places, np.arange(size + 1), size)
+
+
+def _channels_first(image: NDArray[Any]) -> NDArray[Any]:
+    return np.moveaxis(image, -1, 0).reshape(-1)
+
+
+def _shape(layer: Layer) -> tuple[int, ...]:
+    """(height, width, channels), or (n,) where only one axis is longer than 1 or there is only one."""
+    given = np.atleast_1d(_whole(layer, "shape")).reshape(-1)
+    if len(given) not in (1, 3) or given.min() < 1 or np.prod(given.astype(float)) > 1 << 27:
+        raise ConversionError.single("not a shape", layer.name, tuple(given.tolist())[:4])
+    channels, *image = (int(n) for n in given)
+    if layer.kind in ("conv", "pool") or (image and given.max() < np.prod(given)):
+        return (*image, channels)
+    return (int(np.prod(given)),)
+
+
+def _whole(layer: Layer, key: str, usual: int | None = None) -> NDArray[np.int64]:
+    """Whole numbers of a layer."""
+    value = layer.values.get(key, usual)
+    if value is None or isinstance(value, (str, dict)):
+        raise ConversionError.single(f"no {key}", layer.name, remedy="Write the file again with export_hdf5")
+    exact = np.asarray(value, np.float64)
+    if (exact != np.round(exact)).any() or (np.abs(exact) >= 1 << 31).any():
+        worst = exact[exact != np.round(exact)][:1]
+        raise ConversionError.single(
+            f"{key} of a layer that are no whole numbers",
+            layer.name,
+            worst.tolist() or "beyond 31 bits",
+            remedy="Export the network with the quantization that it was trained with (pre_hook_fx)",
+        )
+    return exact.astype(np.int64)
+
+
+def _pair(layer: Layer, key: str, usual: int) -> tuple[int, int]:
+    values = _whole(layer, key, usual).reshape(-1)
+    low = 0 if key == "padding" else 1
+    if len(values) not in (1, 2) or values.min() < low or values.max() > 1 << 12:
+        raise ConversionError.single(f"not a {key}", layer.name, values.tolist()[:4])
+    return int(values[0]), int(values[-1])
+
+
+def _mantissas(
+    layer: Layer, key: str, weights: NDArray[Any], chip: Arithmetic
+) -> tuple[NDArray[np.int8], int]:
+    """Mantissas and shift that stand for weights shifted by 6 bits."""
+    for shift in sorted(chip.weight_shifts, reverse=True):
+        unit = 1 << (shift - STATE_SHIFT)
+        if not (weights % unit).any() and np.abs(weights).max() <= chip.weight_limit * unit:
+            return (weights // unit).astype(np.int8), shift
+    raise ConversionError.single(
+        f"{key} beyond 8 bits with their sign",
+        layer.name,
+        f"{weights.min()} to {weights.max()}",
+        f"even numbers from -{2 * chip.weight_limit} to {2 * chip.weight_limit}, any up to {chip.weight_limit}",
+    )
+
+
+def _setting(layer: Layer, key: str, usual: int | None = None) -> int:
+    neuron = Layer(f"{layer.name}, neuron", "", layer.values.get("neuron", {}))
+    values = _whole(neuron, key, usual).reshape(-1)
+    if len(values) != 1:
+        raise ConversionError.single(f"more than one {key}", neuron.name, len(values))
+    return int(values[0])
+
+
+def _neuron_problems(layer: Layer) -> Iterator[Problem]:
+    """Neurons that the chip has not."""
+    neuron = layer.values.get("neuron")
+    if neuron is None:
+        if layer.kind in ("conv", "pool", "dense_rec"):
+            yield Problem("a layer without neurons", layer.name)
+        return
+    if not isinstance(neuron, dict) or neuron.get("type") not in NEURONS:
+        found = neuron.get("type", "none") if isinstance(neuron, dict) else "none"
+        yield Problem("neurons that the chip has not", layer.name, found, OTHER_NEURONS)
+        return
+    for key, what in (
+        ("gradedSpike", "spikes that carry values"),
+        ("messageBits", "spikes that carry values"),
+        ("wgtExp", "a weight exponent other than 0"),
+        ("weight_exp", "a weight exponent of the normalization other than 0"),
+    ):
+        value = neuron.get(key, 0)
+        if isinstance(value, (str, dict)) or np.any(value):
+            yield Problem(what, layer.name, str(value)[:40], "0")
+    if isinstance(layer.values.get("weight"), dict):
+        yield Problem("complex weights", layer.name)
+
+
+def _never_spikes(layer: Layer, chip: Arithmetic) -> bool:
+    """Whether a layer has no neurons, or the highest threshold and neither leak nor filter."""
+    if "neuron" not in layer.values:
+        return True
+    highest = _setting(layer, "vThMant") >= chip.threshold_mantissa_max
+    return highest and _setting(layer, "vDecay") == 0 and _setting(layer, "iDecay") == 1 << chip.decay_bits
+
+
+def _compartments(layer: Layer, shape: tuple[int, ...], bias: NDArray[Any], chip: Arithmetic) -> Compartments:
+    if "neuron" not in layer.values:
+        raise ConversionError.single("neither neurons nor the last layer", layer.name)
+    full = 1 << chip.decay_bits
+    current, voltage = _setting(layer, "iDecay"), _setting(layer, "vDecay")
+    problems = [
+        Problem(f"{key} that the chip has not", layer.name, value, f"{low} to {high}")
+        for key, value, low, high in (
+            ("iDecay", current, chip.current_decay_offset, full),
+            ("vDecay", voltage, chip.voltage_decay_offset, chip.decay_max),
+            ("vThMant", _setting(layer, "vThMant"), 0, chip.threshold_mantissa_max),
+        )
+        if not low <= value <= high
+    ]
+    limit = chip.bias_mantissa_max << chip.max_bias_exponent
+    if np.abs(bias).max() > limit:
+        problems.append(Problem("biases that the chip has not", layer.name, int(np.abs(bias).max()), limit))
+    if problems:
+        raise ConversionError("The network has parts that the chip has not", problems)
+    v_max = chip.largest_v_max
+    return Compartments(
+        layer.name,
+        shape,
+        current - chip.current_decay_offset,
+        voltage - chip.voltage_decay_offset,
+        _setting(layer, "vThMant") << STATE_SHIFT,
+        bias,
+        _setting(layer, "refDelay", 1),
+        v_min=-v_max,
+        v_max=v_max,
+    )
+
+
+def _delays(layer: Layer, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Steps that each neuron's spikes are under way for, on top of the one of every synapse: (size,)."""
+    given = _whole(layer, "delay", 0).reshape(-1)
+    if given.min() < 0 or given.max() > MAX_DELAY:
+        raise ConversionError.single(
+            "delays beyond the chip's", layer.name, int(given.max()), f"0 to {MAX_DELAY}"
+        )
+    size = int(np.prod(shape))
+    if len(given) in (1, shape[-1]):
+        return np.broadcast_to(given, shape).reshape(-1)
+    if len(given) != size:
+        raise ConversionError.single(
+            "delays are not those of the layer's neurons", layer.name, len(given), size
+        )
+    return given.reshape(shape[-1], *shape[:-1]).transpose(1, 2, 0).reshape(-1)
