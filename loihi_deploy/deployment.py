@@ -54,6 +54,8 @@ from loihi_deploy.tables import Page, Shown, warned
 if TYPE_CHECKING:
     from loihi_deploy.analysis.energy import Energy
     from loihi_deploy.analysis.gate import Check, Criteria
+    from loihi_deploy.analysis.plots import Plots
+    from loihi_deploy.analysis.reporting import Reported
     from loihi_deploy.analysis.tune import Tuning
     from loihi_deploy.analysis.verify import Verification
 
@@ -578,20 +580,73 @@ class Deployment(Shown, Content):
         names = ("graph", "program", "mapping", "options", "provenance", "source")
         write_artifact(path, {name: getattr(self, name) for name in names})
 
-    @checked
-    def report(self, path: str | os.PathLike[str]) -> None:
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        x: Any = None,
+        y: Any = None,
+        steps: int | None = None,
+        *,
+        command: str = "deployment.report(path, x, y)",
+    ) -> None:
         """Write a report: ``.html``, ``.txt`` or ``.json``, by the ending.
+
+        Parameters
+        ----------
+        path : path
+            One file; HTML needs nothing beside it, and the packages of the extra 'report' to be made.
+        x : array or mapping of arrays, optional
+            Samples; without them the report has what needs none.
+        y : (n,) array, optional
+            Labels; without them it has no accuracy.
+        steps : int, optional
+            As for `run`.
+        command : str
+            What makes the report again, to be named in it.
 
         Raises
         ------
+        InputError
+            If samples or labels do not fit.
         OutputError
-            If the ending is another, or the path cannot be written.
+            If the ending is another, or the path cannot be written; an existing file is left as it was.
+        MissingExtraError
+            If HTML is asked for and the packages are not there.
         """
-        from loihi_deploy.report import summary, write_report
+        from loihi_deploy.report import check_report, write_reports
 
-        write_report(
-            path, {**summary(self.program, self.mapping), "provenance": self.provenance}, self.page()
-        )
+        check_report(path)
+        write_reports(path, {"deployment": self.report_values(x, y, steps, command=command)})
+
+    def report_values(
+        self, x: Any = None, y: Any = None, steps: int | None = None, *, command: str = ""
+    ) -> dict[str, Any]:
+        """Everything that `report` writes as plain values; the arguments are the same."""
+        from loihi_deploy.analysis.reporting import report_values
+
+        if y is not None and x is None:
+            raise InputError.single("labels without samples", "y", remedy="Give samples, too")
+        if x is None:
+            return report_values(self._reported(), self.provenance, command)
+        x, labels_of_x = collected(x, self.graph.origins)
+        y = labels_of_x if y is None else y
+        samples = samples_for(self.graph, x)
+        labels = None if y is None else self.check_labels(y, len(samples))
+        steps = self._steps(steps, samples)
+        self._check_recording(samples, steps)
+        return report_values(self._reported(), self.provenance, command, samples, labels, steps or 0)
+
+    def _reported(self) -> Reported:
+        from loihi_deploy.analysis.reporting import Reported
+
+        return Reported(self.graph, self.source or self.graph, self.program, self.mapping, self.options)
+
+    @property
+    def plot(self) -> Plots:
+        """Figures, drawn with matplotlib: ``deployment.plot.cores()``; see `Plots`."""
+        from loihi_deploy.analysis.plots import Plots
+
+        return Plots(self._reported(), self._steps, self.check_labels)
 
     def page(self) -> Page:
         """Layers, cores, the options that differ from their defaults, what took part, and every warning."""

@@ -151,6 +151,15 @@ def percent(fraction: float | None) -> str:
     return "" if fraction is None else f"{100 * fraction:.2f} %"
 
 
+PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+
+
+def with_unit(value: float, unit: str) -> str:
+    """Three digits and a prefix: ``91.2 µJ``."""
+    scale, prefix = next((row for row in PREFIXES if value >= row[0]), PREFIXES[-1] if value else PREFIXES[0])
+    return f"{value / scale:.3g} {prefix}{unit}"
+
+
 def by(shape: Iterable[int]) -> str:
     """A shape: ``12×12×16``."""
     return "×".join(map(str, shape))

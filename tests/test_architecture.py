@@ -32,8 +32,10 @@ LAYERS = (
 # Who may import a framework, wherever in its code the import stands.
 IMPORTERS = {
     "h5py": {"frontends"},
+    "jinja2": {"report"},
     "keras": {"frontends", "training"},
     "keras_spiking": {"training"},
+    "matplotlib": {"report"},
     "nengo": {"frontends", "training", "simulator", "backends.nengo_loihi", "bench.nengo_networks"},
     "nengo_dl": {"frontends", "training", "bench.nengo_networks"},
     "nengo_extras": {"training"},

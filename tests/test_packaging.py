@@ -11,6 +11,8 @@ import loihi_deploy.chip.boards, loihi_deploy.data
 print(loihi_deploy.__file__)
 print(*loihi_deploy.chip.boards.board_names())
 print(len(loihi_deploy.data.fashion_mnist(n_train=10).y_train))
+from pathlib import Path
+print((Path(loihi_deploy.__file__).parent / "report" / "template.html.j2").stat().st_size)
 """
 
 

@@ -244,6 +244,7 @@ def verify_stages(
     mapping: CoreMapping,
     labels: NDArray[np.int64] | None,
     reference_samples: int,
+    try_changes: bool = True,
 ) -> Verification:
     """Run the network as it is after each stage; see `Deployment.verify`.
 
@@ -258,6 +259,8 @@ def verify_stages(
     labels : (n,) int array or None
     reference_samples : int
         Samples for nengo-loihi's emulator; 0 leaves the stage out.
+    try_changes : bool
+        Whether other settings are tried where decisions are lost.
     """
     program, samples, steps = deployed.program, deployed.samples, deployed.steps
     window, decisions = deployed.options.readout_window, deployed.decisions
@@ -317,7 +320,7 @@ def verify_stages(
         overflows,
         latency,
         (
-            *remedies(stages, zeroed, differs, lambda: tuple(trials(fewer))),
+            *(remedies(stages, zeroed, differs, lambda: tuple(trials(fewer))) if try_changes else ()),
             *overflow_advice(overflows),
             latency_sentence(program, steps),
         ),

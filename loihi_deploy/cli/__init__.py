@@ -3,7 +3,8 @@
 130 after Ctrl-C and 141 where nobody reads the output any more, as shells know them.
 """
 
-from loihi_deploy.cli import compiling, costs, gating, presenting, showing  # registers the commands
+# importing these registers the commands
+from loihi_deploy.cli import compiling, costs, gating, presenting, reports, showing
 from loihi_deploy.cli.group import commands, main
 
-__all__ = ["commands", "compiling", "costs", "gating", "main", "presenting", "showing"]
+__all__ = ["commands", "compiling", "costs", "gating", "main", "presenting", "reports", "showing"]

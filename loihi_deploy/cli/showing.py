@@ -1,4 +1,4 @@
-"""``loihi-deploy demo``, ``report``, ``boards`` and ``bench``."""
+"""``loihi-deploy demo``, ``boards`` and ``bench``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import click
 
 from loihi_deploy.cli.arguments import board_option, json_option
 from loihi_deploy.cli.group import commands
-from loihi_deploy.cli.outputs import output_option
-from loihi_deploy.cli.presenting import check_backend, deployment_argument
+from loihi_deploy.cli.presenting import check_backend
 from loihi_deploy.cli.terminal import Terminal
-from loihi_deploy.errors import OutputError, missing_extra
+from loihi_deploy.errors import missing_extra
 
 steps_option = click.option(
     "--steps", default=100, show_default=True, type=click.IntRange(1), help="Steps of presentation."
@@ -66,29 +65,6 @@ def demo(
     result = run_demo(images, board, steps, epochs, test_images, output, terminal.say)
     terminal.figures(result, lambda: demo_page(result).show())
     return 0 if result["reference_spikes_equal"] else 1
-
-
-@commands.command()
-@deployment_argument
-@output_option("The report to write: .html, .txt or .json; the terminal if not given.")
-@json_option
-@click.pass_obj
-def report(terminal: Terminal, deployment_file: Path, output: Path | None) -> None:
-    """Write a report on DEPLOYMENT_FILE (.loihi): layers, cores, rounding errors, encoder, warnings."""
-    from loihi_deploy.deployment import load
-    from loihi_deploy.report import layers_page, summary
-
-    if output is not None and output.suffix.lower() not in (".html", ".json", ".txt"):
-        raise OutputError.single(
-            "not a kind of report", str(output), output.suffix, ".html, .json, .txt", "Change the ending"
-        )
-    deployment = load(deployment_file)
-    figures = {**summary(deployment.program, deployment.mapping), "provenance": deployment.provenance}
-    if output is None:
-        terminal.figures(figures, lambda: layers_page({**figures, "warnings": []}).show())
-        return
-    deployment.report(output)
-    terminal.figures({"output": str(output)}, lambda: click.echo(f"Written to {output}"))
 
 
 @commands.command()

@@ -305,7 +305,7 @@ def _dynamics(
         1.0 if tau == np.inf else _sum_of_decay(limits.current_factor(decay_u), limits),
         1.0 if population.neuron.tau_rc == np.inf else _sum_of_decay(limits.voltage_factor(decay_v), limits),
         tau == np.inf,
-        tuple(_spike_weights(projection, population, dt) for projection in projections),
+        tuple(spike_weights(projection, population, dt) for projection in projections),
     )
 
 
@@ -439,7 +439,7 @@ def _least_squares_clip(magnitudes: NDArray[np.float64], largest: float, levels:
     return min((float(part * largest) for part in CLIPS), key=error) if largest else 0.0
 
 
-def _spike_weights(projection: Projection, population: Population, dt: float) -> Transform:
+def spike_weights(projection: Projection, population: Population, dt: float) -> Transform:
     """What a spike adds in total to the neuron's input: gain * weight / dt."""
     transform = projection.transform
     if population.gain.ndim:

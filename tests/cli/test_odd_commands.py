@@ -89,7 +89,7 @@ NUMBERS = ODD[:18]
 # Commands with arguments that are right, and that are not replaced.
 RIGHT = {
     "boards": ([], {}),
-    "report": (["net.loihi"], {}),
+    "report": (["net.loihi"], {"samples": "x.npy", "labels": "y.npy", "steps": "3"}),
     "run": (["net.loihi", "x.npy"], {"steps": "3"}),
     "evaluate": (["net.loihi"], {"samples": "x.npy", "labels": "y.npy", "steps": "3"}),
     "verify": (["net.loihi"], {"samples": "x.npy", "steps": "3", "reference_samples": "0"}),

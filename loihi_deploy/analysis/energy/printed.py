@@ -9,14 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+from loihi_deploy.tables import with_unit
+
 COLUMNS = ("estimate", "low", "high")
-
-
-def with_prefix(value: float, unit: str) -> str:
-    """Three digits and a prefix: ``91.2 µJ``."""
-    scale, prefix = next((row for row in PREFIXES if value >= row[0]), PREFIXES[-1] if value else PREFIXES[0])
-    return f"{value / scale:.3g} {prefix}{unit}"
 
 
 def energy_tables(values: Mapping[str, Any]) -> Group:
@@ -97,4 +92,4 @@ def _listed(title: str, what: str, rows: Mapping[str, Any]) -> Table:
 
 
 def _three(found: Mapping[str, float], unit: str) -> list[str]:
-    return [with_prefix(found[end], unit) for end in ("value", "low", "high")]
+    return [with_unit(found[end], unit) for end in ("value", "low", "high")]

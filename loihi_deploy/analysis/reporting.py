@@ -1,0 +1,269 @@
+"""What a report says of a deployment on samples, as plain values: measured here, shown by `loihi_deploy.report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy import backends
+from loihi_deploy.analysis.energy import estimate
+from loihi_deploy.analysis.remedies import Deployed
+from loihi_deploy.analysis.verify import SATURATED, verify_stages
+from loihi_deploy.analysis.weight_values import weight_values
+from loihi_deploy.backends import RunOptions
+from loihi_deploy.engines.rate_network import rate_outputs
+from loihi_deploy.ir import Graph, Samples
+from loihi_deploy.ir.program import Program
+from loihi_deploy.mapping import Mapping as CoreMapping
+from loihi_deploy.options import DeployOptions
+from loihi_deploy.report.values import counters_values, encoder_values, summary
+
+REPORT_VERSION = 1
+"""Of the values; raised when a reader of older ones could misread the newer."""
+STAGE_SAMPLES = 20
+"""Samples, evenly spaced, that the stages are compared on."""
+RATE_SAMPLES = 50
+"""Samples that firing rates are measured on."""
+ENERGY_SAMPLES = 20
+"""Samples that energy and time are estimated on."""
+RASTER_NEURONS = 150
+"""Neurons of a layer whose spikes are shown."""
+OUTPUT_STEPS = 25
+"""Presentation times for which the outputs of a sample are given."""
+MOST_CLASSES = 50
+"""Classes up to which a confusion matrix is given."""
+BINS = 24
+"""Bars of a distribution of firing rates."""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The parts of a deployment that a report is about.
+
+    Parameters
+    ----------
+    graph, source : Graph
+        With its firing rates set, and as it was converted.
+    program : Program
+    mapping : Mapping
+    options : DeployOptions
+    """
+
+    graph: Graph
+    source: Graph
+    program: Program
+    mapping: CoreMapping
+    options: DeployOptions
+
+    def run_options(self, steps: int) -> RunOptions:
+        """How samples are presented."""
+        return RunOptions(steps, readout_window=self.options.readout_window, progress=False)
+
+
+def measured_values(
+    parts: Reported, samples: Samples, labels: NDArray[np.int64] | None, steps: int
+) -> dict[str, Any]:
+    """Everything that needs samples, by section; accuracy and what goes with it only with labels."""
+    values: dict[str, Any] = {}
+    if labels is None:
+        counters = backends.run(parts.program, samples, parts.run_options(steps), parts.mapping).counters
+    else:
+        values["accuracy"], counters = accuracy_values(parts, samples, labels, steps)
+    n_steps = counters.sample_steps // max(counters.samples, 1)
+    values["data"] = {"samples": len(samples), "steps": n_steps, "labelled": labels is not None}
+    values["activity"] = counters_values(counters, parts.program.dt)
+    values["encoder"] = encoder_values(parts.program, counters)
+    if samples.n_frames == 1 and parts.graph.readouts:
+        values["stages"] = stage_values(parts, samples, labels, n_steps)
+    values["rates"] = rate_values(parts, samples, n_steps)
+    values["sample"] = sample_values(parts, samples, labels, n_steps)
+    some = samples.take(_evenly(len(samples), ENERGY_SAMPLES))
+    energy = estimate(parts.program, parts.mapping, some, parts.run_options(n_steps))
+    values["energy"] = energy.values()
+    return values
+
+
+def accuracy_values(
+    parts: Reported, samples: Samples, labels: NDArray[np.int64], steps: int
+) -> tuple[dict[str, Any], Any]:
+    """Accuracy at the end and after each step, of the rate network, and the confusion matrix; the counts of the run."""
+    options = parts.run_options(steps)
+    result = backends.evaluate(parts.program, samples, labels, options, parts.mapping, by_step=True)
+    readout = parts.graph.readouts[0]
+    values: dict[str, Any] = {
+        "value": result.accuracy,
+        "n_correct": result.n_correct,
+        "n_total": result.n_total,
+        "by_step": result.accuracy_by_step.tolist(),
+    }
+    if samples.n_frames == 1:
+        outputs = rate_outputs(parts.source, samples.first_frames())[readout.name]
+        values["rate_network"] = float((readout.classes(outputs) == labels).mean())
+    if readout.n_classes <= MOST_CLASSES:
+        outputs = backends.run(parts.program, samples, options, parts.mapping).outputs
+        decided = readout.classes(outputs.reshape(len(samples), -1), activated=True)
+        confusion = np.zeros((readout.n_classes, readout.n_classes), np.int64)
+        np.add.at(confusion, (labels, decided), 1)
+        values["confusion"] = confusion.tolist()
+    return values, result.counters
+
+
+def stage_values(
+    parts: Reported, samples: Samples, labels: NDArray[np.int64] | None, steps: int
+) -> dict[str, Any]:
+    """What `Deployment.verify` finds, on fewer samples and without trying other settings."""
+    which = _evenly(len(samples), STAGE_SAMPLES)
+    some, source = samples.take(which), parts.source
+    outputs = rate_outputs(source, some.first_frames())[source.readouts[0].name]
+    kept = [p.amplitude for p in source.populations] == [p.amplitude for p in parts.graph.populations]
+    options = replace(parts.options, normalization="none") if kept else parts.options
+    decisions = source.readouts[0].classes(outputs)
+    deployed = Deployed(source, parts.program, options, parts.mapping.board, some, decisions, steps)
+    found = verify_stages(
+        parts.graph, deployed, parts.mapping, None if labels is None else labels[which], 0, try_changes=False
+    )
+    stages = [
+        {**asdict(stage), "layers": [_finite(asdict(layer)) for layer in stage.layers]}
+        for stage in found.stages
+    ]
+    return {"samples": len(which), "stages": stages, "advice": list(found.remedies)}
+
+
+def rate_values(parts: Reported, samples: Samples, steps: int) -> dict[str, Any]:
+    """Distribution of firing rates of each layer: of its neurons' means over samples, in Hz."""
+    some = samples.take(_evenly(len(samples), RATE_SAMPLES))
+    rates = backends.firing_rates(parts.program, some, steps, 1.0)
+    values = {}
+    for name, found in rates.items():
+        means = found.mean(axis=0, dtype=np.float64)
+        counts, edges = np.histogram(means, BINS, (0.0, max(float(means.max(initial=0.0)), 1.0)))
+        values[name] = {
+            "mean": float(means.mean()),
+            "highest": float(found.max(initial=0.0)),
+            "neurons": means.size,
+            "silent": int((found.max(axis=0, initial=0.0) == 0).sum()),
+            "saturated": float(np.mean(found * parts.program.dt >= SATURATED)),
+            "edges": edges.tolist(),
+            "counts": counts.tolist(),
+        }
+    return {"samples": len(some), "layers": values}
+
+
+def sample_values(
+    parts: Reported, samples: Samples, labels: NDArray[np.int64] | None, steps: int, index: int = 0
+) -> dict[str, Any]:
+    """One sample: its input, spikes of each layer, and outputs for some presentation times."""
+    program, one = parts.program, samples.take(slice(index, index + 1))
+    everyone = {name: ["events"] for name in program.nodes}
+    options = replace(parts.run_options(steps), record=everyone)
+    result = backends.run(program, one, options, parts.mapping)
+    shapes = {node.name: node.shape for node in program.encoder.inputs}
+    values: dict[str, Any] = {
+        "index": index,
+        "label": None if labels is None else int(labels[index]),
+        "steps": steps,
+        "inputs": {
+            name: {"shape": list(shapes[name]), "frames": array[0].astype(np.float64).tolist()}
+            for name, array in one.arrays.items()
+        },
+        "raster": {
+            name: _raster(result.recorded[name]["events"], node.size) for name, node in program.nodes.items()
+        },
+    }
+    if parts.graph.readouts:
+        readout = parts.graph.readouts[0]
+        outputs = result.outputs.reshape(1, -1)
+        values["decision"] = (
+            int(readout.classes(outputs, activated=True)[0]) if readout.n_classes > 1 else None
+        )
+        values["outputs"] = [float(value) for value in outputs[0]]
+        if one.n_frames == 1:
+            times = sorted({max(1, round(k * steps / OUTPUT_STEPS)) for k in range(1, OUTPUT_STEPS + 1)})
+            values["output_steps"] = times
+            values["outputs_by_step"] = [
+                [
+                    float(v)
+                    for v in backends.run(program, one, parts.run_options(k), parts.mapping).outputs.ravel()
+                ]
+                for k in times
+            ]
+    return values
+
+
+def _raster(events: NDArray[np.int64], size: int) -> dict[str, Any]:
+    """Events of evenly spaced neurons of a layer: steps, and places among those shown."""
+    shown = _evenly(size, RASTER_NEURONS)
+    place = np.full(size, -1, np.int64)
+    place[shown] = np.arange(len(shown))
+    kept = events[place[events[:, 2]] >= 0]
+    return {
+        "neurons": size,
+        "shown": len(shown),
+        "spikes": len(events),
+        "steps": kept[:, 1].tolist(),
+        "places": place[kept[:, 2]].tolist(),
+    }
+
+
+def _evenly(n: int, limit: int) -> NDArray[np.int64]:
+    wanted = min(n, limit)
+    return np.arange(wanted) * n // max(wanted, 1)
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """None in place of what is no finite number, which JSON has no word for."""
+    return {
+        key: None if isinstance(value, float) and not np.isfinite(value) else value
+        for key, value in values.items()
+    }
+
+
+def report_values(
+    parts: Reported,
+    provenance: Mapping[str, str | None],
+    command: str,
+    samples: Samples | None = None,
+    labels: NDArray[np.int64] | None = None,
+    steps: int = 0,
+) -> dict[str, Any]:
+    """Every figure of a report; docs/report.schema.json says what is what.
+
+    Parameters
+    ----------
+    parts : Reported
+    provenance : dict
+        Versions, and the digest of the calibration data.
+    command : str
+        What makes the report again.
+    samples : Samples, optional
+        Sections that need samples are there with them only.
+    labels : (n,) int array, optional
+    steps : int
+    """
+    program, mapping = parts.program, parts.mapping
+    wires: list[tuple[str, str]] = [(p.pre, p.post) for p in program.encoder.projections]
+    wires += [(synapses.pre, synapses.post) for synapses in program.synapses]
+    wires += [(p.pre, p.post) for p in program.readout.projections]
+    values = {
+        "report_version": REPORT_VERSION,
+        **summary(program, mapping),
+        "command": command,
+        "digest": program.digest,
+        "provenance": dict(provenance),
+        "options": {
+            name: dict(value) if isinstance(value, Mapping) else value
+            for name, value in parts.options.as_dict().items()
+        },
+        "n_board_chips": mapping.board.n_chips,
+        "cores_per_tile": mapping.board.chip.cores_per_tile,
+        "inputs": {node.name: list(node.shape) for node in program.encoder.inputs},
+        "readouts": {node.name: list(node.shape) for node in program.readout.readouts},
+        "edges": [list(wire) for wire in wires],
+        "mapping": mapping.values(),
+        "weights": weight_values(parts.graph, program, parts.options),
+    }
+    return values if samples is None else {**values, **measured_values(parts, samples, labels, steps)}

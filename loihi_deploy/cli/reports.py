@@ -1,0 +1,81 @@
+"""``loihi-deploy report``: what there is to say of a saved deployment, or of several side by side."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loihi_deploy.cli.arguments import (
+    data_option,
+    json_option,
+    labels_option,
+    pixels_option,
+    samples_option,
+    steps_option,
+)
+from loihi_deploy.cli.group import commands
+from loihi_deploy.cli.outputs import output_option
+from loihi_deploy.cli.presenting import as_classes, check_source, labelled, limit_help
+from loihi_deploy.cli.terminal import Terminal
+
+
+@commands.command(runs_saved=True)
+@click.argument("deployment_files", type=Path, nargs=-1, required=True)
+@data_option
+@samples_option
+@labels_option
+@pixels_option
+@click.option("--limit", default=200, show_default=True, type=click.IntRange(1), help=limit_help)
+@steps_option
+@output_option("The report to write: .html, .txt or .json; the terminal if not given.")
+@json_option
+@click.pass_obj
+def report(
+    terminal: Terminal,
+    deployment_files: tuple[Path, ...],
+    data: str | None,
+    samples: str | None,
+    labels: str | None,
+    pixels: str,
+    limit: int,
+    steps: int | None,
+    output: Path | None,
+) -> None:
+    """Report on DEPLOYMENT_FILES (.loihi): layers and cores; with samples also accuracy, firing rates, energy and more.
+
+    Several files stand side by side, with what differs marked.
+
+    HTML needs the packages of the extra 'report'; the terminal, .txt and .json need none.
+    """
+    from loihi_deploy.deployment import load
+    from loihi_deploy.report import check_report, reports_page, write_reports
+
+    if output is not None:
+        check_report(output)
+    given = not (data is samples is labels is None)
+    if given:
+        check_source(data, samples, labels, False)
+    command = (
+        shlex.join(["loihi-deploy", *sys.argv[1:]]) if sys.argv[1:2] == ["report"] else "loihi-deploy report"
+    )
+    reports: dict[str, Any] = {}
+    with terminal.working("Measuring"):
+        for k, path in enumerate(deployment_files):
+            deployment = load(path)
+            x = y = None
+            if given:
+                found = labelled(deployment, data, samples, labels, pixels, limit)
+                x, y = found.x, found.y if found.y is None else as_classes(deployment, found.y)
+            name = str(path) if str(path) not in reports else f"{path} ({k + 1})"
+            reports[name] = deployment.report_values(x, y, steps, command=command)
+    if output is not None:
+        write_reports(output, reports)
+        terminal.figures({"output": str(output)}, lambda: click.echo(f"Written to {output}"))
+        return
+    figures = next(iter(reports.values())) if len(reports) == 1 else {"reports": reports}
+    shown = {name: {**values, "warnings": []} for name, values in reports.items()}
+    terminal.figures(figures, lambda: reports_page(shown).show())

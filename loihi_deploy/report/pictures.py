@@ -1,0 +1,219 @@
+"""Figures of a report, drawn from its values with matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from loihi_deploy.report.drawing import BAD, GOOD, colour, new_figure
+
+Values = Mapping[str, Any]
+
+
+def accuracy_by_step(accuracy: Values) -> Any:
+    """Accuracy against presentation time, the rate network as a line."""
+    figure, axes = new_figure(2.6)
+    by_step = 100 * np.asarray(accuracy["by_step"])
+    axes.plot(np.arange(1, len(by_step) + 1), by_step, color=GOOD, lw=1.8, label="this deployment")
+    if "rate_network" in accuracy:
+        axes.axhline(100 * accuracy["rate_network"], color=colour(1), ls="--", lw=1.2, label="rate network")
+    axes.set(xlabel="presentation time, steps", ylabel="accuracy, %", xlim=(1, max(2, len(by_step))))
+    axes.set_ylim(0, max(1.0, 1.15 * axes.get_ylim()[1]) if axes.get_ylim()[1] < 85 else 101)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def confusion(matrix: Any) -> Any:
+    """Samples by class and decision, each row in parts of its class."""
+    counts = np.asarray(matrix, float)
+    n = len(counts)
+    figure, axes = new_figure(4.6)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if n <= 12:
+        for row, column in np.ndindex(n, n):
+            if counts[row, column]:
+                ink = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(
+                    column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=ink, size=8
+                )
+        axes.set_xticks(range(n))
+        axes.set_yticks(range(n))
+    axes.set(xlabel="decided", ylabel="class")
+    return figure
+
+
+def rates(layers: Values) -> Any:
+    """The distribution of firing rates of each layer."""
+    columns = 2 if len(layers) > 1 else 1
+    rows = -(-len(layers) // columns)
+    figure, axes = new_figure(0.5 + 1.35 * rows, rows, columns, squeeze=False)
+    for k, (name, layer) in enumerate(layers.items()):
+        each = axes[k // columns, k % columns]
+        edges, counts = np.asarray(layer["edges"]), np.asarray(layer["counts"])
+        each.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colour(k))
+        each.set_yscale("symlog", linthresh=1)
+        each.set_title(f"{_short(name)}: mean {layer['mean']:.1f} Hz", loc="left")
+        each.tick_params(labelsize=7)
+        if k >= len(layers) - columns:
+            each.set_xlabel("Hz")
+    for k in range(len(layers), rows * columns):
+        axes[k // columns, k % columns].set_visible(False)
+    figure.supylabel("neurons", size=9)
+    return figure
+
+
+def raster(sample: Values) -> Any:
+    """Spikes of one sample, a band for each layer; dense, so its dots are drawn as an image."""
+    layers = {name: layer for name, layer in sample["raster"].items() if layer["shown"]}
+    figure, axes = new_figure(0.7 + 0.75 * len(layers), len(layers), 1, sharex=True, squeeze=False)
+    for k, (name, layer) in enumerate(layers.items()):
+        each = axes[k, 0]
+        each.plot(
+            np.asarray(layer["steps"]) + 1,
+            layer["places"],
+            ".",
+            ms=3.2,
+            mew=0,
+            color=colour(k),
+            rasterized=True,
+        )
+        each.set(ylim=(-1, layer["shown"]), xlim=(0.5, sample["steps"] + 0.5), yticks=[])
+        each.set_ylabel(_short(name), rotation=0, ha="right", va="center")
+    axes[-1, 0].set_xlabel("step")
+    return figure
+
+
+def outputs_by_step(sample: Values) -> Any:
+    """Decoded outputs of one sample against presentation time."""
+    values, times = np.asarray(sample["outputs_by_step"]), sample["output_steps"]
+    figure, axes = new_figure(2.6)
+    shown = np.sort(np.argsort(-values[-1], kind="stable")[:8])
+    for k in shown:
+        strong = k == sample.get("decision")
+        axes.plot(times, values[:, k], color=colour(int(k)), lw=2.2 if strong else 1.0, label=f"{k}")
+    axes.set(xlabel="presentation time, steps", ylabel="output")
+    axes.legend(ncols=2, title="output", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def inputs(shape: Any, frames: Any) -> Any:
+    """The input of one sample: an image, or a series over frames."""
+    values = np.asarray(frames, float)
+    figure, axes = new_figure(2.2)
+    if len(shape) == 3 and shape[2] in (1, 3):
+        image = values[0].reshape(shape)
+        low, high = float(image.min()), float(image.max())
+        scaled = (image - low) / (high - low or 1.0)
+        axes.imshow(scaled if shape[2] == 3 else scaled[:, :, 0], cmap="gray", vmin=0, vmax=1)
+        axes.set_axis_off()
+    elif len(values) > 1:
+        axes.plot(values[:, :8], lw=1.2)
+        axes.set(xlabel="frame", ylabel="value")
+    else:
+        axes.plot(values[0], lw=1.2, color=GOOD)
+        axes.set(xlabel="place", ylabel="value")
+    return figure
+
+
+def cores(mapping: Values, energy: Values | None = None, kind: str = "population") -> Any:
+    """Cores of each chip in their order, coloured by population, by a usage in parts of its limit, or by energy."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+    from matplotlib.patches import Rectangle
+
+    chips = sorted({core["chip"] for core in mapping["cores"]})
+    highest = max(core["number"] for core in mapping["cores"]) + 1
+    columns = 32
+    rows = -(-max(highest, columns) // columns)
+    figure, axes = new_figure(0.35 + len(chips) * (0.32 + 0.22 * rows), len(chips), 1, squeeze=False)
+    names = [row["name"] for row in mapping["populations"]]
+    joules = None if energy is None else [row["value"] for row in energy["joules"]["by_core"]]
+    for k, chip in enumerate(chips):
+        each = axes[k, 0]
+        for core in (core for core in mapping["cores"] if core["chip"] == chip):
+            x, y = core["number"] % columns, core["number"] // columns
+            if kind == "population":
+                parts = [colour(names.index(name)) for name in core["populations"]]
+            else:
+                share = _share(mapping, core, kind, joules)
+                parts = [to_hex(colormaps["viridis"](share))]
+            for part, shade in enumerate(parts):
+                width = 0.9 / len(parts)
+                each.add_patch(Rectangle((x + part * width, y), width, 0.9, facecolor=shade, lw=0))
+        each.set(xlim=(-0.2, columns), ylim=(rows, -0.2), xticks=range(0, columns, 4), yticks=[])
+        each.set_aspect("equal")
+        each.tick_params(labelsize=7)
+        each.set_title(f"chip {chip}", loc="left")
+    return figure
+
+
+def _share(mapping: Values, core: Values, kind: str, joules: Any) -> float:
+    """How much of the most that there is a core has of something."""
+    if kind == "energy":
+        return float(joules[core["core"]] / (max(joules) or 1.0))
+    return float(core["usage"][kind] / max(mapping["limits"][kind], 1))
+
+
+def resources(rows: Any) -> Any:
+    """The fullest core beside each limit, the binding one marked."""
+    shown = [row for row in rows if row["share"] > 0]
+    figure, axes = new_figure(0.6 + 0.21 * max(len(shown), 1))
+    places = np.arange(len(shown))[::-1]
+    shades = [BAD if row["binding"] else GOOD for row in shown]
+    axes.barh(places, [100 * row["share"] for row in shown], color=shades)
+    axes.set_yticks(places, [row["what"] for row in shown])
+    axes.axvline(100, color=BAD, lw=1, ls=":")
+    axes.set(xlabel="% of the limit, in the fullest core")
+    return figure
+
+
+def rounding(layers: Any) -> Any:
+    """Rounding errors of weights by layer."""
+    shown = [layer for layer in layers if layer.get("weight_rms_error") is not None]
+    figure, axes = new_figure(0.6 + 0.24 * len(shown))
+    places = np.arange(len(shown))[::-1]
+    axes.barh(places, [100 * layer["weight_rms_error"] for layer in shown], color=GOOD)
+    axes.set_yticks(places, [_short(layer["name"]) for layer in shown])
+    axes.set(xlabel="rounding error of weights, % of their root mean square")
+    return figure
+
+
+def weights(distributions: Values) -> Any:
+    """Distribution of integer weights of each layer."""
+    columns = 2 if len(distributions) > 1 else 1
+    rows = -(-len(distributions) // columns)
+    figure, axes = new_figure(0.4 + 1.2 * rows, rows, columns, squeeze=False)
+    for k, (name, found) in enumerate(distributions.items()):
+        each = axes[k // columns, k % columns]
+        edges = np.asarray(found["edges"])
+        each.stairs(found["before"], edges, color=colour(1), lw=1.2, label="before")
+        each.stairs(found["after"], edges, color=GOOD, fill=True, alpha=0.55, label="after")
+        each.set_title(_short(name), loc="left")
+        each.set_yscale("symlog", linthresh=1)
+        each.tick_params(labelsize=7)
+        if k == 0:
+            each.legend(fontsize=7)
+    for k in range(len(distributions), rows * columns):
+        axes[k // columns, k % columns].set_visible(False)
+    return figure
+
+
+def energy_by(rows: Values, unit: float = 1e-6) -> Any:
+    """Energy by cause or layer, in microjoules per sample, with its range."""
+    shown = {name: row for name, row in rows.items() if row["value"] > 0}
+    figure, axes = new_figure(0.6 + 0.24 * max(len(shown), 1))
+    places = np.arange(len(shown))[::-1]
+    values = np.array([row["value"] for row in shown.values()]) / unit
+    ends = np.array([[row["low"], row["high"]] for row in shown.values()]).reshape(-1, 2).T / unit
+    axes.barh(places, values, color=GOOD)
+    axes.errorbar(values, places, xerr=np.abs(ends - values), fmt="none", ecolor=colour(1), lw=1.2)
+    axes.set_yticks(places, [_short(name) for name in shown])
+    axes.set(xlabel="µJ per sample")
+    return figure
+
+
+def _short(name: str) -> str:
+    return (name if len(name) <= 18 else f"{name[:8]}…{name[-8:]}").replace("$", r"\$")

@@ -1,0 +1,168 @@
+"""Tables of a report: the same in text and in HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from loihi_deploy.report.pages import layers_page
+from loihi_deploy.report.resources import resource_rows
+from loihi_deploy.tables import Page, Table, percent, warned, with_unit
+
+Values = Mapping[str, Any]
+
+
+def report_page(values: Values) -> Page:
+    """A report as text: what the terminal shows, and a .txt file."""
+    parts: list[Table | str] = []
+    if "accuracy" in values:
+        found, data = values["accuracy"], values["data"]
+        text = f"Accuracy {percent(found['value'])} ({found['n_correct']:,} of {found['n_total']:,})"
+        if "rate_network" in found:
+            text += f", rate network {percent(found['rate_network'])}"
+        parts.append(f"{text}, at {data['steps']} steps")
+    if "stages" in values:
+        parts += stage_tables(values)
+    if "rates" in values:
+        parts.append(rate_table(values))
+    parts.append(limit_table(values))
+    if "energy" in values:
+        parts += energy_table(values["energy"])
+    parts += advice_of(values)
+    parts.append(provenance_table(values))
+    return layers_page({**values, "warnings": []}) + Page((*parts, *warned(values["warnings"])))
+
+
+def reports_page(reports: Mapping[str, Values]) -> Page:
+    """One report as text, or several: the table of differences first."""
+    if len(reports) == 1:
+        return report_page(next(iter(reports.values())))
+    page = Page((comparison_table(reports),))
+    for name, values in reports.items():
+        page += Page((f"── {name}",)) + report_page(values)
+    return page
+
+
+def advice_of(values: Values) -> list[str]:
+    """What to change: what comparing the stages found."""
+    return list(values.get("stages", {}).get("advice", []))
+
+
+def layer_table(values: Values) -> Table:
+    """Layers: shapes, neurons, cores, weights, rounding errors."""
+    table = layers_page({**values, "warnings": []}).parts[0]
+    assert isinstance(table, Table)
+    return table
+
+
+def stage_tables(values: Values) -> list[Table]:
+    """Accuracy and agreement after each stage."""
+    rows = tuple(
+        (stage["name"], percent(stage["accuracy"]), percent(stage["agreement"]))
+        for stage in values["stages"]["stages"]
+    )
+    columns = ("stage", "accuracy", "decides as the source")
+    return [Table(f"Stages on {values['stages']['samples']} samples", columns, rows)]
+
+
+def rate_table(values: Values) -> Table:
+    """Firing rates by layer, silent and saturated neurons counted."""
+    rows = tuple(
+        (
+            name,
+            f"{layer['mean']:.1f} Hz",
+            f"{layer['highest']:.0f} Hz",
+            f"{layer['neurons']:,}",
+            f"{layer['silent']:,}",
+            percent(layer["saturated"]),
+        )
+        for name, layer in values["rates"]["layers"].items()
+    )
+    columns = ("layer", "mean", "highest", "neurons", "silent", "saturated")
+    return Table(f"Firing rates on {values['rates']['samples']} samples", columns, rows)
+
+
+def limit_table(values: Values) -> Table:
+    """Limits of a core, the fullest core beside them."""
+    rows = tuple(
+        (
+            row["what"],
+            f"{row['used']:,}",
+            f"{row['limit']:,}",
+            percent(row["share"]),
+            "binding" * row["binding"],
+        )
+        for row in resource_rows(values["mapping"])
+        if row["used"]
+    )
+    return Table("Limits of a core", ("limit", "fullest core", "allowed", "used", ""), rows)
+
+
+def energy_table(energy: Values) -> list[Table]:
+    """Energy and time, as ranges; and what others measured."""
+    joules, seconds = energy["joules"], energy["seconds"]
+    figures = {
+        "dynamic energy": (joules["dynamic"], "J"),
+        f"static energy, {energy['chips']} chip(s)": (joules["static"], "J"),
+        "energy": (joules["total"], "J"),
+        "time": (seconds["sample"], "s"),
+        "time of a step": (seconds["step"], "s"),
+        "longest step": (seconds["longest_step"], "s"),
+    }
+    rows = tuple(
+        (name, *(with_unit(found[end], unit) for end in ("value", "low", "high")))
+        for name, (found, unit) in figures.items()
+    )
+    tables = [Table("Energy and time of a sample", ("", "estimate", "low", "high"), rows)]
+    if energy["measured"]:
+        others = tuple(
+            (row["network"], str(row["steps"] or ""), f"{row['mj']:g} mJ", f"{row['ms']:g} ms")
+            for row in energy["measured"]
+        )
+        tables.append(Table("Measured by others", ("network", "steps", "energy", "time"), others))
+    return tables
+
+
+def provenance_table(values: Values) -> Table:
+    """Versions, options and digests, and the command that makes the report again."""
+    rows = {
+        "command": values["command"],
+        "program": values["digest"],
+        **{name: str(number) for name, number in values["provenance"].items() if number},
+        **{name: str(value) for name, value in values["options"].items()},
+    }
+    return Table("Provenance", ("what", "value"), tuple(rows.items()), names=2)
+
+
+def comparison_table(reports: Mapping[str, Values]) -> Table:
+    """Figures of several deployments side by side; the last column says where they differ."""
+    columns = {name: _compared(values) for name, values in reports.items()}
+    rows = []
+    for row in dict.fromkeys(row for figures in columns.values() for row in figures):
+        cells = [figures.get(row, "") for figures in columns.values()]
+        rows.append((row, *cells, "≠" if len(set(cells)) > 1 else ""))
+    return Table("Side by side", ("", *columns, "differs"), tuple(rows))
+
+
+def _compared(values: Values) -> dict[str, str]:
+    figures = {
+        "board": values["board"],
+        "cores": f"{values['n_cores']:,}",
+        "chips": f"{values['n_chips']:,}",
+        "neurons": f"{values['n_neurons']:,}",
+    }
+    if "accuracy" in values:
+        figures["accuracy"] = percent(values["accuracy"]["value"])
+    if "energy" in values:
+        figures["energy a sample"] = with_unit(values["energy"]["joules"]["total"]["value"], "J")
+        figures["time a sample"] = with_unit(values["energy"]["seconds"]["sample"]["value"], "s")
+    for layer in values["layers"]:
+        name = layer["name"]
+        figures[f"{name}: neurons"] = f"{layer['neurons']:,}"
+        if layer["place"] == "chip":
+            figures[f"{name}: cores"] = str(layer["cores"])
+            figures[f"{name}: rounding error"] = percent(layer["weight_rms_error"])
+        if "rates" in values:
+            figures[f"{name}: firing rate"] = f"{values['rates']['layers'][name]['mean']:.1f} Hz"
+    figures |= {f"option {name}": str(value) for name, value in values["options"].items()}
+    return {**figures, "program": values["digest"][:12], "warnings": str(len(values["warnings"]))}

@@ -1,0 +1,253 @@
+"""Reports: what they hold, that forms agree, and that a browser shows them without complaint."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import loihi_deploy as ld
+from loihi_deploy.cli import commands
+from loihi_deploy.errors import InputError, MissingExtraError, OutputError
+from loihi_deploy.report import write_reports
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text(encoding="utf-8"))
+STEPS = 20
+NAME = "nxtf-mnist"
+X = ld.benchmarks.inputs(NAME, 12)
+Y = np.arange(12) % 10
+DEPLOYMENT = ld.deploy(
+    ld.benchmarks.NETWORKS[NAME](),
+    "nahuku32",
+    X,
+    ld.DeployOptions(bias_correction_steps=0, normalization="none"),
+)
+VALUES = DEPLOYMENT.report_values(X, Y, STEPS, command="a <command>")
+SECTIONS = {"data", "activity", "accuracy", "stages", "rates", "sample", "energy"}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_reports(path, {"net": VALUES})
+    return path
+
+
+def test_values_are_what_the_other_methods_give():
+    evaluation = DEPLOYMENT.evaluate(X, Y, STEPS, by_step=True)
+    assert VALUES["accuracy"]["n_correct"] == evaluation.n_correct
+    assert VALUES["accuracy"]["by_step"] == evaluation.accuracy_by_step.tolist()
+    assert VALUES["accuracy"]["rate_network"] == DEPLOYMENT.rate_accuracy(X, Y)
+    confusion = np.array(VALUES["accuracy"]["confusion"])
+    assert confusion.sum() == 12
+    assert np.trace(confusion) == evaluation.n_correct
+    assert VALUES["energy"] == DEPLOYMENT.energy(X, STEPS).values()
+    run = DEPLOYMENT.run(X[:1], STEPS, record=["conv1"])
+    assert VALUES["sample"]["raster"]["conv1"]["spikes"] == run.recorded["conv1"]["spikes"].sum()
+    assert VALUES["sample"]["outputs_by_step"][-1] == run.outputs[0].tolist() == VALUES["sample"]["outputs"]
+    rates = VALUES["rates"]["layers"]["conv1"]
+    whole = DEPLOYMENT.run(X, STEPS, record=["conv1"]).recorded["conv1"]["spikes"]
+    assert rates["silent"] == int((~whole.any(axis=(0, 1))).sum())
+    assert rates["mean"] == pytest.approx(whole.mean() / 0.001, rel=1e-5)
+    assert sum(rates["counts"]) == rates["neurons"] == whole.shape[2]
+
+
+def test_distributions_of_weights_have_the_rounding_errors_that_quantization_found():
+    groups = {group.population: group for group in DEPLOYMENT.program.scale_groups}
+    assert set(VALUES["weights"]) == set(groups)
+    for name, found in VALUES["weights"].items():
+        assert found["rms_error"] == pytest.approx(groups[name].weight_rms_error, rel=1e-6)
+        assert sum(found["before"]) == sum(found["after"]) == groups[name].n_weights
+
+
+def test_sections_appear_only_with_their_data():
+    without = DEPLOYMENT.report_values()
+    assert not SECTIONS & set(without)
+    unlabelled = DEPLOYMENT.report_values(X, steps=STEPS)
+    assert set(unlabelled) & SECTIONS == SECTIONS - {"accuracy"}
+    for values in (without, unlabelled, VALUES):
+        jsonschema.validate(values, SCHEMA)
+
+
+def test_the_schema_refuses_what_is_no_report():
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**VALUES, "other": 1}, SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({name: value for name, value in VALUES.items() if name != "layers"}, SCHEMA)
+
+
+class Tags(HTMLParser):
+    """The tags of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+def test_the_page_needs_nothing_else_and_says_what_pictures_show(page):
+    text = page.read_text(encoding="utf-8")
+    tags = Tags(text).found
+    addresses = [v for _, a in tags for k, v in a.items() if k in ("src", "href", "xlink:href") and v]
+    assert all(address.startswith(("#", "data:")) for address in addresses)
+    assert "@import" not in text
+    assert not [tag for tag, _ in tags if tag == "script"]
+    drawings = [a for tag, a in tags if tag == "figure"]
+    assert len(drawings) >= 12
+    assert all(len(a["aria-label"]) > 10 for a in drawings)
+    ids = re.findall(r'<clipPath id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert len(text) < 3_000_000
+    assert "a &lt;command&gt;" in text
+
+
+def test_forms_agree(page, tmp_path):
+    write_reports(tmp_path / "r.json", {"net": VALUES})
+    write_reports(tmp_path / "r.txt", {"net": VALUES})
+    assert json.loads((tmp_path / "r.json").read_text()) == VALUES
+    text, shown = (tmp_path / "r.txt").read_text(), html.unescape(page.read_text(encoding="utf-8"))
+    for layer in VALUES["layers"]:
+        assert f"{layer['neurons']:,}" in text
+        assert f"{layer['neurons']:,}" in shown
+    accuracy = f"{100 * VALUES['accuracy']['value']:.2f} %"
+    assert accuracy in text
+    assert accuracy in shown
+
+
+def test_the_same_values_make_the_same_page(page, tmp_path):
+    write_reports(tmp_path / "again.html", {"net": VALUES})
+    assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
+
+
+def test_two_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    DEPLOYMENT.save("a.loihi")
+    DEPLOYMENT.with_readout_window(0.25).save("b.loihi")
+    np.savez("test.npz", x=X, y=Y)
+    arguments = ["report", "a.loihi", "b.loihi", "--data", "test.npz", "--steps", str(STEPS)]
+    for ending in ("html", "json", "txt"):
+        result = CliRunner().invoke(commands, [*arguments, "-o", f"r.{ending}"])
+        assert result.exit_code == 0, result.output
+    both = json.loads(Path("r.json").read_text())
+    jsonschema.validate(both, SCHEMA)
+    assert list(both["reports"]) == ["a.loihi", "b.loihi"]
+    lines = Path("r.txt").read_text().splitlines()
+    assert next(line for line in lines if line.startswith("option readout_window")).split()[2:] == [
+        "0.5",
+        "0.25",
+        "≠",
+    ]
+    assert next(line for line in lines if line.startswith("cores")).split()[-1] != "≠"
+    assert "≠" in Path("r.html").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_reported(tmp_path, monkeypatch):
+    (tmp_path / "r.html").write_text("before")
+    with pytest.raises(InputError, match="labels do not fit"):
+        DEPLOYMENT.report(tmp_path / "r.html", X, Y[:3])
+    with pytest.raises(InputError, match="labels without samples"):
+        DEPLOYMENT.report(tmp_path / "r.html", y=Y)
+    with pytest.raises(InputError, match="no sample"):
+        DEPLOYMENT.report(tmp_path / "r.html", X[:0], Y[:0])
+    with pytest.raises(OutputError, match="Change the ending"):
+        DEPLOYMENT.report(tmp_path / "r.pdf", X)
+    with pytest.raises(OutputError, match="cannot be written"):
+        DEPLOYMENT.report(tmp_path / "no" / "r.html", X)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"loihi-deploy\[report\]"):
+        DEPLOYMENT.report(tmp_path / "r.html")
+    DEPLOYMENT.report(tmp_path / "r.txt")
+    assert (tmp_path / "r.html").read_text() == "before"
+
+
+def test_single_figures(tmp_path):
+    from matplotlib.figure import Figure
+
+    plot = DEPLOYMENT.plot
+    figures = [
+        *(plot.cores(kind) for kind in ("population", "compartments", "synapse_words", "in_axons")),
+        plot.rates(X, STEPS),
+        plot.accuracy_by_step(X, Y, STEPS),
+        plot.raster(X, STEPS, sample=11),
+    ]
+    assert all(isinstance(figure, Figure) for figure in figures)
+    figures[5].savefig(tmp_path / "by_step.svg")
+    assert ET.parse(tmp_path / "by_step.svg").getroot().tag.endswith("svg")
+    line = figures[5].axes[0].lines[0].get_ydata()
+    np.testing.assert_allclose(line, 100 * np.array(VALUES["accuracy"]["by_step"]))
+    for wrong in (
+        lambda: plot.cores("colour"),
+        lambda: plot.raster(X, STEPS, sample=12),
+        lambda: plot.raster(X, STEPS, sample=-1),
+        lambda: plot.rates(X, 0),
+        lambda: plot.rates(X[:, :3], STEPS),
+    ):
+        with pytest.raises(InputError):
+            wrong()
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FRAME = """<body style="margin:0"><iframe id="f" style="border:0;width:{width}px;height:900px" srcdoc="{page}"></iframe>
+<pre id="o"></pre><script>f.onload = () => {{
+  const d = f.contentDocument, e = d.documentElement, s = f.contentWindow;
+  o.textContent = JSON.stringify({{scroll: e.scrollWidth, client: e.clientWidth,
+    dark: s.matchMedia("(prefers-color-scheme: dark)").matches, ink: s.getComputedStyle(d.body).color,
+    paper: s.getComputedStyle(d.body).backgroundColor, pictures: d.querySelectorAll("figure svg").length}});
+}};</script>"""
+
+
+def in_browser(page, folder, width, dark):
+    """What a browser makes of a page in a frame of so many pixels, and what it logs to its console."""
+    wrapper = folder / "frame.html"
+    wrapper.write_text(
+        FRAME.format(width=width, page=html.escape(page.read_text(encoding="utf-8"))), encoding="utf-8"
+    )
+    command = [
+        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
+        *("--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"),
+        *(
+            f"--user-data-dir={folder / 'profile'}",
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+        ),
+        *("--virtual-time-budget=5000", "--dump-dom", wrapper.as_uri()),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = json.loads(html.unescape(re.search(r'<pre id="o">([^<]*)</pre>', done.stdout)[1]))
+    return found, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_in_a_browser(page, tmp_path, width, dark):
+    found, console = in_browser(page, tmp_path, width, dark)
+    assert console == []
+    assert found["dark"] is dark
+    assert found["scroll"] <= found["client"]
+    assert found["pictures"] >= 12
+    brightness = {key: sum(map(int, re.findall(r"\d+", found[key])[:3])) for key in ("ink", "paper")}
+    assert (brightness["ink"] > brightness["paper"]) is dark
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_the_browser_test_sees_what_is_wrong(tmp_path):
+    wide = tmp_path / "wide.html"
+    wide.write_text(
+        "<meta charset=utf-8><div style='width:800px'>x</div><script>console.error('no')</script>"
+    )
+    found, console = in_browser(wide, tmp_path, 390, False)
+    assert found["scroll"] > found["client"]
+    assert len(console) == 1
