@@ -1,6 +1,7 @@
 # make demo    train, convert, deploy and compare a network on the bundled images; the report lands in out/
 # make test    run the tests
 # make nengo-tests   run Nengo's own tests with `loihi_deploy.Simulator` (some minutes)
+# make nengo-loihi-tests   run nengo-loihi's own tests with it (some minutes; ARGS=--theirs with nengo-loihi's simulator)
 # make light   check what an installation without extras can do, with numpy 2, in an environment of its own: .venv-light
 # make rehearsal    record four networks as they are loaded to a board, and replay them from the registers (some minutes)
 # make docs    build the pages of docs/ into build/docs, in an environment of its own: .venv-docs
@@ -19,7 +20,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: golden fuzz demo test nengo-tests model-fuzz rehearsal light docs sanafe check clean
+.PHONY: golden fuzz demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -30,6 +31,9 @@ test: $(VENV)/.convert-test
 
 nengo-tests: $(VENV)/.convert-test
 	$(VENV)/bin/python -m pytest -c tests/nengo_suite/pytest.ini --pyargs nengo --quiet $(ARGS)
+
+nengo-loihi-tests: $(VENV)/.convert-test
+	$(VENV)/bin/python -m pytest -c tests/nengo_loihi_suite/pytest.ini --pyargs nengo_loihi --quiet $(ARGS)
 
 model-fuzz: $(VENV)/.convert-test
 	LOIHI_DEPLOY_MODELS=300 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/frontends/test_drawn_models.py $(ARGS)

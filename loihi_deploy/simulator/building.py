@@ -13,13 +13,14 @@ from nengo.builder.network import seed_network
 from nengo.builder.transforms import multiply
 from nengo.connection import LearningRule
 from nengo.ensemble import Neurons
-from nengo.exceptions import BuildError
+from nengo.exceptions import BuildError, NengoWarning
 from nengo_loihi.builder import Builder as LoihiBuilder
 from nengo_loihi.builder import Model
 from nengo_loihi.builder.connection import build_chip_to_host, build_host_to_learning_rule
 from nengo_loihi.builder.connection import build_connection as loihi_build_connection
 from nengo_loihi.builder.connection import build_solver as loihi_build_solver
 from nengo_loihi.builder.discretize import VTH_MAN_MAX, discretize_block, discretize_probe
+from nengo_loihi.builder.ensemble import build_ensemble as loihi_build_ensemble
 from nengo_loihi.builder.split_blocks import split_model
 from nengo_loihi.builder.validate import validate_model
 from nengo_loihi.compat import is_transform_type, sample_transform
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.chip.boards import loihi_arithmetic
 from loihi_deploy.chip.fixed_point import decay_magnitude
-from loihi_deploy.errors import Problem
+from loihi_deploy.errors import LoihiDeployWarning, Problem
 from loihi_deploy.simulator.division import Division, NotOnChipError
 
 
@@ -39,8 +40,8 @@ def build(model: Model, network: nengo.Network, division: Division) -> None:
     ------
     nengo.exceptions.BuildError
         If the network cannot be built, or a block does not fit on a core.
-    TooLargeError
-        If there are ensembles whose values the chip's integers cannot hold.
+    NoPlaceError
+        If there are ensembles that the chip cannot hold.
     """
     model.builder = Builder()
     seed_network(network, seeds=model.seeds, seeded=model.seeded)
@@ -62,8 +63,8 @@ def build(model: Model, network: nengo.Network, division: Division) -> None:
             model.params[ensemble] = built._replace(scaled_encoders=scaled)
 
 
-class TooLargeError(NotOnChipError):
-    """Ensembles whose values the chip's integers cannot hold.
+class NoPlaceError(NotOnChipError):
+    """Ensembles that turn out, while they are built, to have something that the chip cannot hold.
 
     Attributes
     ----------
@@ -72,7 +73,7 @@ class TooLargeError(NotOnChipError):
     """
 
     def __init__(self, ensembles: dict[nengo.Ensemble, Problem]) -> None:
-        super().__init__("The chip's integers cannot hold these values", ensembles.values())
+        super().__init__("The chip cannot hold these ensembles", ensembles.values())
         self.ensembles = ensembles
 
 
@@ -101,7 +102,7 @@ def _discretize(model: Model) -> None:
     if others:
         raise NotOnChipError("The chip's integers cannot hold these values", [*too_large.values(), *others])
     if too_large:
-        raise TooLargeError(too_large)
+        raise NoPlaceError(too_large)
     for probe in model.probes:
         for k, block in enumerate(probe.target):
             discretize_probe(probe, k, scales[block])
@@ -136,6 +137,30 @@ def _too_large(
 def build_network(model: Model, network: nengo.Network) -> None:
     """Build a network, or one within a network, as Nengo does."""
     nengo_build_network(model, network, progress=None)
+
+
+class GivenWarning(LoihiDeployWarning, NengoWarning):  # type: ignore[misc]
+    """Something given for an ensemble that has no effect, of which Nengo warns, too."""
+
+
+def build_ensemble(model: Model, ensemble: nengo.Ensemble) -> None:
+    """Build an ensemble, after checks of what was given for it that are Nengo's and not nengo-loihi's."""
+    if ensemble.gain is not None:
+        for name in ("max_rates", "intercepts"):
+            value = getattr(ensemble, name)
+            if isinstance(value, np.ndarray) or value != getattr(nengo.Ensemble, name).default:
+                problem = Problem(f"{name} have no effect beside gain and bias", str(ensemble), value)
+                warnings.warn(GivenWarning(problem), stacklevel=2)
+    elif isinstance(ensemble.intercepts, np.ndarray) and np.any(ensemble.intercepts >= 1):
+        problem = Problem(
+            "no gain lets neurons start to fire there",
+            f"intercepts of {ensemble}",
+            f"{ensemble.intercepts.max():g}",
+            "below 1",
+            "Give smaller intercepts",
+        )
+        raise NotOnChipError("Cannot build the ensemble", [problem])
+    loihi_build_ensemble(model, ensemble)
 
 
 def _build_neurons(model: Model, neuron_type: Any, neurons: Neurons, block: Any) -> None:
@@ -177,6 +202,8 @@ def build_connection(model: Model, connection: nengo.Connection) -> None:
     pre_on_chip, post_on_chip = (
         isinstance(end, nengo.Ensemble | nengo.Node) and division.on_chip(end) for end in (pre, post)
     )
+    if post_on_chip and isinstance(connection.pre_obj, Neurons):
+        _check_gains(model, connection)
     division.solved = None
     ahead, behind = (dict(part.params) for part in (model.host_pre, model.host))
     decode_tau = model.decode_tau
@@ -194,6 +221,22 @@ def build_connection(model: Model, connection: nengo.Connection) -> None:
             if obj not in before and getattr(found, "solver_info", None) is not None
         ]
         model.params[connection] = _parameters(model, connection, added)
+
+
+def _check_gains(model: Model, connection: nengo.Connection) -> None:
+    """Check that a convolution, whose weights are shared, ends at neurons of one gain."""
+    if is_transform_type(connection.transform, ("Convolution", "ConvolutionTranspose")):
+        ensemble = base_obj(connection.post)
+        gain = model.params[ensemble].gain
+        if not np.all(gain == gain[0]):
+            problem = Problem(
+                "neurons of different gains at the end of a convolution, whose weights are shared",
+                str(ensemble),
+                f"{gain.min():g} to {gain.max():g}",
+                "one",
+                "Give it gain and bias, or set on_chip = False for it",
+            )
+            raise NoPlaceError({ensemble: problem})
 
 
 def _build_error(model: Model, connection: nengo.Connection) -> None:
@@ -443,6 +486,7 @@ class Builder(LoihiBuilder):  # type: ignore[misc]
         **LoihiBuilder.builders,
         nengo.Network: build_network,
         nengo.Connection: build_connection,
+        nengo.Ensemble: build_ensemble,
         nengo.solvers.Solver: build_solver,
         **dict.fromkeys((nengo.LIF, nengo.SpikingRectifiedLinear, nengo.RegularSpiking), _build_neurons),
     }

@@ -32,11 +32,15 @@ class NotOnChipError(ConversionError, BuildError):  # type: ignore[misc]
 
 
 def is_on_chip_type(neuron_type: Any) -> bool:
-    """Whether the chip has this neuron model; a subclass with a step of its own is another model."""
+    """Whether the chip has this neuron model; a subclass with a step or a state of its own is another model."""
     if isinstance(neuron_type, nengo.RegularSpiking):
         base = neuron_type.base_type
         return type(base) in (nengo.LIFRate, nengo.RectifiedLinear) and base.amplitude == 1
-    return any(isinstance(neuron_type, known) and type(neuron_type).step is known.step for known in ON_CHIP)
+    own = type(neuron_type)
+    return any(
+        isinstance(neuron_type, known) and own.step is known.step and own.make_state is known.make_state
+        for known in ON_CHIP
+    )
 
 
 class Placement(HostChipSplit):  # type: ignore[misc]
@@ -48,14 +52,14 @@ class Placement(HostChipSplit):  # type: ignore[misc]
     Parameters
     ----------
     network : nengo.Network
-    too_large : dict of Problem
-        Ensembles whose values the chip's integers cannot hold, as a build has found.
+    no_place : dict of Problem
+        Ensembles that the chip cannot hold, as a build has found.
     """
 
     def __init__(
-        self, network: nengo.Network, too_large: Mapping[nengo.Ensemble, Problem] | None = None
+        self, network: nengo.Network, no_place: Mapping[nengo.Ensemble, Problem] | None = None
     ) -> None:
-        self._too_large = dict(too_large or {})
+        self._no_place = dict(no_place or {})
         tensors = [node for node in network.all_nodes if type(node).__name__ == "TensorNode"]
         if tensors:
             remedy = "Give the Converter itself to the simulator, or write the layer with Nengo's own objects"
@@ -91,7 +95,7 @@ class Placement(HostChipSplit):  # type: ignore[misc]
             )
 
     def _refused(self, network: nengo.Network) -> Iterator[tuple[nengo.Ensemble, Problem]]:
-        yield from self._too_large.items()
+        yield from self._no_place.items()
         for ensemble, why in self._not_done(network):
             yield ensemble, Problem(why, str(ensemble), remedy="Set on_chip = False for it")
 
@@ -174,11 +178,15 @@ def anything_on_chip(placement: Placement) -> bool:
 
 
 class Passthrough(PassthroughSplit):  # type: ignore[misc]
-    """Passthrough nodes to be removed; those whose connections cannot be merged stay on the host."""
+    """Passthrough nodes to be removed.
+
+    Those whose connections cannot be merged stay on the host, and those that lead nowhere, which Nengo builds, too.
+    """
 
     def _split_cluster(self, cluster: Cluster) -> None:
         connections: Iterable[nengo.Connection] = cluster.conns_in | cluster.conns_mid | cluster.conns_out
-        if all(_is_mergeable(connection) for connection in connections):
+        leads_somewhere = cluster.conns_out or cluster.probed_objs
+        if leads_somewhere and all(_is_mergeable(connection) for connection in connections):
             super()._split_cluster(cluster)
 
 

@@ -29,11 +29,12 @@ from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import BackendError, InputError, LoihiDeployWarning, MappingError, Problem
 from loihi_deploy.options import BACKEND_ALIASES
 from loihi_deploy.simulator.block_chip import Chip
-from loihi_deploy.simulator.building import TooLargeError, build, initial_voltages
+from loihi_deploy.simulator.building import NoPlaceError, build, initial_voltages
 from loihi_deploy.simulator.converted import LayerProbe, converted, is_converter
 from loihi_deploy.simulator.division import Division, Placement, anything_on_chip
 from loihi_deploy.simulator.messages import Messages, fed
 from loihi_deploy.simulator.nengo_loihi_chip import ReferenceChip
+from loihi_deploy.simulator.whole import Whole, whole_of
 
 TARGETS = {
     "simreal": "Use nengo_loihi.Simulator(network, target='simreal') for the chip in floats",
@@ -61,6 +62,9 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
     Initial voltages are applied where a neuron type was given an ``initial_state``; Nengo's random default is not, and
     voltages then start from 0, as in nengo-loihi.
 
+    ``sim.data[connection].weights`` has Nengo's scale, in which a spike counts 1 / dt. nengo-loihi's are 1 / dt larger
+    where an ensemble on chip is decoded, for a spike counts 1 there. ``sim.model`` is Nengo's model of the host's part.
+
     Parameters
     ----------
     network : nengo.Network, nengo_dl.Converter or None
@@ -71,7 +75,8 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
     seed : int, optional
         Of noise, stochastic rounding and processes; ``network.seed + 1`` if not given, else random.
     model : nengo_loihi.builder.Model or nengo.builder.Model, optional
-        Build into this model, with its settings; Nengo's, where nothing is on chip.
+        Build into this model, with its settings; Nengo's, where nothing is on chip. Without a network, the ``model`` of
+        another simulator, pickled or not, is run again.
     backend : {'emulator', 'nengo_loihi'}
         This package's engine, or nengo-loihi's emulator (also by its old name, 'reference').
     progress_bar : bool or nengo.utils.progress.ProgressBar
@@ -170,7 +175,10 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
             self._input_orders = made.input_orders
         placement = None if network is None else Placement(network)
         on_chip = placement is not None and anything_on_chip(placement)
-        self._check_model(model, on_chip=on_chip)
+        if network is None:
+            self._built = whole_of(model)
+        if self._built is None:
+            self._check_model(model, on_chip=on_chip)
         if placement is not None and on_chip:
             with ProgressTracker(progress_bar, Progress("Building", "Build")):
                 self._built = self._build(network, placement, model, dt, precompute, remove_passthrough)
@@ -200,18 +208,18 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
     ) -> Any:
         """Build the network into a model, None where nothing is left for the chip.
 
-        Ensembles whose values turn out not to fit the chip's integers go to the host.
+        Ensembles that turn out not to fit the chip go to the host.
         """
-        too_large: dict[nengo.Ensemble, Problem] = {}
+        no_place: dict[nengo.Ensemble, Problem] = {}
         while anything_on_chip(placement):
             built = model or Model(dt=float(dt), label=f"{network}, dt={dt:f}")
             try:
                 build(built, network, Division(network, placement, precompute, remove_passthrough))
-            except TooLargeError as error:
+            except NoPlaceError as error:
                 if model is not None:  # half of the network is in it already
                     raise
-                too_large.update(error.ensembles)
-                placement = Placement(network, too_large)
+                no_place.update(error.ensembles)
+                placement = Placement(network, no_place)
             else:
                 return built
         return None
@@ -254,7 +262,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
                 self._board.n_cores,
                 "Use a larger board, or fewer neurons or connections",
             )
-        if self._minibatch_size is not None and not self._built.split.precompute:
+        if self._minibatch_size is not None and not self.precompute:
             raise InputError.single(
                 "samples cannot run side by side where the host acts on what the chip answers",
                 "minibatch_size",
@@ -272,6 +280,8 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
             _own_data(self._pre)
         super().__init__(None, dt=built.dt, seed=seed, model=built.host, progress_bar=False, optimize=False)
         _own_data(self)
+        Whole(built)
+        self._float_type = nengo.rc.float_dtype
         self._from_chip: dict[Any, list[NDArray[Any]]] = {
             probe: [] for probe in built.nengo_probes if probe not in built.chip2host_params
         }
@@ -311,7 +321,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         kept_of_chip = ("_chip", "_filter", "_from_chip")
         return {
             "kept": {name: getattr(self, name) for name in (*kept, *of_a_converter, *kept_of_chip)},
-            "built": vars(self._built),
+            "built": self._built.host.whole,
             "queues": None if self.closed else self._messages.queues,
             "hosts": [] if self.closed else [_host_state(host) for host in self._on_host],
         }
@@ -323,8 +333,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
             return
         kept = state["kept"]
         self.closed, self._chip, self._pre, self._others = True, None, None, []
-        self._built = object.__new__(Model)
-        self._built.__dict__.update(state["built"])
+        self._built = state["built"].model
         self._start(kept["seed"])
         self.__dict__.update(kept)
         self.data = self._data()
@@ -338,6 +347,16 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
                 host.signals[signal] = value
             host._sim_data.update(probed)
             host._probe_step_time()
+
+    @property
+    def precompute(self) -> bool:
+        """Whether the host runs ahead of the chip, and after it, instead of with it step by step."""
+        return self._built is None or bool(self._built.split.precompute)
+
+    @property
+    def target(self) -> str:
+        """What nengo-loihi's simulator calls this target: 'sim', the chip's integers."""
+        return "sim"
 
     @property
     def _on_host(self) -> list[nengo.Simulator]:
@@ -411,7 +430,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
                 for sample, values in zip(samples, rows, strict=True):
                     with fed(sample._on_host, values):
                         sample._step_host(steps, tracker if sample is self else None)
-            elif self._built.split.precompute:
+            elif self.precompute:
                 self._run_ahead(steps, rows, tracker)
             else:
                 self._run_together(steps, tracker)
@@ -482,7 +501,8 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
             values = self._filter(target, self._chip.recorded(target))
             period = 1 if probe.sample_every is None else probe.sample_every / self.dt
             steps = self._chip.t - len(values) + 1 + np.arange(len(values))
-            rows.extend(values[steps % period < 1])
+            kept = values[steps % period < 1]
+            rows.extend(kept if kept.dtype.kind == "i" else kept.astype(self._float_type))
 
     @cached_property
     def deployment(self) -> Deployment:

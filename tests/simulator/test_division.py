@@ -81,9 +81,7 @@ def test_weights_too_large_where_the_chip_was_asked_for():
         NotOnChipError, match=r"on_chip = True asks for.*'b'.*Scale the transforms into it down"
     ):
         ld.Simulator(net, progress_bar=False)
-    with pytest.raises(
-        NotOnChipError, match="integers cannot hold"
-    ):  # a model of the user's own is built once
+    with pytest.raises(NotOnChipError, match="cannot hold"):  # a model of the user's own is built once
         ld.Simulator(driven(50.0), progress_bar=False, model=nengo_loihi.builder.Model(dt=0.001))
 
 
@@ -181,3 +179,29 @@ def test_arguments_of_other_simulators():
         TypeError, match="nonsense"
     ):  # and nothing is said of __del__: a warning would be an error
         ld.Simulator(net, nonsense=1)
+
+
+def convolved(gain):
+    with nengo.Network(seed=0) as net:
+        a, b = nengo.Ensemble(9, 1), nengo.Ensemble(2, 1, label="b", gain=gain, bias=[0.0, 0.0])
+        kernel = nengo.Convolution(2, (3, 3, 1), init=np.full((3, 3, 1, 2), 0.1))
+        nengo.Connection(a.neurons, b.neurons, transform=kernel)
+    return net
+
+
+def test_neurons_of_different_gains_behind_a_convolution():
+    _, said = simulate(convolved([2.0, 3.0]))
+    assert re.search("Runs on the host.*'b'.*different gains.*found 2 to 3, allowed one", said[0])
+    sim, said = simulate(convolved([2.0, 2.0]))  # the remedy
+    assert said == []
+    assert len(sim.deployment.program.populations) == 2
+
+
+def test_a_neuron_type_with_a_state_of_its_own():
+    class Counting(nengo.LIF):
+        def make_state(self, n_neurons, rng=np.random, dtype=None):
+            return super().make_state(n_neurons, rng=rng, dtype=dtype)
+
+    with nengo.Network(seed=0) as net:
+        nengo.Ensemble(5, 1, neuron_type=Counting())
+    assert re.search("Runs on the host.*neuron type Counting", simulate(net)[1][0])

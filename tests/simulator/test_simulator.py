@@ -6,7 +6,7 @@ import nengo
 import nengo_loihi
 import numpy as np
 import pytest
-from nengo.exceptions import BuildError, SimulatorClosed
+from nengo.exceptions import BuildError, NengoWarning, SimulatorClosed
 
 import loihi_deploy as ld
 from loihi_deploy.errors import BackendError, InputError, MappingError, QuantizationError
@@ -312,3 +312,43 @@ def test_a_pickled_simulator_goes_on(make):
         np.testing.assert_array_equal(copy.data[copied], sim.data[probe])
     closed = pickle.loads(pickle.dumps(copy))
     assert closed.closed
+
+
+def test_what_nengo_says_of_gains_and_intercepts():
+    with nengo.Network(seed=0) as net:
+        nengo.Ensemble(2, 1, gain=[1, 1], bias=[1, 1], intercepts=[0.5, 0.5])
+    with pytest.warns(NengoWarning, match="intercepts have no effect beside gain"):
+        simulate(net, 1)
+    with nengo.Network(seed=0) as net:
+        nengo.Ensemble(2, 1, intercepts=[0.5, 1.0])
+    with pytest.raises(BuildError, match=r"no gain.*found 1, allowed below 1"):
+        simulate(net)
+    net.all_ensembles[0].intercepts = [0.5, 0.9]
+    simulate(net, 1)
+
+
+def test_decoding_to_a_node_that_leads_nowhere_is_built():
+    with nengo.Network(seed=0) as net:
+        nengo.Connection(nengo.Ensemble(5, 1), nengo.Node(size_in=1), function=lambda x: None)
+    with pytest.raises(BuildError, match="None"):
+        simulate(net)
+
+
+@pytest.mark.filterwarnings("ignore:'Node.size_out' is being overwritten")
+def test_a_pickled_model_runs_again():
+    net, probes = networks.feedback()
+    first = simulate(net, 40, seed=3)
+    assert first.target == "sim"
+    model, copied = pickle.loads(pickle.dumps((first.model, probes)))
+    again = simulate(None, 40, seed=3, model=model)
+    assert not again.precompute
+    for probe, copy in zip(probes, copied, strict=True):
+        np.testing.assert_array_equal(first.data[probe], again.data[copy])
+    assert simulate(networks.channel()[0], 1).precompute
+
+
+def test_floats_of_32_bits(monkeypatch):
+    net, probes = networks.channel()
+    monkeypatch.setitem(nengo.rc["precision"], "bits", "32")
+    sim = simulate(net, 5)
+    assert all(sim.data[probe].dtype.itemsize == 4 for probe in probes)
