@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.artifact import read_artifact, write_artifact
@@ -273,6 +274,7 @@ class Deployment(Shown, Content):
         *,
         backend: Backend = "emulator",
         by_step: bool = False,
+        energy: bool = False,
         steps_per_frame: int | None = None,
         reset: bool = True,
         stream: bool = False,
@@ -294,17 +296,27 @@ class Deployment(Shown, Content):
         by_step : bool
             Also count decisions as if every presentation had ended after each of its steps
             (``Evaluation.accuracy_by_step``).
+        energy : bool
+            Also estimate energy and time on the chip, from the same run (``Evaluation.energy``): by our compiled
+            engine, for samples that start from rest.
 
         Raises
         ------
         InputError
-            If samples or labels do not fit.
+            If samples or labels do not fit, or if energy is asked for where it is not counted.
         """
         x, labels_of_x = collected(x, self.graph.origins)
         samples = samples_for(self.graph, x)
         labels = self.check_labels(labels_of_x if y is None else y, len(samples))
-        flags = _flags(by_step=by_step, reset=reset, stream=stream)
+        flags = _flags(by_step=by_step, energy=energy, reset=reset, stream=stream)
         _refuse("Cannot evaluate the deployment", flags)
+        if energy and (backend != "emulator" or stream or not reset):
+            raise InputError.single(
+                "energy is counted by our compiled engine, for samples that start from rest",
+                "energy",
+                f"backend {backend!r}" if backend != "emulator" else "a run without resets",
+                remedy="Evaluate without it, and estimate energy with deployment.energy(x)",
+            )
         options = RunOptions(
             self._steps(steps, samples, steps_per_frame),
             backend,
@@ -317,9 +329,26 @@ class Deployment(Shown, Content):
             chunk_size=chunk_size,
             progress=progress,
         )
-        result = backends.evaluate(self.program, samples, labels, options, self.mapping, by_step=by_step)
+        if energy:
+            result = self._evaluate_counted(samples, labels, options, by_step)
+        else:
+            result = backends.evaluate(self.program, samples, labels, options, self.mapping, by_step=by_step)
         _warn(result.warnings)
         return result
+
+    def _evaluate_counted(
+        self, samples: Samples, labels: NDArray[np.int64], options: RunOptions, by_step: bool
+    ) -> Evaluation:
+        """Evaluate, and estimate energy from the same run."""
+        from loihi_deploy.analysis.energy import Estimator
+
+        estimator = Estimator(self.program, self.mapping)
+        counted = estimator.recording(options)
+        result = backends.evaluate(
+            self.program, samples, labels, counted, self.mapping, by_step=by_step, meter=estimator.meter
+        )
+        assert result.activity is not None, "a run with a meter counts"
+        return replace(result, energy=estimator.energy(samples, result.activity, result.counters))
 
     def verify(
         self, x: Any, y: Any = None, steps: int | None = None, *, reference_samples: int = 5

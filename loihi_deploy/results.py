@@ -267,6 +267,10 @@ class Evaluation(Shown, OneLine):
         Correct decisions, had every presentation ended after each of its steps, where that was asked for.
     warnings : tuple of Problem
         As for `RunResult`.
+    activity : Activity or None
+        What the cores did, where it was asked for.
+    energy : loihi_deploy.analysis.energy.Energy or None
+        Estimated from the activity, where it was asked for; a sum of two outcomes has none.
     """
 
     n_correct: int
@@ -275,6 +279,8 @@ class Evaluation(Shown, OneLine):
     seconds: float = 0.0
     n_correct_by_step: NDArray[np.int64] | None = None
     warnings: tuple[Problem, ...] = ()
+    activity: Activity | None = None
+    energy: Any = None
 
     def page(self) -> Page:
         """Accuracy, and the activity of each population."""
@@ -297,6 +303,9 @@ class Evaluation(Shown, OneLine):
         both = None
         if self.n_correct_by_step is not None and other.n_correct_by_step is not None:
             both = self.n_correct_by_step + other.n_correct_by_step
+        activity = None
+        if self.activity is not None and other.activity is not None:
+            activity = self.activity + other.activity
         return Evaluation(
             self.n_correct + other.n_correct,
             self.n_total + other.n_total,
@@ -304,4 +313,5 @@ class Evaluation(Shown, OneLine):
             self.seconds + other.seconds,
             both,
             (*self.warnings, *(problem for problem in other.warnings if problem not in self.warnings)),
+            activity,
         )

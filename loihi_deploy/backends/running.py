@@ -97,6 +97,7 @@ def evaluate(
     mapping: Any = None,
     *,
     by_step: bool = False,
+    meter: Meter | None = None,
 ) -> Evaluation:
     """Count correct decisions of the first readout; see `run`.
 
@@ -110,14 +111,17 @@ def evaluate(
     by_step : bool
         Also count decisions as if every presentation had ended after each of its steps: accuracy as a function of
         presentation time, from one run.
+    meter : Meter, optional
+        As for `run`.
 
     Returns
     -------
     Evaluation
     """
     start = time.perf_counter()
-    job = checked_job(program, samples, options, mapping)
+    job = checked_job(program, samples, options, mapping, meter)
     tally = _Tally(job)
+    activity: Activity | None = None
     n_correct = 0
     correct_by_step = np.zeros(job.steps, np.int64)
     for part, chunk in job.chunks():
@@ -127,11 +131,13 @@ def evaluate(
         if by_step:
             decided = decisions_by_step(program.readout, chunk.trace, options.readout_window)
             correct_by_step += (decided == labels[part, None]).sum(axis=0)
+        if chunk.activity is not None:
+            activity = chunk.activity if activity is None else activity + chunk.activity
     counters = tally.counters()
     seconds = time.perf_counter() - start
     by_steps = correct_by_step if by_step else None
     warnings = tuple(losses(program, samples, counters))
-    return Evaluation(n_correct, len(samples), counters, seconds, by_steps, warnings)
+    return Evaluation(n_correct, len(samples), counters, seconds, by_steps, warnings, activity)
 
 
 class _Tally:

@@ -148,8 +148,13 @@ def evaluate(
     if classes is None:
         _evaluate_values(terminal, deployment, found, about)
         return 0
+    same_run = energy and backend == "emulator"
     result = deployment.evaluate(
-        found.x, classes, steps, backend=backend, by_step=by_step, progress=_progress()
+        *(found.x, classes, steps),
+        backend=backend,
+        by_step=by_step,
+        energy=same_run,
+        progress=_progress(),
     )
     n_steps = steps_of(result.counters)
     figures = {
@@ -162,7 +167,9 @@ def evaluate(
         **({"accuracy_by_step": result.accuracy_by_step.tolist()} if by_step else {}),
         **activity(deployment, result.counters),
     }
-    cost = deployment.energy(found.x, n_steps, progress=_progress()) if energy else None
+    cost = result.energy
+    if energy and not same_run:  # other engines do not count
+        cost = deployment.energy(found.x, n_steps, progress=_progress())
     if cost is not None:
         figures["energy"] = cost.values()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping as MappingOf
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any
 
@@ -15,13 +15,13 @@ from loihi_deploy.analysis.energy.coefficients import Coefficients, load_coeffic
 from loihi_deploy.analysis.energy.counting import CAUSES, Counts, counts_of, meter
 from loihi_deploy.analysis.energy.measured import DIFFERENCES, Measured, measured
 from loihi_deploy.analysis.energy.printed import energy_tables
-from loihi_deploy.analysis.energy.wiring import wiring
+from loihi_deploy.analysis.energy.wiring import Wiring, wiring
 from loihi_deploy.backends import RunOptions, run
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping
 from loihi_deploy.report.values import encoder_values
-from loihi_deploy.results import Counters
+from loihi_deploy.results import Activity, Counters
 
 PICO, NANO, MICRO, MILLI = 1e-12, 1e-9, 1e-6, 1e-3
 
@@ -199,21 +199,47 @@ def estimate(
     EnergyConfigError
         If the coefficients cannot be used.
     """
-    costs = load_coefficients(coefficients)
-    wires = wiring(program, mapping)
-    counter = meter(wires, costs)
-    recording = RunOptions(
-        options.steps,
-        steps_per_frame=options.steps_per_frame,
-        record=counter.record,
-        neurons=counter.neurons,
-        seed=options.seed,
-        threads=options.threads,
-        progress=options.progress,
-    )
-    result = run(program, samples, recording, mapping, counter)
-    activity = result.activity
-    assert activity is not None, "a run with a meter counts"
+    estimator = Estimator(program, mapping, coefficients)
+    result = run(program, samples, estimator.recording(options), mapping, estimator.meter)
+    assert result.activity is not None, "a run with a meter counts"
+    return estimator.energy(samples, result.activity, result.counters)
+
+
+class Estimator:
+    """What counts a run, and prices what was counted.
+
+    Parameters
+    ----------
+    program, mapping, coefficients
+        As for `estimate`.
+    """
+
+    def __init__(
+        self, program: Program, mapping: Mapping, coefficients: str | os.PathLike[str] = "sanafe2025"
+    ) -> None:
+        self._program, self._mapping = program, mapping
+        self._costs = load_coefficients(coefficients)
+        self._wires = wiring(program, mapping)
+        self.meter = meter(self._wires, self._costs)
+
+    def recording(self, options: RunOptions) -> RunOptions:
+        """Options that record what the meter needs, and nothing else."""
+        return replace(options, record=self.meter.record, neurons=self.meter.neurons)
+
+    def energy(self, samples: Samples, activity: Activity, counters: Counters) -> Energy:
+        """Price what a run of these samples made the cores do."""
+        return _priced(self._program, self._mapping, self._costs, self._wires, samples, activity, counters)
+
+
+def _priced(
+    program: Program,
+    mapping: Mapping,
+    costs: Coefficients,
+    wires: Wiring,
+    samples: Samples,
+    activity: Activity,
+    counters: Counters,
+) -> Energy:
     counts = counts_of(wires, activity)
     n = counts.samples
     steps = counts.sample_steps // n
@@ -263,7 +289,7 @@ def estimate(
         seconds.scaled(1 / steps),
         longest,
         seconds.inverse(),
-        _encoder(program, mapping, counts, result.counters, samples.n_frames, wires.chip),
+        _encoder(program, mapping, counts, counters, samples.n_frames, wires.chip),
         measured(mapping.board.chip.name),
         _notes(program, counts, len(chips)),
     )

@@ -12,10 +12,11 @@ from loihi_deploy.analysis.energy import estimate, load_coefficients
 from loihi_deploy.analysis.energy.counting import counts_of, meter
 from loihi_deploy.analysis.energy.wiring import DENSE, SHARED, SPARSE, synapse_kind, wiring
 from loihi_deploy.backends import RunOptions
+from loihi_deploy.backends.line import Line
 from loihi_deploy.engines.chip import plain
 from loihi_deploy.engines.events import Events
 from loihi_deploy.errors import InputError
-from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, samples_for
+from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout, samples_for
 from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.mapping.layout import grids
@@ -262,6 +263,49 @@ def test_a_run_tells_the_same_when_it_is_counted(deployment):
     on_chip = [p.name for p in deployment.program.populations]
     assert energy.counts.total("spikes") == sum(counters.populations[name].spikes for name in on_chip)
     assert energy.counts.host_spikes == counters.populations["first"].spikes
+
+
+def test_an_evaluation_counts_in_its_own_run(monkeypatch):
+    rng = np.random.default_rng(1)
+    x = rng.random((5, 12))
+    relu = NeuronModel("if", discretized=True)
+    populations = [Population(name, (30,), relu, np.ones(()), rng.normal(5, 5, 30)) for name in "ab"]
+    graph = Graph(
+        (Input("input", (12,)),),
+        tuple(populations),
+        (
+            Projection("input", "a", Dense(rng.normal(0, 40, (30, 12)))),
+            Projection("a", "b", Dense(rng.normal(0.2, 0.5, (30, 30))), 0.005),
+            Projection("b", "y", Dense(rng.normal(0, 0.1, (5, 30))), 0.005),
+        ),
+        (Readout("y", (5,), np.zeros(5)),),
+    )
+    deployment = ld.deploy(graph, "loihi", options=ld.DeployOptions(normalization="none"))
+    labels = np.arange(5)
+    expected = deployment.energy(x, 50).values()
+    plain = deployment.evaluate(x, labels, 50, by_step=True)
+    presented = []
+    present = Line.present
+
+    def counted(self, inputs, *arguments, **options):
+        presented.append(len(next(iter(inputs.values()))))
+        return present(self, inputs, *arguments, **options)
+
+    monkeypatch.setattr(Line, "present", counted)
+    result = deployment.evaluate(x, labels, 50, by_step=True, energy=True)
+    assert sum(presented) == 5
+    assert result.energy.values() == expected
+    assert result.n_correct == plain.n_correct
+    assert (result.n_correct_by_step == plain.n_correct_by_step).all()
+    assert plain.energy is None
+    assert plain.activity is None
+    both = result + result
+    assert both.activity.samples == 10
+    assert both.energy is None
+    for other in ({"backend": "numpy"}, {"stream": True}, {"reset": False}):
+        with pytest.raises(InputError, match="samples that start from rest") as caught:
+            deployment.evaluate(x, labels, 50, energy=True, **other)
+        assert "deployment.energy(x)" in str(caught.value)
 
 
 def test_parts_add_up_and_ranges_hold_the_estimate(deployment):
