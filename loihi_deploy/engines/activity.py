@@ -71,21 +71,21 @@ class Fields:
     delay : int
         Steps from a spike to its arrival.
     n_cells : int
-    cell_of : (n_pre,) uint64 array
+    cell_of : (n_pre,) uint32 array
         Cell of each neuron of the sender.
-    field_of : (n_followed,) uint64 array
+    field_of : (n_followed,) uint32 array
         Field of each followed compartment of the target.
-    first, cells : (n_fields + 1,) and (n,) uint64 arrays
+    first, cells : (n_fields + 1,) uint64 and (n,) uint32 arrays
         For each field, the cells that reach it.
     """
 
     pre: str
     delay: int
     n_cells: int
-    cell_of: NDArray[np.uint64]
-    field_of: NDArray[np.uint64]
+    cell_of: NDArray[np.uint32]
+    field_of: NDArray[np.uint32]
     first: NDArray[np.uint64]
-    cells: NDArray[np.uint64]
+    cells: NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -184,10 +184,7 @@ class Meter:
         n, steps = host.counts.shape[:2]
         updates = np.zeros((n, steps if self.followed else 0, self.n_cores), np.int32)
         for name, part in self._parts(voltages.shape[2]):
-            here = np.zeros_like(updates)
-            self._follow(name, host, chip, voltages[:, :, part], here)
-            activity.updates[name][:] += here.sum(axis=(0, 1))
-            updates += here
+            self._follow(name, host, chip, voltages[:, :, part], updates, activity.updates[name])
         work = self.work
         _tally(
             *(work.sender, work.spike_ns, work.first, work.target, work.message_ns),
@@ -223,6 +220,7 @@ class Meter:
         chip: Events,
         voltages: NDArray[np.int32],
         updates: NDArray[np.int32],
+        total: NDArray[np.int64],
     ) -> None:
         """Count updates of the followed compartments of a population."""
         followed = self.followed[name]
@@ -238,7 +236,7 @@ class Meter:
                 np.zeros(fields.n_cells, np.uint8),
                 np.zeros(len(fields.first) - 1, np.uint8),
             )
-        _count_updates(followed.start, followed.core, voltages, hit, updates)
+        _count_updates(followed.start, followed.core, voltages, hit, updates, total)
 
 
 @inlined
@@ -355,10 +353,12 @@ def _note_arrivals(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _count_updates(start, core, voltages, hit, updates):  # type: ignore[no-untyped-def]
-    """Add up followed compartments, by sample, step and core, that are updated."""
+def _count_updates(start, core, voltages, hit, updates, total):  # type: ignore[no-untyped-def]
+    """Add up followed compartments, by sample, step and core, and by core alone, that are updated."""
     for s in range(hit.shape[0]):
         for t in range(hit.shape[1]):
             for i in range(uint64(core.size)):
                 was = start[i] if t == 0 else voltages[s, t - 1, i] != 0
-                updates[s, t, core[i]] += was or hit[s, t, i] != 0
+                if was or hit[s, t, i] != 0:
+                    updates[s, t, core[i]] += 1
+                    total[core[i]] += 1

@@ -248,10 +248,10 @@ def _fields(program: Program, post: str, neurons: Ints, pieces: list[Slice]) -> 
                 synapses.pre,
                 delays.get(synapses.pre, 1),
                 int(cell_of.max(initial=-1)) + 1,
-                cell_of.astype(np.uint64),
-                position.reshape(-1).astype(np.uint64),
+                cell_of.astype(np.uint32),
+                position.reshape(-1).astype(np.uint32),
                 np.cumsum([0, *map(len, lists)]).astype(np.uint64),
-                np.concatenate([*lists, np.zeros(0, np.int64)]).astype(np.uint64),
+                np.concatenate([*lists, np.zeros(0, np.int64)]).astype(np.uint32),
             )
         )
     return tuple(fields)
