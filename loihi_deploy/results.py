@@ -35,6 +35,9 @@ class PopulationCounts:
         Host neurons only: spikes beyond one per neuron and step, which the chip cannot receive.
     clipped_biases : int
         Input values that were beyond the range of the bias that they became.
+    unknown : tuple of str
+        Names of the counts that nobody could take, and that are 0: a chip tells the spikes of what is probed, and never
+        overflows.
     """
 
     size: int
@@ -44,6 +47,7 @@ class PopulationCounts:
     overflows_u: int = 0
     lost_spikes: int = 0
     clipped_biases: int = 0
+    unknown: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __add__(self, other: PopulationCounts) -> PopulationCounts:
         return PopulationCounts(
@@ -54,6 +58,7 @@ class PopulationCounts:
             self.overflows_u + other.overflows_u,
             self.lost_spikes + other.lost_spikes,
             self.clipped_biases + other.clipped_biases,
+            unknown=tuple(sorted({*self.unknown, *other.unknown})),
         )
 
 
@@ -82,13 +87,14 @@ class Counters(Shown, OneLine):
     def page(self) -> Page:
         """A row for each population."""
         columns = ("population", "neurons", "spikes", "synaptic events", "overflows", "lost spikes")
+        n = max(self.samples, 1)
         rows = tuple(
             (
                 name,
                 f"{counts.size:,}",
-                f"{counts.spikes / max(self.samples, 1):,.1f}",
-                f"{counts.synaptic_events / max(self.samples, 1):,.1f}",
-                f"{counts.overflows_q + counts.overflows_u:,}",
+                "?" if "spikes" in counts.unknown else f"{counts.spikes / n:,.1f}",
+                "?" if "synaptic_events" in counts.unknown else f"{counts.synaptic_events / n:,.1f}",
+                "?" if "overflows_q" in counts.unknown else f"{counts.overflows_q + counts.overflows_u:,}",
                 f"{counts.lost_spikes:,}",
             )
             for name, counts in self.populations.items()
@@ -97,8 +103,10 @@ class Counters(Shown, OneLine):
         return Page((Table(title, columns, rows),))
 
     def firing_rate(self, population: str, dt: float) -> float:
-        """Mean firing rate of a population in Hz."""
+        """Mean firing rate of a population in Hz; not a number where its spikes are unknown."""
         counts = self.populations[population]
+        if "spikes" in counts.unknown:
+            return float("nan")
         return counts.spikes / (counts.size * self.sample_steps * dt) if self.sample_steps else 0.0
 
 

@@ -98,11 +98,9 @@ class Hardware(NengoLoihi):
         biases: Biases | None = None,
     ) -> Simulation:
         """Run on it; there is no state to start from."""
-        from loihi_deploy.backends import nengo_loihi
+        from loihi_deploy.backends.board import simulate_on_board
 
-        return nengo_loihi.simulate_on_hardware(
-            program, self._mapping, spikes, steps, record, seed=seed, biases=biases
-        )
+        return simulate_on_board(program, self._mapping, spikes, steps, record, seed=seed, biases=biases)
 
 
 ENGINES: Mapping[str, Callable[[Any], Engine]] = {

@@ -120,17 +120,18 @@ def checked_job(
     if backend not in ENGINES:
         raise BackendError.single("no such backend", "backend", shown(given), ", ".join(ENGINES))
     engine = ENGINES[backend](mapping)
-    continues = options.stream is True or options.state is not None or options.return_state is True
+    stream = options.stream is True
+    continues = options.state is not None or options.return_state is True
     problems = list(options.problems(samples.n_frames))
     if continues and not engine.continues:
         raise BackendError.single(
-            "cannot continue a run: each sample starts from rest",
+            "cannot continue a run, and leaves no state that others could continue",
             f"backend '{backend}'",
             remedy="Use backend='emulator', which gives the same spikes",
         )
     records = wanted(program, options, problems)
     problems += sign_problems(program, samples.arrays)
-    n, stream = len(samples), options.stream is True
+    n = len(samples)
     problems += timing_problems(program, samples.n_frames, stream)
     problems += state_problems(program, options.state, 1 if stream else n)
     threads = chunk_size = steps = 0
@@ -138,6 +139,8 @@ def checked_job(
         steps = options.total_steps(samples.n_frames)
         threads = thread_count(options.threads) if backend == "emulator" else 1
         chunk_size = options.chunk_size or _default_chunk_size(program, backend, n, steps, threads)
+        if stream and not engine.continues:
+            chunk_size = max(n, 1)  # one long presentation, with nothing to be continued
         at_once = chunk_size if threads == 1 else 3 * threads * chunk_size
         kept = n if meter is None else min(n, at_once)  # what a meter records is counted, chunk by chunk
         problems += memory_problems(program, records, kept, steps, at_once, dense=backend != "emulator")

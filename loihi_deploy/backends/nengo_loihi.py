@@ -1,4 +1,4 @@
-"""A mapped program as nengo-loihi blocks, for its emulator and for the chip.
+"""A mapped program as nengo-loihi blocks, and a run on its emulator.
 
 Each core becomes one block that holds the program's own integers: nengo-loihi's discretization is left out. The import
 of nengo-loihi takes seconds, so it waits until a function is called.
@@ -94,7 +94,7 @@ def build_model(
     BackendError
         If the mapping is one of another program, or the chip computes with numbers that nengo-loihi does not.
     """
-    nl = _import_nengo_loihi()
+    nl = import_nengo_loihi()
     if mapping.program_digest != program.digest:
         raise BackendError.single(
             "the mapping was made for another program", "mapping", remedy="Map this program with map_to_cores"
@@ -184,7 +184,7 @@ def simulate(
     Simulation
         Wrapped accumulators are counted, as by the other engines; nengo-loihi would only warn of them.
     """
-    nl = _import_nengo_loihi()
+    nl = import_nengo_loihi()
     made = build_model(program, mapping, _probed_variables(program, record))
     biases = biases or {}
     n = n_samples(spikes, biases)
@@ -193,7 +193,7 @@ def simulate(
     kinds: tuple[_Accumulator, ...] = ("q", "u")
     overflows = {(p.name, kind): 0 for p in program.populations for kind in kinds}
     for sample in range(n):
-        _send(program, made, {name: array[sample] for name, array in spikes.items()}, steps)
+        send(program, made, {name: array[sample] for name, array in spikes.items()}, steps)
         with np.errstate(invalid="ignore"):  # it fills int arrays with NaN before it sets them
             emulator = nl.emulator.interface.EmulatorInterface(made.model, seed=seed)
         slices = [emulator.block_info.slices[block] for block in made.model.blocks]
@@ -208,7 +208,7 @@ def simulate(
         if seconds is not None:
             seconds.append(time.perf_counter() - start)
         for key, probe in made.probes.items():
-            samples[key].append(_in_order(made.places[key[0]], emulator.collect_probe_output(probe)))
+            samples[key].append(in_order(made.places[key[0]], emulator.collect_probe_output(probe)))
         for name, kind in overflows:
             where = made.places[name]
             overflows[name, kind] += sum(
@@ -217,84 +217,11 @@ def simulate(
             )
         emulator.close()
     probed = {key: np.stack(values) for key, values in samples.items()}
-    return _simulation(program, probed, record or {}, overflows, spikes)
+    return simulation_of(program, probed, record or {}, overflows, spikes)
 
 
-def simulate_on_hardware(
-    program: Program,
-    mapping: CoreMapping,
-    spikes: Mapping[str, NDArray[np.bool_]],
-    steps: int,
-    record: Mapping[str, Iterable[str]] | None = None,
-    *,
-    seed: int = 0,
-    biases: Biases | None = None,
-) -> Simulation:
-    """Run the chip part on a Loihi board through NxSDK; arguments and result as for `simulate`.
-
-    The network is loaded again for each sample, so that each starts from rest. The chip counts no overflows.
-
-    Raises
-    ------
-    BackendError
-        If NxSDK is not installed, the program needs what the interface cannot do, or the board refuses.
-    """
-    nl = _import_nengo_loihi()
-    if not nl.hardware.nxsdk_shim.HAS_NXSDK:
-        raise BackendError.single(
-            "running on a Loihi board needs Intel's NxSDK, which is not installed here",
-            "backend 'hardware'",
-            remedy="Install NxSDK on a host with a Loihi board, or use backend='emulator', which gives the same spikes",
-        )
-    if any(p.initial_voltage is not None for p in program.populations):
-        raise BackendError.single(
-            "initial voltages cannot be set through nengo-loihi",
-            "backend 'hardware'",
-            remedy="Use backend='emulator', or a network without initial voltages",
-        )
-    biases = biases or {}
-    if any(array.shape[1] > 1 for array in biases.values()):
-        raise BackendError.single(
-            "biases cannot change while the chip runs",
-            "backend 'hardware'",
-            remedy="Present one frame at a time, or use another encoder than 'bias'",
-        )
-    made = build_model(program, mapping, _probed_variables(program, record))
-    n = n_samples(spikes, biases)
-    blocks = list(made.model.blocks)
-    samples: dict[tuple[str, str], list[NDArray[Any]]] = {key: [] for key in made.probes}
-    for sample in range(n):
-        _send(program, made, {name: array[sample] for name, array in spikes.items()}, steps, permanent=True)
-        for name, array in biases.items():
-            where = made.places[name]
-            for number, compartments, neurons in zip(
-                where.cores, where.compartments, where.neurons, strict=True
-            ):
-                blocks[number].compartment.bias[compartments] = array[sample, 0, neurons]
-        try:
-            interface = nl.hardware.interface.HardwareInterface(
-                made.model,
-                use_snips=False,
-                seed=seed,
-                n_chips=mapping.n_chips,
-                allocator=_allocator(nl, mapping),
-            )
-            with interface:
-                interface.run_steps(steps)
-                for key, probe in made.probes.items():
-                    samples[key].append(_in_order(made.places[key[0]], interface.collect_probe_output(probe)))
-        except Exception as error:  # NxSDK raises anything; what it says is all there is to tell
-            raise BackendError.single(
-                f"the board could not run the network: {type(error).__name__}: {error}", "backend 'hardware'"
-            ) from error
-        for spike_input in made.inputs.values():
-            spike_input.spikes.clear()
-            spike_input.permanent.clear()
-    probed = {key: np.stack(values) for key, values in samples.items()}
-    return _simulation(program, probed, record or {}, {}, spikes)
-
-
-def _import_nengo_loihi() -> Any:
+def import_nengo_loihi() -> Any:
+    """nengo-loihi with all of its modules that are used here; raises MissingExtraError without it."""
     try:
         with warnings.catch_warnings():
             # it names Nengo 3.2 as the newest version that it was tested with; its own tests pass with 4.1
@@ -390,7 +317,7 @@ def _add_axon(
         sender.add_axon(axon)
 
 
-def _send(
+def send(
     program: Program,
     made: BlockModel,
     spikes: Mapping[str, NDArray[np.bool_]],
@@ -433,7 +360,7 @@ def _count_wraps(nl: Any, compartment: Any) -> dict[_Accumulator, NDArray[np.int
     return wraps
 
 
-def _in_order(where: _Places, output: Any) -> NDArray[Any]:
+def in_order(where: _Places, output: Any) -> NDArray[Any]:
     """What a probe gave, (steps, size), in the order of the population's neurons."""
     output = np.asarray(output)
     ordered: NDArray[Any] = np.empty_like(output)
@@ -451,52 +378,43 @@ def _probed_variables(
     }
 
 
-def _simulation(
+def simulation_of(
     program: Program,
     probed: Mapping[tuple[str, str], NDArray[Any]],
     record: Mapping[str, Iterable[str]],
-    overflows: Mapping[tuple[str, _Accumulator], int],
+    overflows: Mapping[tuple[str, _Accumulator], int] | None,
     spikes: Mapping[str, NDArray[np.bool_]],
 ) -> Simulation:
-    emitted = {p.name: probed[p.name, "spikes"].astype(bool) for p in program.populations}
+    """What was recorded, and the counts that follow from it; without `overflows` nobody knows them."""
+    emitted = {name: array.astype(bool) for (name, variable), array in probed.items() if variable == "spikes"}
     delays = {**{p.name: 1 for p in program.populations}, **arrival_delays(program)}
+    known = {**spikes, **emitted}
     counts = {}
     for p in program.populations:
+        unknown = [] if overflows is not None else ["overflows_q", "overflows_u"]
+        if p.name not in emitted:
+            unknown.append("spikes")
         events = 0
-        for synapses in program.into(p.name):
-            source = {**spikes, **emitted}[synapses.pre]
-            arrived = source[:, : max(source.shape[1] - delays[synapses.pre], 0)]
-            events += int(arrived.sum(axis=(0, 1)) @ fan_out(synapses.transform))
+        into = program.into(p.name)
+        if all(synapses.pre in known for synapses in into):
+            for synapses in into:
+                source = known[synapses.pre]
+                arrived = source[:, : max(source.shape[1] - delays[synapses.pre], 0)]
+                events += int(arrived.sum(axis=(0, 1)) @ fan_out(synapses.transform))
+        else:
+            unknown.append("synaptic_events")
         counts[p.name] = PopulationCounts(
             p.size,
-            int(emitted[p.name].sum()),
+            int(emitted[p.name].sum()) if p.name in emitted else 0,
             events,
-            overflows.get((p.name, "q"), 0),
-            overflows.get((p.name, "u"), 0),
+            (overflows or {}).get((p.name, "q"), 0),
+            (overflows or {}).get((p.name, "u"), 0),
+            unknown=tuple(unknown),
         )
     recorded: dict[str, dict[str, NDArray[Any]]] = {}
     for name, variables in record.items():
-        values = {**{key: array for (owner, key), array in probed.items() if owner == name}}
-        values["spikes"] = emitted[name]
-        recorded[name] = {
-            variable: np.argwhere(emitted[name]) if variable == "events" else values[variable]
-            for variable in variables
-        }
+        values = {key: array for (owner, key), array in probed.items() if owner == name}
+        if name in emitted:
+            values |= {"spikes": emitted[name], "events": np.argwhere(emitted[name])}
+        recorded[name] = {variable: values[variable] for variable in variables}
     return Simulation(recorded, counts)
-
-
-def _allocator(nl: Any, mapping: CoreMapping) -> Any:
-    """An allocator of nengo-loihi that puts block i where the mapping puts core i."""
-
-    class MappedAllocator(nl.hardware.allocators.Allocator):  # type: ignore[misc]
-        def __call__(self, model: Any, n_chips: int) -> Any:
-            board = nl.hardware.nxsdk_objects.Board()
-            for spike_input in model.inputs:
-                self.input_to_board(spike_input, board)
-            chips = [board.new_chip() for _ in range(n_chips)]
-            for block, core in zip(model.blocks, mapping.cores, strict=True):
-                self.block_to_new_core(block, chips[core.chip])
-            board.probes.extend(model.probes)
-            return board
-
-    return MappedAllocator()

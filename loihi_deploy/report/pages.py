@@ -51,8 +51,11 @@ def counters_page(values: Mapping[str, Any]) -> Page:
     rows = tuple(
         (
             name,
-            f"{counts['firing_rate']:.1f} Hz",
-            *(f"{counts[key]:,}" for key in ("spikes", "synaptic_events", "overflows", "lost_spikes")),
+            "?" if counts["firing_rate"] is None else f"{counts['firing_rate']:.1f} Hz",
+            *(
+                "?" if counts[key] is None else f"{counts[key]:,}"
+                for key in ("spikes", "synaptic_events", "overflows", "lost_spikes")
+            ),
         )
         for name, counts in values["populations"].items()
     )

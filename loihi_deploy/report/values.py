@@ -113,13 +113,13 @@ def summary(program: Program, mapping: Mapping) -> dict[str, Any]:
 
 
 def counters_values(counters: Counters, dt: float) -> dict[str, Any]:
-    """Counts of a run, and the firing rates that follow from them."""
+    """Counts of a run, and the firing rates that follow from them; None for what nobody could count."""
     populations: MappingOf[str, Any] = {
         name: {
-            "firing_rate": counters.firing_rate(name, dt),
-            "spikes": counts.spikes,
-            "synaptic_events": counts.synaptic_events,
-            "overflows": counts.overflows_q + counts.overflows_u,
+            "firing_rate": None if "spikes" in counts.unknown else counters.firing_rate(name, dt),
+            "spikes": None if "spikes" in counts.unknown else counts.spikes,
+            "synaptic_events": None if "synaptic_events" in counts.unknown else counts.synaptic_events,
+            "overflows": None if "overflows_q" in counts.unknown else counts.overflows_q + counts.overflows_u,
             "lost_spikes": counts.lost_spikes,
             "clipped_biases": counts.clipped_biases,
         }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from loihi_deploy.backends import nengo_loihi
+from loihi_deploy.backends.board import mapped_allocator, simulate_on_board
 from loihi_deploy.engines.chip import plain as reference
 from loihi_deploy.errors import BackendError, MissingExtraError
 from loihi_deploy.ir import Dense, Link
@@ -99,7 +100,7 @@ def test_a_mapping_of_another_program_is_refused():
 
 def test_without_nxsdk_the_hardware_says_what_is_missing():
     with pytest.raises(BackendError, match=r"NxSDK.*not installed.*backend='emulator'"):
-        nengo_loihi.simulate_on_hardware(PROGRAM, MAPPING, spikes_for(PROGRAM, 3), 3)
+        simulate_on_board(PROGRAM, MAPPING, spikes_for(PROGRAM, 3), 3)
 
 
 def test_without_nengo_loihi_the_extra_is_named(monkeypatch):
@@ -118,7 +119,7 @@ def test_blocks_go_where_the_mapping_puts_them():
 
     mapping = map_to_cores(program, board_with(mesh_columns=2, mesh_rows=1, cores_per_tile=2))
     made = nengo_loihi.build_model(program, mapping)
-    board = nengo_loihi._allocator(nl, mapping)(made.model, mapping.n_chips)
+    board = mapped_allocator(nl, mapping)(made.model, mapping.n_chips)
     validate_board(board)
     for block, core in zip(made.model.blocks, mapping.cores, strict=True):
         chip, number, *_ = board.find_block(block)

@@ -385,10 +385,9 @@ def test_unknown_backend():
 
 
 @pytest.mark.parametrize("backend", ["nengo_loihi", "reference", "hardware"])
-@pytest.mark.parametrize("arguments", [{"stream": True}, {"return_state": True}])
-def test_nengo_loihi_starts_from_rest(backend, arguments):
-    with pytest.raises(BackendError, match="from rest"):
-        run(PROGRAM, make_inputs(1), 5, backend=backend, **arguments)
+def test_nengo_loihi_cannot_be_continued(backend):
+    with pytest.raises(BackendError, match="continue a run"):
+        run(PROGRAM, make_inputs(1), 5, backend=backend, return_state=True)
 
 
 def test_progress_goes_to_stderr(capsys):

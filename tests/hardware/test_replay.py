@@ -25,6 +25,7 @@ from tests.mapping.networks import chain, networks, weights
 
 pytest.importorskip("nengo_loihi")
 from loihi_deploy.backends import nengo_loihi
+from loihi_deploy.backends.board import simulate_on_board
 
 EVERYTHING = ("spikes", "u", "v")
 NETWORK_NAMES = ["mnist-convnet"]
@@ -77,7 +78,7 @@ def check_recording(bench, mapping):
 def check(bench, program, mapping, spikes, steps, biases=None):
     """Spikes, currents and voltages are equal at every step, and the recording holds what the mapper counted."""
     record = {p.name: EVERYTHING for p in program.populations}
-    found = nengo_loihi.simulate_on_hardware(program, mapping, spikes, steps, record, biases=biases)
+    found = simulate_on_board(program, mapping, spikes, steps, record, biases=biases)
     expected = plain.simulate(program, spikes, steps, record, biases=biases)
     for name, variables in record.items():
         for variable in variables:
@@ -146,7 +147,7 @@ def test_noise(monkeypatch, at_membrane, exponent):
     bench = standin.patch(monkeypatch, noise_seed=7)
     mapping = map_to_cores(program, "loihi")
     spikes, record = spikes_for(program, 20), {p.name: EVERYTHING for p in program.populations}
-    found = nengo_loihi.simulate_on_hardware(program, mapping, spikes, 20, record)
+    found = simulate_on_board(program, mapping, spikes, 20, record)
     expected = nengo_loihi.simulate(program, mapping, spikes, 20, record, seed=7)
     silent = nengo_loihi.simulate(program, mapping, spikes, 20, record, seed=8)
     for name in record:
@@ -179,7 +180,7 @@ def test_networks_of_examples(bench, name):
     graph = benchmarks.NETWORKS[name]()
     program = quantize(partition(graph))
     mapping = map_to_cores(program, "nahuku32")
-    samples = samples_for(graph, benchmarks.inputs(name, 1))
+    samples = samples_for(graph, 3 * benchmarks.inputs(name, 1))  # so that the last layers spike as well
     record = {p.name: ("spikes",) for p in program.populations}
     ours, theirs = (
         run(program, samples, RunOptions(50, backend, record=record), mapping)
@@ -197,7 +198,7 @@ def test_a_single_altered_register_changes_what_is_replayed(bench):
     """So that equal spikes say something: weights, pointers, bases, profiles and axons count."""
     spikes = spikes_for(PROGRAM, 20)
     mapping = map_to_cores(PROGRAM, "loihi")
-    nengo_loihi.simulate_on_hardware(PROGRAM, mapping, spikes, 20)
+    simulate_on_board(PROGRAM, mapping, spikes, 20)
     board = bench.boards[0]
     core = board.cores()[0]
 

@@ -1,0 +1,195 @@
+"""What would fail on a Loihi board, said before anything is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from loihi_deploy.chip.nengo_loihi import nengo_loihi_problems
+from loihi_deploy.engines.chip.plain import arrival_delays
+from loihi_deploy.errors import Problem
+from loihi_deploy.ir.program import Program
+from loihi_deploy.mapping import Mapping
+from loihi_deploy.mapping.rules import broken
+from loihi_deploy.mapping.senders import host_reads
+from loihi_deploy.tables import Page, Shown
+
+OLDEST_NXSDK, NEWEST_NXSDK = (0, 9, 0), (1, 0, 0)
+"""Versions that nengo-loihi 1.1.0 takes (``hardware/interface.py``); with a newer one it warns."""
+KAPOHO_BAY_CHIPS = 2
+_EMULATOR = "Use backend='emulator', which gives the same spikes"
+
+
+@dataclass(frozen=True)
+class Preflight(Shown):
+    """Everything that stands between a deployment and a board.
+
+    Parameters
+    ----------
+    machine : tuple of Problem
+        What is missing on this machine.
+    program : tuple of Problem
+        What the chip, nengo-loihi or NxSDK refuses of the program and its mapping.
+    doubts : tuple of Problem
+        What may fail, and nobody without a board can check.
+    """
+
+    machine: tuple[Problem, ...]
+    program: tuple[Problem, ...]
+    doubts: tuple[Problem, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is known to fail."""
+        return not self.machine and not self.program
+
+    def page(self) -> Page:
+        """Problems by kind, then the verdict."""
+        texts = [
+            f"{title}: {problem}"
+            for title, problems in (
+                ("On this machine", self.machine),
+                ("Refused", self.program),
+                ("In doubt", self.doubts),
+            )
+            for problem in problems
+        ]
+        return Page((*texts, "Ready for the board." if self.ready else "Not ready for the board."))
+
+
+def preflight(program: Program, mapping: Mapping, n_frames: int = 1) -> Preflight:
+    """Check a program and its mapping for a Loihi board, through nengo-loihi and NxSDK.
+
+    Parameters
+    ----------
+    program : Program
+    mapping : Mapping
+        Of this program.
+    n_frames : int
+        Frames of the samples that are to be presented.
+
+    Returns
+    -------
+    Preflight
+    """
+    return Preflight(
+        tuple(machine_problems(mapping)),
+        tuple(program_problems(program, mapping, n_frames if program.bias_inputs else 1)),
+        tuple(doubts(program, mapping)),
+    )
+
+
+def machine_problems(mapping: Mapping) -> Iterator[Problem]:
+    """What is missing here: nengo-loihi, NxSDK, or the board."""
+    if importlib.util.find_spec("nengo_loihi") is None:
+        yield Problem(
+            "nengo-loihi is not installed",
+            "backend 'hardware'",
+            remedy="Install it: pip install 'loihi-deploy[convert]'",
+        )
+        return
+    from nengo_loihi.hardware import interface, nxsdk_shim
+
+    if not nxsdk_shim.HAS_NXSDK:
+        yield Problem(
+            "running on a Loihi board needs Intel's NxSDK, which is not installed here",
+            "backend 'hardware'",
+            remedy="Install NxSDK on a host with a Loihi board, or use backend='emulator', which gives the same spikes",
+        )
+        return
+    version = nxsdk_shim.parse_nxsdk_version(interface.nxsdk)
+    if not OLDEST_NXSDK <= version.release <= NEWEST_NXSDK:
+        yield Problem(
+            "nengo-loihi does not know this version of NxSDK",
+            "backend 'hardware'",
+            str(version),
+            ".".join(map(str, OLDEST_NXSDK)) + " to " + ".".join(map(str, NEWEST_NXSDK)),
+            "Install NxSDK 1.0.0",
+        )
+    attached = attached_chips()
+    if attached is not None and attached < mapping.n_chips:
+        yield Problem(
+            "the mapping needs more chips than the attached board has",
+            "the environment variables KAPOHOBAY and PARTITION",
+            mapping.n_chips,
+            attached,
+            "Map the network for that board, or choose another board",
+        )
+
+
+def attached_chips() -> int | None:
+    """Chips of the board that the environment names, as NxSDK reads it; None where it names none that we know."""
+    if os.environ.get("KAPOHOBAY") == "1":
+        return KAPOHO_BAY_CHIPS
+    partition = os.environ.get("PARTITION", "")
+    digits = partition.removeprefix("nahuku")
+    return int(digits) if partition.startswith("nahuku") and digits.isdigit() else None
+
+
+def program_problems(program: Program, mapping: Mapping, n_frames: int = 1) -> Iterator[Problem]:
+    """What nengo-loihi's hardware interface, NxSDK or the chip refuses.
+
+    Parameters
+    ----------
+    program : Program
+    mapping : Mapping
+    n_frames : int
+        Frames of biases.
+    """
+    if mapping.program_digest != program.digest:
+        yield Problem(
+            "the mapping was made for another program",
+            "mapping",
+            remedy="Map this program with map_to_cores",
+        )
+        return
+    yield from nengo_loihi_problems(program.arithmetic)
+    for p in program.populations:
+        if p.initial_voltage is not None:
+            yield Problem(
+                "initial voltages cannot be set through nengo-loihi",
+                f"population '{p.name}'",
+                remedy="Deploy it without initial voltages, or use backend='emulator'",
+            )
+        if p.threshold == 0:
+            yield Problem("thresholds must be above 0", f"population '{p.name}'", remedy=_EMULATOR)
+    if n_frames > 1:
+        yield Problem(
+            "biases cannot change while the chip runs",
+            "backend 'hardware'",
+            f"{n_frames} frames",
+            1,
+            "Present one frame at a time, or use another encoder than 'bias'",
+        )
+    for name, delay in arrival_delays(program).items():
+        if delay < 1:
+            yield Problem(
+                "spikes of the host take a step at least", f"link of '{name}'", delay, "1 or more", _EMULATOR
+            )
+    board = mapping.board
+    names = [f"core with {', '.join(f'{name!r}' for name in core.populations)}" for core in mapping.cores]
+    found = [
+        *broken([core.usage for core in mapping.cores], names, board),
+        *broken([{"chips": mapping.n_chips}], ["the network"], board, "board"),
+    ]
+    yield from (problem for rule, problem in found if rule.severity == "error")
+
+
+def doubts(program: Program, mapping: Mapping) -> Iterator[Problem]:
+    """What may fail on a board, and only a board can tell."""
+    board = mapping.board
+    names = [f"core with {', '.join(f'{name!r}' for name in core.populations)}" for core in mapping.cores]
+    found = broken([core.usage for core in mapping.cores], names, board)
+    yield from (problem for rule, problem in found if rule.severity == "warning")
+    n_probes = sum(p.size for p in program.populations if p.name in host_reads(program))
+    if n_probes:
+        yield Problem(
+            "each neuron that the readout needs takes a spike counter, and nobody says how many there are",
+            "probes",
+            n_probes,
+            remedy="Record nothing else, and make the last layer on the chip small",
+        )
+    if any(p.noise is not None for p in program.populations):
+        yield Problem("the chip draws its own noise: spikes differ from the emulator's", "noise")
