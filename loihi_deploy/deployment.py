@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from loihi_deploy.analysis.reporting import Reported
     from loihi_deploy.analysis.tune import Tuning
     from loihi_deploy.analysis.verify import Verification
+    from loihi_deploy.backends.preflight import Preflight
 
 SAVED_TYPES = (
     *(Conv2D, Dense, Sparse, Graph, HostMap, Input, Population, NeuronModel, Projection, Readout, Link),
@@ -586,6 +587,24 @@ class Deployment(Shown, Content):
         return float((self.graph.readouts[0].classes(outputs) == labels).mean())
 
     @checked
+    @checked
+    def preflight(self, n_frames: int = 1) -> Preflight:
+        """Everything that would fail on a Loihi board, at once: limits, links, encoder, driver, the attached board.
+
+        Parameters
+        ----------
+        n_frames : int
+            Frames of the samples that are to be presented.
+
+        Returns
+        -------
+        Preflight
+            ``ready``, and the problems by kind; print it.
+        """
+        from loihi_deploy.backends.preflight import preflight
+
+        return preflight(self.program, self.mapping, n_frames)
+
     def check_labels(self, y: Any, n_samples: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Labels as an int array of n_samples: they may be given as indices of classes, or one-hot.
 

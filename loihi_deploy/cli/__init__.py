@@ -4,7 +4,17 @@
 """
 
 # importing these registers the commands
-from loihi_deploy.cli import compiling, costs, gating, presenting, reports, showing
+from loihi_deploy.cli import boarding, compiling, costs, gating, presenting, reports, showing
 from loihi_deploy.cli.group import commands, main
 
-__all__ = ["commands", "compiling", "costs", "gating", "main", "presenting", "reports", "showing"]
+__all__ = [
+    "boarding",
+    "commands",
+    "compiling",
+    "costs",
+    "gating",
+    "main",
+    "presenting",
+    "reports",
+    "showing",
+]
