@@ -587,7 +587,6 @@ class Deployment(Shown, Content):
         return float((self.graph.readouts[0].classes(outputs) == labels).mean())
 
     @checked
-    @checked
     def preflight(self, n_frames: int = 1) -> Preflight:
         """Everything that would fail on a Loihi board, at once: limits, links, encoder, driver, the attached board.
 
@@ -603,6 +602,7 @@ class Deployment(Shown, Content):
         """
         from loihi_deploy.backends.preflight import preflight
 
+        _refuse("Cannot check the deployment", whole_number_problems("n_frames", n_frames, 1))
         return preflight(self.program, self.mapping, n_frames)
 
     def check_labels(self, y: Any, n_samples: int) -> np.ndarray[Any, np.dtype[np.int64]]:
