@@ -586,7 +586,6 @@ class Deployment(Shown, Content):
         outputs = rate_outputs(self.source or self.graph, samples.first_frames())[self.graph.readouts[0].name]
         return float((self.graph.readouts[0].classes(outputs) == labels).mean())
 
-    @checked
     def preflight(self, n_frames: int = 1) -> Preflight:
         """Everything that would fail on a Loihi board, at once: limits, links, encoder, driver, the attached board.
 
