@@ -604,6 +604,7 @@ class Deployment(Shown, Content):
         _refuse("Cannot check the deployment", whole_number_problems("n_frames", n_frames, 1))
         return preflight(self.program, self.mapping, n_frames)
 
+    @checked
     def check_labels(self, y: Any, n_samples: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Labels as an int array of n_samples: they may be given as indices of classes, or one-hot.
 
