@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ INK = "#0a0b0c"
 COLOURS = ("#4a90d9", "#e0863a", "#4fae6d", "#d0608a", "#8d7ae0", "#b89a3c", "#3fa9a9", "#9a8478", "#7a97b0")
 """Of populations and lines, in order; read on white and on black."""
 GOOD, BAD = COLOURS[0], "#d9534f"
-WIDTH = 6.4
+WIDTH = 5.2
 """Inches of a figure; pages shrink it."""
 
 
@@ -78,10 +77,3 @@ def as_svg(figure: Any, salt: str) -> str:
     element = text[text.index("<svg") :].replace(INK, "currentColor")
     start, _, rest = element.partition(">")
     return f'{start} aria-hidden="true" focusable="false">{rest}'
-
-
-def as_png(figure: Any) -> str:
-    """A figure as the address of a PNG image."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

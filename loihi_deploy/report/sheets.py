@@ -10,6 +10,7 @@ from loihi_deploy.report.resources import resource_rows
 from loihi_deploy.tables import Page, Table, percent, warned, with_unit
 
 Values = Mapping[str, Any]
+OPTION = "option "
 
 
 def report_page(values: Values) -> Page:
@@ -135,12 +136,14 @@ def provenance_table(values: Values) -> Table:
 
 
 def comparison_table(reports: Mapping[str, Values]) -> Table:
-    """Figures of several deployments side by side; the last column says where they differ."""
+    """Figures of several deployments side by side, and options that differ; the last column says where they do."""
     columns = {name: _compared(values) for name, values in reports.items()}
     rows = []
     for row in dict.fromkeys(row for figures in columns.values() for row in figures):
         cells = [figures.get(row, "") for figures in columns.values()]
-        rows.append((row, *cells, "≠" if len(set(cells)) > 1 else ""))
+        differs = len(set(cells)) > 1
+        if differs or not row.startswith(OPTION):
+            rows.append((row, *cells, "≠" if differs else ""))
     return Table("Side by side", ("", *columns, "differs"), tuple(rows))
 
 
@@ -164,5 +167,5 @@ def _compared(values: Values) -> dict[str, str]:
             figures[f"{name}: rounding error"] = percent(layer["weight_rms_error"])
         if "rates" in values:
             figures[f"{name}: firing rate"] = f"{values['rates']['layers'][name]['mean']:.1f} Hz"
-    figures |= {f"option {name}": str(value) for name, value in values["options"].items()}
+    figures |= {f"{OPTION}{name}": str(value) for name, value in values["options"].items()}
     return {**figures, "program": values["digest"][:12], "warnings": str(len(values["warnings"]))}
