@@ -201,18 +201,25 @@ class _Scales:
 
 @dataclass(frozen=True)
 class _Levels:
-    """The values that a stored weight can have: ``-largest .. largest`` times `unit` of the widest format."""
+    """The values that a stored weight can have: ``-largest .. largest`` times `unit` of the widest format.
 
-    most_bits: int
+    With as many bits as the chip has, or more, these are all of the chip's, up to its `limit`.
+    """
+
+    limit: int
     bits: int
 
     @property
+    def most_bits(self) -> int:
+        return self.limit.bit_length() + 1
+
+    @property
     def largest(self) -> int:
-        return int(2 ** (self.bits - 1) - 1)
+        return self.limit if self.stored_bits is None else int(2 ** (self.bits - 1) - 1)
 
     @property
     def unit(self) -> int:
-        return int(2 ** (self.most_bits - self.bits))
+        return int(2 ** max(self.most_bits - self.bits, 0))
 
     @property
     def room(self) -> float:
@@ -242,7 +249,7 @@ def _quantize_population(
     if found:
         return None
     dynamics = _dynamics(population, projections, dt, limits)
-    levels = _Levels(limits.weight_limit.bit_length() + 1, weight_bits)
+    levels = _Levels(limits.weight_limit, weight_bits)
     w_max = levels.room * _largest(dynamics.weights, weight_percentile, levels)
     bias_max = max(drive, float(np.abs(population.bias).max(initial=0.0)))
     scales = _scales(dynamics, w_max, bias_max, limits)
