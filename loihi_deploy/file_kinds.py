@@ -41,7 +41,7 @@ WHAT: dict[Kind, tuple[str, str]] = {
     "exported": ("a TensorFlow program without its Keras layers (SavedModel)", _ASK_FOR_KERAS),
     "checkpoint": ("weights without the model (TensorFlow checkpoint)", _WEIGHTS),
     "tflite": ("a TensorFlow Lite model", _ASK_FOR_KERAS),
-    "onnx": ("an ONNX model", _REBUILD),
+    "onnx": ("an ONNX model", _COMPILE),
     "torch": ("a PyTorch file", _REBUILD),
     "arrays": (
         "an array of numbers, not a network",

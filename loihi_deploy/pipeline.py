@@ -50,9 +50,9 @@ def deploy(
     Parameters
     ----------
     source : Keras model, nengo_dl.Converter, nengo.Network, Graph, Program or path
-        The trained network; a path is that of a saved Keras model: .keras, .h5, or a SavedModel folder; or of a network
-        that lava-dl exported (netx, .net), whose integers are taken as they are, as those of a program: without
-        calibration, and of the options only ``steps`` and ``readout_window`` say anything.
+        The trained network; a path is that of a saved Keras model: .keras, .h5, or a SavedModel folder; of an ONNX
+        model; or of a network that lava-dl exported (netx, .net). Its integers are taken as they are, as those of a
+        program: without calibration, and of the options only ``steps`` and ``readout_window`` say anything.
     board : str, path, Board or Chip
         Name of a board, path of a board file, a board, or a single chip.
     calibration : array or mapping of arrays

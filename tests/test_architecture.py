@@ -41,6 +41,7 @@ IMPORTERS = {
     "nengo_extras": {"training"},
     "nengo_loihi": {"backends.nengo_loihi", "backends.preflight", "bench.nengo_networks", "simulator"},
     "numba": {"engines", "simulator"},
+    "onnx": {"frontends"},
     "nxsdk": {"backends.nengo_loihi"},
     "sanafe": {"export.sanafe_runner"},  # copied to be run elsewhere, imported by nothing
     "tensorflow": {"frontends", "training"},

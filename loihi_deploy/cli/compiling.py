@@ -28,7 +28,7 @@ from loihi_deploy.file_kinds import file_kind, wrong_kind
 from loihi_deploy.files import check_writable, write_file
 from loihi_deploy.options import DeployOptions
 
-MODEL_KINDS = ("keras", "hdf5", "saved_model")
+MODEL_KINDS = ("keras", "hdf5", "saved_model", "onnx")
 """Kinds of files that hold a model."""
 BY_HAND = ("none", "scale_firing_rates")
 """Normalizations that need no samples."""
@@ -108,8 +108,8 @@ def compile_command(
 ) -> None:
     """Compile MODEL, a saved model or the name of a benchmark network, and show the core plan.
 
-    MODEL is a .keras or .h5 file or a SavedModel folder; or a .net file of lava-dl, whose integers stay as they are.
-    These and benchmark networks, which come with their firing rates, need no calibration.
+    MODEL is a .keras, .h5 or .onnx file or a SavedModel folder; or a .net file of lava-dl, whose integers stay as they
+    are. These and benchmark networks, which come with their firing rates, need no calibration.
     """
     from loihi_deploy.bench import networks as benchmarks
     from loihi_deploy.chip.boards import load_board
@@ -197,7 +197,13 @@ def _check_calibration(calibration: str | None, options: DeployOptions) -> None:
 
 
 def keras_form(model: Any, pixels: str) -> Form:
-    """What a Keras model takes; images have their channels first where only that makes 1, 3 or 4 channels."""
+    """What a Keras or ONNX model takes; of Keras images have channels first where only that makes 1, 3 or 4."""
+    from loihi_deploy.frontends.compat import is_instance
+    from loihi_deploy.frontends.onnx_models import onnx_input_shapes
+
+    if is_instance(model, "onnx", "ModelProto"):
+        onnx_shapes = onnx_input_shapes(model)
+        return Form(onnx_shapes, any(len(shape) == 3 for shape in onnx_shapes.values()), pixels)
     shapes = {
         str(tensor.name).split(":")[0]: tuple(tensor.shape[1:])
         for tensor in getattr(model, "inputs", None) or ()

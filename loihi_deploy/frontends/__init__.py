@@ -24,8 +24,8 @@ def convert(source: Any, options: DeployOptions | None = None, *, trust: bool = 
     Parameters
     ----------
     source : Keras model, nengo_dl.Converter, nengo.Network, Graph or path
-        A model of Keras 3 or of legacy Keras, or the path of one: .keras, .h5, or a SavedModel folder. A graph is
-        returned as it is.
+        A model of Keras 3 or of legacy Keras, or the path of one: .keras, .h5, or a SavedModel folder; or an ONNX model
+        or its path. A graph is returned as it is.
     options : DeployOptions or None
         `synapse` and `dt` are used; None takes the defaults. What a rectified linear neuron becomes on chip is said
         later: `loihi_deploy.with_leaky_neurons`.
@@ -65,11 +65,15 @@ def convert(source: Any, options: DeployOptions | None = None, *, trust: bool = 
         from loihi_deploy.frontends.nengo_network import convert_network
 
         return convert_network(source, options)
+    if is_instance(source, "onnx", "ModelProto"):
+        from loihi_deploy.frontends.onnx_models import convert_onnx
+
+        return convert_onnx(source, options)
     raise InputError.single(
         "not a network that can be converted",
         "source",
         type(source).__name__,
-        "a Keras model or the path of one, a nengo_dl.Converter, a nengo.Network or a Graph",
+        "a Keras or ONNX model or the path of one, a nengo_dl.Converter, a nengo.Network or a Graph",
         "Give the trained model itself, or the file that model.save() wrote, not its outputs",
     )
 
@@ -90,6 +94,10 @@ def opened(source: Any, trust: bool = False) -> Any:
         from loihi_deploy.frontends.netx import read_netx
 
         return read_netx(source)
+    if file_kind(source) == "onnx":
+        from loihi_deploy.frontends.onnx_models import load_onnx
+
+        return load_onnx(source)
     from loihi_deploy.frontends.saved_models import load_keras_model
 
     return load_keras_model(source, trust)

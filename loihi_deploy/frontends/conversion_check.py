@@ -72,6 +72,10 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
         from loihi_deploy.frontends.nengo_rates import nengo_references
 
         references = nengo_references(source, graph, flat)
+    elif is_instance(source, "onnx", "ModelProto"):
+        from loihi_deploy.frontends.onnx_models import onnx_references
+
+        references = onnx_references(source, graph, {name: x[:, 0] for name, x in samples.given.items()})
     else:
         return False
     if references is None:
