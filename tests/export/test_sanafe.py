@@ -19,7 +19,7 @@ from loihi_deploy.errors import InputError, OutputError
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection
 from loihi_deploy.training import train_convnet
 
-PYTHON = os.environ.get("LOIHI_DEPLOY_SANAFE_PYTHON", str(Path(".venv-sanafe/bin/python").resolve()))
+PYTHON = os.environ.get("LOIHI_DEPLOY_SANAFE_PYTHON", str(Path(".venv-sanafe/bin/python").absolute()))
 needs_sanafe = pytest.mark.skipif(
     not Path(PYTHON).is_file(), reason="SANA-FE is not installed: `make sanafe` installs and runs it"
 )
