@@ -16,12 +16,13 @@ from loihi_deploy import backends
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.backends.line import line
 from loihi_deploy.bench import networks as benchmarks
+from loihi_deploy.bench.floor import measure_floor
 from loihi_deploy.bench.nengo_networks import predict_seconds
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.engines.threads import thread_count
 from loihi_deploy.errors import InputError, MissingExtraError
 from loihi_deploy.frontends import import_nengo_dl
-from loihi_deploy.ir import Graph, samples_for
+from loihi_deploy.ir import Graph, Samples, samples_for
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.results import Recorded
@@ -79,8 +80,11 @@ def bench(
         One for each network and batch: `network`, `batch`, `threads`, `steps`, `neurons`, `steps_per_s` (steps times
         samples per second), `reference_steps_per_s`, `ratio`, `spikes_equal`, `nengo_dl_steps_per_s`, `nengo_dl_ratio`,
         `spikes_per_step` and `events_per_step` (on chip, one sample), `ns_per_neuron_update` and
-        `ns_per_synaptic_event` (all of a run's time on all threads, over either), `peak_memory_mb` (of a fresh process
-        that builds and runs the network), `build_s` (from graph to runnable program), `reference_build_s` (mapping
+        `ns_per_synaptic_event` (all of a run's time on all threads, over either), `floor_ns_per_neuron` and
+        `floor_ns_per_event` (of the arithmetic alone, in this process; see `loihi_deploy.bench.floor`),
+        `ratio_to_floor` (all of a run's time on all threads, over that of its arithmetic), `parts`
+        (nanoseconds of a step of one sample that is run alone on one thread), `peak_memory_mb` (of a fresh process that
+        builds and runs the network), `build_s` (from graph to runnable program), `reference_build_s` (mapping
         included). What was not measured, or needs a package that is not installed, is None.
 
     Raises
@@ -128,10 +132,14 @@ def _measure(name: str, n: int, threads: int, steps: int, rounds: tuple[int, int
         ours.append(result.seconds)
         if i < reference_repeats:
             theirs += _reference(program, steps, recorded)
+    floor = measure_floor(program, inputs.take(slice(1)), recorded, steps)
+    alone = _alone(program, inputs.take(slice(1)), steps, repeats)
     counts = [result.counters.populations[p] for p in populations]
     sample_steps = result.counters.sample_steps
     speed = sample_steps / min(ours)
     thread_ns = 1e9 * min(ours) * min(threads, n)
+    events = sum(count.synaptic_events for count in counts)
+    arithmetic_ns = sample_steps * program.n_compartments * floor.ns_per_neuron + events * floor.ns_per_event
     reference_speed = max((steps / seconds for seconds, _, _ in theirs), default=None)
     nengo_dl_speed = _nengo_dl(graph, samples, steps, nengo_dl_repeats if n <= NENGO_DL_BATCH else 0)
     return {
@@ -147,13 +155,23 @@ def _measure(name: str, n: int, threads: int, steps: int, rounds: tuple[int, int
         "nengo_dl_steps_per_s": nengo_dl_speed,
         "nengo_dl_ratio": None if nengo_dl_speed is None else speed / nengo_dl_speed,
         "spikes_per_step": sum(count.spikes for count in counts) / sample_steps,
-        "events_per_step": sum(count.synaptic_events for count in counts) / sample_steps,
+        "events_per_step": events / sample_steps,
         "ns_per_neuron_update": thread_ns / (sample_steps * program.n_compartments),
-        "ns_per_synaptic_event": thread_ns / sum(count.synaptic_events for count in counts),
+        "ns_per_synaptic_event": thread_ns / events,
+        "floor_ns_per_neuron": floor.ns_per_neuron,
+        "floor_ns_per_event": floor.ns_per_event,
+        "ratio_to_floor": thread_ns / arithmetic_ns,
+        "parts": floor.parts | {"python": max(0.0, 1e9 * alone / steps - sum(floor.parts.values()))},
         "peak_memory_mb": _peak_memory(name, n, threads, steps),
         "build_s": build_seconds,
         "reference_build_s": min((seconds for _, seconds, _ in theirs), default=None),
     }
+
+
+def _alone(program: Program, sample: Samples, steps: int, repeats: int) -> float:
+    """Seconds of a run of one sample on one thread, the best of several."""
+    options = RunOptions(steps, threads=1)
+    return min(backends.run(program, sample, options).seconds for _ in range(3 * repeats))
 
 
 def _reference(program: Program, steps: int, recorded: Recorded) -> list[tuple[float, float, bool]]:

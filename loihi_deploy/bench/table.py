@@ -18,10 +18,15 @@ FIGURES = {
     "nengo_dl_ratio": "ratio",
     "ns_per_neuron_update": "ns per neuron update",
     "ns_per_synaptic_event": "ns per synaptic event",
+    "floor_ns_per_neuron": "arithmetic alone, ns per neuron update",
+    "floor_ns_per_event": "arithmetic alone, ns per synaptic event",
+    "ratio_to_floor": "time of a run / of its arithmetic",
     "peak_memory_mb": "peak memory, MB",
     "build_s": "build, s",
     "reference_build_s": "nengo-loihi build, s",
 }
+PARTS = "neurons", "events", "listing", "other", "encoder", "readout", "python"
+"""Of a step of one sample."""
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Page:
@@ -29,7 +34,13 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Page:
     measured = list(rows)
     columns = ("", *(f"{row['network']} × {row['batch']}" for row in measured))
     figures = ((title, *(_text(row[key]) for row in measured)) for key, title in FIGURES.items())
-    return Page((Table("Speed and memory", columns, tuple(figures)),))
+    parts = ((part, *(_text(row["parts"][part] / 1000) for row in measured)) for part in PARTS)
+    return Page(
+        (
+            Table("Speed and memory", columns, tuple(figures)),
+            Table("Where the time goes: microseconds of a step of one sample alone", columns, tuple(parts)),
+        )
+    )
 
 
 def _text(value: object) -> str:

@@ -148,7 +148,8 @@ def _reciprocal(divisor: int) -> int:
 
 
 @inlined
-def _add_run(acc, first, weights, start, n, scale):  # type: ignore[no-untyped-def]
+def add_run(acc, first, weights, start, n, scale):  # type: ignore[no-untyped-def]
+    """Add ``scale`` times `n` weights to as many accumulators."""
     for k in range(n):
         acc[first + k] += weights[start + k] * scale
 
@@ -172,7 +173,7 @@ def deliver(fields, geometry, weights, number, scale, acc, offset, touched):  # 
     base, indices = fields[WEIGHTS], fields[GEOMETRY]
     if fields[KIND] == DENSE:
         n = fields[OUT_SIZE]
-        _add_run(acc, first, weights, base + index * n, n, scale)
+        add_run(acc, first, weights, base + index * n, n, scale)
         _touch(touched, first, n)
         return np.int64(n)
     if fields[KIND] == SPARSE:
@@ -195,10 +196,10 @@ def deliver(fields, geometry, weights, number, scale, acc, offset, touched):  # 
         target += ((channel * fields[PER_GROUP_IN]) >> RECIPROCAL_SHIFT) * group_out
     for _ in range(n_y):
         if group_out == out_channels:
-            _add_run(acc, target, weights, start, n_x * out_channels, scale)
+            add_run(acc, target, weights, start, n_x * out_channels, scale)
         else:
             for j in range(n_x):
-                _add_run(acc, target + j * out_channels, weights, start + j * group_out, group_out, scale)
+                add_run(acc, target + j * out_channels, weights, start + j * group_out, group_out, scale)
         _touch(touched, target, (n_x - ONE) * out_channels + group_out)
         start += fields[ROW_WEIGHTS]
         target += fields[ROW_TARGETS]

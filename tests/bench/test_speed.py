@@ -4,10 +4,12 @@ import pytest
 from rich.console import Console
 
 from loihi_deploy.bench import bench, table
+from loihi_deploy.bench.table import PARTS
 from loihi_deploy.errors import InputError
 
 KEYS = {
     *("network", "batch", "threads", "steps_per_s", "reference_steps_per_s", "ratio", "spikes_equal"),
+    *("floor_ns_per_neuron", "floor_ns_per_event", "ratio_to_floor", "parts"),
     *("spikes_per_step", "peak_memory_mb", "build_s", "reference_build_s"),
 }
 
@@ -33,6 +35,11 @@ def test_measurements(reference):
     assert row["steps_per_s"] > 0
     assert row["spikes_per_step"] > 5
     assert row["nengo_dl_ratio"] is None
+    assert 0.01 < row["floor_ns_per_neuron"] < row["ns_per_neuron_update"]
+    assert 0.001 < row["floor_ns_per_event"] < row["ns_per_synaptic_event"]
+    assert row["ratio_to_floor"] > 1
+    assert row["parts"].keys() == set(PARTS)
+    assert min(row["parts"][part] for part in ("neurons", "events", "listing", "encoder", "readout")) > 0
     assert 50 < row["peak_memory_mb"] < 1000
     assert len(said) == 1
     if reference:

@@ -66,7 +66,7 @@ class Engine:
         laid_out = layout([s.transform for s in synapses], np.int8)
         nodes = [source.name for source in program.sources] + self._order
         projections = [(nodes.index(s.pre), s.shift - self._shifts[s.post]) for s in synapses]
-        self._network = k.Network(
+        self.network = k.Network(
             populations,
             sources,
             laid_out.table,
@@ -139,7 +139,7 @@ class Engine:
         return slice(self._first[name], self._first[name] + self.sizes[name])
 
     def _pending_parts(self) -> Iterable[tuple[str, slice, tuple[int, int], int]]:
-        for row, source in zip(self._network.sources.tolist(), self.program.sources, strict=True):
+        for row, source in zip(self.network.sources.tolist(), self.program.sources, strict=True):
             delay, first, size, _ = row
             yield source.name, slice(first, first + delay * size), (delay, size), source.size
 
@@ -297,7 +297,7 @@ class Engine:
             recorded[1],
         )
         memory = self._memory(steps, len(columns))
-        self._simulate(self._network, arrays, arriving, wanted, memory, first_step, steps)
+        self._simulate(self.network, arrays, arriving, wanted, memory, first_step, steps)
         return out
 
     def _memory(self, steps: int, n_columns: int) -> k.Memory:
@@ -313,11 +313,11 @@ class Engine:
             np.zeros(n, np.int16),
             np.zeros(n, np.int32),
             np.zeros(n, np.int32),
-            self._network.bias.copy(),
+            self.network.bias.copy(),
             np.zeros(blocks, np.uint8),
             np.zeros(blocks, np.uint8),
             np.empty((2, self._n_spike_places), np.int32),
-            np.zeros((2, len(self._network.spikes_first)), np.int64),
+            np.zeros((2, len(self.network.spikes_first)), np.int64),
             room_for_words(self._n_spike_places),
             np.zeros((steps, n_columns), np.int64),
         )

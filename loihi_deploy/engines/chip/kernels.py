@@ -141,7 +141,7 @@ def _decayed(x, factor, bits):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _currents(u, q, first, factor, bits, shift):  # type: ignore[no-untyped-def]
+def update_currents(u, q, first, factor, bits, shift):  # type: ignore[no-untyped-def]
     """Update u of a block where nothing can wrap; empties q. Returns zero if the block has no current left."""
     any_current = int32(0)
     for i in range(N_BLOCK):
@@ -155,7 +155,7 @@ def _currents(u, q, first, factor, bits, shift):  # type: ignore[no-untyped-def]
 
 @inlined
 def _currents_checked(u, q, noise, first, factor, bits, shift, q_up, u_up):  # type: ignore[no-untyped-def]
-    """Update u of a block with noise and wrapping. Returns what `_currents` does, and the wraps of q and of u."""
+    """Update u of a block with noise and wrapping. Returns what `update_currents` does, and the wraps of q and of u."""
     any_current = wraps_q = wraps_u = int32(0)
     for i in range(N_BLOCK):
         k = first + i
@@ -172,7 +172,7 @@ def _currents_checked(u, q, noise, first, factor, bits, shift, q_up, u_up):  # t
 
 
 @inlined
-def _voltages(u, v, bias, spiked, first, threshold, v_min, v_max):  # type: ignore[no-untyped-def]
+def update_voltages(u, v, bias, spiked, first, threshold, v_min, v_max):  # type: ignore[no-untyped-def]
     """Update v of a block without leak, refractory delay or wrapping. Returns spikes, and zero if v rests."""
     n_spikes = change = int32(0)
     for i in range(N_BLOCK):
@@ -250,7 +250,7 @@ def _update(  # type: ignore[no-untyped-def]
         has_current = False
         if arrived or noisy or moving[b] & HAS_CURRENT:
             if p[PLAIN_CURRENT]:
-                has_current = _currents(u, q, at, factor_u, bits, shift) != 0
+                has_current = update_currents(u, q, at, factor_u, bits, shift) != 0
             else:
                 any_current, now_q, now_u = _currents_checked(
                     u, q, noise, at, factor_u, bits, shift, q_up, u_up
@@ -259,7 +259,7 @@ def _update(  # type: ignore[no-untyped-def]
                 wraps_q += now_q
                 wraps_u += now_u
         if p[PLAIN_VOLTAGE]:
-            now, change = _voltages(u, v, bias, spiked, at, threshold, v_min, v_max)
+            now, change = update_voltages(u, v, bias, spiked, at, threshold, v_min, v_max)
         else:
             now, change, now_u2 = _voltages_checked(
                 u, v, bias, refractory, spiked, at, factor_v, bits, u_up, threshold, v_min, v_max
