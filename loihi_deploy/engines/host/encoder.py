@@ -188,6 +188,9 @@ class Encoder:
                 np.zeros(self._n_neurons, np.uint8),
                 block_marks(n_sums),
                 room_for_words(self._n_neurons),
+                np.zeros(self._n_neurons, np.int32),
+                np.zeros(self._n_neurons),
+                np.zeros(len(self.sizes), np.int64),
             ),
         )
         return events

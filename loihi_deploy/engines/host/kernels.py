@@ -12,6 +12,8 @@ from loihi_deploy.engines.kept_code import compiled, inlined
 
 IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED, POISSON, TTFS, IF_ADDING = 0, 1, 2, 3, 4, 5, 6
 UNIFORM_SHIFT = np.uint64(64 - UNIFORM_BITS)
+WORTH_GATHERING = 8
+"""Steps that a frame is shown from which on it pays to look only at the neurons that it can move."""
 UNIFORM_UNIT = 2.0**-UNIFORM_BITS
 MIX = (
     np.uint64(30),
@@ -157,16 +159,42 @@ def step(kind, constants, dt, drive, voltage, refractory_time, spiked, presentat
     return 0
 
 
+@inlined
+def _gather(kind, j, voltage, which, kept):  # type: ignore[no-untyped-def]
+    """Put together, in place, what rectified neurons that a constant drive can move need; returns how many there are.
+
+    The others neither spike nor change: those without drive between the bounds, or, where the overshoot is lost, those
+    at zero that are not driven upward. `which` tells the neurons, `kept` has their voltages.
+    """
+    n = np.uint64(0)
+    for k in range(np.uint64(j.size)):
+        drive, v = j[k], voltage[k]
+        which[n] = k
+        kept[n] = v
+        j[n] = drive
+        rests = (drive <= 0 and v == 0) if kind == IF_DISCRETIZED else (drive == 0 and 0 <= v < 1)
+        n += np.uint64(not rests)
+    return np.int64(n)
+
+
+@inlined
+def _scatter(voltage, which, kept, n):  # type: ignore[no-untyped-def]
+    """Put voltages back where `_gather` took them from."""
+    for k in range(n):
+        voltage[which[k]] = kept[k]
+
+
 @compiled
 def encode(  # type: ignore[no-untyped-def]
     populations, constants, table, geometry, weights, projections, factors, gain, bias, dt,
     inputs, first_step, steps, hold,
     voltage, refractory_time, filtered,
     counts, indices, lost,
-    drive, j, spiked, touched, words,
+    drive, j, spiked, touched, words, which, kept, n_moving,
 ):  # fmt: skip
     """Step the encoder of every sample of a batch; see `Encoder` for the arrays."""
     n_neurons = gain.size
+    gathers = filtered.shape[1] == 0 and hold >= WORTH_GATHERING
     for s in range(inputs.shape[0]):
         frame = -1
         n_out = 0
@@ -197,14 +225,32 @@ def encode(  # type: ignore[no-untyped-def]
                     first, size, kind = populations[p]
                     part = slice(first, first + size)
                     make_drive(kind, gain[part], bias[part], dt, j[part])
+                    if gathers and kind in (IF, IF_DISCRETIZED):
+                        if t > 0:
+                            _scatter(voltage[s, part], which[part], kept[part], n_moving[p])
+                        n_moving[p] = _gather(kind, j[part], voltage[s, part], which[part], kept[part])
+                        _empty(spiked[part])
             for p in range(populations.shape[0]):
                 first, size, kind = populations[p]
-                part = slice(first, first + size)
-                state = (voltage[s, part], refractory_time[s, part], spiked[part])
-                lost[p] += step(kind, constants[p], dt, j[part], *state, hold)
-                n = list_spikes(spiked, first, (size + 7) // 8 * 8, words, indices[s], n_out)
+                gathered = gathers and kind in (IF, IF_DISCRETIZED)
+                n_stepped = n_moving[p] if gathered else size
+                part = slice(first, first + n_stepped)
+                v = kept[part] if gathered else voltage[s, part]
+                lost[p] += step(
+                    kind, constants[p], dt, j[part], v, refractory_time[s, part], spiked[part], hold
+                )
+                n = list_spikes(spiked, first, (n_stepped + 7) // 8 * 8, words, indices[s], n_out)
+                if gathered:
+                    for k in range(n_out, n_out + n):
+                        indices[s, k] = which[first + indices[s, k]]
                 counts[s, t, p] = n
                 n_out += n
+        if gathers:
+            for p in range(populations.shape[0]):
+                first, size, kind = populations[p]
+                if kind in (IF, IF_DISCRETIZED):
+                    part = slice(first, first + size)
+                    _scatter(voltage[s, part], which[part], kept[part], n_moving[p])
 
 
 @compiled
