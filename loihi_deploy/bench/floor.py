@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from loihi_deploy.backends.line import line
 from loihi_deploy.engines import delivery
-from loihi_deploy.engines.chip import floor
 from loihi_deploy.engines.chip import kernels as k
+from loihi_deploy.engines.chip import loops
 from loihi_deploy.engines.chip.compiled import Engine
 from loihi_deploy.engines.delivery import BLOCK, block_marks, room_for_words
 from loihi_deploy.engines.host.biases import biases
@@ -102,7 +102,7 @@ def _updates(chip: Engine, steps: int) -> Callable[[], Any]:
     u, v, bias = np.zeros((3, n), np.int32)
     q, spiked = np.zeros(n, np.int16), np.zeros(n, np.uint8)
     bits = chip.program.arithmetic.decay_bits
-    return lambda: floor.update_all(u, v, q, bias, spiked, settings[k.FACTOR_U], bits, *constants, steps)
+    return lambda: loops.update_all(u, v, q, bias, spiked, settings[k.FACTOR_U], bits, *constants, steps)
 
 
 def _deliveries(
@@ -123,8 +123,8 @@ def _deliveries(
             fields = network.table[row]
             runs = _runs(fields.astype(np.int64), network.geometry, sent, first)
             weights = network.geometry, network.weights
-            deliver = partial(floor.deliver_all, fields, *weights, sent, q, first, touched)
-            add = partial(floor.add_all, *runs, network.weights, q)
+            deliver = partial(loops.deliver_all, fields, *weights, sent, q, first, touched)
+            add = partial(loops.add_all, *runs, network.weights, q)
             found.append((deliver, add, int(runs[2].sum())))
     return found
 
@@ -175,7 +175,7 @@ def _listing(chip: Engine, spikes: dict[str, NDArray[np.bool_]]) -> Callable[[],
     for name in chip.sizes:
         dense[:, chip.part(name)] = spikes[name]
     words, out = room_for_words(chip.n_places), np.zeros(chip.n_places + BLOCK, np.int32)
-    return lambda: floor.list_all(dense, words, out)
+    return lambda: loops.list_all(dense, words, out)
 
 
 def _stages(program: Program, sample: Samples, steps: int) -> tuple[float, float, float]:

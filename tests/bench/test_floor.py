@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from loihi_deploy.bench.floor import _runs
-from loihi_deploy.engines.chip import floor
+from loihi_deploy.engines.chip import loops
 from loihi_deploy.engines.delivery import block_marks, layout
 from loihi_deploy.ir import Conv2D, Dense
 
@@ -26,11 +26,11 @@ def test_the_floor_adds_the_weights_that_the_engine_adds(transform):
     fields, first = laid_out.table[1], 7
     spikes = np.arange(0, transform.in_size, 2).astype(np.int32)
     expected, found = np.zeros((2, first + transform.out_size), np.int16)
-    events = floor.deliver_all(
+    events = loops.deliver_all(
         *(fields, laid_out.geometry, laid_out.weights, spikes, expected, first, block_marks(expected.size))
     )
     runs = _runs(fields.astype(np.int64), laid_out.geometry, spikes, first)
-    floor.add_all(*runs, laid_out.weights, found)
+    loops.add_all(*runs, laid_out.weights, found)
     assert events == runs[2].sum() > 0
     assert expected.any()
     assert (found == expected).all()
