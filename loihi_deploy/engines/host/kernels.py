@@ -11,6 +11,7 @@ from loihi_deploy.engines.host.neurons import MOST_SPIKES, ONE, UNIFORM_BITS, WE
 from loihi_deploy.engines.kept_code import compiled, inlined
 
 IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED, POISSON, TTFS, IF_ADDING = 0, 1, 2, 3, 4, 5, 6
+RECTIFIED = IF, IF_DISCRETIZED, IF_ADDING
 UNIFORM_SHIFT = np.uint64(64 - UNIFORM_BITS)
 WORTH_GATHERING = 8
 """Steps that a frame is shown from which on it pays to look only at the neurons that it can move."""
@@ -160,11 +161,11 @@ def step(kind, constants, dt, drive, voltage, refractory_time, spiked, presentat
 
 
 @inlined
-def _gather(kind, j, voltage, which, kept):  # type: ignore[no-untyped-def]
+def _gather(kind, threshold, j, voltage, which, kept):  # type: ignore[no-untyped-def]
     """Put together, in place, what rectified neurons that a constant drive can move need; returns how many there are.
 
-    The others neither spike nor change: those without drive between the bounds, or, where the overshoot is lost, those
-    at zero that are not driven upward. `which` tells the neurons, `kept` has their voltages.
+    The others neither spike nor change: those without drive between zero and threshold, or, where the overshoot is
+    lost, those at zero that are not driven upward. `which` tells the neurons, `kept` has their voltages.
     """
     n = np.uint64(0)
     for k in range(np.uint64(j.size)):
@@ -172,7 +173,7 @@ def _gather(kind, j, voltage, which, kept):  # type: ignore[no-untyped-def]
         which[n] = k
         kept[n] = v
         j[n] = drive
-        rests = (drive <= 0 and v == 0) if kind == IF_DISCRETIZED else (drive == 0 and 0 <= v < 1)
+        rests = (drive <= 0 and v == 0) if kind == IF_DISCRETIZED else (drive == 0 and 0 <= v < threshold)
         n += np.uint64(not rests)
     return np.int64(n)
 
@@ -225,14 +226,17 @@ def encode(  # type: ignore[no-untyped-def]
                     first, size, kind = populations[p]
                     part = slice(first, first + size)
                     make_drive(kind, gain[part], bias[part], dt, j[part])
-                    if gathers and kind in (IF, IF_DISCRETIZED):
+                    if gathers and kind in RECTIFIED:
                         if t > 0:
                             _scatter(voltage[s, part], which[part], kept[part], n_moving[p])
-                        n_moving[p] = _gather(kind, j[part], voltage[s, part], which[part], kept[part])
+                        threshold = constants[p, 0] if kind == IF_ADDING else 1.0
+                        n_moving[p] = _gather(
+                            kind, threshold, j[part], voltage[s, part], which[part], kept[part]
+                        )
                         _empty(spiked[part])
             for p in range(populations.shape[0]):
                 first, size, kind = populations[p]
-                gathered = gathers and kind in (IF, IF_DISCRETIZED)
+                gathered = gathers and kind in RECTIFIED
                 n_stepped = n_moving[p] if gathered else size
                 part = slice(first, first + n_stepped)
                 v = kept[part] if gathered else voltage[s, part]
@@ -248,7 +252,7 @@ def encode(  # type: ignore[no-untyped-def]
         if gathers:
             for p in range(populations.shape[0]):
                 first, size, kind = populations[p]
-                if kind in (IF, IF_DISCRETIZED):
+                if kind in RECTIFIED:
                     part = slice(first, first + size)
                     _scatter(voltage[s, part], which[part], kept[part], n_moving[p])
 

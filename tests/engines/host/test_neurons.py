@@ -90,6 +90,31 @@ def test_compiled_encoder_equals_numpy(model, tau):
             np.testing.assert_allclose(array, state.arrays[name], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(("discretized", "adds_only"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize("hold", [1, 7, 8, 30])
+def test_neurons_that_a_drive_cannot_move_are_as_they_were(discretized, adds_only, hold):
+    """Every second has no drive in some frames; some begin beyond their threshold."""
+    rng = np.random.default_rng(1)
+    weights = np.where(np.arange(60)[:, None] % 2, rng.choice([-1.0, 0.0, 1.0], (60, 2)), 0.0)
+    start = rng.uniform(0, 2.5, 60) if not adds_only else rng.uniform(0, 1, 60)
+    start[::4] = 0
+    model = NeuronModel("if", discretized=discretized)
+    population = Population("p", (60,), model, np.array(80.0), np.zeros(60), 1.0, start, adds_only)
+    graph = Graph((Input("x", (2,)),), (population,), (Projection("x", "p", Dense(weights)),))
+    x = {"x": rng.integers(0, 2, (3, 4, 2)) * rng.random((3, 4, 2))}
+    plain, n_lost, state = reference.encode(graph, x, 4 * hold)
+    encoder = Encoder(graph)
+    arrays, lost = encoder.start(3), np.zeros(1, np.int64)
+    frames, cut = encoder.together(x), 4 * hold // 3
+    first = encoder.run(frames, 0, cut, hold, arrays, lost).to_dense()["p"]
+    second = encoder.run(frames, cut, 4 * hold - cut, hold, arrays, lost).to_dense()["p"]
+    assert (np.concatenate([first, second], axis=1) == plain["p"]).all()
+    assert (encoder.save(arrays).arrays["p/voltage"] == state.arrays["p/voltage"]).all()
+    assert lost[0] == n_lost["p"]
+    assert plain["p"].any()
+    assert not plain["p"][:, :, ::4].any()
+
+
 def signed_encoder(gain, adds_only=True, size=40):
     """Neurons with weights of 1 and -1 on three channels, one gain, and voltages at the start."""
     rng = np.random.default_rng(5)
