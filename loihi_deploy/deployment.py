@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
+from loihi_deploy.analysis.frames import presentation_steps, rate_decisions, read_window
 from loihi_deploy.artifact import read_artifact, write_artifact
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.backends.argument_problems import flag_problems, fraction_problems, whole_number_problems
 from loihi_deploy.checked import checked
 from loihi_deploy.chip.hardware import Arithmetic, Board
-from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import ArtifactError, InputError, LoihiDeployWarning, Problem
 from loihi_deploy.file_kinds import file_kind, wrong_kind
 from loihi_deploy.files import PathOrStream
@@ -242,7 +242,7 @@ class Deployment(Shown, Content):
             steps_per_frame,
             record,
             neurons,
-            self.options.readout_window,
+            read_window(self.graph, self.options, samples),
             seed,
             stream if reset else True,
             state,
@@ -322,7 +322,7 @@ class Deployment(Shown, Content):
             self._steps(steps, samples, steps_per_frame),
             backend,
             steps_per_frame,
-            readout_window=self.options.readout_window,
+            readout_window=read_window(self.graph, self.options, samples),
             seed=seed,
             stream=stream if reset else True,
             on_overflow=on_overflow,
@@ -363,7 +363,7 @@ class Deployment(Shown, Content):
         Parameters
         ----------
         x : array or mapping of arrays
-            Static samples, (n, *input_shape); some hundred are enough.
+            As for `run`; some hundred are enough. Sequences are compared over the frames that are read.
         y : (n,) int array, optional
             Labels.
         steps : int, optional
@@ -381,10 +381,6 @@ class Deployment(Shown, Content):
 
         self._check_floats()
         samples = samples_for(self.graph, x)
-        if samples.n_frames > 1:
-            raise InputError.single(
-                "only static samples have rates to compare with", "x", f"{samples.n_frames} frames"
-            )
         labels = None if y is None else self.check_labels(y, len(samples))
         _refuse(
             "Cannot verify the deployment", whole_number_problems("reference_samples", reference_samples, 0)
@@ -392,10 +388,9 @@ class Deployment(Shown, Content):
         steps = self._steps(steps, samples)
         self._check_recording(samples, steps)
         source = self.source or self.graph
-        outputs = rate_outputs(source, samples.first_frames())[source.readouts[0].name]
+        decisions = rate_decisions(source, samples, self.options)
         kept = [p.amplitude for p in source.populations] == [p.amplitude for p in self.graph.populations]
         options = replace(self.options, normalization="none") if kept else self.options
-        decisions = source.readouts[0].classes(outputs)
         deployed = Deployed(source, self.program, options, self.board, samples, decisions, steps)
         return verify_stages(self.graph, deployed, self.mapping, labels, reference_samples)
 
@@ -407,7 +402,7 @@ class Deployment(Shown, Content):
         x, y
             As for `evaluate`; other samples than those that accuracy is reported on.
         max_steps : int
-            Longest presentation to consider.
+            Longest presentation to consider. Of sequences the least steps for each frame are found, read as they are.
         max_drop : float
             How far accuracy may be below the rate network's, 0..1.
 
@@ -421,7 +416,7 @@ class Deployment(Shown, Content):
         InputError
             If samples or labels do not fit, or no presentation up to `max_steps` is good enough.
         """
-        from loihi_deploy.analysis.tune import shortest_presentation
+        from loihi_deploy.analysis.tune import shortest_for_each_frame, shortest_presentation
 
         self._check_floats()
         samples = samples_for(self.graph, x)
@@ -430,8 +425,11 @@ class Deployment(Shown, Content):
             "Cannot tune the presentation",
             [*whole_number_problems("max_steps", max_steps, 1), *fraction_problems("max_drop", max_drop)],
         )
-        backends.check(self.program, samples, RunOptions(max_steps * samples.n_frames))
         goal = self.rate_accuracy(samples, labels)
+        if samples.n_frames > 1:
+            window = read_window(self.graph, self.options, samples)
+            return shortest_for_each_frame(self.program, samples, labels, goal, max_steps, max_drop, window)
+        backends.check(self.program, samples, RunOptions(max_steps))
         return shortest_presentation(self.program, samples, labels, goal, max_steps, max_drop)
 
     def check(
@@ -480,15 +478,14 @@ class Deployment(Shown, Content):
         before = None if baseline is None else read_baseline(baseline)
         if before is None and criteria is None:
             raise InputError.single("no limit to check", "criteria", remedy="Give one: Criteria(max_chips=1)")
-        samples, steps_of_run = None, steps
+        samples, steps_of_run, window = None, steps, self.options.readout_window
         if x is not None:
             x, labels_of_x = collected(x, self.graph.origins)
             y = labels_of_x if y is None else y
             samples = samples_for(self.graph, x)
             steps_of_run = self._steps(steps, samples)
-        options = RunOptions(
-            steps_of_run, readout_window=self.options.readout_window, threads=threads, progress=progress
-        )
+            window = read_window(self.graph, self.options, samples)
+        options = RunOptions(steps_of_run, readout_window=window, threads=threads, progress=progress)
         measured = measure(self.source or self.graph, self.program, self.mapping, samples, y, options)
         return judge(measured, self._made_with(), criteria or Criteria(), before)
 
@@ -505,10 +502,7 @@ class Deployment(Shown, Content):
         """
         if steps is not None or steps_per_frame is not None:
             return steps
-        if not samples.static and self.options.steps_per_frame is not None:
-            return samples.n_frames * self.options.steps_per_frame
-        made_for = self.options.steps if samples.n_frames == 1 else None
-        return made_for or RunOptions().total_steps(samples.n_frames)
+        return presentation_steps(self.options, samples)
 
     def _check_floats(self) -> None:
         """Refuse what compares with the source, where that was given in integers."""
@@ -575,16 +569,28 @@ class Deployment(Shown, Content):
 
     @checked
     def with_readout_window(self, window: float) -> Deployment:
-        """The same deployment with outputs averaged over another last part of the presentation, 0..1."""
-        return replace(self, options=replace(self.options, readout_window=window))
+        """The same deployment with outputs averaged over another last part of the presentation, 0..1.
+
+        Sequences are read in that window, too, whatever the source does with their frames.
+        """
+        return replace(self, options=replace(self.options, readout_window=window, readout="window"))
 
     def rate_accuracy(self, x: Any, y: Any) -> float:
-        """Accuracy of the source as a rate network, which the deployment approximates, as a fraction."""
+        """Accuracy of the source as a rate network, which the deployment approximates, as a fraction.
+
+        Of sequences every frame is evaluated, and the values are averaged over the frames that are read: for a
+        feed-forward Keras model over time that is what the model computes.
+
+        Raises
+        ------
+        InputError
+            If samples or labels do not fit, or the samples are sequences, and the source does not say how it reads them
+            (``DeployOptions(readout=...)`` does), or keeps earlier frames in its synapses.
+        """
         self._check_floats()
         samples = samples_for(self.graph, x)
         labels = self.check_labels(y, len(samples))
-        outputs = rate_outputs(self.source or self.graph, samples.first_frames())[self.graph.readouts[0].name]
-        return float((self.graph.readouts[0].classes(outputs) == labels).mean())
+        return float((rate_decisions(self.source or self.graph, samples, self.options) == labels).mean())
 
     def preflight(self, n_frames: int = 1) -> Preflight:
         """Everything that would fail on a Loihi board, at once: limits, links, encoder, driver, the attached board.

@@ -126,6 +126,10 @@ class DeployOptions(Content):
     steps_per_frame : int, optional
         Steps that each frame of a sequence is shown, in the bias correction and in runs that say nothing else. If not
         given, as many as make 100 steps, or `bias_correction_steps`, at least.
+    readout : {'auto', 'window', 'mean', 'last'}
+        Steps of a sequence that outputs are averaged over: those of all frames, those of the last frame, or the readout
+        window. 'auto' does as the source where it says so ('mean' behind a `GlobalAveragePooling1D` over time), and
+        takes the window elsewhere. Samples that stand still are read in the window.
 
     Raises
     ------
@@ -152,6 +156,7 @@ class DeployOptions(Content):
     steps: int | Literal["auto"] | None = None
     max_drop: float = 0.005
     steps_per_frame: int | None = None
+    readout: Literal["auto", "window", "mean", "last"] = "auto"
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
@@ -159,6 +164,7 @@ class DeployOptions(Content):
             "encoder": tuple(ENCODERS),
             "normalization": NORMALIZATIONS,
             "rounding": ("nearest", "mean"),
+            "readout": ("auto", "window", "mean", "last"),
         }
         ranges = {
             "synapse": (0.0, 10.0),

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
-from loihi_deploy.analysis.frames import measuring_steps
+from loihi_deploy.analysis.frames import measuring_steps, read_rates, read_window
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.checked import Range, checked
 from loihi_deploy.chip.boards import BoardLike
 from loihi_deploy.encoders import encoder_populations
-from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.ir import Graph, PartitionedGraph, Samples, samples_for
 from loihi_deploy.ir.program import Program
 from loihi_deploy.options import READOUT_WINDOW, DeployOptions, Window
@@ -124,7 +123,7 @@ def balance_thresholds(
     for _ in range(THRESHOLD_ROUNDS):
         program = quantize(partition(graph, options.encoder, options.encoder_rate), board)
         samples = calibration.take(slice(CORRECTION_SAMPLES))
-        rates = backends.firing_rates(program, samples, steps, options.readout_window)
+        rates = backends.firing_rates(program, samples, steps, read_window(graph, options, samples))
         factors = {}
         for population in graph.populations:
             active = rates[population.name][rates[population.name] > 0]
@@ -156,14 +155,15 @@ def search_rates(
     steps = measuring_steps(options, calibration)
     samples = calibration.take(slice(SEARCH_SAMPLES))
     readout = graph.readouts[0]
-    ideal = readout.activated(rate_outputs(graph, samples.first_frames())[readout.name])
+    window = read_window(graph, options, samples)
+    ideal = readout.activated(read_rates(graph, samples, window)[readout.name])
     ideal = ideal.reshape(len(ideal), -1)
-    run_options = RunOptions(steps, readout_window=options.readout_window, progress=False)
+    run_options = RunOptions(steps, readout_window=window, progress=False)
 
     def error(candidate: Graph) -> tuple[float, float]:
         parts = partition(candidate, options.encoder, options.encoder_rate)
         if options.bias_correction_steps:
-            parts = correct_biases(parts, samples, steps, options.readout_window, board)
+            parts = correct_biases(parts, samples, steps, window, board)
         outputs = backends.run(quantize(parts, board), samples, run_options).outputs.reshape(len(ideal), -1)
         wrong = float((outputs.argmax(axis=1) != ideal.argmax(axis=1)).mean())
         return wrong, float(np.square(outputs - ideal).mean())

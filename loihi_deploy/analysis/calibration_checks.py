@@ -30,16 +30,16 @@ FEWEST_SPIKES = 3.0
 
 
 def output_difference(source: Graph, graph: Graph, samples: Samples) -> tuple[float, float]:
-    """How far the outputs of two rate networks are apart on the first frames of some samples.
+    """How far the outputs of two rate networks are apart on the frames of some samples.
 
     Returns
     -------
     relative : float
         Root mean square difference of all readouts, relative to the source's.
     decisions : float
-        Fraction of samples for which the first readout's largest value is another.
+        Fraction of frames for which the first readout's largest value is another.
     """
-    inputs = samples.take(slice(SAMPLES)).first_frames()
+    inputs = samples.take(slice(SAMPLES)).all_frames()
     ours, theirs = rate_outputs(graph, inputs), rate_outputs(source, inputs)
     squared = sum(float(np.square(ours[name] - theirs[name], dtype=np.float64).sum()) for name in theirs)
     power = sum(float(np.square(values, dtype=np.float64).sum()) for values in theirs.values())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.analysis.calibrate import balance_thresholds, correct_biases, mean_rates, search_rates
 from loihi_deploy.analysis.calibration_checks import function_problems, rate_problems
-from loihi_deploy.analysis.frames import correction_steps, measuring_steps
+from loihi_deploy.analysis.frames import correction_steps, measuring_steps, read_window
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import InputError, LoihiDeployWarning
 from loihi_deploy.ir import Graph, Samples
@@ -75,7 +75,7 @@ def lower(converted: Graph, calibration: Samples | None, options: DeployOptions,
     if options.steps is not None:
         partitioned = with_initial_voltages(partitioned)
     if calibration is not None and options.bias_correction_steps:
-        steps, window = correction_steps(options, calibration), options.readout_window
+        steps, window = correction_steps(options, calibration), read_window(graph, options, calibration)
         logger.info("correcting biases on the integer network")
         partitioned = correct_biases(partitioned, calibration, steps, window, board, options.weight_bits)
     means = None

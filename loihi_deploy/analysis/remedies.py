@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
+from loihi_deploy.analysis.frames import read_window
 from loihi_deploy.analysis.latency import SHORT_SYNAPSE
 from loihi_deploy.analysis.lowering import lower
 from loihi_deploy.backends import RunOptions
@@ -41,7 +42,7 @@ class Deployed:
         With the normalization that was used.
     board : Board
     samples : Samples
-        Static ones, on which changes are tried.
+        On which changes are tried.
     decisions : (n,) array
         The source's, on them.
     steps : int
@@ -124,15 +125,12 @@ def _other_options(options: DeployOptions, source: Graph) -> Iterator[tuple[str,
 def _deployed_with(deployed: Deployed, options: DeployOptions) -> float:
     source = with_synapses(deployed.source, options.layer_synapses)
     program = lower(source, deployed.samples, options, deployed.board).program
-    return _agreement(deployed, program, deployed.steps, options.readout_window)
+    return _agreement(deployed, program, deployed.steps)
 
 
-def _agreement(deployed: Deployed, program: Program, steps: int, window: float | None = None) -> float:
-    options = RunOptions(
-        steps,
-        readout_window=deployed.options.readout_window if window is None else window,
-        progress=False,
-    )
+def _agreement(deployed: Deployed, program: Program, steps: int) -> float:
+    window = read_window(deployed.source, deployed.options, deployed.samples)
+    options = RunOptions(steps, readout_window=window, progress=False)
     outputs = backends.run(program, deployed.samples, options).outputs
     readout = program.readout.readouts[0]
     decisions = readout.classes(outputs.reshape(len(outputs), -1), activated=True)

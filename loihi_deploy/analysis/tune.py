@@ -36,7 +36,7 @@ class Tuning(Shown, OneLine):
     rate_accuracy : float
         Of the rate network.
     accuracy_by_step : dict of arrays
-        Accuracy for each presentation time from one step on, by readout window.
+        Accuracy for each presentation time from one step on, by readout window; nothing for sequences.
     latency : tuple of LayerLatency
         When each layer on chip, and the readout, hears of the input.
     """
@@ -91,6 +91,64 @@ def shortest_presentation(
     steps, window = best
     accuracy = float(curves[window][steps - 1])
     return Tuning(steps, window, accuracy, rate_accuracy, curves, latencies(program))
+
+
+def shortest_for_each_frame(
+    program: Program,
+    samples: Samples,
+    labels: NDArray[np.int64],
+    rate_accuracy: float,
+    max_steps: int,
+    max_drop: float,
+    window: float,
+) -> Tuning:
+    """Find how few steps for each frame of a sequence keep accuracy; see `shortest_presentation`.
+
+    Parameters
+    ----------
+    max_steps : int
+        Of a whole presentation.
+    window : float
+        The last part of the presentation that outputs are averaged over, 0..1.
+
+    Raises
+    ------
+    InputError
+        If no number of steps is near enough.
+    """
+    n_frames = samples.n_frames
+    most = max_steps // n_frames
+    if not most:
+        raise InputError.single(
+            "not a step for each frame", "max_steps", max_steps, f"{n_frames} or more", f"Allow {n_frames}"
+        )
+    tried = sorted({*range(1, min(most, 5) + 1), *(most * 2 ** -(k / 2) // 1 or 1 for k in range(8))})
+    accuracies = {
+        int(per_frame): backends.evaluate(
+            program,
+            samples,
+            labels,
+            RunOptions(steps_per_frame=int(per_frame), readout_window=window, progress=False),
+        ).accuracy
+        for per_frame in tried
+    }
+    goal = rate_accuracy - max_drop
+    good: list[int] = []
+    for per_frame in sorted(accuracies, reverse=True):
+        if accuracies[per_frame] < goal:
+            break
+        good.append(per_frame)
+    if not good:
+        drop = np.ceil((rate_accuracy - accuracies[most]) * 1e4) / 1e4
+        raise InputError.single(
+            "accuracy stays below the goal",
+            f"max_steps={max_steps}, max_drop={max_drop:g}",
+            f"{100 * accuracies[most]:.2f} % at {most} steps for each of {n_frames} frames",
+            f"{100 * goal:.2f} %",
+            f"Allow more steps, or a drop of {drop:g}, which {most} steps for each frame reach",
+        )
+    found = good[-1]
+    return Tuning(found * n_frames, window, accuracies[found], rate_accuracy, {}, latencies(program))
 
 
 def shortest(curves: Mapping[float, NDArray[np.float64]], goal: float) -> tuple[int, float] | None:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.analysis.dequantize import rate_graph
+from loihi_deploy.analysis.frames import read_rates, read_window
 from loihi_deploy.analysis.latency import LayerLatency, latencies, latency_sentence
 from loihi_deploy.analysis.remedies import LOSS, Deployed, Trial, advice, overflow_advice, trials
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.engines.host.readout import window_steps
-from loihi_deploy.engines.rate_network import rate_batches
 from loihi_deploy.engines.spiking_network import spiking_outputs, spiking_rates
 from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.ir.content import OneLine
@@ -263,9 +263,9 @@ def verify_stages(
         Whether other settings are tried where decisions are lost.
     """
     program, samples, steps = deployed.program, deployed.samples, deployed.steps
-    window, decisions = deployed.options.readout_window, deployed.decisions
-    n, inputs, still = len(samples), samples.arrays, samples.first_frames()
-    expected, normalized = _rates(graph, still)
+    window, decisions = read_window(graph, deployed.options, samples), deployed.decisions
+    n, inputs = len(samples), samples.arrays
+    expected, normalized = _rates(graph, samples, window)
 
     readout = graph.readouts[0]
 
@@ -294,7 +294,7 @@ def verify_stages(
     partitioned = partition(graph, deployed.options.encoder, deployed.options.encoder_rate)
     chosen = deployed.options
     uncorrected = quantize(partitioned, deployed.board, chosen.weight_percentile, None, chosen.weight_bits)
-    rates, outputs = _rates(rate_graph(uncorrected, partitioned), still)
+    rates, outputs = _rates(rate_graph(uncorrected, partitioned), samples, window)
     stages.append(stage(QUANTIZED, decided(outputs, False), rates))
     logger.info(INTEGER)
     options = RunOptions(steps, readout_window=window, progress=False)
@@ -340,8 +340,7 @@ def _reference(
     return program.readout.readouts[0].classes(outputs, activated=True), rates
 
 
-def _rates(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
-    """Firing rates of every population, and the first readout, of the rate network."""
-    batches = list(rate_batches(graph, inputs))
-    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+def _rates(graph: Graph, samples: Samples, window: float) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
+    """Firing rates of every population, and the first readout, of the rate network: means over what is read."""
+    joined = read_rates(graph, samples, window)
     return {p.name: joined[p.name] for p in graph.populations}, joined[graph.readouts[0].name]

@@ -260,12 +260,15 @@ def verify(
 
     Without labels, or with values in their place, decisions are compared and no accuracy is given.
     """
+    from loihi_deploy.analysis.frames import presentation_steps
+    from loihi_deploy.ir import samples_for
+
     deployment = _load(deployment_file)
     check_source(data, samples, labels, False)
     check_backend("nengo_loihi" if reference_samples else "emulator")
     found = labelled(deployment, data, samples, labels, pixels, limit)
     classes = None if found.y is None else as_classes(deployment, found.y)
-    steps = steps or deployment_steps(deployment)
+    steps = steps or presentation_steps(deployment.options, samples_for(deployment.graph, found.x))
     with terminal.working("Verifying"):
         result = deployment.verify(found.x, classes, steps, reference_samples=reference_samples)
     figures = {"data": data_values(found), "steps": steps, **asdict(result)}
@@ -347,14 +350,6 @@ def as_classes(deployment: Deployment, y: Any) -> Any:
 def data_values(samples: NamedSamples) -> dict[str, Any]:
     """What samples were used, for JSON."""
     return {"name": samples.name, "samples": samples.n, "of": samples.n_there}
-
-
-def deployment_steps(deployment: Deployment) -> int:
-    """How long samples that stand still are presented where nothing is said."""
-    from loihi_deploy.options import DEFAULT_STEPS
-
-    made_for = deployment.options.steps
-    return made_for if isinstance(made_for, int) else DEFAULT_STEPS
 
 
 def steps_of(counters: Counters) -> int:

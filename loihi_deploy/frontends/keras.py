@@ -76,7 +76,8 @@ def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
     expressions = walk.model(outputs, inputs)
     for output, tensor in zip(outputs, expressions, strict=True):
         name = history(output)[0].name
-        builder.readout(name, tensor.affine, tensor.shape, tensor.host, output_type(output))
+        over_frames = tensor.over_time or ("each" if tensor.leading == 2 else "")
+        builder.readout(name, tensor.affine, tensor.shape, tensor.host, output_type(output), over_frames)
     return walk
 
 

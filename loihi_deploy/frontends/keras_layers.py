@@ -315,7 +315,7 @@ def _lowpass(layer: Any, inputs: list[Tensor]) -> Tensor:
 def _last_step(layer: Any, x: Tensor) -> Tensor:
     if layer.return_state or layer.time_major:
         raise UnsupportedLayerError("return_state or time_major", remedy="Leave both at False")
-    return x if layer.return_sequences else replace(x, over_time=True)
+    return x if layer.return_sequences else replace(x, over_time="last")
 
 
 def _time_distributed(layer: Any, inputs: list[Tensor]) -> Tensor:

@@ -123,7 +123,7 @@ def global_average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
             raise UnsupportedLayerError(
                 "pooling over time and space at once", remedy="Wrap the pooling over space in TimeDistributed"
             )
-        return replace(x, over_time=True)
+        return replace(x, over_time="mean")
     spatial = spatial_part(x.shape, last)
     pooled = averaged(x, last, spatial, spatial, "valid")
     channels = x.shape[-1] if last else x.shape[0]

@@ -47,7 +47,7 @@ class Tensor:
         that it is the largest of, -1 for none.
     pieces : tuple of Tensor
         Tensors that are stacked along a new axis in front of the batch, which can only be summed over.
-    over_time : bool
+    over_time : {'', 'mean', 'last'}
         Whether it is an average over time, or the last step.
     """
 
@@ -59,7 +59,7 @@ class Tensor:
     activation: Any = None
     windows: NDArray[np.intp] | None = None
     pieces: tuple[Tensor, ...] = ()
-    over_time: bool = False
+    over_time: Literal["", "mean", "last"] = ""
 
     def axis(self, number: int) -> int:
         """Index into `shape` of an axis that Keras counts from the batch axis, or from the end."""
@@ -216,7 +216,7 @@ def summed(tensors: list[Tensor], factors: list[float]) -> Tensor:
         if tensor.shape != shape:
             tensor = moved(tensor, np.broadcast_to(tensor.indices(), shape))
         parts.append(elementwise(tensor, factor).affine)
-    over_time = any(tensor.over_time for tensor in tensors)
+    over_time = _over_time(tensors)
     return replace(tensors[0], affine=add(parts), shape=tuple(shape), over_time=over_time)
 
 
@@ -232,7 +232,7 @@ def concatenated(tensors: list[Tensor], axis: int) -> Tensor:
         indices[tuple(place)] = tensor.indices()
         parts.append(moved(tensor, indices).affine)
         first += tensor.shape[axis]
-    over_time = any(tensor.over_time for tensor in tensors)
+    over_time = _over_time(tensors)
     return replace(tensors[0], affine=add(parts), shape=shape, over_time=over_time)
 
 
@@ -241,3 +241,13 @@ def applied(tensor: Tensor, transform: Transform, shape: Shape, channels_last: b
     layout = image_layout(shape, channels_last)
     affine = as_image(tensor, channels_last).mapped(transform, layout.shape, layout.order)
     return tensor.with_affine(affine, shape)
+
+
+def _over_time(tensors: list[Tensor]) -> Literal["", "mean", "last"]:
+    """What joined tensors are over time."""
+    found = {tensor.over_time for tensor in tensors} - {""}
+    if len(found) > 1:
+        raise UnsupportedLayerError(
+            "an average over time and a last step together", remedy="Average all of them over time"
+        )
+    return next(iter(found), "")

@@ -242,6 +242,9 @@ class Readout(Content):
         Applied to the averaged output of a presentation; softmax along the last axis.
     dtype : {'float16', 'float32', 'float64'}
         Of the outputs that a run gives.
+    over_frames : {'', 'mean', 'last', 'each'}
+        What the source makes of the values of each frame of a sequence: their mean, the last ones, or all of them; ''
+        where it does not say, as where it takes static samples.
     """
 
     name: str
@@ -249,6 +252,7 @@ class Readout(Content):
     bias: NDArray[np.float64]
     activation: Literal["linear", "softmax", "sigmoid", "tanh"] = "linear"
     dtype: Literal["float16", "float32", "float64"] = field(default="float64", metadata={"since": 2})
+    over_frames: Literal["", "mean", "last", "each"] = field(default="", metadata={"since": 2})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", as_shape(self.shape))

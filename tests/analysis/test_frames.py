@@ -12,6 +12,9 @@ from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projec
 RNG = np.random.default_rng(0)
 W1, W2, W3 = (RNG.normal(size=shape) / np.sqrt(shape[1]) for shape in ((30, 8), (20, 30), (3, 20)))
 
+BIAS = -np.mean(np.maximum(np.maximum(RNG.uniform(0, 1, (500, 8)) @ W1.T, 0) @ W2.T, 0) @ W3.T, axis=0)
+"""So that every class is decided for."""
+
 
 def network():
     """Input 8 -> dense 30 -> dense 20 -> three classes: a function of each frame."""
@@ -26,7 +29,7 @@ def network():
             Projection("first", "second", Dense(W2), 0.003),
             Projection("second", "classes", Dense(W3), 0.003),
         ),
-        (Readout("classes", (3,), np.zeros(3)),),
+        (Readout("classes", (3,), BIAS),),
     )
 
 
@@ -92,3 +95,72 @@ def test_a_run_without_resets_has_a_name_of_its_own():
     assert (without == deployment.run(x, stream=True).outputs).all()
     assert (without[1:] != deployment.run(x).outputs[1:]).any()
     assert (without[0] == deployment.run(x).outputs[0]).all()
+
+
+def frame_values(x):
+    """What the network makes of each frame, (n, n_frames, 3)."""
+    return np.maximum(np.maximum(x @ W1.T, 0) @ W2.T, 0) @ W3.T + BIAS
+
+
+def declared(readout):
+    return ld.deploy(network(), calibration=frames(40, 6), options=ld.DeployOptions(readout=readout))
+
+
+def test_accuracy_of_the_rate_network_is_that_over_the_frames_that_are_read():
+    x = frames(40, 6)
+    values = frame_values(x)
+    for readout, read in (("mean", slice(0, 6)), ("last", slice(5, 6)), ("window", slice(3, 6))):
+        y = values[:, read].mean(axis=1).argmax(axis=1)
+        assert len(set(y)) > 1
+        assert declared(readout).rate_accuracy(x, y) == 1
+    first = values[:, 0].argmax(axis=1)
+    assert (
+        declared("mean").rate_accuracy(x, first) == (values.mean(axis=1).argmax(axis=1) == first).mean() < 1
+    )
+
+
+def test_what_is_read_is_what_is_declared():
+    x = frames(5, 6)
+    long = {readout: declared(readout).run(x, steps_per_frame=200).outputs for readout in ("mean", "last")}
+    values = frame_values(x)
+    for readout, expected in (("mean", values.mean(axis=1)), ("last", values[:, -1])):
+        errors = {name: np.abs(outputs - expected).mean() for name, outputs in long.items()}
+        assert min(errors, key=errors.get) == readout
+
+
+def test_where_nobody_says_how_frames_are_read_nothing_is_compared():
+    x, y = frames(40, 6), np.zeros(40, int)
+    deployment = ld.deploy(network(), calibration=x)
+    for call in (deployment.rate_accuracy, deployment.verify, deployment.tune):
+        with pytest.raises(InputError, match="does not say how frames are read"):
+            call(x, y)
+    deployment.evaluate(x, y)
+    # either remedy
+    expected = declared("mean").rate_accuracy(x, y)
+    assert deployment.with_readout_window(1.0).rate_accuracy(x, y) == expected
+    assert deployment.rate_accuracy(x[:, 0], y) == deployment.rate_accuracy(x[:, :1], y)
+
+
+def test_sequences_are_verified_stage_by_stage():
+    x = frames(20, 6)
+    y = frame_values(x).mean(axis=1).argmax(axis=1)
+    found = declared("mean").verify(x, y, 120, reference_samples=1)
+    stages = {stage.name: stage for stage in found.stages}
+    assert stages["source, floats"].accuracy == stages["rate network, floats"].accuracy == 1
+    integer = stages["integer program"]
+    assert integer.accuracy == declared("mean").evaluate(x, y, 120).accuracy
+    assert all(layer.correlation > 0.9 for layer in integer.layers)
+
+
+def test_few_steps_for_each_frame_are_found():
+    x = frames(40, 6)
+    y = frame_values(x).mean(axis=1).argmax(axis=1)
+    deployment = declared("mean")
+    found = deployment.tune(x, y, max_steps=300, max_drop=0.1)
+    assert found.steps % 6 == 0
+    assert found.rate_accuracy == 1
+    assert found.accuracy == deployment.evaluate(x, y, found.steps).accuracy >= 0.9
+    with pytest.raises(InputError, match="not a step for each frame") as refusal:
+        deployment.tune(x, y, max_steps=5)
+    assert "Allow 6" in str(refusal.value)
+    deployment.tune(x, y, max_steps=6, max_drop=1.0)

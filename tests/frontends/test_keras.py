@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loihi_deploy.errors import ConversionError, InputError
+import loihi_deploy as ld
+from loihi_deploy.analysis.frames import read_rates
+from loihi_deploy.errors import ConversionError, InputError, LoihiDeployError
 from loihi_deploy.frontends import check_conversion, convert
 from loihi_deploy.frontends.compat import import_keras
 from loihi_deploy.frontends.keras_graph import all_layers
 from loihi_deploy.frontends.keras_layers import AUGMENTATION, HANDLERS
-from loihi_deploy.ir import Conv2D, Graph, NeuronModel, Sparse, linear
+from loihi_deploy.ir import Conv2D, Graph, NeuronModel, Sparse, linear, samples_for
 from loihi_deploy.options import DeployOptions
 from tests.frontends import keras_models
 from tests.frontends.keras_models import MODELS, chain, conv, dense, ending, keras, layer, layers, relu_conv
@@ -400,6 +402,63 @@ def test_keras_3_gives_the_same_graphs():
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
     )
     assert done.stdout.startswith("equal 3."), done.stderr
+
+
+class TestSequences:
+    """Models of frames without synapses: the rate network over the frames is what the model computes."""
+
+    X = np.random.default_rng(0).uniform(0, 1, (12, 7, 6)).astype("f4")
+
+    def build(self, *head):
+        keras().utils.set_random_seed(0)
+        over, dense = layers().TimeDistributed, layers().Dense
+        made = [over(dense(20, "relu"), name="first"), over(dense(15, "relu"), name="second"), *head]
+        return keras().Sequential([layers().Input((7, 6), name="frames"), *made])
+
+    def test_the_mean_over_time_is_that_of_the_model(self):
+        model = self.build(layers().GlobalAveragePooling1D(), layers().Dense(3, name="out"))
+        model.layers[-1].bias.assign(
+            -model.predict(self.X, verbose=0).mean(axis=0)
+        )  # every class is decided for
+        expected = model.predict(self.X, verbose=0)
+        deployment = ld.deploy(model, calibration=self.X)
+        assert deployment.graph.readouts[0].over_frames == "mean"
+        found = read_rates(deployment.source, samples_for(deployment.graph, self.X), 1.0)["out"]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        y = expected.argmax(axis=1)
+        assert len(set(y)) > 1
+        assert deployment.rate_accuracy(self.X, y) == 1
+        # and it is read over all steps of all frames, not over the last half of them
+        outputs = deployment.run(self.X, steps_per_frame=20).outputs
+        halves = deployment.with_readout_window(0.5).run(self.X, steps_per_frame=20).outputs
+        assert np.square(outputs - expected).mean() < np.square(halves - expected).mean() / 2
+
+    def test_an_answer_for_every_frame_is_not_taken_for_one(self):
+        model = self.build(layers().TimeDistributed(layers().Dense(3)))
+        deployment = ld.deploy(model, calibration=self.X)
+        assert deployment.graph.readouts[0].over_frames == "each"
+        with pytest.raises(InputError, match="an answer for every frame"):
+            deployment.rate_accuracy(self.X, np.zeros(12, int))
+        y = model.predict(self.X, verbose=0)[:, -1].argmax(axis=1)
+        last = ld.deploy(model, calibration=self.X, options=DeployOptions(readout="last"))
+        assert last.rate_accuracy(self.X, y) == 1
+
+    def test_one_thing_is_a_mean_and_a_last_step(self):
+        ks = pytest.importorskip("keras_spiking")
+        frames = layers().Input((7, 6), name="frames")
+        h = layers().TimeDistributed(layers().Dense(20, "relu"))(frames)
+        mean = layers().GlobalAveragePooling1D()(h)
+        last = ks.Lowpass(0.1, return_sequences=False)(h)
+        model = keras().Model(frames, layers().Dense(3)(layers().Add()([mean, last])))
+        with pytest.raises(LoihiDeployError, match="an average over time and a last step together"):
+            convert(model)
+
+    def test_memory_in_synapses_is_no_function_of_frames(self):
+        ks = pytest.importorskip("keras_spiking")
+        model = self.build(ks.Lowpass(0.1), layers().GlobalAveragePooling1D(), layers().Dense(3))
+        deployment = ld.deploy(model, calibration=self.X)
+        with pytest.raises(InputError, match="keeps earlier frames"):
+            deployment.rate_accuracy(self.X, np.zeros(12, int))
 
 
 class TestModelsOverTime:
