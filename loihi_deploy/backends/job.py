@@ -27,6 +27,8 @@ from loihi_deploy.results import RunState
 
 CHUNK_SECONDS = 0.02
 """About how long a thread works on a chunk, so that handing chunks over costs little and threads end together."""
+BUILT_FOR = 5
+"""Samples for which nengo-loihi's blocks are built once."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,8 @@ def checked_job(
 
 def _default_chunk_size(program: Program, backend: str, n: int, steps: int, threads: int) -> int:
     """Samples that keep a thread busy for a while, few enough that all threads have several chunks."""
+    if backend == "nengo_loihi":
+        return min(n, BUILT_FOR)
     if backend != "emulator":
         return 1
     seconds_per_sample = steps * (5e-6 + 1e-9 * program.n_compartments)

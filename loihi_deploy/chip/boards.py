@@ -69,15 +69,16 @@ def load_board(name_or_path: str | os.PathLike[str]) -> Board:
                 remedy=f"Name a file, or one of: {', '.join(board_names())}",
             )
         return _read_board(path)
-    names = board_names()
-    if name_or_path not in names:
+    file = _config_files().get(str(name_or_path))
+    if file is None or "chip" not in read_toml(file):  # the other boards are read where one is to be named
+        names = board_names()
         raise UnknownBoardError.single(
             "unknown board",
             value=repr(name_or_path),
             limit=f"one of {', '.join(names)}",
             remedy=f"{_nearest(str(name_or_path), names)}A board file of your own is given by its path",
         )
-    return _read_board(_config_files()[str(name_or_path)])
+    return _read_board(file)
 
 
 @checked
