@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -43,6 +44,7 @@ def correct_biases(
     readout_window: Window = READOUT_WINDOW,
     board: BoardLike = "loihi",
     weight_bits: int = 8,
+    intended: Mapping[str, Any] | None = None,
 ) -> PartitionedGraph:
     """Correct a network, on calibration data, for what the chip's neurons do differently: bias correction.
 
@@ -61,6 +63,9 @@ def correct_biases(
         As for `quantize`.
     weight_bits : int
         As for `quantize`.
+    intended : dict of (n, size) arrays, optional
+        Rates in Hz that populations should have in the window, of the samples that are run: for sequences, whose mean
+        rate is not the rate of the mean frame. `deploy` gives those of the rate network over all frames that are read.
 
     Returns
     -------
@@ -75,7 +80,7 @@ def correct_biases(
         rates = backends.firing_rates(
             quantize(current, board, weight_bits=weight_bits), samples, steps, readout_window, kept
         )
-        current = correct(partitioned, current, {**values, **rates})
+        current = correct(partitioned, current, {**values, **rates}, intended)
     return current
 
 

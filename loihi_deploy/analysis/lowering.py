@@ -10,9 +10,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from loihi_deploy.analysis.calibrate import balance_thresholds, correct_biases, mean_rates, search_rates
+from loihi_deploy.analysis.calibrate import (
+    CORRECTION_SAMPLES,
+    balance_thresholds,
+    correct_biases,
+    mean_rates,
+    search_rates,
+)
 from loihi_deploy.analysis.calibration_checks import function_problems, rate_problems
-from loihi_deploy.analysis.frames import correction_steps, measuring_steps, read_window
+from loihi_deploy.analysis.frames import correction_steps, measuring_steps, read_rates, read_window
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import InputError, LoihiDeployWarning
 from loihi_deploy.ir import Graph, Samples
@@ -77,7 +83,12 @@ def lower(converted: Graph, calibration: Samples | None, options: DeployOptions,
     if calibration is not None and options.bias_correction_steps:
         steps, window = correction_steps(options, calibration), read_window(graph, options, calibration)
         logger.info("correcting biases on the integer network")
-        partitioned = correct_biases(partitioned, calibration, steps, window, board, options.weight_bits)
+        intended = None
+        if calibration.n_frames > 1 and not graph.is_recurrent:
+            intended = read_rates(graph, calibration.take(slice(CORRECTION_SAMPLES)), window)
+        partitioned = correct_biases(
+            partitioned, calibration, steps, window, board, options.weight_bits, intended
+        )
     means = None
     if options.rounding == "mean" and calibration is not None:
         means = mean_rates(quantize(partitioned, board), calibration)

@@ -394,6 +394,12 @@ class Graph(Content):
         return (*self.inputs, *self.populations, *self.readouts)
 
     @property
+    def is_recurrent(self) -> bool:
+        """Whether a population is driven by itself or by one that stands behind it."""
+        place = {node.name: k for k, node in enumerate(self.all_nodes)}
+        return any(place[projection.pre] >= place[projection.post] for projection in self.projections)
+
+    @property
     def origins(self) -> tuple[Input, ...]:
         """The inputs that samples are given for."""
         return tuple({node.given.name: node.given for node in self.inputs}.values())

@@ -8,20 +8,25 @@ anything else: in what a layer's spikes count for, and in the biases of the laye
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.ir import Graph, PartitionedGraph, Projection
+from loihi_deploy.ir import Graph, PartitionedGraph, Population, Projection
 
 Rates = Mapping[str, NDArray[Any]]
 """Firing rates in Hz, (n_samples, size), by population."""
 
 
-def correct(original: PartitionedGraph, current: PartitionedGraph, measured: Rates) -> PartitionedGraph:
+def correct(
+    original: PartitionedGraph,
+    current: PartitionedGraph,
+    measured: Rates,
+    intended: Rates | None = None,
+) -> PartitionedGraph:
     """Scale what each population's spikes count for, and shift the biases of what they drive.
 
     Each population on chip is compared with what the rate network makes of the *measured* rates of its inputs, so that
@@ -41,6 +46,9 @@ def correct(original: PartitionedGraph, current: PartitionedGraph, measured: Rat
         As it was when rates were measured.
     measured : dict of arrays
         Rates of the integer network in steady state, encoders included, and values of the inputs.
+    intended : dict of arrays, optional
+        Mean rates of populations, and values of inputs, that the rate network has over a sequence. The mean of rates
+        is not the rate at the mean input: what lies between is added to what a population should do.
 
     Returns
     -------
@@ -49,15 +57,21 @@ def correct(original: PartitionedGraph, current: PartitionedGraph, measured: Rat
     """
     # in double precision: with less, the integers would depend on the order in which a machine adds up
     measured = {name: np.asarray(rates, np.float64) for name, rates in measured.items()}
+    if intended is not None:
+        intended = {name: np.asarray(rates, np.float64) for name, rates in intended.items()}
     factors: dict[str, float] = {}
     missing: dict[str, NDArray[Any]] = {}
     for population in current.chip.populations:
         if population.neuron.discretized:
             continue
-        total = np.zeros((1, population.size))
-        for projection in (*current.chip.into(population.name), *current.encoder.into(population.name)):
-            total = total + projection.transform.apply(measured[projection.pre])
-        expected = population.neuron.rates(population.currents(total))
+        projections = (*current.chip.into(population.name), *current.encoder.into(population.name))
+        expected = _rates(population, projections, measured)
+        if intended is not None and population.name in intended:
+            expected = (
+                expected
+                + intended[population.name]
+                - _rates(population, projections, {**measured, **intended})
+            )
         rates = measured[population.name]
         factors[population.name] = factor = _factor(expected, rates)
         missing[population.name] = (expected - factor * rates).mean(axis=0, dtype=np.float64)
@@ -93,6 +107,14 @@ def correct(original: PartitionedGraph, current: PartitionedGraph, measured: Rat
             projections=scaled(readout),
         ),
     )
+
+
+def _rates(population: Population, projections: Iterable[Projection], inputs: Rates) -> NDArray[np.float64]:
+    """What a population makes of the mean rates of its inputs."""
+    total = np.zeros((1, population.size))
+    for projection in projections:
+        total = total + projection.transform.apply(inputs[projection.pre])
+    return population.neuron.rates(population.currents(total))
 
 
 def _factor(expected: NDArray[Any], measured: NDArray[Any]) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
+from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 
@@ -44,6 +45,20 @@ def test_any_number_of_frames_is_deployed_and_run_by_default(n_frames, steps):
     assert deployment.run(x).counters.sample_steps == 6 * steps
     assert deployment.evaluate(x, np.zeros(6, int)).counters.sample_steps == 6 * steps
     assert deployment.predict(x).shape == (6, 3)
+
+
+def test_bias_correction_helps_where_rates_change_from_frame_to_frame():
+    """The mean rate of a layer over frames is not its rate for the mean frame."""
+    x = np.where(np.random.default_rng(3).random((60, 10, 8)) < 0.4, 1.0, 0.0)
+    source = network()
+    exact = np.mean([rate_outputs(source, {"frame": x[:, k]})["classes"] for k in range(10)], axis=0)
+
+    def error(steps):
+        options = ld.DeployOptions(bias_correction_steps=steps, readout="mean", steps_per_frame=10)
+        outputs = ld.deploy(source, calibration=x[:30], options=options).run(x[30:]).outputs
+        return np.sqrt(np.mean((outputs - exact[30:]) ** 2))
+
+    assert error(100) < error(0)
 
 
 def test_calibration_of_every_kind_takes_any_number_of_frames():
@@ -153,7 +168,9 @@ def test_sequences_are_verified_stage_by_stage():
 
 
 def test_few_steps_for_each_frame_are_found():
-    x = frames(40, 6)
+    x = frames(40, 6) * np.random.default_rng(5).uniform(
+        0, 1, (40, 1, 8)
+    )  # samples that differ, frame by frame alike
     y = frame_values(x).mean(axis=1).argmax(axis=1)
     deployment = declared("mean")
     found = deployment.tune(x, y, max_steps=300, max_drop=0.1)
