@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loihi_deploy.ir import Graph
 from loihi_deploy.ir.program import Program
@@ -50,11 +51,15 @@ def weight_values(graph: Graph, program: Program, options: DeployOptions) -> dic
         before, after = (np.concatenate(part) for part in zip(*pairs, strict=True))
         largest = float(max(np.abs(before).max(), np.abs(after).max())) or 1.0
         edges = np.linspace(-largest, largest, BARS + 1)
-        power = float(np.sqrt(np.mean(np.square(before))))
+        power = _rms(before / largest)
         values[name] = {
             "edges": edges.tolist(),
             "before": np.histogram(before, edges)[0].tolist(),
             "after": np.histogram(after, edges)[0].tolist(),
-            "rms_error": float(np.sqrt(np.mean(np.square(after - before)))) / (power or 1.0),
+            "rms_error": _rms((after - before) / largest) / (power or 1.0),
         }
     return values
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
