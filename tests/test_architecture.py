@@ -50,6 +50,7 @@ IMPORTERS = {
 # Module names that stand more than once: their folder gives the other half of the name.
 REPEATED = {
     "chip",  # what the chip is; its engines
+    "deployment",  # what is put together, used and loaded; the Deployment
     "encoders",  # of a deployment; in training
     "kernels",  # of the chip; of the host
     "nengo_loihi",  # a backend; an export
@@ -207,7 +208,7 @@ def test_no_module_name_stands_twice_unless_its_folder_gives_the_other_half():
         ("backends.line", "import nengo_loihi", 1),
         ("backends.nengo_loihi", "from nengo_loihi.block import LoihiBlock", 0),
         ("frontends.keras", "def f():\n    import tensorflow as tf", 0),
-        ("deployment", "def f():\n    import tensorflow as tf", 1),
+        ("deployment.parts", "def f():\n    import tensorflow as tf", 1),
         ("stages.quantize", "import numba", 1),
     ],
 )

@@ -5,9 +5,8 @@ It is `nengo.Simulator` for the part of a network that stays on the host, with t
 
 from __future__ import annotations
 
-import warnings
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -24,31 +23,20 @@ from numpy.typing import NDArray
 
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.chip.hardware import Board
-from loihi_deploy.chip.nengo_loihi import nengo_loihi_problems
 from loihi_deploy.deployment import Deployment
-from loihi_deploy.errors import BackendError, InputError, LoihiDeployWarning, MappingError, Problem
+from loihi_deploy.errors import BackendError, InputError, Problem
 from loihi_deploy.options import BACKEND_ALIASES
+from loihi_deploy.simulator.batch import Batch, Data, rows_by_sample
 from loihi_deploy.simulator.block_chip import Chip
 from loihi_deploy.simulator.building import NoPlaceError, build, initial_voltages
 from loihi_deploy.simulator.converted import LayerProbe, converted, is_converter
+from loihi_deploy.simulator.demands import check_board, check_model, check_target, warn_without_effect
 from loihi_deploy.simulator.division import Division, Placement, anything_on_chip
 from loihi_deploy.simulator.messages import Messages, fed
 from loihi_deploy.simulator.nengo_loihi_chip import ReferenceChip
 from loihi_deploy.simulator.whole import Whole, whole_of
 
-TARGETS = {
-    "simreal": "Use nengo_loihi.Simulator(network, target='simreal') for the chip in floats",
-    "loihi": "For the chip itself use nengo_loihi.Simulator(network, target='loihi')",
-}
-"""What to do about targets of nengo-loihi that this simulator does not have."""
-WITHOUT_EFFECT = {
-    "hardware_options": "they are for nengo-loihi's target 'loihi'",
-    "device": "the chip is emulated on the CPU",
-    "unroll_simulation": "nothing is compiled to TensorFlow",
-}
-"""Arguments of other simulators that scripts pass, and why they change nothing here."""
 CHIPS = {"emulator": Chip, "nengo_loihi": ReferenceChip}
-Data = Mapping[nengo.Node, NDArray[Any]]
 
 
 class Simulator(nengo.Simulator):  # type: ignore[misc]
@@ -110,6 +98,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
     """
 
     closed = True  # for an object whose __init__ was never reached
+    data: Any
 
     def __init__(
         self,
@@ -146,20 +135,10 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
                 ", ".join(CHIPS),
                 "For the chip itself use nengo_loihi.Simulator(network, target='loihi')",
             )
-        if target not in (None, "sim"):
-            remedy = TARGETS.get(str(target), "Leave it out")
-            raise BackendError.single("no such target", "target", repr(target), "'sim'", remedy)
-        given = {
-            "hardware_options": hardware_options,
-            "device": device,
-            "unroll_simulation": unroll_simulation,
-        }
-        for name, value in given.items():
-            if value:
-                problem = Problem(
-                    f"has no effect: {WITHOUT_EFFECT[name]}", name, value, remedy="Leave it out"
-                )
-                warnings.warn(LoihiDeployWarning(problem), stacklevel=2)
+        check_target(target)
+        warn_without_effect(
+            hardware_options=hardware_options, device=device, unroll_simulation=unroll_simulation
+        )
         if minibatch_size is not None and minibatch_size < 1:
             raise InputError.single("must be at least 1", "minibatch_size", minibatch_size)
         if seed is None:
@@ -178,12 +157,13 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         if network is None:
             self._built = whole_of(model)
         if self._built is None:
-            self._check_model(model, on_chip=on_chip)
+            check_model(model, on_chip=on_chip)
         if placement is not None and on_chip:
             with ProgressTracker(progress_bar, Progress("Building", "Build")):
                 self._built = self._build(network, placement, model, dt, precompute, remove_passthrough)
         if self._built is not None:
-            self._check_built()
+            check_board(self._built.blocks, self._board)
+            self._check_samples()
             self._chip = CHIPS[backend](self._built, seed, initial_voltages(self._built))
             self._start(seed)
         else:
@@ -194,7 +174,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         self.progress_bar, self.optimize = progress_bar, optimize
         self._others = [self._copy() for _ in range((minibatch_size or 1) - 1)]
         if minibatch_size is not None or self._stands_for:
-            samples = [self, *self._others]
+            samples = [sample.data for sample in (self, *self._others)]
             self.data = Batch(samples, self._stands_for, self._layer_probes, squeeze=minibatch_size is None)
 
     def _build(
@@ -224,44 +204,8 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
                 return built
         return None
 
-    @staticmethod
-    def _check_model(model: Any, *, on_chip: bool) -> None:
-        wanted = Model if on_chip else nengo.builder.Model
-        if model is not None and not isinstance(model, wanted):
-            where = "with ensembles on chip" if on_chip else "with nothing on chip"
-            raise InputError.single(
-                f"not the model of a network {where}",
-                "model",
-                f"{type(model).__module__}.{type(model).__name__}",
-                f"{wanted.__module__}.{wanted.__name__}",
-            )
-
-    def _check_built(self) -> None:
-        """Check what is known once the blocks are there."""
-        chip = self._board.chip
-        foreign = nengo_loihi_problems(chip.arithmetic, builds=True)
-        if foreign:
-            raise BackendError(
-                "nengo-loihi, which builds the blocks, has other numbers than this chip", foreign
-            )
-        for block in self._built.blocks:
-            rules = {(s.tracing_tau, s.tracing_mag) for s in block.synapses if s.learning}
-            if len(rules) > chip.core.max_stdp_profiles:
-                raise MappingError.single(
-                    "too many learning rules with traces of their own on one core",
-                    f"block '{block.label}'",
-                    len(rules),
-                    chip.core.max_stdp_profiles,
-                    "Give its learning rules one time constant",
-                )
-        if len(self._built.blocks) > self._board.n_cores:
-            raise MappingError.single(
-                "the network needs more cores than the board has",
-                f"board '{self._board.name}'",
-                len(self._built.blocks),
-                self._board.n_cores,
-                "Use a larger board, or fewer neurons or connections",
-            )
+    def _check_samples(self) -> None:
+        """Refuse samples side by side where host and chip must take turns."""
         if self._minibatch_size is not None and not self.precompute:
             raise InputError.single(
                 "samples cannot run side by side where the host acts on what the chip answers",
@@ -423,7 +367,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         if self.closed:
             raise SimulatorClosed("Simulator cannot run because it is closed.")
         samples = [self, *self._others]
-        rows = self._checked(steps, data or {})
+        rows = self._rows(steps, data or {})
         bar = self.progress_bar if progress_bar is None else progress_bar
         with ProgressTracker(bar, Progress("Simulating", "Simulation", steps)) as tracker:
             if self._built is None:
@@ -435,27 +379,12 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
             else:
                 self._run_together(steps, tracker)
 
-    def _checked(self, steps: int, data: Data) -> list[dict[nengo.Node, NDArray[Any]]]:
-        """Check data for nodes and split them by sample."""
-        n = self._minibatch_size or 1
+    def _rows(self, steps: int, data: Data) -> list[dict[nengo.Node, NDArray[Any]]]:
+        """Data for nodes of each sample."""
         orders = {self._stands_for[node]: order for node, order in self._input_orders.items()}
         data = {self._stands_for.get(node, node): values for node, values in data.items()}
-        problems = []
-        if data and self._minibatch_size is None:
-            remedy = "Make Simulator(..., minibatch_size=n)"
-            problems.append(Problem("data need a minibatch_size", "data", remedy=remedy))
-        for node, values in data.items():
-            known = any(node in simulator.model.sig for simulator in self._on_host)
-            if not (isinstance(node, nengo.Node) and known and node.size_in == 0):
-                problems.append(Problem("not an input node of the network", "data", str(node)))
-            elif np.shape(values) != (n, steps, node.size_out):
-                problems.append(
-                    Problem("data do not fit", f"data of {node}", np.shape(values), (n, steps, node.size_out))
-                )
-        if problems:
-            raise InputError("Cannot run with these data", problems)
-        stored = {node: _stored(np.asarray(values), orders.get(node)) for node, values in data.items()}
-        return [{node: values[k] for node, values in stored.items()} for k in range(n)]
+        nodes = {node for simulator in self._on_host for node in simulator.model.sig}
+        return rows_by_sample(data, self._minibatch_size, steps, nodes, orders)
 
     def _step_host(self, steps: int, tracker: ProgressTracker | None) -> None:
         for _ in range(steps):
@@ -527,15 +456,6 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         return deployment_of(self._built, self._board)
 
 
-def _stored(values: NDArray[Any], order: NDArray[np.intp] | None) -> NDArray[Any]:
-    """Values (..., size) in the order that a network stores them in; `order` tells where each stands there."""
-    if order is None:
-        return values
-    result = np.empty_like(values)
-    result[..., order] = values
-    return result
-
-
 def _host_state(simulator: nengo.Simulator) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """Signals and probed data of a simulator on the host."""
     signals = {signal: value for signal, value in simulator.signals.items() if not signal.readonly}
@@ -547,50 +467,3 @@ def _own_data(simulator: nengo.Simulator) -> None:
     simulator._sim_data = dict(simulator._sim_data)
     simulator.data = SimulationData(simulator._sim_data)
     nengo.Simulator.clear_probes(simulator)
-
-
-class Batch(Mapping[Any, Any]):
-    """Data of several samples: probed data with the samples as first axis, parameters as Nengo gives them.
-
-    Parameters
-    ----------
-    samples : list of Simulator
-    stands_for : dict
-        Keys of the data by other keys that stand for them.
-    layer_probes : dict of LayerProbe
-        How to read what is probed of a Converter's layers.
-    squeeze : bool
-        There is one sample, and no axis for it.
-    """
-
-    def __init__(
-        self,
-        samples: list[Simulator],
-        stands_for: Mapping[Any, Any],
-        layer_probes: Mapping[Any, LayerProbe],
-        *,
-        squeeze: bool,
-    ) -> None:
-        self._samples = [sample.data for sample in samples]
-        self._stands_for = stands_for
-        self._layer_probes = layer_probes
-        self._squeeze = squeeze
-
-    def __getitem__(self, key: Any) -> Any:
-        own = self._stands_for.get(key, key)
-        if isinstance(own, nengo.Probe) and not self._squeeze:
-            values = np.stack([data[own] for data in self._samples])
-        else:
-            values = self._samples[0][own]
-        return self._layer_probes[key].read(values) if key in self._layer_probes else values
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._samples[0])
-
-    def __len__(self) -> int:
-        return len(self._samples[0])
-
-    def reset(self) -> None:
-        """Forget what was read."""
-        for data in self._samples:
-            data.reset()

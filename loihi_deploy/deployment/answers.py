@@ -1,0 +1,276 @@
+"""Presenting samples to a deployment."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingOf
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy import backends
+from loihi_deploy.analysis.frames import read_window
+from loihi_deploy.backends import RunOptions
+from loihi_deploy.backends.argument_problems import flag_problems
+from loihi_deploy.deployment.parts import Parts, refuse
+from loihi_deploy.errors import InputError, LoihiDeployWarning, Problem
+from loihi_deploy.ir import Samples, collected, samples_for
+from loihi_deploy.options import Backend
+from loihi_deploy.results import Evaluation, RunResult, RunState
+
+if TYPE_CHECKING:
+    from loihi_deploy.analysis.energy import Energy
+
+
+class Answering(Parts):
+    """A deployment's parts that can be run."""
+
+    def run(
+        self,
+        x: Any,
+        steps: int | None = None,
+        *,
+        backend: Backend = "emulator",
+        steps_per_frame: int | None = None,
+        record: Iterable[str] | MappingOf[str, Iterable[str]] = (),
+        neurons: MappingOf[str, Any] | None = None,
+        reset: bool = True,
+        stream: bool = False,
+        state: RunState | None = None,
+        return_state: bool = False,
+        on_overflow: Literal["count", "raise"] = "count",
+        seed: int = 0,
+        threads: int | None = None,
+        chunk_size: int | None = None,
+        progress: bool | None = None,
+    ) -> RunResult:
+        """Present samples and decode the answers.
+
+        Parameters
+        ----------
+        x : array, mapping or sequence of arrays, or data set
+            (n_samples, *input_shape) static, or (n_samples, n_frames, *input_shape); where there are several inputs a
+            mapping by their names, or a list or tuple in their order. A `tf.data.Dataset` or a `keras.utils.Sequence`
+            is read to its end.
+        steps : int, optional
+            Steps of presentation of a sample, a multiple of its frames; if nothing is said, what it was deployed for,
+            or 100 rounded up to whole frames.
+        backend : {'emulator', 'numpy', 'nengo_loihi', 'hardware'}
+            Our compiled engine, our plain one, nengo-loihi's emulator, or the chip through nengo-loihi and NxSDK.
+        steps_per_frame : int, optional
+            How long each frame is shown, in place of `steps`.
+        record : iterable of str or mapping
+            Populations whose spikes, or whose chosen variables, are to be recorded:
+            ``["conv1"]``, ``{"conv1": ["spikes", "u", "v", "events"]}``.
+        neurons : dict of slices, index lists or boolean masks, optional
+            Which neurons of a recorded population; all if nothing is said.
+        reset : bool
+            True starts each sample from rest; False presents the samples one after the other without a reset, as a chip
+            runs.
+        stream : bool
+            True is ``reset=False`` by its former name.
+        state : RunState, optional
+            From which to continue: what an earlier run with `return_state` left in its result.
+        return_state : bool
+            Whether the result holds the state after the last step.
+        on_overflow : {'count', 'raise'}
+            What happens when an accumulator wraps around.
+        seed : int
+            Of noise on chip, and of the spikes that Poisson encoders draw.
+        threads : int, optional
+            The environment variable LOIHI_DEPLOY_THREADS, or every core of the machine, if not given. Results do not
+            depend on it.
+        chunk_size : int, optional
+            Samples that a thread takes at a time; results do not depend on it.
+        progress : bool, optional
+            Show a progress bar; on a terminal only, if not given.
+
+        Raises
+        ------
+        InputError
+            If samples, steps or names do not fit.
+        BackendError
+            If the backend cannot run here.
+        AccumulatorOverflowError
+            If an accumulator wraps around and `on_overflow` is 'raise'.
+        """
+        samples = samples_for(self.graph, x)
+        refuse("Cannot run the deployment", _flags(reset=reset, stream=stream))
+        options = RunOptions(
+            self._steps(steps, samples, steps_per_frame),
+            backend,
+            steps_per_frame,
+            record,
+            neurons,
+            read_window(self.graph, self.options, samples),
+            seed,
+            stream if reset else True,
+            state,
+            return_state,
+            on_overflow,
+            threads,
+            chunk_size,
+            progress,
+        )
+        result = backends.run(self.program, samples, options, self.mapping)
+        _warn(result.warnings)
+        return result
+
+    def predict(self, x: Any, steps: int | None = None, **options: Any) -> Any:
+        """What `model.predict` gives: the outputs, as an array, or a list of arrays where there are several.
+
+        Parameters
+        ----------
+        x, steps, **options
+            As for `run`.
+        """
+        outputs = list(self.run(x, steps, **options).all_outputs.values())
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        steps: int | None = None,
+        *,
+        backend: Backend = "emulator",
+        by_step: bool = False,
+        energy: bool = False,
+        steps_per_frame: int | None = None,
+        reset: bool = True,
+        stream: bool = False,
+        on_overflow: Literal["count", "raise"] = "count",
+        seed: int = 0,
+        threads: int | None = None,
+        chunk_size: int | None = None,
+        progress: bool | None = None,
+    ) -> Evaluation:
+        """Accuracy on labelled samples; arguments that are not listed are those of `run`.
+
+        Parameters
+        ----------
+        x : array, mapping or sequence of arrays, or data set
+            As for `run`.
+        y : (n_samples,) int array or (n_samples, n_classes) one-hot array
+            Labels: indices of the readout's values, or 0 and 1 for a single sigmoid. Not given where a data set holds
+            them.
+        by_step : bool
+            Also count decisions as if every presentation had ended after each of its steps
+            (``Evaluation.accuracy_by_step``).
+        energy : bool
+            Also estimate energy and time on the chip, from the same run (``Evaluation.energy``): by our compiled
+            engine, for samples that start from rest.
+
+        Raises
+        ------
+        InputError
+            If samples or labels do not fit, or if energy is asked for where it is not counted.
+        """
+        x, labels_of_x = collected(x, self.graph.origins)
+        samples = samples_for(self.graph, x)
+        labels = self.check_labels(labels_of_x if y is None else y, len(samples))
+        flags = _flags(by_step=by_step, energy=energy, reset=reset, stream=stream)
+        refuse("Cannot evaluate the deployment", flags)
+        if energy and (backend != "emulator" or stream or not reset):
+            raise InputError.single(
+                "energy is counted by our compiled engine, for samples that start from rest",
+                "energy",
+                f"backend {backend!r}" if backend != "emulator" else "a run without resets",
+                remedy="Evaluate without it, and estimate energy with deployment.energy(x)",
+            )
+        options = RunOptions(
+            self._steps(steps, samples, steps_per_frame),
+            backend,
+            steps_per_frame,
+            readout_window=read_window(self.graph, self.options, samples),
+            seed=seed,
+            stream=stream if reset else True,
+            on_overflow=on_overflow,
+            threads=threads,
+            chunk_size=chunk_size,
+            progress=progress,
+        )
+        if energy:
+            result = self._evaluate_counted(samples, labels, options, by_step)
+        else:
+            result = backends.evaluate(self.program, samples, labels, options, self.mapping, by_step=by_step)
+        _warn(result.warnings)
+        return result
+
+    def _evaluate_counted(
+        self, samples: Samples, labels: NDArray[np.int64], options: RunOptions, by_step: bool
+    ) -> Evaluation:
+        """Evaluate, and estimate energy from the same run."""
+        from loihi_deploy.analysis.energy import Estimator
+
+        estimator = Estimator(self.program, self.mapping)
+        counted = estimator.recording(options)
+        result = backends.evaluate(
+            self.program, samples, labels, counted, self.mapping, by_step=by_step, meter=estimator.meter
+        )
+        assert result.activity is not None, "a run with a meter counts"
+        return replace(result, energy=estimator.energy(samples, result.activity, result.counters))
+
+    def energy(
+        self,
+        x: Any,
+        steps: int | None = None,
+        *,
+        coefficients: str | os.PathLike[str] = "sanafe2025",
+        steps_per_frame: int | None = None,
+        seed: int = 0,
+        threads: int | None = None,
+        progress: bool | None = None,
+    ) -> Energy:
+        """Estimate energy and time per sample on the chip, by cause, from a run on our engine.
+
+        Parameters
+        ----------
+        x : array or mapping of arrays
+            As for `run`; some ten samples give a mean.
+        steps : int, optional
+            Steps of presentation of a sample; what it was deployed for, or 100.
+        coefficients : str or Path
+            What each kind of work costs: 'sanafe2025' (regressed on silicon), 'davies2018' (calculated before there was
+            silicon), or the path of a TOML file of your own.
+        steps_per_frame, seed, threads, progress
+            As for `run`.
+
+        Returns
+        -------
+        Energy
+            Print it for tables. Every figure is a range; compare a limit with its upper end, ``total.high``.
+
+        Raises
+        ------
+        InputError
+            If samples or steps do not fit.
+        EnergyConfigError
+            If the coefficients cannot be used.
+        """
+        from loihi_deploy.analysis.energy import estimate
+
+        samples = samples_for(self.graph, x)
+        options = RunOptions(
+            self._steps(steps, samples, steps_per_frame),
+            steps_per_frame=steps_per_frame,
+            seed=seed,
+            threads=threads,
+            progress=progress,
+        )
+        return estimate(self.program, self.mapping, samples, options, coefficients)
+
+
+def _flags(**values: Any) -> list[Problem]:
+    """What is wrong with arguments that must be True or False."""
+    return [problem for name, value in values.items() for problem in flag_problems(name, value)]
+
+
+def _warn(problems: Iterable[Problem]) -> None:
+    """Warn whoever called the method that calls this."""
+    for problem in problems:
+        warnings.warn(LoihiDeployWarning(problem), stacklevel=3)

@@ -1,0 +1,204 @@
+"""A deployment against its source, against limits, and against a board."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from loihi_deploy import backends
+from loihi_deploy.analysis.frames import rate_decisions, read_window
+from loihi_deploy.backends import RunOptions
+from loihi_deploy.backends.argument_problems import fraction_problems, whole_number_problems
+from loihi_deploy.deployment.parts import Parts, refuse
+from loihi_deploy.errors import InputError
+from loihi_deploy.ir import collected, samples_for
+
+if TYPE_CHECKING:
+    from loihi_deploy.analysis.gate import Check, Criteria
+    from loihi_deploy.analysis.tune import Tuning
+    from loihi_deploy.analysis.verify import Verification
+    from loihi_deploy.backends.preflight import Preflight
+
+
+class Comparing(Parts):
+    """A deployment's parts that can be compared with what they should be."""
+
+    def rate_accuracy(self, x: Any, y: Any) -> float:
+        """Accuracy of the source as a rate network, which the deployment approximates, as a fraction.
+
+        Of sequences every frame is evaluated, and the values are averaged over the frames that are read: for a
+        feed-forward Keras model over time that is what the model computes.
+
+        Raises
+        ------
+        InputError
+            If samples or labels do not fit, or the samples are sequences, and the source does not say how it reads them
+            (``DeployOptions(readout=...)`` does), or keeps earlier frames in its synapses.
+        """
+        self._check_floats()
+        samples = samples_for(self.graph, x)
+        labels = self.check_labels(y, len(samples))
+        return float((rate_decisions(self.source or self.graph, samples, self.options) == labels).mean())
+
+    def verify(
+        self, x: Any, y: Any = None, steps: int | None = None, *, reference_samples: int = 5
+    ) -> Verification:
+        """Accuracy and firing rates after each stage on the way to the chip, and what to do about the largest loss.
+
+        The stages: the source as it was converted, the rate network with the firing rates that were set, the same with
+        spikes, the rate network quantized, the integer program on the emulator, and the same on nengo-loihi's emulator.
+        Where decisions are lost, other settings are tried (some seconds each), and what helps is named.
+
+        Parameters
+        ----------
+        x : array or mapping of arrays
+            As for `run`; some hundred are enough. Sequences are compared over the frames that are read.
+        y : (n,) int array, optional
+            Labels.
+        steps : int, optional
+            Presentation time; what it was deployed for, or 100.
+        reference_samples : int
+            Samples for nengo-loihi's emulator, which is slow; 0 leaves it out.
+
+        Raises
+        ------
+        InputError
+            If samples or labels do not fit.
+        """
+        from loihi_deploy.analysis.remedies import Deployed
+        from loihi_deploy.analysis.verify import verify_stages
+
+        self._check_floats()
+        samples = samples_for(self.graph, x)
+        labels = None if y is None else self.check_labels(y, len(samples))
+        refuse(
+            "Cannot verify the deployment", whole_number_problems("reference_samples", reference_samples, 0)
+        )
+        steps = self._steps(steps, samples)
+        self._check_recording(samples, steps)
+        source = self.source or self.graph
+        decisions = rate_decisions(source, samples, self.options)
+        kept = [p.amplitude for p in source.populations] == [p.amplitude for p in self.graph.populations]
+        options = replace(self.options, normalization="none") if kept else self.options
+        deployed = Deployed(source, self.program, options, self.board, samples, decisions, steps)
+        return verify_stages(self.graph, deployed, self.mapping, labels, reference_samples)
+
+    def tune(self, x: Any, y: Any, max_steps: int = 200, max_drop: float = 0.005) -> Tuning:
+        """Find the shortest presentation, and its readout window, that keeps accuracy.
+
+        Parameters
+        ----------
+        x, y
+            As for `evaluate`; other samples than those that accuracy is reported on.
+        max_steps : int
+            Longest presentation to consider. Of sequences the least steps for each frame are found, read as they are.
+        max_drop : float
+            How far accuracy may be below the rate network's, 0..1.
+
+        Returns
+        -------
+        Tuning
+            Use it with ``run(x, tuning.steps)`` and ``deployment.with_readout_window(tuning.readout_window)``.
+
+        Raises
+        ------
+        InputError
+            If samples or labels do not fit, or no presentation up to `max_steps` is good enough.
+        """
+        from loihi_deploy.analysis.tune import shortest_for_each_frame, shortest_presentation
+
+        self._check_floats()
+        samples = samples_for(self.graph, x)
+        labels = self.check_labels(y, len(samples))
+        refuse(
+            "Cannot tune the presentation",
+            [*whole_number_problems("max_steps", max_steps, 1), *fraction_problems("max_drop", max_drop)],
+        )
+        goal = self.rate_accuracy(samples, labels)
+        if samples.n_frames > 1:
+            window = read_window(self.graph, self.options, samples)
+            return shortest_for_each_frame(self.program, samples, labels, goal, max_steps, max_drop, window)
+        backends.check(self.program, samples, RunOptions(max_steps))
+        return shortest_presentation(self.program, samples, labels, goal, max_steps, max_drop)
+
+    def check(
+        self,
+        x: Any = None,
+        y: Any = None,
+        criteria: Criteria | None = None,
+        *,
+        baseline: str | os.PathLike[str] | None = None,
+        steps: int | None = None,
+        threads: int | None = None,
+        progress: bool | None = None,
+    ) -> Check:
+        """Hold the deployment against limits, and against an earlier check of it: a gate for CI.
+
+        Parameters
+        ----------
+        x : array, mapping of arrays or data set, optional
+            As for `run`; not needed where only cores and chips are limited.
+        y : array, optional
+            Labels as for `evaluate`, or values that the outputs should have, for networks without classes.
+        criteria : Criteria, optional
+            The limits; ``Criteria()`` without any only measures.
+        baseline : path, optional
+            What `Check.write_baseline` wrote: no figure may be worse by more than ``criteria.tolerance``.
+        steps, threads, progress
+            As for `run`.
+
+        Returns
+        -------
+        Check
+            ``passed``, and a verdict for each criterion; print it for tables.
+
+        Raises
+        ------
+        InputError
+            If there is no criterion, one cannot be judged for want of samples or labels, or the baseline is of another
+            network or of other samples.
+        DataError
+            If the baseline cannot be read, or is of another version.
+        """
+        from loihi_deploy.analysis.gate import Criteria, judge, measure, read_baseline
+
+        if not isinstance(criteria, Criteria | None):
+            raise InputError.single("not what is expected", "criteria", type(criteria).__name__, "Criteria")
+        before = None if baseline is None else read_baseline(baseline)
+        if before is None and criteria is None:
+            raise InputError.single("no limit to check", "criteria", remedy="Give one: Criteria(max_chips=1)")
+        samples, steps_of_run, window = None, steps, self.options.readout_window
+        if x is not None:
+            x, labels_of_x = collected(x, self.graph.origins)
+            y = labels_of_x if y is None else y
+            samples = samples_for(self.graph, x)
+            steps_of_run = self._steps(steps, samples)
+            window = read_window(self.graph, self.options, samples)
+        options = RunOptions(steps_of_run, readout_window=window, threads=threads, progress=progress)
+        measured = measure(self.source or self.graph, self.program, self.mapping, samples, y, options)
+        return judge(measured, self._made_with(), criteria or Criteria(), before)
+
+    def _made_with(self) -> dict[str, str]:
+        """Board, versions and options, as texts by name."""
+        versions = {name: number for name, number in self.provenance.items() if number is not None}
+        options = {name: str(value) for name, value in self.options.as_dict().items()}
+        return {"board": self.board.name, **versions, **options}
+
+    def preflight(self, n_frames: int = 1) -> Preflight:
+        """Everything that would fail on a Loihi board, at once: limits, links, encoder, driver, the attached board.
+
+        Parameters
+        ----------
+        n_frames : int
+            Frames of the samples that are to be presented.
+
+        Returns
+        -------
+        Preflight
+            ``ready``, and the problems by kind; print it.
+        """
+        from loihi_deploy.backends.preflight import preflight
+
+        refuse("Cannot check the deployment", whole_number_problems("n_frames", n_frames, 1))
+        return preflight(self.program, self.mapping, n_frames)

@@ -1,0 +1,107 @@
+"""What a deployment holds, and what every use of it asks: labels, steps of a presentation, whether there are floats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from loihi_deploy import backends
+from loihi_deploy.analysis.frames import presentation_steps
+from loihi_deploy.backends import RunOptions
+from loihi_deploy.checked import checked
+from loihi_deploy.chip.hardware import Board
+from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.ir import Graph, Samples
+from loihi_deploy.ir.checks import check_fields
+from loihi_deploy.ir.content import Content
+from loihi_deploy.ir.labels import checked_labels
+from loihi_deploy.ir.program import Program
+from loihi_deploy.mapping import Mapping
+from loihi_deploy.mapping.consistency import mapping_problems
+from loihi_deploy.options import DeployOptions
+from loihi_deploy.tables import Shown
+
+
+@dataclass(frozen=True, eq=False)
+class Parts(Shown, Content):
+    """What a deployment holds; see `Deployment`."""
+
+    graph: Graph
+    program: Program
+    mapping: Mapping
+    options: DeployOptions
+    provenance: dict[str, str | None]
+    source: Graph | None = field(default=None, metadata={"compare": False})
+
+    def __post_init__(self) -> None:
+        check_fields(self, self._problems)
+
+    def _problems(self) -> Iterable[Problem]:
+        """What a file can have put together that is not of one network."""
+        for what, ours, theirs in (
+            ("inputs", self.graph.inputs, self.program.encoder.inputs),
+            ("readouts", self.graph.readouts, self.program.readout.readouts),
+        ):
+            found, wanted = ({node.name: node.shape for node in nodes} for nodes in (ours, theirs))
+            if list(found.items()) != list(wanted.items()):
+                yield Problem(f"{what} of graph and program differ", "graph", found, wanted)
+        encoders = {population.name for population in self.program.encoder.populations}
+        for name in sorted({source.name for source in self.program.sources} - encoders):
+            if self.graph.inputs:
+                yield Problem("spikes that no population of the encoder sends", name)
+        yield from mapping_problems(self.program, self.mapping)
+
+    @property
+    def board(self) -> Board:
+        """The board it was mapped to."""
+        return self.mapping.board
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Every warning collected on the way here."""
+        return (*self.program.notes, *self.mapping.warnings)
+
+    @checked
+    def check_labels(self, y: Any, n_samples: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Labels as an int array of n_samples: they may be given as indices of classes, or one-hot.
+
+        Raises
+        ------
+        InputError
+            If there are more or fewer labels than samples, or labels that are no index of the readout.
+        """
+        if not self.graph.readouts:
+            raise InputError.single("there is no readout, so no class can be decided", "network")
+        return checked_labels(y, n_samples, self.graph.readouts[0])
+
+    def _steps(self, steps: Any, samples: Samples, steps_per_frame: Any = None) -> Any:
+        """Steps of a presentation: those given, else those that the deployment was made for, else 100 or more.
+
+        None where steps for each frame are given, which say it.
+        """
+        if steps is not None or steps_per_frame is not None:
+            return steps
+        return presentation_steps(self.options, samples)
+
+    def _check_floats(self) -> None:
+        """Refuse what compares with the source, where that was given in integers."""
+        if not self.graph.populations:
+            raise InputError.single(
+                "the network was given in integers, so there are no floats to compare with",
+                "deployment",
+                remedy="Use evaluate, which counts decisions on labelled samples",
+            )
+
+    def _check_recording(self, samples: Samples, steps: Any) -> None:
+        """Refuse steps that cannot be run, or whose spikes cannot be held for one sample."""
+        everyone = [*self.program.nodes]
+        backends.check(self.program, samples.take(slice(1)), RunOptions(steps, record=everyone))
+
+
+def refuse(summary: str, problems: Iterable[Problem]) -> None:
+    """Raise an InputError where there are problems."""
+    if found := list(problems):
+        raise InputError(summary, found)
