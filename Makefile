@@ -9,6 +9,8 @@
 # make model-fuzz    convert 300 drawn Keras models and compare them with what Keras predicts (some minutes)
 # make golden  compare networks of lava-dl with the spikes, currents and voltages that come with it (68 MB are loaded)
 # make sanafe  compare estimates of energy and time with SANA-FE, in an environment of its own: .venv-sanafe
+# make coverage    run the tests and say which lines they reach; fails below a floor
+# make dist    build the wheel and the source archive into dist/ and check them, in an environment of their own
 # make check   lint, format, types, direction of imports
 # make clean   remove everything that these commands made
 #
@@ -20,7 +22,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: golden fuzz demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe check clean
+.PHONY: golden fuzz demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -35,7 +37,19 @@ nengo-tests: $(VENV)/.convert-test
 nengo-loihi-tests: $(VENV)/.convert-test
 	$(VENV)/bin/python -m pytest -c tests/nengo_loihi_suite/pytest.ini --pyargs nengo_loihi --quiet $(ARGS)
 
-model-fuzz: $(VENV)/.convert-test
+model-dist: .venv-dist/.installed
+	rm -rf dist
+	.venv-dist/bin/python -m build --outdir dist .
+	.venv-dist/bin/python -m twine check --strict dist/*
+
+# Lines of the package that the tests must reach, in per cent.
+FLOOR := 85
+
+coverage: $(VENV)/.convert-test-coverage
+	$(VENV)/bin/python -m coverage run -m pytest $(ARGS)
+	$(VENV)/bin/python -m coverage report --skip-covered --fail-under=$(FLOOR)
+
+fuzz: $(VENV)/.convert-test
 	LOIHI_DEPLOY_MODELS=300 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/frontends/test_drawn_models.py $(ARGS)
 
 rehearsal: $(VENV)/.convert-test
@@ -47,6 +61,18 @@ light: .venv-light/.installed
 
 docs: .venv-docs/.installed
 	.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs build/docs
+
+dist: .venv-dist/.installed
+	rm -rf dist
+	.venv-dist/bin/python -m build --outdir dist .
+	.venv-dist/bin/python -m twine check --strict dist/*
+
+# Lines of the package that the tests must reach, in per cent.
+FLOOR := 85
+
+coverage: $(VENV)/.convert-test-coverage
+	$(VENV)/bin/python -m coverage run -m pytest $(ARGS)
+	$(VENV)/bin/python -m coverage report --skip-covered --fail-under=$(FLOOR)
 
 fuzz: $(VENV)/.convert-test
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=out/bounds-checked $(VENV)/bin/python tools/fuzz_files.py $(or $(ARGS),10000)
@@ -77,11 +103,11 @@ check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/python -m pytest --quiet tests/test_architecture.py
 
 clean:
-	rm -rf $(VENV) .venv-sanafe .venv-light .venv-docs out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-sanafe .venv-light .venv-docs .venv-dist .coverage out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp .convert-test says that the extras "convert" and "test" are installed.
-$(VENV)/.convert $(VENV)/.convert-test $(VENV)/.convert-test-dev: $(VENV)/.nengo-dl
+$(VENV)/.convert $(VENV)/.convert-test $(VENV)/.convert-test-dev $(VENV)/.convert-test-coverage: $(VENV)/.nengo-dl
 	@echo "Installing into $(VENV): some minutes and 3 GB the first time"
 	$(PIP) --editable '.[$(shell echo $(@F:.%=%) | tr - ,)]'
 	@touch $@
@@ -97,6 +123,12 @@ $(VENV)/.nengo-dl: pyproject.toml
 .venv-light/.installed: pyproject.toml
 	$(PYTHON) -m venv --clear .venv-light
 	.venv-light/bin/python -m pip --disable-pip-version-check install --quiet 'numpy>=2' --editable .
+	@touch $@
+
+# Older twine does not know the metadata that hatchling writes.
+.venv-dist/.installed:
+	$(PYTHON) -m venv --clear .venv-dist
+	.venv-dist/bin/python -m pip --disable-pip-version-check install --quiet 'build>=1.2' 'twine>=6.1'
 	@touch $@
 
 .venv-docs/.installed: pyproject.toml
