@@ -4,7 +4,7 @@
 """
 
 # importing these registers the commands
-from loihi_deploy.cli import boarding, compiling, costs, gating, presenting, reports, showing
+from loihi_deploy.cli import boarding, compiling, costs, exporting, gating, presenting, reports, showing
 from loihi_deploy.cli.group import commands, main
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "commands",
     "compiling",
     "costs",
+    "exporting",
     "gating",
     "main",
     "presenting",

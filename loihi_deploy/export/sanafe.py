@@ -169,8 +169,8 @@ def to_sanafe(
     where = Path(folder)
     try:
         where.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.single(f"cannot be made: {error.strerror}", str(where)) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no folder can have
+        raise OutputError.single(f"cannot be made: {error}", str(where)) from error
     write_file(where / "architecture.yaml", _architecture(deployment, costs).encode())
     write_file(where / "network.npz", stream.getvalue())
     write_file(where / "run.py", Path(__file__).with_name(RUNNER).read_bytes())

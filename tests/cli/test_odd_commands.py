@@ -95,6 +95,7 @@ RIGHT = {
     "verify": (["net.loihi"], {"samples": "x.npy", "steps": "3", "reference_samples": "0"}),
     "check": (["net.loihi"], {"max_chips": "1", "samples": "x.npy", "labels": "y.npy", "steps": "3"}),
     "energy": (["net.loihi"], {"samples": "x.npy", "steps": "3"}),
+    "export": (["net.loihi"], {"output": "exported", "form": "sanafe", "samples": "x.npy", "steps": "3"}),
     "preflight": (["net.loihi"], {}),
     "compile": (["tiny"], {"calibration": "x.npy", "bias_correction_steps": "3"}),
     "bench": ([], {}),
