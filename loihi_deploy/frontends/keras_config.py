@@ -26,6 +26,7 @@ PARTS = (
         "mixed_precision",
     ),
     *("models", "ops", "quantizers", "random", "regularizers"),
+    *("losses", "metrics", "optimizers"),  # of a compiled model within a model
 )
 """The parts of Keras that may be named: others load files, or start programs."""
 _OPERATION_LAYERS = ("TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty")

@@ -110,7 +110,8 @@ def _configuration(path: Path, kind: Kind) -> tuple[dict[str, Any], int]:
         )
     if not isinstance(config, dict):
         raise _unreadable(path, TypeError("its configuration is not an object"))
-    return config, version
+    # optimizer, loss and metrics of the model are not built: it is loaded with compile=False
+    return {name: value for name, value in config.items() if name != "compile_config"}, version
 
 
 def _read_archive(path: Path) -> tuple[Any, str]:

@@ -66,6 +66,33 @@ def test_keras_3_in_every_form_beside_legacy_keras(name, keras_3, wanted, tmp_pa
     assert ld.convert(tmp_path / name).digest == wanted == ld.convert(model).digest
 
 
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("loss", ["mse", "own"])
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("model.keras", 2), ("model.h5", 2), ("folder", 2), ("model.keras", 3), ("model.h5", 3)],
+)
+def test_models_that_were_compiled_and_trained(name, version, loss, tmp_path):
+    k = import_keras(version)
+    make = k.layers
+    inner = k.Sequential([make.Input((4,)), make.Dense(3, activation="relu", name="inner")], name="nested")
+    inner.compile(
+        k.optimizers.Adam(k.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)), "mse", metrics=["mae"]
+    )
+    x = np.random.default_rng(0).random((8, 4)).astype(np.float32)
+    inner.fit(x, x[:, :3], verbose=0)
+    model = k.Sequential([make.Input((3,)), make.Dense(4, activation="relu"), inner, make.Dense(2)])
+    model.compile("adam", own_loss if loss == "own" else loss, metrics=["accuracy"])
+    model.fit(x[:, :3], x[:, :2], verbose=0)
+    model.save(tmp_path / name)
+    assert ld.convert(tmp_path / name).digest == ld.convert(model).digest
+
+
+def own_loss(wanted, found):
+    """A loss of the program that trained the model, which nothing has to know to read it."""
+    return (wanted - found) ** 2
+
+
 def test_a_path_is_deployed_as_the_model_is(keras_3, legacy, tmp_path):
     keras_3.save(tmp_path / "model.keras")
     x = np.random.default_rng(0).random((20, *IMAGE)).astype(np.float32)
