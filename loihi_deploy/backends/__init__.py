@@ -5,7 +5,8 @@
 """
 
 from loihi_deploy.backends.firing_rates import firing_rates
+from loihi_deploy.backends.parts import evaluate_parts
 from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.backends.running import check, evaluate, run
 
-__all__ = ["RunOptions", "check", "evaluate", "firing_rates", "run"]
+__all__ = ["RunOptions", "check", "evaluate", "evaluate_parts", "firing_rates", "run"]

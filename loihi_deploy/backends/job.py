@@ -65,10 +65,10 @@ class Job:
     def chunks(self) -> Iterator[tuple[slice, Chunk]]:
         """Results of consecutive chunks of samples, in order; a bounded number of them exists at a time."""
         options = self.options
-        with _progress_bar(options.progress, len(self.samples)) as advance:
+        with progress_bar(options.progress, len(self.samples)) as advance:
             for part, chunk in self._stream() if options.stream else self._batches():
                 if options.on_overflow == "raise" and chunk.first_wrap is not None:
-                    raise _overflow(chunk.first_wrap, part.start)
+                    raise _overflow(chunk.first_wrap, options.first_sample + part.start)
                 advance(part.stop - part.start)
                 yield part, chunk
 
@@ -88,7 +88,9 @@ class Job:
         options = self.options
         state = None if options.state is None else part_of(options.state, part)
         inputs = self.samples.take(part).arrays
-        return self._present(inputs, self.steps, state, options.return_state, part.start)
+        return self._present(
+            inputs, self.steps, state, options.return_state, options.first_sample + part.start
+        )
 
     def _present(
         self,
@@ -182,7 +184,7 @@ def _overflow(first_wrap: tuple[int, int, str], first_sample: int) -> Accumulato
 
 
 @contextmanager
-def _progress_bar(progress: bool | None, n: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(progress: bool | None, n: int) -> Iterator[Callable[[int], None]]:
     """A bar on stderr, where that is a terminal or where it was asked for."""
     if progress is False or (progress is None and not sys.stderr.isatty()):
         yield lambda n_done: None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from loihi_deploy.errors import Problem
 from loihi_deploy.ir import Input, Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.results import Counters
 
+Ranges = Mapping[str, tuple[float, float]]
+"""Least and largest value, by input."""
 LOST = 0.01
 """Part of a layer's spikes, or of its biases, from which on their loss is told; counters have every one."""
 FAR_BEYOND, FAR_BELOW = 2.0, 0.2
@@ -17,16 +19,32 @@ FAR_BEYOND, FAR_BELOW = 2.0, 0.2
 RESCALE = "Scale the samples as the calibration samples were, or deploy it again with calibration samples like these"
 
 
-def losses(program: Program, samples: Samples, counters: Counters) -> Iterator[Problem]:
-    """What a run with these counters lost."""
+def input_ranges(samples: Samples) -> dict[str, tuple[float, float]]:
+    """The least and the largest value of each input."""
+    return {name: (float(values.min()), float(values.max())) for name, values in samples.arrays.items()}
+
+
+def losses(program: Program, ranges: Ranges, n_frames: int, counters: Counters) -> Iterator[Problem]:
+    """What a run lost.
+
+    Parameters
+    ----------
+    program : Program
+    ranges : dict of (float, float)
+        Of the samples, by input: see `input_ranges`.
+    n_frames : int
+        Of each sample.
+    counters : Counters
+        Of the run.
+    """
     lossy: set[str] = set()
-    for problem, inputs in _lost_in_front(program, samples, counters):
+    for problem, inputs in _lost_in_front(program, ranges, n_frames, counters):
         yield problem
         lossy |= inputs
     for node in program.encoder.inputs:
         if node.calibrated is None or node.name in lossy:
             continue
-        found = _range(samples, node.name)
+        found = ranges[node.name]
         reach, usual = max(map(abs, found)), max(map(abs, node.calibrated))
         if reach > FAR_BEYOND * usual:
             what = "values far beyond those that firing rates were set for, which cannot rise so far"
@@ -48,11 +66,11 @@ def losses(program: Program, samples: Samples, counters: Counters) -> Iterator[P
 
 
 def _lost_in_front(
-    program: Program, samples: Samples, counters: Counters
+    program: Program, ranges: Ranges, n_frames: int, counters: Counters
 ) -> Iterator[tuple[Problem, set[str]]]:
     """Spikes and biases lost by the layers that take input values, each with the inputs concerned."""
     driven = {b.population for b in program.bias_inputs}
-    n_values = len(samples) * samples.n_frames
+    n_values = counters.samples * n_frames
     for name, count in counters.populations.items():
         if name in driven:
             share = count.clipped_biases / (n_values * count.size)
@@ -70,15 +88,10 @@ def _lost_in_front(
             for projection in program.encoder.into(name)
             if projection.pre == node.name
         }
-        found = "; ".join(f"input '{i}' {_text(_range(samples, i))}" for i in inputs)
+        found = "; ".join(f"input '{i}' {_text(ranges[i])}" for i in inputs)
         limits = [f"'{i}' {_text(node.calibrated)}" for i, node in inputs.items() if node.calibrated]
         limit = f"calibrated on {', '.join(limits)}" if limits else None
         yield Problem(what, f"layer '{name}'", f"{part}, {found}", limit, RESCALE), set(inputs)
-
-
-def _range(samples: Samples, name: str) -> tuple[float, float]:
-    values = samples.arrays[name]
-    return float(values.min()), float(values.max())
 
 
 def _text(interval: tuple[float, float]) -> str:

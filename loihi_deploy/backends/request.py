@@ -67,6 +67,8 @@ class RunOptions:
         Samples that a thread takes at a time. Results do not depend on it.
     progress : bool, optional
         Show a progress bar; on a terminal only, if not given.
+    first_sample : int
+        Number of the first sample, where the samples are a part of more: random spikes depend on it.
     """
 
     steps: int | None = None
@@ -83,6 +85,7 @@ class RunOptions:
     threads: int | None = None
     chunk_size: int | None = None
     progress: bool | None = None
+    first_sample: int = 0
 
     def problems(self, n_frames: int) -> Iterator[Problem]:
         """What is wrong with it whatever the program, for samples of so many frames."""
@@ -100,6 +103,7 @@ class RunOptions:
                 yield Problem("not a number of steps", "steps", self.steps, limit, remedy)
         yield from fraction_problems("readout_window", self.readout_window, above_zero=True)
         yield from whole_number_problems("seed", self.seed, 0, SEED_MAX)
+        yield from whole_number_problems("first_sample", self.first_sample, 0)
         yield from choice_problems("on_overflow", self.on_overflow, ("count", "raise"))
         yield from flag_problems("stream", self.stream)
         yield from flag_problems("return_state", self.return_state)

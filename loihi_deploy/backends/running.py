@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.backends.chunk import joined
 from loihi_deploy.backends.job import Job, checked_job
-from loihi_deploy.backends.losses import losses
+from loihi_deploy.backends.losses import input_ranges, losses
 from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.engines.activity import Meter
 from loihi_deploy.engines.host.readout import answers, decisions, decisions_by_step
@@ -84,7 +84,7 @@ def run(
         },
         time.perf_counter() - start,
         joined(states) if states else None,
-        tuple(losses(program, samples, counters)),
+        tuple(losses(program, input_ranges(samples), samples.n_frames, counters)),
         activity,
     )
 
@@ -136,7 +136,7 @@ def evaluate(
     counters = tally.counters()
     seconds = time.perf_counter() - start
     by_steps = correct_by_step if by_step else None
-    warnings = tuple(losses(program, samples, counters))
+    warnings = tuple(losses(program, input_ranges(samples), samples.n_frames, counters))
     return Evaluation(n_correct, len(samples), counters, seconds, by_steps, warnings, activity)
 
 

@@ -9,16 +9,14 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from loihi_deploy import backends
 from loihi_deploy.analysis.frames import read_window
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.backends.argument_problems import flag_problems
 from loihi_deploy.deployment.parts import Parts, refuse
 from loihi_deploy.errors import InputError, LoihiDeployWarning, Problem
-from loihi_deploy.ir import Samples, collected, samples_for
+from loihi_deploy.ir import collected, samples_for
+from loihi_deploy.ir.source import Source, is_read_in_parts, source_of
 from loihi_deploy.options import Backend
 from loihi_deploy.results import Evaluation, RunResult, RunState
 
@@ -148,13 +146,15 @@ class Answering(Parts):
         threads: int | None = None,
         chunk_size: int | None = None,
         progress: bool | None = None,
+        client: Any = None,
     ) -> Evaluation:
         """Accuracy on labelled samples; arguments that are not listed are those of `run`.
 
         Parameters
         ----------
         x : array, mapping or sequence of arrays, or data set
-            As for `run`.
+            As for `run`. Mapped files (``numpy.load(path, mmap_mode="r")``) and arrays of zarr, dask and h5py are read,
+            and checked, part by part.
         y : (n_samples,) int array or (n_samples, n_classes) one-hot array
             Labels: indices of the readout's values, or 0 and 1 for a single sigmoid. Not given where a data set holds
             them.
@@ -164,6 +164,10 @@ class Answering(Parts):
         energy : bool
             Also estimate energy and time on the chip, from the same run (``Evaluation.energy``): by our compiled
             engine, for samples that start from rest.
+        client : distributed.Client, optional
+            Of a Dask cluster: its workers share the samples. The program is sent to each of them once, a lost worker's
+            samples are presented again, and every count is that of a run in this process. `threads` are those of one
+            part then, one if not given; Dask arrays reach the workers without a way over this process.
 
         Raises
         ------
@@ -171,8 +175,10 @@ class Answering(Parts):
             If samples or labels do not fit, or if energy is asked for where it is not counted.
         """
         x, labels_of_x = collected(x, self.graph.origins)
-        samples = samples_for(self.graph, x)
-        labels = self.check_labels(labels_of_x if y is None else y, len(samples))
+        in_parts = client is not None or is_read_in_parts(x)
+        given = source_of(self.graph, x) if in_parts else samples_for(self.graph, x)
+        samples = given.first() if isinstance(given, Source) else given
+        labels = self.check_labels(labels_of_x if y is None else y, len(given))
         flags = _flags(by_step=by_step, energy=energy, reset=reset, stream=stream)
         refuse("Cannot evaluate the deployment", flags)
         if energy and (backend != "emulator" or stream or not reset):
@@ -194,26 +200,24 @@ class Answering(Parts):
             chunk_size=chunk_size,
             progress=progress,
         )
+        estimator = None
         if energy:
-            result = self._evaluate_counted(samples, labels, options, by_step)
+            from loihi_deploy.analysis.energy import Estimator
+
+            estimator = Estimator(self.program, self.mapping)
+            options = estimator.recording(options)
+        what: dict[str, Any] = {"by_step": by_step, "meter": estimator and estimator.meter}
+        if isinstance(given, Source):
+            result = backends.evaluate_parts(
+                self.program, given, labels, options, self.mapping, **what, client=client
+            )
         else:
-            result = backends.evaluate(self.program, samples, labels, options, self.mapping, by_step=by_step)
+            result = backends.evaluate(self.program, given, labels, options, self.mapping, **what)
+        if estimator is not None:
+            assert result.activity is not None, "a run with a meter counts"
+            result = replace(result, energy=estimator.energy(samples, result.activity, result.counters))
         _warn(result.warnings)
         return result
-
-    def _evaluate_counted(
-        self, samples: Samples, labels: NDArray[np.int64], options: RunOptions, by_step: bool
-    ) -> Evaluation:
-        """Evaluate, and estimate energy from the same run."""
-        from loihi_deploy.analysis.energy import Estimator
-
-        estimator = Estimator(self.program, self.mapping)
-        counted = estimator.recording(options)
-        result = backends.evaluate(
-            self.program, samples, labels, counted, self.mapping, by_step=by_step, meter=estimator.meter
-        )
-        assert result.activity is not None, "a run with a meter counts"
-        return replace(result, energy=estimator.energy(samples, result.activity, result.counters))
 
     def energy(
         self,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +126,9 @@ class Meter:
         self._memory = threading.local()
         self._slots = {name: self._slot(name) for name in followed}
         self._classes: dict[tuple[str, ...], tuple[NDArray[np.int64], NDArray[np.uint32]]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Meter, (self.work, self.followed)  # memory of threads stays here
 
     def _slot(self, name: str) -> NDArray[np.int32]:
         """Place of each neuron among the followed ones; -1 for others."""

@@ -126,6 +126,17 @@ def samples_for(graph: Graph, x: Any) -> Samples:
     return Samples({node.name: _seen_by(node, arrays) for node in graph.inputs}, static, arrays)
 
 
+def arrays_by_input(graph: Graph, x: Any) -> Mapping[str, Any]:
+    """What was given for each input, by its name, as it is; see `samples_for`.
+
+    Raises
+    ------
+    InputError
+        If names do not match.
+    """
+    return _by_name({node.name: node for node in graph.origins}, x)
+
+
 def _by_name(origins: Mapping[str, Input], x: Any) -> Mapping[str, Any]:
     """The arrays by input name: a mapping as it is, a list or tuple in the order of the inputs."""
     if isinstance(x, Mapping):
