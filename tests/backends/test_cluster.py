@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
-from loihi_deploy.backends import parts
+from loihi_deploy.backends import sharing
 from loihi_deploy.errors import BackendError, InputError
 
-from .test_parts import same
+from .test_sharing import same
 
 distributed = pytest.importorskip("distributed")
 array = pytest.importorskip("dask.array")
@@ -83,8 +83,8 @@ class Dying:
 
 
 def test_a_worker_killed_in_the_middle_changes_nothing(client, deployment, data, tmp_path, monkeypatch):
-    marker, whole = tmp_path / "killed", parts.PartJob
-    monkeypatch.setattr(parts, "PartJob", lambda *args: Dying(whole(*args), marker))
+    marker, whole = tmp_path / "killed", sharing.PartJob
+    monkeypatch.setattr(sharing, "PartJob", lambda *args: Dying(whole(*args), marker))
     before = pids(client)
     found = deployment.evaluate(*data, 20, by_step=True, energy=True, client=client)
     same(found, deployment.evaluate(*data, 20, by_step=True, energy=True))

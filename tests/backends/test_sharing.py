@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
-from loihi_deploy.backends import parts
+from loihi_deploy.backends import sharing
 from loihi_deploy.errors import InputError, LoihiDeployWarning
 from loihi_deploy.ir import source
 
@@ -132,7 +132,7 @@ def test_parts_add_up_in_order(deployment, data):
     """The job that workers hold, called by hand."""
     labels = deployment.check_labels(data[1], N)
     given = source.source_of(deployment.graph, data[0])
-    job = parts.PartJob(given.graph, deployment.program, ld.backends.RunOptions(20), None, False, None)
+    job = sharing.PartJob(given.graph, deployment.program, ld.backends.RunOptions(20), None, False, None)
     (one, ranges), (other, _) = (job(given.part(p), labels[p], p.start) for p in (slice(0, 10), slice(10, N)))
     expected = ld.backends.evaluate(
         deployment.program, ld.ir.samples_for(deployment.graph, data[0]), labels, ld.backends.RunOptions(20)
