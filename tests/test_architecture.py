@@ -40,7 +40,7 @@ IMPORTERS = {
     "nengo": {"frontends", "training", "simulator", "backends.nengo_loihi", "bench.nengo_networks"},
     "nengo_dl": {"frontends", "training", "bench.nengo_networks"},
     "nengo_extras": {"training"},
-    "nengo_loihi": {"backends.nengo_loihi", "backends.preflight", "bench.nengo_networks", "simulator"},
+    "nengo_loihi": {"backends.board_driver", "backends.preflight", "bench.nengo_networks", "simulator"},
     "numba": {"engines", "simulator"},
     "onnx": {"frontends"},
     "nxsdk": {"backends.nengo_loihi"},

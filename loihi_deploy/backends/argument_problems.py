@@ -47,6 +47,12 @@ def flag_problems(name: str, value: Any, *, optional: bool = False) -> Iterator[
         yield Problem("neither True nor False", name, shown(value))
 
 
+def reset_problems(reset: Any) -> Iterator[Problem]:
+    """Problems of what must be True, False or the name of a way to reset."""
+    if not isinstance(reset, (bool, np.bool_)) and not (isinstance(reset, str) and reset in ("snip", "gap")):
+        yield Problem("not a way to reset", "reset", shown(reset), "True, False, 'snip' or 'gap'")
+
+
 def shown(value: Any) -> str:
     """A value as far as it is short, else its type."""
     if isinstance(value, (int, np.integer)) and abs(int(value)) >= 10**20:

@@ -8,17 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.backends.nengo_loihi import (
-    BlockModel,
-    build_model,
-    import_nengo_loihi,
-    in_order,
-    send,
-    simulation_of,
-)
-from loihi_deploy.backends.preflight import machine_problems, program_problems
+from loihi_deploy.backends import board_driver
+from loihi_deploy.backends.blocks import Tree
+from loihi_deploy.backends.nengo_loihi import build_model, import_nengo_loihi, simulation_of
+from loihi_deploy.backends.preflight import OnBoard, machine_problems, program_problems
 from loihi_deploy.engines.chip.plain import Biases, n_samples
-from loihi_deploy.errors import BackendError
+from loihi_deploy.errors import BackendError, Problem
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.results import Simulation
@@ -33,21 +28,27 @@ def simulate_on_board(
     *,
     seed: int = 0,
     biases: Biases | None = None,
+    how: OnBoard | None = None,
 ) -> Simulation:
     """Run the chip part on a Loihi board; arguments as for `loihi_deploy.backends.nengo_loihi.simulate`.
 
-    The network is loaded again for each sample, so that each starts from rest: without snips, nengo-loihi's interface
-    has no other way to reset it. Only what is recorded is probed, since spike counters are few; the counts of what is
-    not are unknown, and so are overflows.
+    Only what is recorded is probed, since spike counters are few; the counts of what is not are unknown, and so are
+    overflows.
+
+    Parameters
+    ----------
+    how : OnBoard, optional
+        What brings the chip to rest between samples, and how spikes get there; a load for each sample, with its spikes,
+        if not given.
 
     Raises
     ------
     BackendError
         With everything that `loihi_deploy.backends.preflight` finds, or with what the board said.
     """
-    biases = biases or {}
+    how, biases = how or OnBoard(), biases or {}
     n_frames = max((array.shape[1] for array in biases.values()), default=1)
-    problems = [*machine_problems(mapping), *program_problems(program, mapping, n_frames)]
+    problems = [*machine_problems(mapping), *program_problems(program, mapping, n_frames, how)]
     if problems:
         raise BackendError("Cannot run on a Loihi board", problems)
     nl = import_nengo_loihi()
@@ -57,86 +58,69 @@ def simulate_on_board(
         for name, variables in record.items()
     }
     made = build_model(program, mapping, probed)
+    if how.streamed:
+        _check_messages(made.tree, spikes, steps, how, mapping.board.chip.host_spikes_per_step)
     blocks = list(made.model.blocks)
     n = n_samples(spikes, biases)
+    parts = [slice(k, k + 1) for k in range(n)] if how.reset == "rest" else [slice(0, n)]
     samples: dict[tuple[str, str], list[NDArray[Any]]] = {key: [] for key in made.probes}
-    for sample in range(n):
-        send(program, made, {name: array[sample] for name, array in spikes.items()}, steps, permanent=True)
+    for part in parts:
         for name, array in biases.items():
-            where = made.places[name]
+            where = made.tree["places"][name]
             for number, compartments, neurons in zip(
-                where.cores, where.compartments, where.neurons, strict=True
+                where["cores"], where["compartments"], where["neurons"], strict=True
             ):
-                blocks[number].compartment.bias[compartments] = array[sample, 0, neurons]
+                blocks[number].compartment.bias[compartments] = array[part.start, 0, neurons]
+        of_part = {name: array[part] for name, array in spikes.items()}
         try:
-            found = _run(nl, made, mapping, steps, seed)
-        except BackendError:
-            raise
+            found = board_driver.run_in_a_row(
+                nl,
+                made,
+                of_part,
+                steps,
+                seed,
+                "snip" if how.reset == "snip" else "none",
+                how.gap,
+                how.streamed,
+                mapping.board.chip.host_spikes_per_step,
+            )
+        except board_driver.WrongBoardError as error:
+            raise BackendError.single(
+                "the board that NxSDK attached is not that of the mapping",
+                "backend 'hardware'",
+                f"cores in use on each chip: {error.found}",
+                error.wanted,
+                "Map the network for the attached board",
+            ) from error
         except Exception as error:  # NxSDK raises anything; what it says is all there is to tell
             raise BackendError.single(
                 f"the board could not run the network: {type(error).__name__}: {error}",
-                f"backend 'hardware', sample {sample}",
+                f"backend 'hardware', sample {part.start}"
+                + (f" to {part.stop - 1}" if part.stop - part.start > 1 else ""),
             ) from error
         for key, values in found.items():
             samples[key].append(values)
-        for spike_input in made.inputs.values():
-            spike_input.spikes.clear()
-            spike_input.permanent.clear()
     return simulation_of(
-        program, {key: np.stack(values) for key, values in samples.items()}, record, None, spikes
+        program, {key: np.concatenate(values) for key, values in samples.items()}, record, None, spikes
     )
 
 
-def _run(
-    nl: Any, made: BlockModel, mapping: CoreMapping, steps: int, seed: int
-) -> dict[tuple[str, str], NDArray[Any]]:
-    """Load the board, run it once and give it back; what was probed, in the order of the neurons."""
-    interface = nl.hardware.interface.HardwareInterface(
-        made.model,
-        use_snips=False,
-        seed=seed,
-        n_chips=mapping.n_chips,
-        allocator=mapped_allocator(nl, mapping),
-    )
-    try:
-        with interface:
-            _check_board(interface.nxsdk_board, mapping)
-            interface.run_steps(steps)
-            return {
-                key: in_order(made.places[key[0]], interface.collect_probe_output(probe))
-                for key, probe in made.probes.items()
-            }
-    finally:
-        if not interface.closed:
-            interface.close()
-
-
-def _check_board(board: Any, mapping: CoreMapping) -> None:
-    """Refuse a board that has other chips and cores than the mapping."""
-    wanted = [sum(core.chip == chip for core in mapping.cores) for chip in range(mapping.n_chips)]
-    found = [len(chip.n2CoresAsList) for chip in board.n2Chips]
-    if found != wanted:
-        raise BackendError.single(
-            "the board that NxSDK attached is not that of the mapping",
-            "backend 'hardware'",
-            f"cores in use on each chip: {found}",
-            wanted,
-            "Map the network for the attached board",
+def _check_messages(
+    tree: Tree, spikes: Mapping[str, NDArray[np.bool_]], steps: int, how: OnBoard, limit: int
+) -> None:
+    """Refuse spikes that nengo-loihi's snips would drop with no more than a warning."""
+    stamped = board_driver.stamped_spikes(tree, spikes, steps, how.reset, how.gap)
+    sent = {stamp: max(counts) for stamp, counts in board_driver.messages(tree, stamped).items()}
+    over = [stamp for stamp, count in sent.items() if count > limit]
+    if over:
+        worst = max(over, key=lambda stamp: sent[stamp])
+        raise BackendError(
+            "Cannot stream the spikes",
+            Problem(
+                "the host sends more spikes to a chip in one step than nengo-loihi's snips carry",
+                f"{len(over)} of {len(sent)} steps with spikes, most in step {worst}",
+                sent[worst],
+                limit,
+                f"Deploy with DeployOptions(max_host_spikes={limit}), or load spikes before the run: streamed=False",
+            ),
         )
-
-
-def mapped_allocator(nl: Any, mapping: CoreMapping) -> Any:
-    """An allocator of nengo-loihi that puts block i where the mapping puts core i."""
-
-    class MappedAllocator(nl.hardware.allocators.Allocator):  # type: ignore[misc]
-        def __call__(self, model: Any, n_chips: int) -> Any:
-            board = nl.hardware.nxsdk_objects.Board()
-            for spike_input in model.inputs:
-                self.input_to_board(spike_input, board)
-            chips = [board.new_chip() for _ in range(n_chips)]
-            for block, core in zip(model.blocks, mapping.cores, strict=True):
-                self.block_to_new_core(block, chips[core.chip])
-            board.probes.extend(model.probes)
-            return board
-
-    return MappedAllocator()

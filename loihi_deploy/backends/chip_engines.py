@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.engines.chip import compiled, plain
-from loihi_deploy.engines.chip.plain import Biases
+from loihi_deploy.engines.chip.plain import Biases, n_samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.results import ChipState, Simulation
+
+if TYPE_CHECKING:
+    from loihi_deploy.backends.preflight import OnBoard
 
 Spikes = Mapping[str, NDArray[np.bool_]]
 Record = Mapping[str, tuple[str, ...]]
@@ -85,7 +88,18 @@ class NengoLoihi:
 
 
 class Hardware(NengoLoihi):
-    """The chip, through nengo-loihi and NxSDK; each sample from rest."""
+    """The chip, through nengo-loihi and NxSDK.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    how : OnBoard, optional
+        How samples are presented; a load for each if not given.
+    """
+
+    def __init__(self, mapping: Any, how: OnBoard | None = None) -> None:
+        super().__init__(mapping)
+        self._how = how
 
     def simulate(
         self,
@@ -100,7 +114,57 @@ class Hardware(NengoLoihi):
         """Run on it; there is no state to start from."""
         from loihi_deploy.backends.board import simulate_on_board
 
-        return simulate_on_board(program, self._mapping, spikes, steps, record, seed=seed, biases=biases)
+        return simulate_on_board(
+            program, self._mapping, spikes, steps, record, seed=seed, biases=biases, how=self._how
+        )
+
+
+class InARow:
+    """Another engine, with the samples one after the other and some steps without input behind each.
+
+    What a board does that is loaded once and not reset. Counts are those of all steps.
+
+    Parameters
+    ----------
+    engine : Engine
+    gap : int
+        Steps behind each sample.
+    """
+
+    continues = False
+
+    def __init__(self, engine: Engine, gap: int) -> None:
+        self._engine, self._gap = engine, gap
+        self._state: ChipState | None = None
+
+    def simulate(
+        self,
+        program: Program,
+        spikes: Spikes,
+        steps: int,
+        record: Record,
+        state: ChipState | None = None,
+        seed: int = 0,
+        biases: Biases | None = None,
+    ) -> Simulation:
+        """Run on it, from where the last call ended."""
+        n, period = n_samples(spikes, biases or {}), steps + self._gap
+        in_a_row = {}
+        for name, array in spikes.items():
+            padded = np.zeros((n, period, array.shape[2]), bool)
+            padded[:, :steps] = array
+            in_a_row[name] = padded.reshape(1, n * period, -1)
+        dense = {name: tuple({*variables, "spikes"} - {"events"}) for name, variables in record.items()}
+        found = self._engine.simulate(program, in_a_row, n * period, dense, self._state, seed)
+        self._state = found.state
+        recorded: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, variables in record.items():
+            values = {
+                key: array.reshape(n, period, -1)[:, :steps] for key, array in found.recorded[name].items()
+            }
+            values["events"] = np.argwhere(values["spikes"])
+            recorded[name] = {variable: values[variable] for variable in variables}
+        return Simulation(recorded, found.counts)
 
 
 ENGINES: Mapping[str, Callable[[Any], Engine]] = {

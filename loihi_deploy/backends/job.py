@@ -11,9 +11,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from loihi_deploy.backends.argument_problems import shown
-from loihi_deploy.backends.chip_engines import ENGINES
+from loihi_deploy.backends.chip_engines import ENGINES, Engine, Hardware, InARow
 from loihi_deploy.backends.chunk import Chunk, Wanted, part_of
 from loihi_deploy.backends.line import Line, line
+from loihi_deploy.backends.preflight import OnBoard
 from loihi_deploy.backends.request import RunOptions, state_problems, timing_problems, wanted
 from loihi_deploy.backends.run_memory import memory_problems
 from loihi_deploy.engines.activity import Meter
@@ -27,6 +28,8 @@ from loihi_deploy.results import RunState
 
 CHUNK_SECONDS = 0.02
 """About how long a thread works on a chunk, so that handing chunks over costs little and threads end together."""
+IN_A_ROW = 100
+"""Samples that are presented in one load of a board."""
 BUILT_FOR = 5
 """Samples for which nengo-loihi's blocks are built once."""
 
@@ -47,7 +50,8 @@ class Job:
         What `options` records.
     threads, chunk_size : int
         Where `options` leaves them open, too.
-    mapping : Mapping or None
+    engine : Engine or None
+        What the chip part runs on; None for our compiled engine with encoder and readout beside it.
     meter : Meter or None
         What counts the work of the cores.
     """
@@ -59,7 +63,7 @@ class Job:
     wanted: Wanted
     threads: int
     chunk_size: int
-    mapping: Any
+    engine: Engine | None
     meter: Meter | None = None
 
     def chunks(self) -> Iterator[tuple[slice, Chunk]]:
@@ -100,11 +104,10 @@ class Job:
         keep_state: bool,
         first_sample: int = 0,
     ) -> Chunk:
-        seed, backend = self.options.seed, self.options.backend
-        how = (self.wanted, seed, state, keep_state, first_sample)
-        if backend == "emulator":
+        how = (self.wanted, self.options.seed, state, keep_state, first_sample)
+        if self.engine is None:
             return self.line.present(inputs, steps, *how, self.meter)
-        return self.line.present_on(ENGINES[backend](self.mapping), inputs, steps, *how)
+        return self.line.present_on(self.engine, inputs, steps, *how)
 
 
 def checked_job(
@@ -141,10 +144,13 @@ def checked_job(
     threads = chunk_size = steps = 0
     if not problems:
         steps = options.total_steps(samples.n_frames)
-        threads = thread_count(options.threads) if backend == "emulator" else 1
+        in_a_row = options.reset != "rest" and (backend == "hardware" or options.reset == "gap")
+        threads = thread_count(options.threads) if backend == "emulator" and not in_a_row else 1
         chunk_size = options.chunk_size or _default_chunk_size(program, backend, n, steps, threads)
         if stream and not engine.continues:
             chunk_size = max(n, 1)  # one long presentation, with nothing to be continued
+        elif in_a_row and options.chunk_size is None:
+            chunk_size = min(n, IN_A_ROW) if engine.continues or backend == "hardware" else n
         at_once = chunk_size if threads == 1 else 3 * threads * chunk_size
         kept = n if meter is None else min(n, at_once)  # what a meter records is counted, chunk by chunk
         problems += memory_problems(program, records, kept, steps, at_once, dense=backend != "emulator")
@@ -158,9 +164,18 @@ def checked_job(
         records,
         threads,
         chunk_size,
-        mapping,
+        _engine(backend, mapping, engine, options),
         meter,
     )
+
+
+def _engine(backend: str, mapping: Any, engine: Engine, options: RunOptions) -> Engine | None:
+    """What the chip part runs on; None for our compiled engine, with encoder and readout beside it."""
+    if backend == "hardware":
+        return Hardware(mapping, OnBoard(options.reset, options.gap, options.streamed))
+    if options.reset == "gap" and not options.stream:
+        return InARow(engine, options.gap)
+    return None if backend == "emulator" else engine
 
 
 def _default_chunk_size(program: Program, backend: str, n: int, steps: int, threads: int) -> int:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from loihi_deploy.chip.nengo_loihi import nengo_loihi_problems
 from loihi_deploy.engines.chip.plain import arrival_delays
@@ -20,6 +21,26 @@ OLDEST_NXSDK, NEWEST_NXSDK = (0, 9, 0), (1, 0, 0)
 """Versions that nengo-loihi 1.1.0 takes (``hardware/interface.py``); with a newer one it warns."""
 KAPOHO_BAY_CHIPS = 2
 _EMULATOR = "Use backend='emulator', which gives the same spikes"
+
+
+@dataclass(frozen=True)
+class OnBoard:
+    """How samples are presented on a board.
+
+    Parameters
+    ----------
+    reset : {'rest', 'snip', 'gap'}
+        What happens between samples: the network is loaded anew; a snip writes the chip's state; nothing, for some
+        steps without input.
+    gap : int
+        Those steps.
+    streamed : bool
+        Whether the host sends spikes while the chip runs; else they are loaded before.
+    """
+
+    reset: Literal["rest", "snip", "gap"] = "rest"
+    gap: int = 0
+    streamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +80,7 @@ class Preflight(Shown):
         return Page((*texts, "Ready for the board." if self.ready else "Not ready for the board."))
 
 
-def preflight(program: Program, mapping: Mapping, n_frames: int = 1) -> Preflight:
+def preflight(program: Program, mapping: Mapping, n_frames: int = 1, how: OnBoard | None = None) -> Preflight:
     """Check a program and its mapping for a Loihi board, through nengo-loihi and NxSDK.
 
     Parameters
@@ -69,15 +90,18 @@ def preflight(program: Program, mapping: Mapping, n_frames: int = 1) -> Prefligh
         Of this program.
     n_frames : int
         Frames of the samples that are to be presented.
+    how : OnBoard, optional
+        How they are presented; a load for each sample if not given.
 
     Returns
     -------
     Preflight
     """
+    how = how or OnBoard()
     return Preflight(
         tuple(machine_problems(mapping)),
-        tuple(program_problems(program, mapping, n_frames if program.bias_inputs else 1)),
-        tuple(doubts(program, mapping)),
+        tuple(program_problems(program, mapping, n_frames if program.bias_inputs else 1, how)),
+        tuple(doubts(program, mapping, how)),
     )
 
 
@@ -128,7 +152,9 @@ def attached_chips() -> int | None:
     return int(digits) if partition.startswith("nahuku") and digits.isdigit() else None
 
 
-def program_problems(program: Program, mapping: Mapping, n_frames: int = 1) -> Iterator[Problem]:
+def program_problems(
+    program: Program, mapping: Mapping, n_frames: int = 1, how: OnBoard | None = None
+) -> Iterator[Problem]:
     """What nengo-loihi's hardware interface, NxSDK or the chip refuses.
 
     Parameters
@@ -137,7 +163,9 @@ def program_problems(program: Program, mapping: Mapping, n_frames: int = 1) -> I
     mapping : Mapping
     n_frames : int
         Frames of biases.
+    how : OnBoard, optional
     """
+    how = how or OnBoard()
     if mapping.program_digest != program.digest:
         yield Problem(
             "the mapping was made for another program",
@@ -147,11 +175,11 @@ def program_problems(program: Program, mapping: Mapping, n_frames: int = 1) -> I
         return
     yield from nengo_loihi_problems(program.arithmetic)
     for p in program.populations:
-        if p.initial_voltage is not None:
+        if p.initial_voltage is not None and how.reset != "snip":
             yield Problem(
                 "initial voltages cannot be set through nengo-loihi",
                 f"population '{p.name}'",
-                remedy="Deploy it without initial voltages, or use backend='emulator'",
+                remedy="Let a snip write them, reset='snip', or deploy it without initial voltages",
             )
         if p.threshold == 0:
             yield Problem("thresholds must be above 0", f"population '{p.name}'", remedy=_EMULATOR)
@@ -163,6 +191,16 @@ def program_problems(program: Program, mapping: Mapping, n_frames: int = 1) -> I
             1,
             "Present one frame at a time, or use another encoder than 'bias'",
         )
+    if program.bias_inputs and how.reset != "rest":
+        yield Problem(
+            "biases that are input values stand in registers, which are written when the network is loaded",
+            "reset",
+            how.reset,
+            "a load for each sample",
+            "Use reset=True",
+        )
+    if how.streamed:
+        yield from _streaming_problems(program, mapping)
     for name, delay in arrival_delays(program).items():
         if delay < 1:
             yield Problem(
@@ -177,8 +215,24 @@ def program_problems(program: Program, mapping: Mapping, n_frames: int = 1) -> I
     yield from (problem for rule, problem in found if rule.severity == "error")
 
 
-def doubts(program: Program, mapping: Mapping) -> Iterator[Problem]:
+def _streaming_problems(program: Program, mapping: Mapping) -> Iterator[Problem]:
+    """What keeps nengo-loihi's snips from reading spikes: they look for one refractory delay in voltages."""
+    read = host_reads(program)
+    for number, core in enumerate(mapping.cores):
+        delays = {p.refractory for p in program.populations if p.name in core.populations}
+        if len(delays) > 1 and read & set(core.populations):
+            yield Problem(
+                "neurons with several refractory delays share a core whose spikes are streamed",
+                f"core {number}",
+                sorted(delays),
+                1,
+                "Load spikes before the run: streamed=False",
+            )
+
+
+def doubts(program: Program, mapping: Mapping, how: OnBoard | None = None) -> Iterator[Problem]:
     """What may fail on a board, and only a board can tell."""
+    how = how or OnBoard()
     board = mapping.board
     names = [f"core with {', '.join(f'{name!r}' for name in core.populations)}" for core in mapping.cores]
     found = broken([core.usage for core in mapping.cores], names, board)
@@ -193,3 +247,15 @@ def doubts(program: Program, mapping: Mapping) -> Iterator[Problem]:
         )
     if any(p.noise is not None for p in program.populations):
         yield Problem("the chip draws its own noise: spikes differ from the emulator's", "noise")
+    if how.reset == "snip":
+        yield Problem(
+            "no board has run the snip that writes currents, voltages and phases between samples",
+            "reset",
+            remedy="Run loihi-deploy selftest --backend hardware first, which tries it",
+        )
+    if how.streamed:
+        yield Problem(
+            "a voltage that happens to be 128 times the refractory delay counts as a spike where spikes are streamed",
+            "probes",
+            remedy="Load spikes before the run: streamed=False",
+        )

@@ -25,6 +25,8 @@ from loihi_deploy.results import RunState
 
 VARIABLES = ("spikes", "u", "v", "events")
 SEED_MAX = 2**32 - 1
+LONGEST_GAP = 100_000
+"""Steps between two samples."""
 
 Record = Iterable[str] | Mapping[str, Iterable[str]]
 Neurons = Mapping[str, slice | Iterable[int]]
@@ -69,6 +71,14 @@ class RunOptions:
         Show a progress bar; on a terminal only, if not given.
     first_sample : int
         Number of the first sample, where the samples are a part of more: random spikes depend on it.
+    reset : {'rest', 'snip', 'gap'}
+        How samples without `stream` start. 'rest': each from rest, for which backend 'hardware' loads the network anew.
+        'snip': likewise from rest, in one load there, with a snip that writes the chip's state. 'gap': the host from
+        rest, the chip as it is after `gap` steps without input.
+    gap : int
+        Steps between two samples, for 'gap'.
+    streamed : bool
+        Whether backend 'hardware' sends spikes while the chip runs; else they are loaded before.
     """
 
     steps: int | None = None
@@ -86,6 +96,9 @@ class RunOptions:
     chunk_size: int | None = None
     progress: bool | None = None
     first_sample: int = 0
+    reset: Literal["rest", "snip", "gap"] = "rest"
+    gap: int = 0
+    streamed: bool = False
 
     def problems(self, n_frames: int) -> Iterator[Problem]:
         """What is wrong with it whatever the program, for samples of so many frames."""
@@ -106,6 +119,21 @@ class RunOptions:
         yield from whole_number_problems("first_sample", self.first_sample, 0)
         yield from choice_problems("on_overflow", self.on_overflow, ("count", "raise"))
         yield from flag_problems("stream", self.stream)
+        yield from flag_problems("streamed", self.streamed)
+        yield from choice_problems("reset", self.reset, ("rest", "snip", "gap"))
+        yield from whole_number_problems("gap", self.gap, 0, LONGEST_GAP)
+        if self.stream is True and self.reset != "rest":
+            remedy = "Leave one of them out"
+            yield Problem("a stream has no resets", "reset", shown(self.reset), remedy=remedy)
+        if self.gap and self.reset != "gap":
+            remedy = "Say reset='gap', or leave it out"
+            yield Problem("steps between samples that nothing asks for", "gap", self.gap, remedy=remedy)
+        if self.streamed is True and self.backend != "hardware":
+            remedy = "Leave it out: spikes are the same"
+            yield Problem("only backend 'hardware' streams spikes", "streamed", self.backend, remedy=remedy)
+        if self.reset == "gap" and (self.state is not None or self.return_state is True):
+            remedy = "Use stream=True, which continues"
+            yield Problem("samples with gaps leave no state of their own", "reset", "gap", remedy=remedy)
         yield from flag_problems("return_state", self.return_state)
         yield from flag_problems("progress", self.progress, optional=True)
         yield from whole_number_problems("chunk_size", self.chunk_size, 1, optional=True)

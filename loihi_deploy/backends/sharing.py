@@ -108,11 +108,17 @@ def evaluate_parts(
 
 
 def _problems(options: RunOptions, client: Any) -> Iterator[Problem]:
-    if options.stream:
+    if options.stream or options.reset == "gap":
         remedy = (
             "Start each sample from rest, or read the samples into memory and evaluate them in one process"
         )
-        yield Problem("samples without a reset follow each other in one run", "reset", False, True, remedy)
+        yield Problem(
+            "samples without a reset follow each other in one run",
+            "reset",
+            "gap" if options.reset == "gap" else False,
+            True,
+            remedy,
+        )
     if client is not None and options.backend == "hardware":
         remedy = "Leave client out: the board is attached to this process"
         yield Problem("workers have no board", "backend", options.backend, remedy=remedy)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from loihi_deploy import backends
 from loihi_deploy.analysis.frames import read_window
 from loihi_deploy.backends import RunOptions
-from loihi_deploy.backends.argument_problems import flag_problems
+from loihi_deploy.backends.argument_problems import flag_problems, reset_problems
 from loihi_deploy.deployment.parts import Parts, refuse
 from loihi_deploy.errors import InputError, LoihiDeployWarning, Problem
 from loihi_deploy.ir import collected, samples_for
@@ -36,8 +36,10 @@ class Answering(Parts):
         steps_per_frame: int | None = None,
         record: Iterable[str] | MappingOf[str, Iterable[str]] = (),
         neurons: MappingOf[str, Any] | None = None,
-        reset: bool = True,
+        reset: bool | Literal["snip", "gap"] = True,
+        gap: int = 0,
         stream: bool = False,
+        streamed: bool = False,
         state: RunState | None = None,
         return_state: bool = False,
         on_overflow: Literal["count", "raise"] = "count",
@@ -66,11 +68,18 @@ class Answering(Parts):
             ``["conv1"]``, ``{"conv1": ["spikes", "u", "v", "events"]}``.
         neurons : dict of slices, index lists or boolean masks, optional
             Which neurons of a recorded population; all if nothing is said.
-        reset : bool
+        reset : bool, 'snip' or 'gap'
             True starts each sample from rest; False presents the samples one after the other without a reset, as a chip
-            runs.
+            runs. On the chip True loads the network anew for each sample, and 'snip' writes the chip's state between
+            samples: results are the same, in one load of the board for many of them. 'gap' lets the chip run for `gap`
+            steps without input between two samples, while the host starts from rest.
+        gap : int
+            Steps between two samples, for ``reset='gap'``.
         stream : bool
             True is ``reset=False`` by its former name.
+        streamed : bool
+            Whether backend 'hardware' sends spikes while the chip runs, at most as many in a step as nengo-loihi's
+            snips carry; else they are loaded before the run.
         state : RunState, optional
             From which to continue: what an earlier run with `return_state` left in its result.
         return_state : bool
@@ -97,7 +106,7 @@ class Answering(Parts):
             If an accumulator wraps around and `on_overflow` is 'raise'.
         """
         samples = samples_for(self.graph, x)
-        refuse("Cannot run the deployment", _flags(reset=reset, stream=stream))
+        refuse("Cannot run the deployment", [*_flags(stream=stream), *reset_problems(reset)])
         options = RunOptions(
             self._steps(steps, samples, steps_per_frame),
             backend,
@@ -113,6 +122,9 @@ class Answering(Parts):
             threads,
             chunk_size,
             progress,
+            reset=reset if isinstance(reset, str) else "rest",
+            gap=gap,
+            streamed=streamed,
         )
         result = backends.run(self.program, samples, options, self.mapping)
         _warn(result.warnings)
@@ -139,8 +151,10 @@ class Answering(Parts):
         by_step: bool = False,
         energy: bool = False,
         steps_per_frame: int | None = None,
-        reset: bool = True,
+        reset: bool | Literal["snip", "gap"] = True,
+        gap: int = 0,
         stream: bool = False,
+        streamed: bool = False,
         on_overflow: Literal["count", "raise"] = "count",
         seed: int = 0,
         threads: int | None = None,
@@ -179,9 +193,9 @@ class Answering(Parts):
         given = source_of(self.graph, x) if in_parts else samples_for(self.graph, x)
         samples = given.first() if isinstance(given, Source) else given
         labels = self.check_labels(labels_of_x if y is None else y, len(given))
-        flags = _flags(by_step=by_step, energy=energy, reset=reset, stream=stream)
+        flags = [*_flags(by_step=by_step, energy=energy, stream=stream), *reset_problems(reset)]
         refuse("Cannot evaluate the deployment", flags)
-        if energy and (backend != "emulator" or stream or not reset):
+        if energy and (backend != "emulator" or stream or not reset or reset == "gap"):
             raise InputError.single(
                 "energy is counted by our compiled engine, for samples that start from rest",
                 "energy",
@@ -199,6 +213,9 @@ class Answering(Parts):
             threads=threads,
             chunk_size=chunk_size,
             progress=progress,
+            reset=reset if isinstance(reset, str) else "rest",
+            gap=gap,
+            streamed=streamed,
         )
         estimator = None
         if energy:

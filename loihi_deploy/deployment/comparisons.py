@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from loihi_deploy import backends
 from loihi_deploy.analysis.frames import rate_decisions, read_window
 from loihi_deploy.backends import RunOptions
-from loihi_deploy.backends.argument_problems import fraction_problems, whole_number_problems
+from loihi_deploy.backends.argument_problems import fraction_problems, reset_problems, whole_number_problems
 from loihi_deploy.deployment.parts import Parts, refuse
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import collected, samples_for
@@ -185,20 +185,39 @@ class Comparing(Parts):
         options = {name: str(value) for name, value in self.options.as_dict().items()}
         return {"board": self.board.name, **versions, **options}
 
-    def preflight(self, n_frames: int = 1) -> Preflight:
+    def preflight(
+        self,
+        n_frames: int = 1,
+        *,
+        reset: bool | Literal["snip", "gap"] = True,
+        gap: int = 0,
+        streamed: bool = False,
+    ) -> Preflight:
         """Everything that would fail on a Loihi board, at once: limits, links, encoder, driver, the attached board.
 
         Parameters
         ----------
         n_frames : int
             Frames of the samples that are to be presented.
+        reset, gap, streamed
+            How they are presented; as for `run`.
 
         Returns
         -------
         Preflight
             ``ready``, and the problems by kind; print it.
         """
-        from loihi_deploy.backends.preflight import preflight
+        from loihi_deploy.backends.preflight import OnBoard, preflight
 
-        refuse("Cannot check the deployment", whole_number_problems("n_frames", n_frames, 1))
-        return preflight(self.program, self.mapping, n_frames)
+        options = RunOptions(
+            backend="hardware",
+            stream=not reset,
+            reset=reset if isinstance(reset, str) else "rest",
+            gap=gap,
+            streamed=streamed,
+        )
+        problems = [*whole_number_problems("n_frames", n_frames, 1), *reset_problems(reset)]
+        refuse("Cannot check the deployment", problems or options.problems(1))
+        return preflight(
+            self.program, self.mapping, n_frames, OnBoard(options.reset, options.gap, options.streamed)
+        )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from loihi_deploy.backends import nengo_loihi
-from loihi_deploy.backends.board import mapped_allocator, simulate_on_board
+from loihi_deploy.backends.board import simulate_on_board
+from loihi_deploy.backends.board_driver import mapped_allocator
 from loihi_deploy.engines.chip import plain as reference
 from loihi_deploy.errors import BackendError, MissingExtraError
 from loihi_deploy.ir import Dense, Link
@@ -119,7 +120,7 @@ def test_blocks_go_where_the_mapping_puts_them():
 
     mapping = map_to_cores(program, board_with(mesh_columns=2, mesh_rows=1, cores_per_tile=2))
     made = nengo_loihi.build_model(program, mapping)
-    board = mapped_allocator(nl, mapping)(made.model, mapping.n_chips)
+    board = mapped_allocator(nl, made.tree["chip_of"])(made.model, mapping.n_chips)
     validate_board(board)
     for block, core in zip(made.model.blocks, mapping.cores, strict=True):
         chip, number, *_ = board.find_block(block)

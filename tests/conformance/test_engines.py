@@ -55,7 +55,7 @@ class BlockChip:
             for kind, count in zip("quu", chip.wrapped, strict=True):
                 overflows["p", kind] = overflows.get(("p", kind), 0) + int(count)
             for key, probe in made.probes.items():
-                samples[key].append(nengo_loihi.in_order(made.places[key[0]], chip.recorded(probe)))
+                samples[key].append(nengo_loihi.in_order(made.tree["places"][key[0]], chip.recorded(probe)))
         probed = {key: np.stack(values) for key, values in samples.items()}
         return nengo_loihi.simulation_of(program, probed, record, overflows, spikes)
 
