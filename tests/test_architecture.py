@@ -207,7 +207,7 @@ def test_no_module_name_stands_twice_unless_its_folder_gives_the_other_half():
         ("errors", "from loihi_deploy.chip.hardware import Board", 1),
         ("ir.program", "from loihi_deploy import deployment", 1),
         ("backends.line", "import nengo_loihi", 1),
-        ("backends.nengo_loihi", "from nengo_loihi.block import LoihiBlock", 0),
+        ("backends.board_driver", "from nengo_loihi.block import LoihiBlock", 0),
         ("frontends.keras", "def f():\n    import tensorflow as tf", 0),
         ("deployment.parts", "def f():\n    import tensorflow as tf", 1),
         ("stages.quantize", "import numba", 1),

@@ -308,6 +308,8 @@ def run_in_a_row(
     finally:
         if not interface.closed:
             interface.close()
+        if streamed:
+            interface.snips.tmp_snip_dir.cleanup()
     return {
         key: np.stack([in_order(tree["places"][key[0]], output[start : start + steps]) for start in starts])
         for key, output in found.items()

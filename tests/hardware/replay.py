@@ -133,9 +133,13 @@ class Machine:
                 where = (target, axon.kind, axon.entry, axon.atom)
                 self._axons.setdefault(self.place(core, axon.cx), []).append(where)
         self._spikes: dict[int, list[tuple[Any, int, int, int]]] = {}
-        for time, kind, chip, core, axon, atom in board.spikes:
-            self._spikes.setdefault(time, []).append((board.core(chip, core), kind, axon, atom))
+        for spike in board.spikes:
+            self.add_spike(*spike)
         self._read: dict[tuple[Any, int, int, int], tuple[Any, Any]] = {}
+
+    def add_spike(self, time: int, kind: int, chip: int, core: int, axon: int, atom: int) -> None:
+        """A spike of the host, stamped with a step that is not over, or just so."""
+        self._spikes.setdefault(time, []).append((self._board.core(chip, core), kind, axon, atom))
 
     def place(self, core: Any, compartment: int) -> int:
         """Where a compartment stands in the arrays."""

@@ -2,7 +2,8 @@
 
 Written from the calls in nengo-loihi 1.1.0 (``hardware/builder.py``, ``interface.py``, ``nxsdk_objects.py``). What the
 real one would not take is a `MisuseError` here: unknown fields, values out of range, a field written twice with
-different values, calls in the wrong order. Snips and learning are not there.
+different values, calls in the wrong order. Snips are compiled and run (see `tests.hardware.snips`); learning is not
+there.
 
 Identifiers of chips and cores differ from their places in lists, so that nobody takes one for the other.
 """
@@ -10,14 +11,16 @@ Identifiers of chips and cores differ from their places in lists, so that nobody
 from __future__ import annotations
 
 import sys
+import threading
 import types
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from tests.hardware import replay
+from tests.hardware import replay, snips
 
 VERSION = "1.0.0"
 MAX_CORES = 128
@@ -269,6 +272,7 @@ class Executor:
 
     def __init__(self) -> None:
         self.started = False
+        self._host_coordinator = types.SimpleNamespace(hostAddr="127.0.0.1")
 
     def hasStarted(self) -> bool:
         return self.started
@@ -319,9 +323,12 @@ class Bench:
         Of the noise, which nengo-loihi does not seed on the chip.
     failures : dict of list of exception
         Raised one after the other by 'start', 'run' or 'disconnect'.
+    reversed_snips : bool
+        Whether the snip that was made last runs first: nobody says which does.
     """
 
     noise_seed: int | None = None
+    reversed_snips: bool = False
     failures: dict[str, list[BaseException]] = field(default_factory=dict)
     boards: list[N2Board] = field(default_factory=list)
 
@@ -345,8 +352,48 @@ class N2Board:
         self.n2Chips = [Chip(self, number, row) for number, row in enumerate(n_synapses)]
         self.spikes: list[tuple[int, int, int, int, int, int]] = []
         self.steps_run, self.disconnected = 0, False
-        self._machine: replay.Machine | None = None
+        self.machine: replay.Machine | None = None
+        self.channels: dict[str, snips.Channel] = {}
+        self.snips: list[Any] = []
+        self._thread: threading.Thread | None = None
         self.bench.boards.append(self)
+
+    def createChannel(self, name: bytes, numElements: int, messageSize: int, slack: int) -> snips.Channel:
+        if messageSize != 4 * snips.PACKET or slack < 1 or numElements < 1:
+            raise MisuseError(f"channel {name!r}: packets of {messageSize} bytes")
+        return self.channels.setdefault(name.decode(), snips.Channel(name.decode()))
+
+    def createSnip(
+        self,
+        phase: str,
+        name: str = "",
+        cFilePath: str = "",
+        includeDir: str = "",
+        funcName: str = "",
+        guardName: str = "",
+        chipId: int | None = None,
+        cppFile: str = "",
+    ) -> Any:
+        if self.executor.started:
+            raise MisuseError("a snip for a board that has started")
+        if phase == Phase.HOST_CONCURRENT_EXECUTION:
+            made: Any = Path(cppFile)
+        else:
+            [chip] = [chip for chip in self.n2Chips if chip.id == chipId]
+            made = phase, Path(cFilePath), includeDir, funcName, guardName, chip
+        self.snips.append(made)
+        return made
+
+    def _compile_snips(self) -> None:
+        of_host = [made for made in self.snips if isinstance(made, Path)]
+        self.host_snips = [snips.HostSnip(path, self) for path in of_host]
+        order = [Phase.EMBEDDED_PRELEARN_MGMT, Phase.EMBEDDED_MGMT]
+        of_chips = sorted(
+            (made for made in self.snips if not isinstance(made, Path)), key=lambda m: order.index(m[0])
+        )
+        if self.bench.reversed_snips:
+            of_chips.reverse()
+        self.chip_snips = [snips.Snip(*made[1:]) for made in of_chips]
 
     def core(self, chip: int, core: int) -> Core:
         """The core with these identifiers."""
@@ -363,25 +410,40 @@ class N2Board:
         if self.disconnected or self.executor.started:
             raise MisuseError("started twice, or after it was given back")
         self.bench.fail("start")
-        self._machine = replay.Machine(self, self.bench.noise_seed)
+        self._compile_snips()
+        self.machine = replay.Machine(self, self.bench.noise_seed)
+        for snip in self.host_snips:
+            snip.thread.start()
         self.executor.started = True
         if self.missing_cores:  # as on a board that gave out other cores than were asked for
             del self.n2Chips[-1].n2CoresAsList[-self.missing_cores :]
 
     def run(self, steps: int, aSync: bool = False) -> None:
-        if not self.executor.started or self._machine is None:
+        if not self.executor.started or self.machine is None:
             raise MisuseError("run before it was started")
         self.bench.fail("run")
-        for _ in range(whole("steps", steps, 1, 2**32 - 1)):
-            u, v, spiked = self._machine.step()
+        whole("steps", steps, 1, 2**32 - 1)
+        self._thread = threading.Thread(target=self._run, args=(steps,), daemon=True)
+        self._thread.start()
+        if not aSync:
+            self.finishRun()
+
+    def _run(self, steps: int) -> None:
+        assert self.machine is not None
+        total = self.steps_run + steps
+        for _ in range(steps):
+            u, v, spiked = self.machine.step()
             for probe in self.monitor.probes:
-                at = self._machine.place(probe.core, probe.compartment)
+                at = self.machine.place(probe.core, probe.compartment)
                 probe.timeSeries.data.append(int({"u": u, "v": v, "spike": spiked}[probe.key][at]))
+            for snip in self.chip_snips:
+                snip.step(self.machine, total)
         self.steps_run += steps
 
     def finishRun(self) -> None:
-        if not self.executor.started:
+        if not self.executor.started or self._thread is None:
             raise MisuseError("nothing runs")
+        self._thread.join()
 
     def disconnect(self) -> None:
         self.bench.fail("disconnect")
@@ -416,7 +478,9 @@ class BasicSpikeGenerator:
 
 
 class Phase:
-    """Of snips, which are not here."""
+    """When a snip runs."""
+
+    EMBEDDED_MGMT, EMBEDDED_PRELEARN_MGMT, HOST_CONCURRENT_EXECUTION = "management", "before learning", "host"
 
 
 def patch(monkeypatch: Any, **settings: Any) -> Bench:
@@ -429,6 +493,7 @@ def patch(monkeypatch: Any, **settings: Any) -> Bench:
     monkeypatch.setattr(builder, "NxsdkBoard", N2Board)
     monkeypatch.setattr(builder, "SpikeGen", BasicSpikeGenerator)
     monkeypatch.setattr(interface, "SpikeProbe", N2SpikeProbe)
+    monkeypatch.setattr(interface, "SnipPhase", Phase)
     monkeypatch.setattr(interface, "assert_nxsdk", lambda: None)
     monkeypatch.setattr(interface, "nxsdk", types.SimpleNamespace(__version__=VERSION))
     monkeypatch.setattr(interface.time, "sleep", lambda seconds: None)

@@ -13,7 +13,7 @@ from loihi_deploy.ir.samples import samples_for
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
-from tests.hardware import standin
+from tests.hardware import snips, standin
 
 pytest.importorskip("nengo_loihi")
 
@@ -196,3 +196,75 @@ def test_the_stand_in_takes_nothing_wrong(bench, misuse):
     present("hardware", X[:1])
     with pytest.raises(standin.MisuseError):
         misuse(bench.boards[0].cores()[0])
+
+
+with_compilers = pytest.mark.skipif(not snips.HAVE_COMPILERS, reason="snips are compiled with gcc and g++")
+
+
+@with_compilers
+@pytest.mark.parametrize("reversed_snips", [False, True])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_snip_brings_every_sample_to_its_start_in_one_load(bench, streamed, reversed_snips):
+    bench.reversed_snips = reversed_snips
+    _, hidden, last = (
+        PROGRAM.populations[-3:] if len(PROGRAM.populations) > 2 else (None, *PROGRAM.populations)
+    )
+    voltages = {p.name: RNG.integers(0, p.threshold, p.size).astype(np.int32) for p in (hidden, last)}
+    program = replace(
+        PROGRAM,
+        populations=tuple(
+            replace(p, initial_voltage=voltages[p.name]) if p.name in voltages else p
+            for p in PROGRAM.populations
+        ),
+    )
+    mapping = map_to_cores(program, "loihi", fix={"hidden": 2})
+    ours = present("emulator", program=program, mapping=mapping)
+    theirs = present("hardware", program=program, mapping=mapping, reset="snip", streamed=streamed)
+    np.testing.assert_array_equal(theirs.outputs, ours.outputs)
+    assert theirs.counters.populations["last"].spikes == ours.counters.populations["last"].spikes > 0
+    assert [board.steps_run for board in bench.boards] == [3 * 42]
+    plain = present("emulator")
+    assert (plain.outputs != ours.outputs).any()
+
+
+def test_gaps_between_samples(bench):
+    results = {}
+    for gap in (0, 3, 20):
+        ours, theirs, slow = (
+            present(backend, reset="gap", gap=gap) for backend in ("emulator", "hardware", "nengo_loihi")
+        )
+        np.testing.assert_array_equal(theirs.outputs, ours.outputs)
+        np.testing.assert_array_equal(slow.outputs, ours.outputs)
+        results[gap] = ours.outputs
+    assert [board.steps_run for board in bench.boards] == [120, 129, 180]
+    rest = present("emulator").outputs
+    np.testing.assert_array_equal(results[3][0], rest[0])
+    assert (results[0] != rest).any()
+    assert (results[0] != results[3]).any()
+
+
+def test_gaps_do_not_depend_on_chunks():
+    whole, parts = (present("emulator", reset="gap", gap=2, chunk_size=n).outputs for n in (3, 1))
+    np.testing.assert_array_equal(whole, parts)
+
+
+@with_compilers
+def test_streamed_spikes_are_those_that_are_loaded(bench):
+    record = {"hidden": ("u", "spikes")}
+    ours = present("emulator", record=record)
+    theirs = present("hardware", record=record, streamed=True)
+    np.testing.assert_array_equal(theirs.outputs, ours.outputs)
+    for variable in ("u", "spikes"):
+        np.testing.assert_array_equal(theirs.recorded["hidden"][variable], ours.recorded["hidden"][variable])
+    assert not any(board.spikes for board in bench.boards)
+
+
+def test_more_spikes_than_a_snip_carries_are_refused_before_anything_is_loaded(bench):
+    chip = replace(MAPPING.board.chip, host_spikes_per_step=2)
+    mapping = map_to_cores(PROGRAM, replace(MAPPING.board, chip=chip))
+    with pytest.raises(BackendError, match=r"more spikes to a chip.*max_host_spikes=2.*streamed=False"):
+        present("hardware", mapping=mapping, streamed=True)
+    assert not bench.boards
+    np.testing.assert_array_equal(
+        present("hardware", mapping=mapping, streamed=False).outputs, present("emulator").outputs
+    )
