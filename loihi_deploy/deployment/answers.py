@@ -217,22 +217,21 @@ class Answering(Parts):
             gap=gap,
             streamed=streamed,
         )
-        estimator = None
+        estimator, program = None, self.program
         if energy:
             from loihi_deploy.analysis.energy import Estimator
 
             estimator = Estimator(self.program, self.mapping)
-            options = estimator.recording(options)
+            options, program = estimator.recording(options), estimator.runs
         what: dict[str, Any] = {"by_step": by_step, "meter": estimator and estimator.meter}
         if isinstance(given, Source):
             result = backends.evaluate_parts(
-                self.program, given, labels, options, self.mapping, **what, client=client
+                program, given, labels, options, self.mapping, **what, client=client
             )
         else:
-            result = backends.evaluate(self.program, given, labels, options, self.mapping, **what)
+            result = backends.evaluate(program, given, labels, options, self.mapping, **what)
         if estimator is not None:
-            assert result.activity is not None, "a run with a meter counts"
-            result = replace(result, energy=estimator.energy(samples, result.activity, result.counters))
+            result = estimator.priced(samples, result)
         _warn(result.warnings)
         return result
 

@@ -25,11 +25,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.analysis.energy.coefficients import Coefficients, load_coefficients
+from loihi_deploy.analysis.energy.margins import WithMargins, with_margins
 from loihi_deploy.analysis.energy.wiring import synapse_kind
+from loihi_deploy.backends import RunOptions, run
+from loihi_deploy.chip.hardware import Arithmetic
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.engines.chip.plain import arrival_delays
+from loihi_deploy.engines.host.biases import biases
 from loihi_deploy.errors import InputError, OutputError, Problem
 from loihi_deploy.files import write_file
+from loihi_deploy.ir import Samples, samples_for
+from loihi_deploy.ir.program import Compartments
+from loihi_deploy.mapping import Mapping
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.usage import slice_bundles
 
@@ -80,86 +87,13 @@ def to_sanafe(
     OutputError
         If the folder cannot be written.
     """
-    program, mapping = deployment.program, deployment.mapping
     costs = load_coefficients(coefficients)
-    names = [*(p.name for p in program.populations), *(s.name for s in program.sources)]
-    result = deployment.run(x, steps, record=dict.fromkeys(names, ("events",)), progress=False, threads=1)
-    _check(deployment, len(result.outputs), neurons)
-    first = dict(zip(names, np.cumsum([0, *(program.nodes[n].size for n in names)]).tolist(), strict=False))
-    n_neurons = sum(program.nodes[name].size for name in names)
-
-    limits, shapes = mapping.board.chip.core, grids(program)
-    margins: list[int] = []
-    core_of = np.full(n_neurons, -1, np.int64)
-    edges: list[NDArray[np.int64]] = [np.zeros((0, 4), np.int64)]
-    for number, core in enumerate(mapping.cores):
-        ids = np.full(max(piece.offset + piece.n_compartments for piece in core.slices), -1, np.int64)
-        for piece in core.slices:
-            mine = first[piece.population] + piece.neurons(shapes[piece.population])
-            ids[piece.compartments()] = mine
-            core_of[mine] = number
-            inside = np.arange(piece.offset, piece.offset + piece.n_compartments)
-            empty = inside[ids[inside] < 0]
-            ids[empty] = n_neurons + len(margins) + np.arange(len(empty))
-            margins += [number] * len(empty)
-        for piece in core.slices:
-            for bundle in slice_bundles(program, piece, limits):
-                synapses = program.synapses[bundle.projection]
-                kind = synapse_kind(piece, bundle)
-                weights, indices = bundle.make_sets()
-                for k, (values, index) in enumerate(zip(weights, indices, strict=True)):
-                    axons = np.flatnonzero(bundle.set_of == k)
-                    pre = first[synapses.pre] + bundle.neurons[axons]
-                    post = ids[bundle.base_of[axons][:, None, None] + index]
-                    rows = np.empty((*post.shape, 4), np.int64)
-                    rows[..., 0], rows[..., 1] = pre[:, :, None], post
-                    rows[..., 2], rows[..., 3] = values.astype(np.int64) << synapses.shift, kind
-                    edges.append(rows.reshape(-1, 4))
-    table = np.concatenate(edges)
-    if neurons == "replay":
-        table[:, 2] = 0
-    arithmetic = program.arithmetic
-    full = 1 << arithmetic.decay_bits
-    settings = [
-        (
-            p.threshold / UNIT,
-            p.v_min / UNIT,
-            (full - p.decay_v - arithmetic.voltage_decay_offset) / full,
-            (full - p.decay_u - arithmetic.current_decay_offset) / full,
-            p.refractory,
-        )
-        for p in program.populations
-    ]
-    spikes = np.concatenate(
-        [result.recorded[name]["events"][:, 1:] + np.array([0, first[name]]) for name in names]
-    )
-    tile = np.array([core.number for core in mapping.cores], np.int64) // mapping.board.chip.cores_per_tile
-    offset = np.array([core.number for core in mapping.cores], np.int64) % mapping.board.chip.cores_per_tile
-    chip = mapping.board.chip
+    samples = samples_for(deployment.graph, x)
+    _check(deployment, samples, neurons)
+    full = with_margins(deployment.program, deployment.mapping)
     arrays = {
-        "names": np.array([*names, "margins"]),
-        "first": np.array([*first.values(), n_neurons, n_neurons + len(margins)]),
-        "n_populations": np.array(len(program.populations)),
-        "settings": np.array(settings).reshape(-1, 5),
-        "bias": np.concatenate([_bias(deployment, p, x) for p in program.populations]) / UNIT,
-        "start": np.concatenate(
-            [
-                np.zeros(p.size) if p.initial_voltage is None else p.initial_voltage
-                for p in program.populations
-            ]
-        )
-        / UNIT,
-        "core_of": np.concatenate([core_of, np.array(margins, np.int64)]),
-        "tile": (tile % chip.mesh_columns) * chip.mesh_rows + tile // chip.mesh_columns,
-        "offset": offset,
-        "n_tiles": np.array(chip.n_tiles),
-        "cores_per_tile": np.array(chip.cores_per_tile),
-        "units": np.array(limits.max_compartments),
-        "edges": table[:, [0, 1, 3]].astype(np.int32),
-        "weight": table[:, 2] / UNIT,
-        "spikes": spikes,
-        "steps": np.array(steps),
-        "replay": np.array(neurons == "replay"),
+        **_network(deployment, full, samples, steps, neurons == "replay"),
+        **_places(deployment.mapping),
         "hop_pj": np.array([costs.hop_east_west_pj, costs.hop_north_south_pj]),
         "message_pj": np.array(costs.message_out_pj),
         "synapses": np.array(SYNAPSES),
@@ -177,24 +111,115 @@ def to_sanafe(
     return where
 
 
-def _bias(deployment: Deployment, population: Any, x: Any) -> NDArray[np.float64]:
-    """Biases of a population; those taken from the input for this sample."""
-    from loihi_deploy.engines.host.biases import biases
-    from loihi_deploy.ir import samples_for
+def _network(
+    deployment: Deployment, full: WithMargins, samples: Samples, steps: int, replay: bool
+) -> dict[str, NDArray[Any]]:
+    """Neurons with their settings, synapses, and spikes of a run; populations, then margins, then the host's."""
+    program = full.program
+    names = [*(p.name for p in program.populations), *(source.name for source in program.sources)]
+    sizes = [program.nodes[name].size for name in names]
+    first = dict(zip(names, np.cumsum([0, *sizes]).tolist(), strict=False))
+    record = dict.fromkeys(names, ("events",))
+    result = run(program, samples, RunOptions(steps, record=record, progress=False, threads=1))
+    spikes = [result.recorded[name]["events"][:, 1:] + np.array([0, first[name]]) for name in names]
+    core_of, table = _edges(deployment, full, first)
+    taken, _ = biases(program, samples.arrays)
+    bias: list[NDArray[Any]] = [
+        taken[p.name][0, 0] if p.name in taken else p.bias for p in program.populations
+    ]
+    at_rest = [np.zeros(p.size, np.int32) for p in program.populations]
+    start = [
+        z if p.initial_voltage is None else p.initial_voltage
+        for z, p in zip(at_rest, program.populations, strict=True)
+    ]
+    return {
+        "names": np.array(names),
+        "first": np.array([*first.values(), len(core_of)]),
+        "n_populations": np.array(len(program.populations)),
+        "settings": np.array([_settings(p, program.arithmetic) for p in program.populations]).reshape(-1, 5),
+        "bias": np.concatenate(bias).astype(np.float64) / UNIT,
+        "start": np.concatenate(start) / UNIT,
+        "core_of": core_of,
+        "edges": table[:, [0, 1, 3]].astype(np.int32),
+        "weight": np.zeros(len(table)) if replay else table[:, 2] / UNIT,
+        "spikes": np.concatenate(spikes),
+        "steps": np.array(steps),
+        "replay": np.array(replay),
+    }
 
-    taken, _ = biases(deployment.program, samples_for(deployment.graph, x).arrays)
-    found = taken[population.name][0, 0] if population.name in taken else population.bias
-    return np.asarray(found, np.float64)
+
+def _settings(p: Compartments, arithmetic: Arithmetic) -> tuple[float, ...]:
+    """Threshold, least voltage, what remains of voltage and current after a step, and refractory steps."""
+    whole = 1 << arithmetic.decay_bits
+    return (
+        p.threshold / UNIT,
+        p.v_min / UNIT,
+        (whole - p.decay_v - arithmetic.voltage_decay_offset) / whole,
+        (whole - p.decay_u - arithmetic.current_decay_offset) / whole,
+        p.refractory,
+    )
 
 
-def _check(deployment: Deployment, n: int, neurons: str) -> None:
+def _places(mapping: Mapping) -> dict[str, NDArray[Any]]:
+    """Where each core lies, tiles numbered down the columns."""
+    chip = mapping.board.chip
+    numbers = np.array([core.number for core in mapping.cores], np.int64)
+    tile = numbers // chip.cores_per_tile
+    return {
+        "tile": (tile % chip.mesh_columns) * chip.mesh_rows + tile // chip.mesh_columns,
+        "offset": numbers % chip.cores_per_tile,
+        "n_tiles": np.array(chip.n_tiles),
+        "cores_per_tile": np.array(chip.cores_per_tile),
+        "units": np.array(chip.core.max_compartments),
+    }
+
+
+def _edges(
+    deployment: Deployment, full: WithMargins, first: dict[str, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Core of each neuron, -1 for the host's, and rows (sender, target, weight, kind) of all stored synapses."""
+    program, mapping = deployment.program, deployment.mapping
+    limits, shapes = mapping.board.chip.core, grids(program)
+    core_of = np.full(sum(node.size for node in full.program.all_nodes), -1, np.int64)
+    edges: list[NDArray[np.int64]] = [np.zeros((0, 4), np.int64)]
+    for name, margin in full.margins.items():
+        core_of[first[name] : first[name] + len(margin.core)] = margin.core
+    margin_of = {margin.population: first[name] for name, margin in full.margins.items()}
+    for number, core in enumerate(mapping.cores):
+        ids = np.full(max(piece.offset + piece.n_compartments for piece in core.slices), -1, np.int64)
+        for piece in core.slices:
+            mine = first[piece.population] + piece.neurons(shapes[piece.population])
+            ids[piece.compartments()] = mine
+            core_of[mine] = number
+            margins = piece.margins()
+            if len(margins):
+                ids[margins] = margin_of[piece.population] + np.arange(len(margins))
+                margin_of[piece.population] += len(margins)
+        for piece in core.slices:
+            for bundle in slice_bundles(program, piece, limits):
+                synapses = program.synapses[bundle.projection]
+                kind = synapse_kind(piece, bundle)
+                for pre, compartment, mantissa in bundle.synapses():
+                    post = ids[compartment]
+                    rows = np.empty((*post.shape, 4), np.int64)
+                    rows[..., 0], rows[..., 1] = first[synapses.pre] + pre, post
+                    rows[..., 2], rows[..., 3] = mantissa.astype(np.int64) << synapses.shift, kind
+                    edges.append(rows.reshape(-1, 4))
+    return core_of, np.concatenate(edges)
+
+
+def _check(deployment: Deployment, samples: Samples, neurons: str) -> None:
     """Raise an error that names everything that SANA-FE cannot express."""
     program, mapping = deployment.program, deployment.mapping
     problems = []
     if neurons not in ("lif", "replay"):
         problems.append(Problem("unknown choice", "neurons", neurons, "'lif' or 'replay'"))
-    if n != 1:
-        problems.append(Problem("not one sample", "x", f"{n} samples", 1, "Give one: x[:1]"))
+    if len(samples) != 1:
+        problems.append(Problem("not one sample", "x", f"{len(samples)} samples", 1, "Give one: x[:1]"))
+    if program.bias_inputs and samples.n_frames > 1:
+        problems.append(
+            Problem("biases that change with frames", "x", f"{samples.n_frames} frames", 1, "Give one frame")
+        )
     if mapping.n_chips > 1:
         problems.append(
             Problem(

@@ -60,10 +60,10 @@ def main() -> None:
 
 
 def _groups(net: Any, network: Any, potentials: bool) -> list[Any]:
-    """A group for each population and source, and one of compartments that stand for nothing."""
+    """A group for each population, margin and source."""
     first = network["first"]
     groups: list[Any] = []
-    for k, name in enumerate(network["names"].tolist()):
+    for k in range(len(first) - 1):
         on_chip = k < int(network["n_populations"]) and not bool(network["replay"])
         attributes: dict[str, Any] = {}
         if on_chip:
@@ -79,12 +79,7 @@ def _groups(net: Any, network: Any, potentials: bool) -> list[Any]:
                 "refractory_delay": int(refractory),
             }
         size = int(first[k + 1] - first[k])
-        if name == "margins":  # they have no axons, so whether they spike makes no difference but in energy
-            attributes = {"threshold": 1e300}
         unit = "loihi_lif" if attributes else ""
-        if not size:
-            groups.append(None)
-            continue
         group = net.create_neuron_group(
             f"g{k}",
             size,
@@ -122,9 +117,7 @@ def _place(arch: Any, network: Any, groups: list[Any]) -> set[int]:
     used: set[tuple[int, int]] = set()
     n_populations = int(network["n_populations"])
     for k, group in enumerate(groups):
-        if group is None:
-            continue
-        on_host = n_populations <= k < len(groups) - 1
+        on_host = k >= n_populations
         for i in range(int(first[k + 1] - first[k])):
             neuron = int(first[k]) + i
             if on_host:
@@ -132,7 +125,7 @@ def _place(arch: Any, network: Any, groups: list[Any]) -> set[int]:
                 used.add(place)
             else:
                 place = int(tiles[core_of[neuron]]), int(offsets[core_of[neuron]])
-            if on_host or (replay and k < n_populations):
+            if on_host or replay:
                 kind = "loihi_inputs" if on_host else "loihi_replay"
                 train = trains.get(neuron, np.zeros(1, bool)).tolist()
                 group.neurons[i].set_attributes(
@@ -148,7 +141,6 @@ def _connect(network: Any, groups: list[Any]) -> None:
     edges, weight, first = network["edges"], network["weight"], network["first"]
     pre_group = np.searchsorted(first, edges[:, 0], side="right") - 1
     post_group = np.searchsorted(first, edges[:, 1], side="right") - 1
-    # an empty group has the same first neuron as the next: side='right' finds the one that holds it
     together, member = np.unique(
         np.stack([pre_group, post_group, edges[:, 2]], axis=1), axis=0, return_inverse=True
     )

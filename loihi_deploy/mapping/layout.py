@@ -232,6 +232,16 @@ class Bundle:
         """Neurons of the sender per axon."""
         return int(self.neurons.shape[1])
 
+    def synapses(self) -> Iterator[tuple[Ints, Ints, NDArray[np.int8]]]:
+        """Every stored synapse, set by set: neuron, compartment on the core, and mantissa.
+
+        Three arrays for each set, which together have the shape (axons, atoms, synapses of an atom).
+        """
+        for number, (weights, index) in enumerate(zip(*self.make_sets(), strict=True)):
+            axons = np.flatnonzero(self.set_of == number)
+            compartments = self.base_of[axons][:, None, None] + index
+            yield self.neurons[axons][:, :, None], compartments, weights[None]
+
 
 def bundles(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimits) -> list[Bundle]:
     """Lay out one projection into a slice; no bundle is empty."""

@@ -140,6 +140,11 @@ class Slice(Content):
         inside: NDArray[np.int64] = (lanes + y + x) * self.lane + np.arange(self.lane)
         return self.offset + self.lead + inside.reshape(-1)
 
+    def margins(self) -> NDArray[np.int64]:
+        """Compartments of the margin, rising."""
+        mine = np.arange(self.offset, self.offset + self.n_compartments)
+        return mine[~np.isin(mine, self.compartments())]
+
     def neurons(self, grid: Grid) -> NDArray[np.int64]:
         """Flat indices of its neurons in the population, in the order of the compartments."""
         (y0, x0, c0), (y1, x1, c1) = self.start, self.stop

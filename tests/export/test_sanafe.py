@@ -201,14 +201,12 @@ def trained():
 def test_a_trained_network(tmp_path, trained):
     deployment, x = trained
     estimate, result, spikes, written = beside(deployment, x, tmp_path, neurons="replay")
+    assert [name for name in written["names"].tolist() if name.endswith("(margin)")]
     assert rows(spikes) == rows(written["spikes"])
     check_counts(estimate, result)
     ours, theirs = energies(estimate, result)
     updates = estimate.counts.total("updated compartments") - estimate.counts.total("spikes")
     theirs["soma"] += estimate.coefficients.update_pj * updates  # replayed neurons update only when they fire
-    margins = sum(result["steps"]["updated"]) - result["neurons_fired"]  # which are idle in our count
-    assert 0 < margins <= STEPS * (written["first"][-1] - written["first"][-2])
-    ours["soma"] += estimate.coefficients.update_pj * margins
     assert ours == pytest.approx(theirs, rel=1e-12)
 
 
@@ -219,17 +217,8 @@ def test_a_trained_network_on_neurons_of_their_own(tmp_path, trained):
     # its currents are not cut to whole numbers: a few spikes in a thousand may come at another step
     assert len(rows(spikes) ^ rows(written["spikes"])) <= 0.002 * len(spikes)
     ours, theirs = energies(estimate, result)
-    assert ours["synapse"] == pytest.approx(theirs["synapse"], rel=0.02)
-    assert ours["network"] == pytest.approx(theirs["network"], rel=0.02)
-    assert sum(ours.values()) == pytest.approx(sum(theirs.values()), rel=0.02)
-    assert simple_time(estimate, result) == pytest.approx(result["sim_time"], rel=0.05)
-    # Margins, compartments of a core that no neuron has, are idle in our count. There they get the weights that are
-    # shared with the others, and are updated when these arrive: the whole difference of the neurons' energy.
-    update_pj = estimate.coefficients.update_pj
-    more = sum(result["steps"]["updated"]) - estimate.counts.host_spikes
-    more -= estimate.counts.total("updated compartments")
-    assert 0 < more <= STEPS * (written["first"][-1] - written["first"][-2])
-    assert ours["soma"] + update_pj * more == pytest.approx(theirs["soma"], rel=1e-3)
+    assert ours == pytest.approx(theirs, rel=0.002)
+    assert simple_time(estimate, result) == pytest.approx(result["sim_time"], rel=0.005)
 
 
 def test_what_is_written(tmp_path):
@@ -238,8 +227,8 @@ def test_what_is_written(tmp_path):
     folder = ld.export.to_sanafe(deployment, x, tmp_path / "new" / "folder", 20)
     assert sorted(path.name for path in folder.iterdir()) == ["architecture.yaml", "network.npz", "run.py"]
     written = np.load(folder / "network.npz")
-    assert written["names"].tolist() == ["second", "third", "first", "margins"]
-    assert written["first"].tolist() == [0, 30, 50, 80, 80]
+    assert written["names"].tolist() == ["second", "third", "first"]
+    assert written["first"].tolist() == [0, 30, 50, 80]
     result = deployment.run(x, 20, record=["first", "second", "third"])
     for k, name in enumerate(("second", "third", "first")):
         mine = written["spikes"][(written["spikes"][:, 1] // 10 >= [0, 3, 5][k])]

@@ -119,7 +119,7 @@ def counts_of(wires: Wiring, activity: Activity) -> Counts:
     north_south = np.where(same, np.abs(wires.row[source] - wires.row[reached]), 0)
     updates = wires.biased * activity.sample_steps
     for name, followed in activity.updates.items():
-        updates[:, wires.names.index(name)] += followed
+        updates[:, wires.number(name)] += followed
     reads = wires.reads
     by_cause = {
         "idle compartments": wires.compartments * activity.sample_steps - updates,

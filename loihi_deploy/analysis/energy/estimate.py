@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy import backends
 from loihi_deploy.analysis.energy.coefficients import Coefficients, load_coefficients
 from loihi_deploy.analysis.energy.counting import CAUSES, Counts, counts_of, meter
 from loihi_deploy.analysis.energy.measured import DIFFERENCES, Measured, measured
 from loihi_deploy.analysis.energy.printed import energy_tables
 from loihi_deploy.analysis.energy.wiring import Wiring, wiring
-from loihi_deploy.backends import RunOptions, run
+from loihi_deploy.backends import RunOptions
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping
 from loihi_deploy.report.values import encoder_values
-from loihi_deploy.results import Activity, Counters
+from loihi_deploy.results import Activity, Counters, Evaluation
 
 PICO, NANO, MICRO, MILLI = 1e-12, 1e-9, 1e-6, 1e-3
 
@@ -200,8 +201,7 @@ def estimate(
         If the coefficients cannot be used.
     """
     estimator = Estimator(program, mapping, coefficients)
-    result = run(program, samples, estimator.recording(options), mapping, estimator.meter)
-    assert result.activity is not None, "a run with a meter counts"
+    result = backends.run(estimator.runs, samples, estimator.recording(options), mapping, estimator.meter)
     return estimator.energy(samples, result.activity, result.counters)
 
 
@@ -220,15 +220,31 @@ class Estimator:
         self._program, self._mapping = program, mapping
         self._costs = load_coefficients(coefficients)
         self._wires = wiring(program, mapping)
+        self.runs = self._wires.full.program
+        """What has to be run: the program with its margins."""
         self.meter = meter(self._wires, self._costs)
 
     def recording(self, options: RunOptions) -> RunOptions:
         """Options that record what the meter needs, and nothing else."""
         return replace(options, record=self.meter.record, neurons=self.meter.neurons)
 
-    def energy(self, samples: Samples, activity: Activity, counters: Counters) -> Energy:
+    def energy(self, samples: Samples, activity: Activity | None, counters: Counters) -> Energy:
         """Price what a run of these samples made the cores do."""
+        assert activity is not None, "a run with a meter counts"
         return _priced(self._program, self._mapping, self._costs, self._wires, samples, activity, counters)
+
+    def priced(self, samples: Samples, result: Evaluation) -> Evaluation:
+        """An evaluation with its energy; of margins it tells nothing."""
+        margins = self._wires.full.margins
+        of_margins = {f"layer '{name}'" for name in margins}
+        own = {name: count for name, count in result.counters.populations.items() if name not in margins}
+        counters = replace(result.counters, populations=own)
+        return replace(
+            result,
+            counters=counters,
+            warnings=tuple(problem for problem in result.warnings if problem.where not in of_margins),
+            energy=self.energy(samples, result.activity, counters),
+        )
 
 
 def _priced(

@@ -10,15 +10,17 @@ from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.analysis.energy.margins import WithMargins, with_margins
 from loihi_deploy.engines.activity import Fields, Followed
 from loihi_deploy.engines.chip.plain import arrival_delays
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Conv2D, Dense, Transform
-from loihi_deploy.ir.program import Program
+from loihi_deploy.ir.program import Compartments, Program, Synapses
 from loihi_deploy.mapping import Mapping
 from loihi_deploy.mapping.layout import Bundle, as_matrix, grids, row_lengths
 from loihi_deploy.mapping.plan import Slice
@@ -37,10 +39,12 @@ class Wiring:
 
     Parameters
     ----------
+    full : WithMargins
+        The program with its margins, which a run that is counted runs.
     names : tuple of str
         Populations, then sources.
     class_of : dict of uint32 arrays
-        Class of each neuron.
+        Class of each neuron, and of each compartment of a margin.
     population, sender : (n_classes,) int arrays
         Of each class; sender -1 is the host.
     reads : (n, 6) int array
@@ -48,13 +52,14 @@ class Wiring:
     messages : (n, 2) int array
         Class and core: one message of a spike.
     compartments, biased : (n_cores, n_populations) int arrays
-        Compartments in use, margins included; and those of them that a bias updates in every step.
+        Compartments in use, margins included; and those of them that are updated in every step, by a bias or noise.
     followed : dict of Followed
-        Compartments without a bias.
+        The others, margins by names of their own.
     chip, row, column : (n_cores,) int arrays
         Where a core lies: its chip, and its tile there.
     """
 
+    full: WithMargins
     names: tuple[str, ...]
     class_of: MappingOf[str, NDArray[np.uint32]]
     population: Ints
@@ -73,6 +78,10 @@ class Wiring:
         """Tiles in use on the chip that uses most."""
         places = np.unique(np.stack([self.chip, self.row, self.column]), axis=1)
         return int(np.bincount(places[0]).max(initial=0))
+
+    def number(self, name: str) -> int:
+        """Number of a population; that of a margin is its population's."""
+        return self.names.index(self.full.margins[name].population if name in self.full.margins else name)
 
 
 @lru_cache(maxsize=4)
@@ -93,73 +102,114 @@ def wiring(program: Program, mapping: Mapping) -> Wiring:
                 remedy="Map this program: loihi_deploy.map_to_cores(program, board)",
             ),
         )
-    limits = mapping.board.chip.core
-    shapes = grids(program)
     names = (*(p.name for p in program.populations), *(source.name for source in program.sources))
-    number = {name: k for k, name in enumerate(names)}
-    slices = [core.slices for core in mapping.cores]
-    place = core_of_neurons(program, slices, shapes)
-    found: dict[str, list[Ints]] = {name: [] for name in names}
-    for core, pieces in enumerate(slices):
-        for piece in pieces:
-            post = number[piece.population]
-            for bundle in slice_bundles(program, piece, limits):
-                pre = program.synapses[bundle.projection].pre
-                found[pre].append(_reads(bundle, core, synapse_kind(piece, bundle), post))
-
-    class_of: dict[str, NDArray[np.uint32]] = {}
-    population, sender, reads = [], [], [np.zeros((0, 6), np.int64)]
-    n_classes = 0
-    for name in names:
-        holder = place.get(name, np.full(program.nodes[name].size, -1))
-        classes, first, rows = _classes(holder, found[name])
-        class_of[name] = (classes + n_classes).astype(np.uint32)
-        population += [number[name]] * len(first)
-        sender += holder[first].tolist()
-        reads.append(rows + np.array([n_classes, 0, 0, 0, 0, 0]))
-        n_classes += len(first)
-    for other in program.encoder.populations:  # decoded on the host, or by nothing
-        if other.name not in class_of:
-            class_of[other.name] = np.full(other.size, n_classes, np.uint32)
-            population.append(-1)
-            sender.append(-1)
-            n_classes += 1
-    all_reads = np.concatenate(reads)
-    messages = np.unique(all_reads[:, :2], axis=0)
-
-    compartments = np.zeros((len(slices), len(program.populations)), np.int64)
-    biased = np.zeros_like(compartments)
-    followed = {}
-    driven = {bias_input.population for bias_input in program.bias_inputs}
-    for core, pieces in enumerate(slices):
-        for piece in pieces:
-            compartments[core, number[piece.population]] += piece.n_compartments
-    for k, p in enumerate(program.populations):
-        always = p.bias != 0 if p.noise is None and p.name not in driven else np.ones(p.size, bool)
-        np.add.at(biased[:, k], place[p.name][always], 1)
-        neurons = np.flatnonzero(~always)
-        if len(neurons):
-            start = np.zeros(len(neurons), bool)
-            if p.initial_voltage is not None:
-                start = p.initial_voltage[neurons] != 0
-            of_it = [piece for pieces in slices for piece in pieces if piece.population == p.name]
-            cores = place[p.name][neurons].astype(np.uint64)
-            followed[p.name] = Followed(neurons, cores, start, _fields(program, p.name, neurons, of_it))
+    full = with_margins(program, mapping)
+    place = core_of_neurons(program, [core.slices for core in mapping.cores], grids(program))
+    classes = _all_classes(program, mapping, names, place, full)
+    compartments, biased = _compartments(program, mapping, place, full)
     tile = np.array([core.number for core in mapping.cores], np.int64) // mapping.board.chip.cores_per_tile
     return Wiring(
+        full,
         names,
-        class_of,
-        np.array(population, np.int64),
-        np.array(sender, np.int64),
-        all_reads,
-        messages,
+        *classes,
         compartments,
         biased,
-        followed,
+        _followed(program, mapping, place, full),
         np.array([core.chip for core in mapping.cores], np.int64),
         tile // mapping.board.chip.mesh_columns,
         tile % mapping.board.chip.mesh_columns,
     )
+
+
+def _all_classes(
+    program: Program,
+    mapping: Mapping,
+    names: tuple[str, ...],
+    place: MappingOf[str, Ints],
+    full: WithMargins,
+) -> tuple[dict[str, NDArray[np.uint32]], Ints, Ints, Ints, Ints]:
+    """Classes of all neurons, population and sender of each class, what its spikes read, and their messages."""
+    number = {name: k for k, name in enumerate(names)}
+    found: dict[str, list[Ints]] = {name: [] for name in names}
+    for core, held in enumerate(mapping.cores):
+        for piece in held.slices:
+            for bundle in slice_bundles(program, piece, mapping.board.chip.core):
+                pre = program.synapses[bundle.projection].pre
+                kind = synapse_kind(piece, bundle)
+                found[pre].append(_reads(bundle, core, kind, number[piece.population]))
+
+    class_of: dict[str, NDArray[np.uint32]] = {}
+    population: list[int] = []
+    sender: list[int] = []
+    reads = [np.zeros((0, 6), np.int64)]
+
+    def add(name: str, holder: Ints, of: int, rows: list[Ints]) -> None:
+        classes, first, read = _classes(holder, rows)
+        class_of[name] = (classes + len(population)).astype(np.uint32)
+        reads.append(read + np.array([len(population), 0, 0, 0, 0, 0]))
+        population.extend([of] * len(first))
+        sender.extend(holder[first].tolist())
+
+    for name in names:
+        add(name, place.get(name, np.full(program.nodes[name].size, -1)), number[name], found[name])
+    for name, margin in full.margins.items():
+        add(name, margin.core, number[margin.population], [])
+    for other in program.encoder.populations:  # decoded on the host, or by nothing
+        if other.name not in class_of:
+            add(other.name, np.full(other.size, -1), -1, [])
+    all_reads = np.concatenate(reads)
+    messages = np.unique(all_reads[:, :2], axis=0)
+    return class_of, np.array(population, np.int64), np.array(sender, np.int64), all_reads, messages
+
+
+def _always(program: Program, population: Compartments) -> NDArray[np.bool_]:
+    """Which neurons of a population are updated in every step."""
+    driven = {bias_input.population for bias_input in program.bias_inputs}
+    if population.noise is None and population.name not in driven:
+        return np.asarray(population.bias != 0)
+    return np.ones(population.size, bool)
+
+
+def _compartments(
+    program: Program, mapping: Mapping, place: MappingOf[str, Ints], full: WithMargins
+) -> tuple[Ints, Ints]:
+    """Compartments in use by core and population, and those that are updated in every step."""
+    number = {p.name: k for k, p in enumerate(program.populations)}
+    compartments = np.zeros((mapping.n_cores, len(number)), np.int64)
+    biased = np.zeros_like(compartments)
+    for core, held in enumerate(mapping.cores):
+        for piece in held.slices:
+            k = number[piece.population]
+            compartments[core, k] += piece.n_compartments
+            if not full.margins:  # there is none, or there is noise: then all count as updated
+                biased[core, k] += piece.n_compartments - piece.size
+    for p in program.populations:
+        np.add.at(biased[:, number[p.name]], place[p.name][_always(program, p)], 1)
+    return compartments, biased
+
+
+def _followed(
+    program: Program, mapping: Mapping, place: MappingOf[str, Ints], full: WithMargins
+) -> dict[str, Followed]:
+    """Compartments that are updated in some steps only, in the order of the full program's populations."""
+    delays = arrival_delays(program)
+    followed = {}
+    for p in program.populations:
+        neurons = np.flatnonzero(~_always(program, p))
+        if len(neurons):
+            start = np.zeros(p.size, bool) if p.initial_voltage is None else p.initial_voltage != 0
+            pieces = [piece for core in mapping.cores for piece in core.slices if piece.population == p.name]
+            fields = _fields(program, p.name, neurons, pieces)
+            followed[p.name] = Followed(
+                neurons, place[p.name][neurons].astype(np.uint64), start[neurons], fields
+            )
+    for name, margin in full.margins.items():
+        size = len(margin.core)
+        fields = tuple(_fields_of_margin(s, delays.get(s.pre, 1)) for s in full.program.into(name))
+        followed[name] = Followed(
+            np.arange(size), margin.core.astype(np.uint64), np.zeros(size, bool), fields
+        )
+    return followed
 
 
 def synapse_kind(piece: Slice, bundle: Bundle) -> int:
@@ -255,6 +305,36 @@ def _fields(program: Program, post: str, neurons: Ints, pieces: list[Slice]) -> 
             )
         )
     return tuple(fields)
+
+
+def _fields_of_margin(synapses: Synapses, delay: int) -> Fields:
+    """Which cells of a sender reach each compartment of a margin; neurons that reach the same ones are a cell."""
+    matrix = synapses.transform.csr()
+    by_neuron = matrix.transposed()
+    cell_of, cells = _alike(by_neuron.indptr, by_neuron.indices)
+    field_of, fields = _alike(matrix.indptr, cell_of[matrix.indices])
+    return Fields(
+        synapses.pre,
+        delay,
+        len(cells),
+        cell_of.astype(np.uint32),
+        field_of.astype(np.uint32),
+        np.cumsum([0, *map(len, fields)]).astype(np.uint64),
+        np.concatenate([*fields, np.zeros(0, np.int64)]).astype(np.uint32),
+    )
+
+
+def _alike(starts: Ints, values: NDArray[Any]) -> tuple[Ints, list[Ints]]:
+    """Number rows by the set of values that they hold, and give the set of each number."""
+    numbers: dict[bytes, int] = {}
+    sets: list[Ints] = []
+    of_row = np.empty(len(starts) - 1, np.int64)
+    for row in range(len(of_row)):
+        held = np.unique(values[starts[row] : starts[row + 1]]).astype(np.int64)
+        of_row[row] = numbers.setdefault(held.tobytes(), len(numbers))
+        if len(sets) < len(numbers):
+            sets.append(held)
+    return of_row, sets
 
 
 def _cells(

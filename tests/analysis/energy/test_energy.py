@@ -1,5 +1,6 @@
 """Counts against slow and obvious ones, and an example priced by hand."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 import loihi_deploy as ld
 from loihi_deploy.analysis.energy import estimate, load_coefficients
 from loihi_deploy.analysis.energy.counting import counts_of, meter
+from loihi_deploy.analysis.energy.margins import with_margins
 from loihi_deploy.analysis.energy.wiring import DENSE, SHARED, SPARSE, synapse_kind, wiring
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.backends.line import Line
@@ -29,16 +31,24 @@ KINDS = {SHARED: "shared synapses", DENSE: "dense synapses", SPARSE: "sparse syn
 
 
 def slow_counts(program, mapping, spikes, voltages):
-    """Every count from every stored synapse, and the time of every step; for one sample."""
+    """Every count from every stored synapse, and the time of every step; for one sample, margins included."""
     shapes, limits = grids(program), mapping.board.chip.core
     slices = [core.slices for core in mapping.cores]
     place = core_of_neurons(program, slices, shapes)
+    full = with_margins(program, mapping)
+    place.update({name: margin.core for name, margin in full.margins.items()})
     n_cores, steps = len(slices), len(next(iter(spikes.values()))[0])
-    synapses = []  # pre, neuron, core, kind, post, its neuron (-1: a margin)
+    synapses = []  # pre, neuron, core, kind, targets: population and neuron
+    n_margins = Counter()
     for c, pieces in enumerate(slices):
         for piece in pieces:
-            neuron_at = np.full(piece.offset + piece.n_compartments, -1)
-            neuron_at[piece.compartments()] = piece.neurons(shapes[piece.population])
+            neurons = zip(piece.compartments(), piece.neurons(shapes[piece.population]), strict=True)
+            at_compartment = {int(k): (piece.population, int(neuron)) for k, neuron in neurons}
+            for k in range(piece.offset, piece.offset + piece.n_compartments):
+                if k not in at_compartment:
+                    margin = f"{piece.population} (margin)"
+                    at_compartment[k] = margin, n_margins[margin]
+                    n_margins[margin] += 1
             for bundle in slice_bundles(program, piece, limits):
                 pre = program.synapses[bundle.projection].pre
                 weights, indices = bundle.make_sets()
@@ -47,14 +57,14 @@ def slow_counts(program, mapping, spikes, voltages):
                     for atom, neuron in enumerate(bundle.neurons[axon]):
                         row = index[min(atom, len(index) - 1)]
                         assert len(row) == weights[bundle.set_of[axon]].shape[1]
-                        targets = [(piece.population, int(neuron_at[k])) for k in row]
+                        targets = [at_compartment[int(k)] for k in row]
                         synapses.append((pre, int(neuron), c, synapse_kind(piece, bundle), targets))
     counts = dict.fromkeys((*KINDS.values(), "spikes", "messages out", "messages in", "updates"), 0)
     generation = np.zeros((steps, n_cores))
     processing = np.zeros((steps, n_cores))
     for c, pieces in enumerate(slices):
         generation[:, c] += COSTS.access_ns * sum(piece.n_compartments for piece in pieces)
-    arrived = {p.name: np.zeros((steps, p.size), bool) for p in program.populations}
+    arrived = {p.name: np.zeros((steps, p.size), bool) for p in full.program.populations}
     reached = {}
     for pre, neuron, core, kind, targets in synapses:
         reached.setdefault((pre, neuron), set()).add(core)
@@ -62,8 +72,7 @@ def slow_counts(program, mapping, spikes, voltages):
         counts[KINDS[kind]] += len(at) * len(targets)
         processing[at, core] += len(targets) * COSTS.synapse_ns[kind]
         for population, target in targets:
-            if target >= 0:
-                arrived[population][at[at + 1 < steps] + 1, target] = True
+            arrived[population][at[at + 1 < steps] + 1, target] = True
     for (pre, neuron), cores in reached.items():
         at = np.flatnonzero(spikes[pre][0][:, neuron])
         for core in cores:
@@ -72,7 +81,7 @@ def slow_counts(program, mapping, spikes, voltages):
         if pre in place:
             counts["messages out"] += len(at) * len(cores)
             generation[at, place[pre][neuron]] += len(cores) * COSTS.message_out_ns
-    for p in program.populations:
+    for p in full.program.populations:
         start = np.zeros(p.size) if p.initial_voltage is None else p.initial_voltage
         before = np.concatenate([[start], voltages[p.name][0][:-1]])
         updated = (before != 0) | arrived[p.name] | (p.bias != 0) | spikes[p.name][0]
@@ -86,11 +95,18 @@ def slow_counts(program, mapping, spikes, voltages):
     return counts, busy.sum(), busy.max()
 
 
+def simulated(program, mapping, sent, steps):
+    """Spikes and voltages of everything on chip, margins included."""
+    program = with_margins(program, mapping).program
+    return plain.simulate(program, sent, steps, {p.name: ("spikes", "v") for p in program.populations})
+
+
 def metered(program, mapping, sent, simulation):
     """The same from the compiled counters."""
     n, steps = next(iter(sent.values())).shape[:2]
     wires = wiring(program, mapping)
     counter = meter(wires, COSTS)
+    program = wires.full.program
     voltages = [simulation.recorded[name]["v"][:, :, part.neurons] for name, part in counter.followed.items()]
     host = Events.from_dense(sent, n, steps)
     chip = Events.from_dense(
@@ -110,12 +126,14 @@ def test_counts_are_those_of_every_synapse(program, seed, share):
         for p in program.populations
     ]
     program = replace(program, populations=tuple(quiet))
-    mapping = map_to_cores(program, "loihi")
+    check_counts(program, map_to_cores(program, "loihi"), rng)
+
+
+def check_counts(program, mapping, rng):
     sent = {s.name: rng.random((1, 12, s.size)) < 0.2 for s in program.sources}
-    record = {p.name: ("spikes", "v") for p in program.populations}
-    simulation = plain.simulate(program, sent, 12, record)
-    spikes = {**sent, **{p.name: simulation.recorded[p.name]["spikes"] for p in program.populations}}
-    voltages = {p.name: simulation.recorded[p.name]["v"] for p in program.populations}
+    simulation = simulated(program, mapping, sent, 12)
+    spikes = {**sent, **{name: found["spikes"] for name, found in simulation.recorded.items()}}
+    voltages = {name: found["v"] for name, found in simulation.recorded.items()}
     expected, busy, longest = slow_counts(program, mapping, spikes, voltages)
     counts, activity = metered(program, mapping, sent, simulation)
     found = {name: counts.total(name) for name in expected if name != "updates"}
@@ -126,6 +144,43 @@ def test_counts_are_those_of_every_synapse(program, seed, share):
     assert activity.longest_ns[0] == pytest.approx(longest, rel=1e-12)
 
 
+def test_margins_count_as_what_they_are():
+    rng = np.random.default_rng(2)
+    program = chain((6, 6, 64), [("conv", 3, 1, 64)], seed=1)
+    mapping = map_to_cores(program, "nahuku32")
+    assert any(any(piece.margin) for core in mapping.cores for piece in core.slices)
+    check_counts(program, mapping, rng)
+
+
+def test_a_spike_may_reach_a_margin_twice():
+    """A margin at the end of a row is that at the start of the next: a wide kernel on a narrow slice reaches both."""
+    rng = np.random.default_rng(0)
+    program = chain((4, 1, 1), [("conv", 5, 1, 2, 2)], decay_u=4095, threshold=64 * 10**5)
+    mapping = map_to_cores(program, "loihi", fix={"conv1": (4, 1, 2)})
+    core = mapping.cores[0]
+    wire = replace(core.slices[0].wirings[0], kind="pixels", compressed=False)
+    piece = replace(core.slices[0], margin=(2, 2), wirings=(wire,))
+    mapping = replace(mapping, cores=(replace(core, slices=(piece,)),))
+    full = with_margins(program, mapping)
+    margin = full.program.into("conv1 (margin)")
+    assert len(margin) == 2
+    # without decay or spikes the current of a step is what the stored synapses of the last step's spikes add up to
+    sent = {"in": rng.random((1, 6, 4)) < 0.5}
+    found = plain.simulate(full.program, sent, 6, {"conv1": ("u",), "conv1 (margin)": ("u",)}).recorded
+    expected = np.zeros((6, piece.offset + piece.n_compartments), int)
+    for bundle in slice_bundles(program, piece, mapping.board.chip.core):
+        weights, indices = bundle.make_sets()
+        for axon, neuron in enumerate(bundle.neurons[:, 0]):
+            for k, weight in zip(
+                indices[bundle.set_of[axon]][0], weights[bundle.set_of[axon]][0], strict=True
+            ):
+                for step in np.flatnonzero(sent["in"][0, :-1, neuron]):
+                    expected[step + 1, bundle.base_of[axon] + k] += int(weight) << program.synapses[0].shift
+    assert (found["conv1 (margin)"]["u"][0] == expected[:, piece.margins()]).all()
+    assert (found["conv1"]["u"][0][:, piece.neurons((4, 1, 2))] == expected[:, piece.compartments()]).all()
+    check_counts(program, mapping, rng)
+
+
 def test_messages_by_pair_of_cores_and_hops():
     program = chain((8, 8, 2), [("conv", 3, 1, 32), ("conv", 3, 1, 64), ("dense", 300)], seed=3)
     fixed = {"conv1": (2, 6, 32), "conv2": (2, 2, 32), "dense3": (1, 1, 100)}
@@ -133,7 +188,7 @@ def test_messages_by_pair_of_cores_and_hops():
     assert mapping.n_cores > 8
     rng = np.random.default_rng(0)
     sent = {"in": rng.random((2, 10, 128)) < 0.3}
-    simulation = plain.simulate(program, sent, 10, {p.name: ("spikes", "v") for p in program.populations})
+    simulation = simulated(program, mapping, sent, 10)
     counts, activity = metered(program, mapping, sent, simulation)
     assert activity.samples == 2
     assert activity.sample_steps == 20
@@ -145,9 +200,9 @@ def test_messages_by_pair_of_cores_and_hops():
     assert (pairs[:-1] * np.abs(columns[:, None] - columns)).sum() == counts.total("hops east-west")
     assert (pairs[:-1] * np.abs(rows[:, None] - rows)).sum() == counts.total("hops north-south")
     # mapping.flows counts the same wires from the other end: one message for each spike of each neuron
-    ones = {**{p.name: np.ones((1, 1, p.size), bool) for p in program.populations}}
-    everyone = Events.from_dense(ones, 1, 1)
     wires = wiring(program, mapping)
+    ones = {p.name: np.ones((1, 1, p.size), bool) for p in wires.full.program.populations}
+    everyone = Events.from_dense(ones, 1, 1)
     counter = meter(wires, COSTS)
     values = np.zeros((1, 1, sum(len(f.neurons) for f in counter.followed.values())), np.int32)
     host = Events.from_dense({"in": np.ones((1, 1, 128), bool)}, 1, 1)
