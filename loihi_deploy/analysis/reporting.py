@@ -259,7 +259,6 @@ def report_values(
             for name, value in parts.options.as_dict().items()
         },
         "n_board_chips": mapping.board.n_chips,
-        "cores_per_tile": mapping.board.chip.cores_per_tile,
         "inputs": {node.name: list(node.shape) for node in program.encoder.inputs},
         "readouts": {node.name: list(node.shape) for node in program.readout.readouts},
         "edges": [list(wire) for wire in wires],

@@ -58,6 +58,6 @@ def energy(
 
     def text() -> None:
         click.echo(f"On {found}")
-        click.echo(str(result))
+        result.page().show()
 
     terminal.figures(figures, text)

@@ -176,7 +176,7 @@ def evaluate(
     def text() -> None:
         print_activity(figures)
         if cost is not None:
-            click.echo(str(cost))
+            cost.page().show()
         for step in range(10, n_steps, 10) if by_step else ():
             click.echo(f"{step:4d} steps: {100 * result.accuracy_by_step[step - 1]:.2f} %")
         click.echo(

@@ -118,7 +118,8 @@ class Mapping(Shown, Content):
         Returns
         -------
         dict
-            'board', 'n_cores', 'n_chips', 'bound' (cores that any plan needs at least); 'limits' of a core;
+            'board', 'n_cores', 'n_chips', 'bound' (cores that any plan needs at least); 'mesh', the rows and columns of
+            tiles on a chip and the cores of a tile; 'limits' of a core;
             'populations', 'chips' and 'cores', lists of dicts; 'messages' per spike of every neuron, or in Hz where the
             mapping was made with firing rates: in all, across chips, and their mean hops within chips; 'free', what the
             fullest core leaves of each limit; 'warnings'.
@@ -137,6 +138,11 @@ class Mapping(Shown, Content):
             "n_cores": self.n_cores,
             "n_chips": self.n_chips,
             "bound": self.bound,
+            "mesh": {
+                "rows": board.chip.mesh_rows,
+                "columns": board.chip.mesh_columns,
+                "cores_per_tile": board.chip.cores_per_tile,
+            },
             "limits": limits,
             "free": {
                 name: limit - max((core.usage[name] for core in self.cores), default=0)

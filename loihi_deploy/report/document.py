@@ -8,19 +8,20 @@ from typing import Any
 
 from loihi_deploy.errors import missing_extra
 from loihi_deploy.report import pictures
+from loihi_deploy.report.cost_tables import energy_sentences, energy_tables
 from loihi_deploy.report.drawing import INK, as_svg, colour, drawn
+from loihi_deploy.report.network import network_drawing
 from loihi_deploy.report.resources import resource_rows
 from loihi_deploy.report.sheets import (
     advice_of,
     comparison_table,
-    energy_table,
     layer_table,
     limit_table,
     provenance_table,
     rate_table,
     stage_tables,
 )
-from loihi_deploy.tables import by, percent, with_unit
+from loihi_deploy.tables import percent, with_unit
 
 Values = Mapping[str, Any]
 
@@ -62,7 +63,7 @@ def _part(name: str, values: Values, number: int) -> dict[str, Any]:
         "name": name,
         "cards": list(_cards(values)),
         "advice": advice_of(values),
-        "boxes": list(_boxes(values)),
+        "network": network_drawing(values),
         "sections": [section for section in _sections(values, str(number)) if section is not None],
     }
 
@@ -95,26 +96,6 @@ def _cards(values: Values) -> Iterator[dict[str, Any]]:
 
 def _card(name: str, value: str, note: str, bad: bool = False) -> dict[str, Any]:
     return {"name": name, "value": value, "note": note, "bad": bad}
-
-
-def _boxes(values: Values) -> Iterator[dict[str, Any]]:
-    """The network from input to readout."""
-    rates = values.get("rates", {}).get("layers", {})
-    sources: dict[str, list[str]] = {}
-    for pre, post in values["edges"]:
-        sources.setdefault(post, []).append(pre)
-    for name, shape in values["inputs"].items():
-        yield {"name": name, "place": "host", "lines": ["input", by(shape)]}
-    for layer in values["layers"]:
-        lines = [f"from {', '.join(sources[layer['name']])}"] if layer["name"] in sources else []
-        lines += [by(layer["shape"]), f"{layer['neurons']:,} neurons"]
-        lines += [f"{layer['cores']} core{'s' * (layer['cores'] != 1)}"] if layer["cores"] else []
-        if layer["name"] in rates:
-            lines.append(f"{rates[layer['name']]['mean']:.1f} Hz")
-        yield {"name": layer["name"], "place": layer["place"], "lines": lines}
-    for name, shape in values["readouts"].items():
-        lines = [f"from {', '.join(sources.get(name, ['?']))}", "readout", by(shape)]
-        yield {"name": name, "place": "host", "lines": lines}
 
 
 def _sections(values: Values, salt: str) -> Iterator[dict[str, Any] | None]:
@@ -228,7 +209,8 @@ def _map(values: Values, picture: Callable[..., dict[str, Any]]) -> dict[str, An
         drawings.append(
             picture(figure, f"Map of {where} by energy", "By energy: yellow is the most of all cores")
         )
-    text = f"Cores in the order of their numbers, {values['cores_per_tile']} to a tile."
+    n = mapping["mesh"]["cores_per_tile"]
+    text = f"Cores where they lie on the mesh, {n} to a tile; what has no colour is free."
     return _section("Core map", [text], drawings, key=[(name, colour(k)) for k, name in enumerate(names)])
 
 
@@ -249,7 +231,7 @@ def _weights(values: Values, picture: Callable[..., dict[str, Any]]) -> dict[str
 
 
 def _energy(energy: Values, picture: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    joules, host = energy["joules"], energy["encoder"]
+    joules = energy["joules"]
     largest = max(joules["by_cause"], key=lambda cause: joules["by_cause"][cause]["value"])
     drawings = [
         picture(
@@ -257,11 +239,5 @@ def _energy(energy: Values, picture: Callable[..., dict[str, Any]]) -> dict[str,
         ),
         picture(pictures.energy_by(joules["by_population"]), "Dynamic energy by layer", "By layer"),
     ]
-    beyond = ": more than that" * (host["messages_per_step"] > host["messages_per_step_limit"])
-    texts = [
-        f"{energy['description']}. Mean of {energy['samples']} samples of {energy['steps']} steps.",
-        f"Host link: {host['messages_per_step']:.1f} messages a step to the chip that takes most, of "
-        f"{host['messages_per_step_limit']:.0f} that a step has room for{beyond}.",
-        *energy["notes"],
-    ]
-    return _section("Energy and time", texts, drawings, [table.as_html() for table in energy_table(energy)])
+    tables = [table.as_html() for table in energy_tables(energy)]
+    return _section("Energy and time", energy_sentences(energy), drawings, tables)

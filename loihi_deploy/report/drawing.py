@@ -23,6 +23,12 @@ def colour(k: int) -> str:
     return COLOURS[k % len(COLOURS)]
 
 
+def short(name: str, most: int = 18) -> str:
+    """A name of at most so many characters, its beginning and its end."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[: half - 1]}…{name[-(half - 1) :]}"
+
+
 @contextmanager
 def drawn(ink: str | None = None) -> Iterator[None]:
     """While a figure is made: its style; text and axes in `ink`, else as matplotlib is set up.

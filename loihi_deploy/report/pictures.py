@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
 
-from loihi_deploy.report.drawing import BAD, GOOD, colour, new_figure
+from loihi_deploy.report.drawing import BAD, GOOD, WIDTH, colour, new_figure, short
 
 Values = Mapping[str, Any]
 
@@ -119,35 +120,57 @@ def inputs(shape: Any, frames: Any) -> Any:
 
 
 def cores(mapping: Values, energy: Values | None = None, kind: str = "population") -> Any:
-    """Cores of each chip in their order, coloured by population, by a usage in parts of its limit, or by energy."""
+    """Cores of each chip on its mesh, coloured by population, by a usage in parts of its limit, or by energy."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
-    from matplotlib.patches import Rectangle
 
-    chips = sorted({core["chip"] for core in mapping["cores"]})
-    highest = max(core["number"] for core in mapping["cores"]) + 1
-    columns = 32
-    rows = -(-max(highest, columns) // columns)
-    figure, axes = new_figure(0.35 + len(chips) * (0.32 + 0.22 * rows), len(chips), 1, squeeze=False)
+    mesh, chips = mapping["mesh"], sorted({core["chip"] for core in mapping["cores"]})
+    beside = min(len(chips), 3)
+    rows = -(-len(chips) // beside)
+    height = (WIDTH / beside) * mesh["rows"] / mesh["columns"] + 0.3
+    figure, axes = new_figure(0.1 + rows * height, rows, beside, squeeze=False)
+    panels = dict(zip(chips, axes.ravel(), strict=False))
+    for unused in axes.ravel()[len(chips) :]:
+        unused.set_visible(False)
+    for chip, panel in panels.items():
+        _tiles(panel, mesh)
+        panel.set_title(f"chip {chip}", loc="left")
     names = [row["name"] for row in mapping["populations"]]
     joules = None if energy is None else [row["value"] for row in energy["joules"]["by_core"]]
-    for k, chip in enumerate(chips):
-        each = axes[k, 0]
-        for core in (core for core in mapping["cores"] if core["chip"] == chip):
-            x, y = core["number"] % columns, core["number"] // columns
-            if kind == "population":
-                parts = [colour(names.index(name)) for name in core["populations"]]
-            else:
-                share = _share(mapping, core, kind, joules)
-                parts = [to_hex(colormaps["viridis"](share))]
-            for part, shade in enumerate(parts):
-                width = 0.9 / len(parts)
-                each.add_patch(Rectangle((x + part * width, y), width, 0.9, facecolor=shade, lw=0))
-        each.set(xlim=(-0.2, columns), ylim=(rows, -0.2), xticks=range(0, columns, 4), yticks=[])
-        each.set_aspect("equal")
-        each.tick_params(labelsize=7)
-        each.set_title(f"chip {chip}", loc="left")
+    for core in mapping["cores"]:
+        if kind == "population":
+            shades = [colour(names.index(name)) for name in core["populations"]]
+        else:
+            shades = [to_hex(colormaps["viridis"](_share(mapping, core, kind, joules)))]
+        _core(panels[core["chip"]], core["number"], mesh, shades)
     return figure
+
+
+def _tiles(panel: Any, mesh: Values) -> None:
+    """The outlines of all tiles of a chip."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    places = np.ndindex(mesh["rows"], mesh["columns"])
+    outlines = [Rectangle((column + 0.03, row + 0.03), 0.94, 0.94) for row, column in places]
+    ink = panel.xaxis.label.get_color()
+    panel.add_collection(PatchCollection(outlines, facecolor="none", edgecolor=ink, lw=0.5, alpha=0.5))
+    panel.set(xlim=(0, mesh["columns"]), ylim=(mesh["rows"], 0), aspect="equal")
+    panel.set_axis_off()
+
+
+def _core(panel: Any, number: int, mesh: Values, shades: list[str]) -> None:
+    """A core at its place in its tile, in a stripe for each colour."""
+    from matplotlib.patches import Rectangle
+
+    tile, place = divmod(number, mesh["cores_per_tile"])
+    row, column = divmod(tile, mesh["columns"])
+    side = ceil(sqrt(mesh["cores_per_tile"]))
+    size = 0.82 / side
+    x, y = column + 0.09 + (place % side) * size, row + 0.09 + (place // side) * size
+    width = 0.9 * size / len(shades)
+    for k, shade in enumerate(shades):
+        panel.add_patch(Rectangle((x + k * width, y), width, 0.9 * size, facecolor=shade, lw=0))
 
 
 def _share(mapping: Values, core: Values, kind: str, joules: Any) -> float:
@@ -216,4 +239,4 @@ def energy_by(rows: Values, unit: float = 1e-6) -> Any:
 
 
 def _short(name: str) -> str:
-    return (name if len(name) <= 18 else f"{name[:8]}…{name[-8:]}").replace("$", r"\$")
+    return short(name).replace("$", r"\$")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loihi_deploy.report.cost_tables import energy_tables
 from loihi_deploy.report.pages import layers_page
 from loihi_deploy.report.resources import resource_rows
 from loihi_deploy.tables import Page, Table, percent, warned, with_unit
@@ -28,7 +29,7 @@ def report_page(values: Values) -> Page:
         parts.append(rate_table(values))
     parts.append(limit_table(values))
     if "energy" in values:
-        parts += energy_table(values["energy"])
+        parts += energy_tables(values["energy"])
     parts += advice_of(values)
     parts.append(provenance_table(values))
     return layers_page({**values, "warnings": []}) + Page((*parts, *warned(values["warnings"])))
@@ -97,31 +98,6 @@ def limit_table(values: Values) -> Table:
         if row["used"]
     )
     return Table("Limits of a core", ("limit", "fullest core", "allowed", "used", ""), rows)
-
-
-def energy_table(energy: Values) -> list[Table]:
-    """Energy and time, as ranges; and what others measured."""
-    joules, seconds = energy["joules"], energy["seconds"]
-    figures = {
-        "dynamic energy": (joules["dynamic"], "J"),
-        f"static energy, {energy['chips']} chip(s)": (joules["static"], "J"),
-        "energy": (joules["total"], "J"),
-        "time": (seconds["sample"], "s"),
-        "time of a step": (seconds["step"], "s"),
-        "longest step": (seconds["longest_step"], "s"),
-    }
-    rows = tuple(
-        (name, *(with_unit(found[end], unit) for end in ("value", "low", "high")))
-        for name, (found, unit) in figures.items()
-    )
-    tables = [Table("Energy and time of a sample", ("", "estimate", "low", "high"), rows)]
-    if energy["measured"]:
-        others = tuple(
-            (row["network"], str(row["steps"] or ""), f"{row['mj']:g} mJ", f"{row['ms']:g} ms")
-            for row in energy["measured"]
-        )
-        tables.append(Table("Measured by others", ("network", "steps", "energy", "time"), others))
-    return tables
 
 
 def provenance_table(values: Values) -> Table:

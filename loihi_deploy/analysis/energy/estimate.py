@@ -15,14 +15,15 @@ from loihi_deploy import backends
 from loihi_deploy.analysis.energy.coefficients import Coefficients, load_coefficients
 from loihi_deploy.analysis.energy.counting import CAUSES, Counts, counts_of, meter
 from loihi_deploy.analysis.energy.measured import DIFFERENCES, Measured, measured
-from loihi_deploy.analysis.energy.printed import energy_tables
 from loihi_deploy.analysis.energy.wiring import Wiring, wiring
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.ir import Samples
+from loihi_deploy.ir.content import OneLine
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping
-from loihi_deploy.report.values import encoder_values
+from loihi_deploy.report import encoder_values, energy_page
 from loihi_deploy.results import Activity, Counters, Evaluation
+from loihi_deploy.tables import Page, Shown
 
 PICO, NANO, MICRO, MILLI = 1e-12, 1e-9, 1e-6, 1e-3
 
@@ -53,7 +54,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Energy:
+class Energy(Shown, OneLine):
     """What a deployment costs per sample, estimated with a set of coefficients; print it for tables.
 
     Parameters
@@ -161,16 +162,9 @@ class Energy:
             "notes": list(self.notes),
         }
 
-    def __rich__(self) -> Any:
-        return energy_tables(self.values())
-
-    def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(width=110, force_terminal=False)
-        with console.capture() as captured:
-            console.print(self)
-        return captured.get().rstrip()
+    def page(self) -> Page:
+        """By cause, population and chip, times, the host's work, and what others measured."""
+        return energy_page(self.values())
 
 
 def estimate(
