@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from loihi_deploy import backends
