@@ -361,7 +361,7 @@ def test_energy(folder):
     expected = deployment.energy(np.load(folder / "x.npy"), 20).values()
     assert {name: values[name] for name in expected} == json.loads(json.dumps(expected))
     text = cli("energy", folder / "net.loihi", *own, "--coefficients", "davies2018").output
-    assert "by 'davies2018'" in text
+    assert "coefficients 'davies2018'" in text
     both = printed("evaluate", folder / "net.loihi", *own, "--labels", folder / "y.npy", "--energy")
     assert both["energy"] == json.loads(json.dumps(expected))
     assert "energy" not in printed("evaluate", folder / "net.loihi", *own, "--labels", folder / "y.npy")
