@@ -180,11 +180,15 @@ class Simulation:
         `PopulationCounts` of the populations on chip, summed over samples and steps.
     state : ChipState or None
         After the last step; None from an engine that cannot be continued.
+    first_wrap : (int, int, str) or None
+        Sample, step and population of the first accumulator that wrapped around, in this order; None where none did,
+        and from an engine that does not count them.
     """
 
     recorded: Recorded
     counts: Mapping[str, PopulationCounts]
     state: ChipState | None = None
+    first_wrap: tuple[int, int, str] | None = None
 
 
 @dataclass(frozen=True)

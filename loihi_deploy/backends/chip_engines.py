@@ -23,12 +23,14 @@ Record = Mapping[str, tuple[str, ...]]
 class Engine(Protocol):
     """The chip part of a program.
 
-    A new one is a class with these two, and one more line in `ENGINES`; ``tests/conformance/test_engines.py`` says what
-    it must do.
+    A new one is a class with these three, and one more line in `ENGINES`; ``tests/conformance/test_engines.py`` says
+    what it must do.
     """
 
     continues: bool
     """Whether it can start from a state, and returns the last one."""
+    counts_wraps: bool
+    """Whether it counts accumulators that wrap around, and tells which was the first."""
 
     def simulate(
         self,
@@ -46,14 +48,14 @@ class Engine(Protocol):
 class Plain:
     """Line by line in numpy."""
 
-    continues = True
+    continues = counts_wraps = True
     simulate = staticmethod(plain.simulate)
 
 
 class Compiled:
     """In compiled code; encoder and readout have a faster way to it in `loihi_deploy.backends.line`."""
 
-    continues = True
+    continues = counts_wraps = True
     simulate = staticmethod(compiled.simulate)
 
 
@@ -67,6 +69,7 @@ class NengoLoihi:
     """
 
     continues = False
+    counts_wraps = True
 
     def __init__(self, mapping: Any) -> None:
         self._mapping = mapping
@@ -100,6 +103,8 @@ class Hardware(NengoLoihi):
     def __init__(self, mapping: Any, how: OnBoard | None = None) -> None:
         super().__init__(mapping)
         self._how = how
+
+    counts_wraps = False
 
     def simulate(
         self,

@@ -136,6 +136,12 @@ def checked_job(
             f"backend '{backend}'",
             remedy="Use backend='emulator', which gives the same spikes",
         )
+    if isinstance(options.on_overflow, str) and options.on_overflow == "raise" and not engine.counts_wraps:
+        raise BackendError.single(
+            "does not tell when an accumulator wraps around, so on_overflow='raise' cannot stop it",
+            f"backend '{backend}'",
+            remedy="Use backend='emulator', which gives the same spikes, or on_overflow='count'",
+        )
     records = wanted(program, options, problems)
     problems += sign_problems(program, samples.arrays)
     n = len(samples)

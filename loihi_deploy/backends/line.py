@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from loihi_deploy.backends.chip_engines import Engine
 from loihi_deploy.backends.chunk import Chunk, Wanted, recorded_spikes
 from loihi_deploy.engines.activity import Meter
 from loihi_deploy.engines.chip import kernels as columns
+from loihi_deploy.engines.chip.compiled import Engine as ChipEngine
 from loihi_deploy.engines.chip.compiled import Recording, engine
 from loihi_deploy.engines.events import Events
 from loihi_deploy.engines.host.biases import biases
@@ -79,14 +80,19 @@ class Line:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.encoder = Encoder(program.encoder)
-        self.chip = engine(program)
-        self.sizes = {**self.encoder.sizes, **self.chip.sizes}
+        self.on_chip = {p.name: p.size for p in program.populations}
+        self.sizes = {**self.encoder.sizes, **self.on_chip}
         decoded = {projection.pre for projection in program.readout.projections}
-        self.decoded = tuple(name for name in self.chip.sizes if name in decoded)
+        self.decoded = tuple(name for name in self.on_chip if name in decoded)
         self.n_outputs = sum(node.size for node in program.readout.readouts)
 
         self._decoders: dict[tuple[str, ...], Decoder] = {}
         self._last_plan: _Plan | None = None
+
+    @cached_property
+    def chip(self) -> ChipEngine:
+        """The chip part, laid out for the compiled loop when that first runs it."""
+        return engine(self.program)
 
     def _decoder(self, columns: Mapping[str, int]) -> Decoder:
         """The decoder of events of these populations, laid out once."""
@@ -164,7 +170,7 @@ class Line:
             trace,
             self._host_counts(sent, lost) | _with_clipped(chip.population_counts(counts), clipped),
             _in_order(wanted, found) if meter is None else {},
-            self._first_wrap(counts),
+            chip.first_wrap(counts),
             self._end(plan, arrays) if keep_state else None,
             activity,
         )
@@ -295,7 +301,7 @@ class Line:
         dense = emitted.to_dense()
         record = {
             name: tuple({*wanted.variables.get(name, ()), *(["spikes"] if name in self.decoded else [])})
-            for name in self.chip.sizes
+            for name in self.on_chip
         }
         arriving = {source.name: dense[source.name] for source in self.program.sources}
         drive, clipped = biases(self.program, inputs)
@@ -323,21 +329,13 @@ class Line:
             end = RunState(self.encoder.save(arrays), simulation.state, HostState(saved), self.program.digest)
         sent = emitted.counts.sum(axis=(0, 1), dtype=np.int64)
         counts = self._host_counts(sent, lost) | _with_clipped(simulation.counts, clipped)
-        return Chunk(trace, counts, _in_order(wanted, found), None, end)
+        return Chunk(trace, counts, _in_order(wanted, found), simulation.first_wrap, end)
 
     def _host_counts(self, sent: NDArray[np.int64], lost: NDArray[np.int64]) -> dict[str, PopulationCounts]:
         return {
             name: PopulationCounts(size, int(sent[i]), lost_spikes=int(lost[i]))
             for i, (name, size) in enumerate(self.encoder.sizes.items())
         }
-
-    def _first_wrap(self, counts: NDArray[np.int64]) -> tuple[int, int, str] | None:
-        steps = counts[:, :, columns.FIRST_WRAP]
-        if steps.size == 0 or steps.max() < 0:
-            return None
-        wrapped = [(s, int(steps[s, p]), p) for s, p in np.argwhere(steps >= 0).tolist()]
-        sample, step, population = min(wrapped)
-        return sample, step, list(self.chip.sizes)[population]
 
 
 def _blocks(steps: int, n_neurons: int) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,8 @@ from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.results import PopulationCounts, Simulation
 
 _Accumulator = Literal["q", "u"]
+_NEVER = 1 << 62
+"""A step that no run reaches."""
 
 
 def build_model(
@@ -94,6 +97,7 @@ def simulate(
     samples: dict[tuple[str, str], list[NDArray[Any]]] = {key: [] for key in made.probes}
     kinds: tuple[_Accumulator, ...] = ("q", "u")
     overflows = {(p.name, kind): 0 for p in program.populations for kind in kinds}
+    first_wrap: tuple[int, int, str] | None = None
     for sample in range(n):
         send(program, made, {name: array[sample] for name, array in spikes.items()}, steps)
         with np.errstate(invalid="ignore"):  # it fills int arrays with NaN before it sets them
@@ -101,7 +105,7 @@ def simulate(
         slices = [emulator.block_info.slices[block] for block in made.model.blocks]
         initial = {p.name: p.initial_voltage for p in program.populations if p.initial_voltage is not None}
         _put(initial, made.tree, slices, emulator.compartment.voltage)
-        wraps = _count_wraps(nl, emulator.compartment)
+        wraps, wrapped_at = _count_wraps(nl, emulator.compartment)
         start = time.perf_counter()
         for frame in range(n_frames):
             now = {name: array[sample, frame] for name, array in biases.items()}
@@ -117,9 +121,23 @@ def simulate(
                 int(wraps[kind][slices[number]][compartments].sum())
                 for number, compartments in zip(where["cores"], where["compartments"], strict=True)
             )
+        if first_wrap is None and wrapped_at.min(initial=_NEVER) < _NEVER:
+            first = {
+                p.name: min(
+                    int(wrapped_at[slices[number]][compartments].min(initial=_NEVER))
+                    for number, compartments in zip(
+                        made.tree["places"][p.name]["cores"],
+                        made.tree["places"][p.name]["compartments"],
+                        strict=True,
+                    )
+                )
+                for p in program.populations
+            }
+            name = min(first, key=lambda name: first[name])
+            first_wrap = sample, first[name], name
         emulator.close()
     probed = {key: np.stack(values) for key, values in samples.items()}
-    return simulation_of(program, probed, record or {}, overflows, spikes)
+    return replace(simulation_of(program, probed, record or {}, overflows, spikes), first_wrap=first_wrap)
 
 
 def import_nengo_loihi() -> Any:
@@ -164,19 +182,26 @@ def _put(
             compartments_of_all[slices[number]][compartments] = array[neurons]
 
 
-def _count_wraps(nl: Any, compartment: Any) -> dict[_Accumulator, NDArray[np.int64]]:
-    """Let the emulator count, for each compartment, what it would warn of without saying where."""
+def _count_wraps(
+    nl: Any, compartment: Any
+) -> tuple[dict[_Accumulator, NDArray[np.int64]], NDArray[np.int64]]:
+    """Let the emulator count, for each compartment, what it would warn of without saying where, and note when first."""
     wraps: dict[_Accumulator, NDArray[np.int64]] = {
         "q": np.zeros(compartment.n_compartments, np.int64),
         "u": np.zeros(compartment.n_compartments, np.int64),
     }
+    first = np.full(compartment.n_compartments, _NEVER)
+    step = -1
 
     def overflow(x: NDArray[np.int32], bits: int, name: str) -> None:
+        nonlocal step
+        step += name == "q0"  # the first of a step
         _, wrapped = nl.builder.discretize.overflow_signed(x, bits=bits, out=x)
         wraps["q" if name == "q0" else "u"] += wrapped
+        first[wrapped] = np.minimum(first[wrapped], step)
 
     compartment._overflow = overflow
-    return wraps
+    return wraps, first
 
 
 def _probed_variables(

@@ -27,6 +27,7 @@ from loihi_deploy.ir import (
     Samples,
 )
 from loihi_deploy.ir.program import Compartments, Noise, Program, SpikeSource, Synapses
+from loihi_deploy.mapping import map_to_cores
 
 EVERYTHING = {"c": ("spikes", "u", "v", "events"), "d": ("events",), "e": ("spikes", "events")}
 
@@ -293,7 +294,10 @@ def overflowing(sample):
     return program, inputs
 
 
-def test_overflow_names_layer_step_and_sample():
+@pytest.mark.parametrize("backend", ["emulator", "numpy", "nengo_loihi"])
+def test_overflow_names_layer_step_and_sample(backend):
+    if backend == "nengo_loihi":
+        pytest.importorskip("nengo_loihi")
     program, inputs = overflowing(4)
     counts = run(program, inputs, 20).counters.populations
     assert counts["d"].overflows_u > 0
@@ -301,10 +305,15 @@ def test_overflow_names_layer_step_and_sample():
     history = run(program, inputs, 20, backend="numpy", record={"d": ("u",)})
     assert history.counters.populations == counts
     with pytest.raises(AccumulatorOverflowError, match=r"layer 'd': .* at step \d+ of sample 4") as error:
-        run(program, inputs, 20, on_overflow="raise")
+        run_mapped(program, inputs, 20, backend=backend, on_overflow="raise")
     first = next(t for t in range(1, 21) if _wraps(program, inputs, t))
     assert f"at step {first} of sample 4" in str(error.value)
-    run(program, part(inputs, [0, 1, 2, 3, 5]), 20, on_overflow="raise")
+    run_mapped(program, part(inputs, [0, 1, 2, 3, 5]), 20, backend=backend, on_overflow="raise")
+
+
+def run_mapped(program, inputs, steps, **options):
+    mapping = map_to_cores(program, "nahuku32")
+    return backends.run(program, Samples(inputs, static=False), RunOptions(steps, **options), mapping)
 
 
 def _wraps(program, inputs, steps):
@@ -312,10 +321,22 @@ def _wraps(program, inputs, steps):
     return counts.overflows_u + counts.overflows_q > 0
 
 
-def test_overflow_in_a_stream():
+@pytest.mark.parametrize("backend", ["emulator", "numpy", "nengo_loihi"])
+def test_overflow_in_a_stream(backend):
+    if backend == "nengo_loihi":
+        pytest.importorskip("nengo_loihi")
     program, inputs = overflowing(1)
     with pytest.raises(AccumulatorOverflowError, match="of sample 1"):
-        run(program, inputs, 20, on_overflow="raise", stream=True, chunk_size=6)
+        run_mapped(program, inputs, 20, backend=backend, on_overflow="raise", stream=True, chunk_size=6)
+
+
+def test_overflow_that_a_board_does_not_tell_of():
+    program, inputs = overflowing(1)
+    with pytest.raises(BackendError, match="does not tell when an accumulator wraps") as caught:
+        run(program, inputs, 20, backend="hardware", on_overflow="raise")
+    assert caught.value.problems[0].where == "backend 'hardware'"
+    with pytest.raises(AccumulatorOverflowError):  # what the remedy says
+        run(program, inputs, 20, on_overflow="raise")
 
 
 def test_evaluation_counts():

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.engines.chip import kernels as k
-from loihi_deploy.engines.chip.overflow import accumulator_bounds, common_shift
+from loihi_deploy.engines.chip.overflow import Bounds, accumulator_bounds, common_shift
 from loihi_deploy.engines.chip.plain import Biases, Record, arrival_delays, initial_state, n_samples
 from loihi_deploy.engines.delivery import BLOCK, layout, room_for_words
 from loihi_deploy.engines.events import Events
+from loihi_deploy.errors import BackendError, Problem
 from loihi_deploy.ir.program import Compartments, Noise, Program
 from loihi_deploy.results import ChipState, PopulationCounts, Simulation
 
@@ -49,6 +50,7 @@ class Engine:
         self.program = program
         self._threads = threading.local()
         self.bounds = accumulator_bounds(program)
+        _check_widths(self.bounds)
         self.is_noisy = any(p.noise is not None for p in program.populations)
         self.sizes = {p.name: p.size for p in program.populations}
         self._order = list(self.sizes)
@@ -328,6 +330,15 @@ class Engine:
         counts[:, :, k.FIRST_WRAP] = -1
         return counts
 
+    def first_wrap(self, counts: NDArray[np.int64]) -> tuple[int, int, str] | None:
+        """Sample, step and population of the first accumulator that wrapped around."""
+        steps = counts[:, :, k.FIRST_WRAP]
+        wrapped = [(s, int(steps[s, p]), p) for s, p in np.argwhere(steps >= 0).tolist()]
+        if not wrapped:
+            return None
+        sample, step, population = min(wrapped)
+        return sample, step, self._order[population]
+
     def population_counts(self, counts: NDArray[np.int64]) -> dict[str, PopulationCounts]:
         """Sum counts over samples."""
         total = counts.sum(axis=0)
@@ -387,7 +398,7 @@ def simulate(
         for name, variables in wanted.items()
     }
     end = chip.save(arrays, None if rng is None else tuple(rng.get_state(legacy=True)))
-    return Simulation(results, chip.population_counts(counts), end)
+    return Simulation(results, chip.population_counts(counts), end, chip.first_wrap(counts))
 
 
 def _laid_out_sources(program: Program) -> tuple[NDArray[np.int64], int, int]:
@@ -401,6 +412,24 @@ def _laid_out_sources(program: Program) -> tuple[NDArray[np.int64], int, int]:
         n_pending += size * delays[source.name]
         place += size + 8
     return table, n_pending, place
+
+
+def _check_widths(bounds: Mapping[str, Bounds]) -> None:
+    """Refuse sums that could pass the 32 bits they are added in, so that a wrap would not be seen."""
+    limit = np.iinfo(np.int32)
+    problems = [
+        Problem(
+            "its synaptic input can become larger than the compiled engine adds up",
+            f"layer '{name}'",
+            f"{bound.q[0]:,} to {bound.q[1]:,}",
+            f"{limit.min:,} to {limit.max:,}",
+            "Use backend='numpy', which adds in 64 bits",
+        )
+        for name, bound in bounds.items()
+        if bound.q[0] < limit.min or bound.q[1] > limit.max
+    ]
+    if problems:
+        raise BackendError("Cannot run the program on the compiled engine", problems)
 
 
 def _noise_place(noise: Noise | None) -> int:

@@ -105,6 +105,8 @@ def simulate(
         rng.set_state(state.noise)
     fans = {synapses: fan_out(synapses.transform) for synapses in program.synapses}
     counts = {p.name: PopulationCounts(p.size) for p in program.populations}
+    first_wraps: list[tuple[int, int, str]] = []  # of each sample, those of its first step with any
+    sound = np.ones(n, bool)  # samples without any so far
     history: dict[str, dict[str, list[NDArray[Any]]]] = {
         p.name: {"spikes": [], "u": [], "v": []} for p in program.populations
     }
@@ -114,6 +116,7 @@ def simulate(
     for t in range(steps):
         arriving = {**spiked, **{name: line[:, t] for name, line in lines.items()}}
         draws = _noise_draws(program, rng) if state.noise is not None else {}
+        wrapped_now = np.zeros(n, bool)
         for p in program.populations:
             q = np.zeros((n, p.size), np.int64)
             events = 0
@@ -124,13 +127,16 @@ def simulate(
             noise = _noise(p.noise, draws[p.name]) if p.noise is not None else np.zeros(p.size, np.int64)
             at_membrane = p.noise is not None and p.noise.at_membrane
 
-            q, wraps_q = _wrapped(q if at_membrane else q + noise, q_bits)
+            q, in_q = _wrapped(q if at_membrane else q + noise, q_bits)
             kept = decay(u[p.name], arithmetic.current_factor(p.decay_u), decay_bits)
-            u_new, wraps_u = _wrapped(kept + q, u_bits)
+            u_new, in_u = _wrapped(kept + q, u_bits)
             bias = p.bias
             if p.name in biases:
                 bias = biases[p.name][:, t * biases[p.name].shape[1] // steps]
-            u2, wraps_u2 = _wrapped(u_new + bias + (noise if at_membrane else 0), u_bits)
+            u2, in_u2 = _wrapped(u_new + bias + (noise if at_membrane else 0), u_bits)
+            any_wrap = (in_q + in_u + in_u2) > 0
+            first_wraps += [(int(sample), t, p.name) for sample in np.flatnonzero(any_wrap & sound)]
+            wrapped_now |= any_wrap
             factor = arithmetic.voltage_factor(p.decay_v)
             decayed: NDArray[np.int32] = decay(v[p.name], factor, decay_bits)
             v_new = np.clip(decayed + u2.astype(np.int32), p.v_min, p.v_max)
@@ -142,10 +148,12 @@ def simulate(
 
             u[p.name], v[p.name], spiked[p.name] = u_new.astype(np.int32), v_new, spiked_now
             n_spikes = int(spiked_now.sum())
-            counts[p.name] += PopulationCounts(p.size, n_spikes, events, wraps_q, wraps_u + wraps_u2)
+            wraps_q, wraps_u = int(in_q.sum()), int((in_u + in_u2).sum())
+            counts[p.name] += PopulationCounts(p.size, n_spikes, events, wraps_q, wraps_u)
             now: dict[str, NDArray[Any]] = {"spikes": spiked_now, "u": u[p.name], "v": v_new}
             for variable in _needed(record, p.name) & now.keys():
                 history[p.name][variable].append(now[variable].copy())
+        sound &= ~wrapped_now
 
     end = ChipState(
         u,
@@ -155,13 +163,14 @@ def simulate(
         {name: line[:, steps:] for name, line in lines.items()},
         tuple(rng.get_state(legacy=True)) if state.noise is not None else None,
     )
-    return Simulation(_recorded(program, record, history, n), counts, end)
+    first_wrap = min(first_wraps, key=lambda wrap: wrap[:2], default=None)
+    return Simulation(_recorded(program, record, history, n), counts, end, first_wrap)
 
 
-def _wrapped(x: NDArray[np.int64], bits: int) -> tuple[NDArray[np.int64], int]:
-    """The wrapped values, and how many of them changed."""
+def _wrapped(x: NDArray[np.int64], bits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The wrapped values, and how many of each sample changed."""
     wrapped: NDArray[np.int64] = wrap(x, bits)
-    return wrapped, int((wrapped != x).sum())
+    return wrapped, (wrapped != x).sum(axis=1)
 
 
 def _noise_draws(program: Program, rng: np.random.RandomState) -> dict[str, NDArray[np.int64]]:

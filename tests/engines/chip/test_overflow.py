@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loihi_deploy.chip.boards import loihi_arithmetic
+from loihi_deploy.engines.chip import compiled
 from loihi_deploy.engines.chip import plain as reference
 from loihi_deploy.engines.chip.overflow import accumulator_bounds
+from loihi_deploy.errors import BackendError
 from loihi_deploy.ir import Dense
 from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
 from tests.engines.programs import NO_GRAPH, programs, random_spikes
@@ -25,6 +30,23 @@ def test_what_is_proven_holds(program, seed, rate):
             low, high = bounds[name].u
             assert low <= result.recorded[name]["u"].min()
             assert result.recorded[name]["u"].max() <= high
+
+
+WIDE = replace(loihi_arithmetic(), accumulator_bits=29)
+
+
+def test_sums_that_the_compiled_engine_cannot_hold():
+    """140,000 inputs of 127 << 7 pass 2^31, 130,000 do not; both wrap in a chip's 29 bits and sign."""
+    spikes = {"s": np.ones((1, 4, 140_000), bool)}
+    program = replace(one_synapse(140_000, 4095, 0), arithmetic=WIDE)
+    with pytest.raises(BackendError, match="layer 'p': its synaptic input can become larger") as caught:
+        compiled.simulate(program, spikes, 4)
+    assert caught.value.problems[0].value == f"0 to {140_000 * 127 << 7:,}"
+    # what the remedy says: every step but the first, in which nothing has arrived, wraps
+    assert reference.simulate(program, spikes, 4).counts["p"].overflows_q == 3
+    fits = replace(one_synapse(130_000, 4095, 0), arithmetic=WIDE)
+    fewer = {"s": spikes["s"][:, :, :130_000]}
+    assert compiled.simulate(fits, fewer, 4).counts == reference.simulate(fits, fewer, 4).counts
 
 
 def one_synapse(n_inputs, decay_u, bias):
