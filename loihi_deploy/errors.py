@@ -25,7 +25,8 @@ An error carries *all* the problems found, not the first one: ``error.problems``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -191,6 +192,15 @@ class LoihiDeployWarning(UserWarning):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problem,)
+
+
+@contextmanager
+def gathered(problems: list[Problem]) -> Iterator[None]:
+    """Add the problems of an `InputError` to a list, to be raised together with others."""
+    try:
+        yield
+    except InputError as error:
+        problems += error.problems
 
 
 def missing_extra(package: str, feature: str, extra: str = "convert") -> MissingExtraError:

@@ -201,6 +201,37 @@ def test_everything_that_is_wrong_is_told_at_once():
     }
 
 
+EVERYTHING = {
+    "run": ({"steps": 0, "record": ["c"], "backend": "no", "stream": 3}, "steps record backend stream x"),
+    "evaluate": (
+        {"y": Y - 1, "steps": "4", "chunk_size": 0, "by_step": 1, "on_overflow": "no"},
+        "y steps chunk_size by_step on_overflow x",
+    ),
+    "verify": ({"y": Y + 7, "steps": -1, "reference_samples": 0.5}, "y steps reference_samples x"),
+    "tune": ({"y": Y * 0.5, "max_steps": 0, "max_drop": 3}, "y max_steps max_drop x"),
+}
+
+
+@pytest.mark.parametrize("call", EVERYTHING)
+@pytest.mark.parametrize("samples", [X, np.full_like(X, np.nan)], ids=["good samples", "bad samples"])
+def test_samples_labels_and_options_are_told_of_at_once(call, samples):
+    given, places = EVERYTHING[call]
+    with pytest.raises(InputError) as error:
+        CALLS[call](**{"x": samples, **given})
+    told = {problem.where for problem in error.value.problems}
+    assert told == set(places.split()) - ({"x"} if samples is X else set())
+
+
+def test_energy_from_another_engine_is_told_of_with_the_rest():
+    with pytest.raises(InputError) as error:
+        DEPLOYMENT.evaluate(X, Y[:3], 4, energy=True, backend="numpy", threads=0)
+    assert [problem.where for problem in error.value.problems] == ["energy", "y", "threads"]
+    (remedy, *_) = (problem.remedy for problem in error.value.problems)
+    assert "Evaluate without it, and estimate energy with deployment.energy(x)" in remedy
+    assert DEPLOYMENT.evaluate(X, Y, 4, backend="numpy").samples == 12
+    assert DEPLOYMENT.energy(X, 4).total.high > 0
+
+
 def test_a_mask_picks_the_neurons_that_are_true():
     mask = np.arange(10) % 3 == 0
     whole = DEPLOYMENT.run(X, 10, record=["b"]).recorded["b"]["spikes"]

@@ -17,6 +17,7 @@ from loihi_deploy.analysis.frames import read_rates, read_window
 from loihi_deploy.analysis.latency import LayerLatency, latencies, latency_sentence
 from loihi_deploy.analysis.remedies import LOSS, Deployed, Trial, advice, overflow_advice, trials
 from loihi_deploy.backends import RunOptions
+from loihi_deploy.backends.losses import RESCALE, input_losses, input_ranges
 from loihi_deploy.engines.host.readout import window_steps
 from loihi_deploy.engines.spiking_network import spiking_outputs, spiking_rates
 from loihi_deploy.ir import Graph, Samples
@@ -104,8 +105,9 @@ class Verification(Shown, OneLine):
     latency : tuple of LayerLatency
         When each layer on chip, and the readout, hears of the input.
     remedies : tuple of str
-        The stage that loses most with what helped when it was tried, the layer whose rates are furthest off, and the
-        latency; nothing of the first two where the chip decides as the source does.
+        What is lost of the input, with what helps; the stage that loses most with what helped when it was tried, and
+        the layer whose rates are furthest off; the latency. Nothing of the stage and the layer where the chip decides
+        as the source does, or the samples are outside the range that was calibrated.
     """
 
     stages: tuple[Stage, ...]
@@ -215,7 +217,7 @@ def remedies(
     stages: Sequence[Stage],
     zeroed: Mapping[str, float],
     reference_differs: int,
-    try_changes: Callable[[], Sequence[Trial]],
+    try_changes: Callable[[], Sequence[Trial]] | None,
 ) -> Iterator[str]:
     """What to do about decisions that the chip loses.
 
@@ -227,10 +229,10 @@ def remedies(
     reference_differs : int
         Samples for which nengo-loihi's emulator decides otherwise than ours.
     try_changes : callable
-        Gives the trials; called where decisions are lost.
+        Gives the trials; called where decisions are lost. None where trials would say nothing.
     """
     agreement = next(stage.agreement for stage in stages if stage.name == INTEGER)
-    if 1 - agreement > LOSS:
+    if 1 - agreement > LOSS and try_changes is not None:
         logger.info("other settings")
         yield advice(*worst_stage(stages), agreement, try_changes())
         yield worst_layer(stages, zeroed)
@@ -312,6 +314,9 @@ def verify_stages(
     }
     latency = latencies(program)
     fewer = replace(deployed, samples=samples.take(slice(TRIAL_SAMPLES)), decisions=decisions[:TRIAL_SAMPLES])
+    lost = tuple(input_losses(program, input_ranges(samples), samples.n_frames, result.counters))
+    if any(problem.remedy == RESCALE for problem in lost):
+        try_changes = False  # trials are calibrated on these samples, which the deployment was not
     differs = int((theirs != ours[: len(theirs)]).sum())
     return Verification(
         tuple(stages),
@@ -320,7 +325,8 @@ def verify_stages(
         overflows,
         latency,
         (
-            *(remedies(stages, zeroed, differs, lambda: tuple(trials(fewer))) if try_changes else ()),
+            *map(str, lost),
+            *remedies(stages, zeroed, differs, (lambda: tuple(trials(fewer))) if try_changes else None),
             *overflow_advice(overflows),
             latency_sentence(program, steps),
         ),

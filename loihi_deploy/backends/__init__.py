@@ -5,8 +5,9 @@
 """
 
 from loihi_deploy.backends.firing_rates import firing_rates
+from loihi_deploy.backends.job import request_problems
 from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.backends.running import check, evaluate, run
 from loihi_deploy.backends.sharing import evaluate_parts
 
-__all__ = ["RunOptions", "check", "evaluate", "evaluate_parts", "firing_rates", "run"]
+__all__ = ["RunOptions", "check", "evaluate", "evaluate_parts", "firing_rates", "request_problems", "run"]

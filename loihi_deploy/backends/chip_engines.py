@@ -139,7 +139,7 @@ class InARow:
     continues = False
 
     def __init__(self, engine: Engine, gap: int) -> None:
-        self._engine, self._gap = engine, gap
+        self._engine, self._gap, self.counts_wraps = engine, gap, engine.counts_wraps
         self._state: ChipState | None = None
 
     def simulate(
@@ -169,7 +169,9 @@ class InARow:
             }
             values["events"] = np.argwhere(values["spikes"])
             recorded[name] = {variable: values[variable] for variable in variables}
-        return Simulation(recorded, found.counts)
+        wrap = found.first_wrap
+        first_wrap = wrap and (wrap[1] // period, wrap[1] % period, wrap[2])
+        return Simulation(recorded, found.counts, first_wrap=first_wrap)
 
 
 ENGINES: Mapping[str, Callable[[Any], Engine]] = {

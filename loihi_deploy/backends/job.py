@@ -20,7 +20,7 @@ from loihi_deploy.backends.run_memory import memory_problems
 from loihi_deploy.engines.activity import Meter
 from loihi_deploy.engines.host.biases import sign_problems
 from loihi_deploy.engines.threads import in_order, parts_of, thread_count
-from loihi_deploy.errors import AccumulatorOverflowError, BackendError, InputError
+from loihi_deploy.errors import AccumulatorOverflowError, BackendError, InputError, Problem
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.options import BACKEND_ALIASES
@@ -122,37 +122,17 @@ def checked_job(
     BackendError
         If there is no such backend, or it cannot do what is asked for.
     """
-    given: Any = options.backend
-    backend: Any = BACKEND_ALIASES.get(given, given) if isinstance(given, str) else None
-    if backend not in ENGINES:
-        raise BackendError.single("no such backend", "backend", shown(given), ", ".join(ENGINES))
-    engine = ENGINES[backend](mapping)
-    stream = options.stream is True
-    continues = options.state is not None or options.return_state is True
-    problems = list(options.problems(samples.n_frames))
-    if continues and not engine.continues:
-        raise BackendError.single(
-            "cannot continue a run, and leaves no state that others could continue",
-            f"backend '{backend}'",
-            remedy="Use backend='emulator', which gives the same spikes",
-        )
-    if isinstance(options.on_overflow, str) and options.on_overflow == "raise" and not engine.counts_wraps:
-        raise BackendError.single(
-            "does not tell when an accumulator wraps around, so on_overflow='raise' cannot stop it",
-            f"backend '{backend}'",
-            remedy="Use backend='emulator', which gives the same spikes, or on_overflow='count'",
-        )
-    records = wanted(program, options, problems)
-    problems += sign_problems(program, samples.arrays)
-    n = len(samples)
-    problems += timing_problems(program, samples.n_frames, stream)
-    problems += state_problems(program, options.state, 1 if stream else n)
+    problems, of_backend, records = _problems(program, samples, options, mapping)
+    if of_backend and not problems:
+        raise BackendError("Cannot run the program", of_backend)
     threads = chunk_size = steps = 0
+    backend, stream, n = _proper_name(options.backend), options.stream is True, len(samples)
     if not problems:
         steps = options.total_steps(samples.n_frames)
         in_a_row = options.reset != "rest" and (backend == "hardware" or options.reset == "gap")
         threads = thread_count(options.threads) if backend == "emulator" and not in_a_row else 1
         chunk_size = options.chunk_size or _default_chunk_size(program, backend, n, steps, threads)
+        engine = ENGINES[backend](mapping)
         if stream and not engine.continues:
             chunk_size = max(n, 1)  # one long presentation, with nothing to be continued
         elif in_a_row and options.chunk_size is None:
@@ -161,7 +141,7 @@ def checked_job(
         kept = n if meter is None else min(n, at_once)  # what a meter records is counted, chunk by chunk
         problems += memory_problems(program, records, kept, steps, at_once, dense=backend != "emulator")
     if problems:
-        raise InputError("Cannot run the program", problems)
+        raise InputError("Cannot run the program", [*problems, *of_backend])
     return Job(
         line(program),
         samples,
@@ -173,6 +153,57 @@ def checked_job(
         _engine(backend, mapping, engine, options),
         meter,
     )
+
+
+def request_problems(
+    program: Program, samples: Samples | None, options: RunOptions, mapping: Any = None
+) -> list[Problem]:
+    """What is wrong with what is asked for, as far as it can be told without the samples where these are None."""
+    problems, of_backend, _ = _problems(program, samples, options, mapping)
+    return [*problems, *of_backend]
+
+
+def _problems(
+    program: Program, samples: Samples | None, options: RunOptions, mapping: Any
+) -> tuple[list[Problem], list[Problem], Wanted]:
+    """What is wrong with the options, what the backend cannot do, and what is to be recorded."""
+    n_frames = 1 if samples is None else samples.n_frames
+    stream = options.stream is True
+    problems = list(options.problems(n_frames))
+    records = wanted(program, options, problems)
+    if samples is not None:
+        problems += sign_problems(program, samples.arrays)
+    problems += timing_problems(program, n_frames, stream)
+    n = None if samples is None else len(samples)
+    problems += state_problems(program, options.state, 1 if stream else n)
+    return problems, list(_backend_problems(options, mapping)), records
+
+
+def _proper_name(backend: Any) -> Any:
+    """A backend by the name that it has in `ENGINES`; what is no name as it is."""
+    return BACKEND_ALIASES.get(backend, backend) if isinstance(backend, str) else backend
+
+
+def _backend_problems(options: RunOptions, mapping: Any) -> Iterator[Problem]:
+    """Why there is no such backend, or what it cannot do."""
+    backend = _proper_name(options.backend)
+    if not isinstance(backend, str) or backend not in ENGINES:
+        yield Problem("no such backend", "backend", shown(options.backend), ", ".join(ENGINES))
+        return
+    engine, where = ENGINES[backend](mapping), f"backend '{backend}'"
+    if (options.state is not None or options.return_state is True) and not engine.continues:
+        yield Problem(
+            "cannot continue a run, and leaves no state that others could continue",
+            where,
+            remedy="Use backend='emulator', which gives the same spikes",
+        )
+    raises = isinstance(options.on_overflow, str) and options.on_overflow == "raise"
+    if raises and not engine.counts_wraps:
+        yield Problem(
+            "does not tell when an accumulator wraps around, so on_overflow='raise' cannot stop it",
+            where,
+            remedy="Use backend='emulator', which gives the same spikes, or on_overflow='count'",
+        )
 
 
 def _engine(backend: str, mapping: Any, engine: Engine, options: RunOptions) -> Engine | None:

@@ -235,8 +235,8 @@ def _chosen(choice: Any, size: int) -> NDArray[np.int64] | str:
     return np.asarray(np.unique(everyone[picked]))
 
 
-def state_problems(program: Program, state: Any, n: int) -> Iterator[Problem]:
-    """What keeps `n` samples from being continued from a state."""
+def state_problems(program: Program, state: Any, n: int | None) -> Iterator[Problem]:
+    """What keeps `n` samples, or as many as there are, from being continued from a state."""
     if state is None:
         return
     remedy = "Give what a run of this program with return_state=True returned"
@@ -246,7 +246,7 @@ def state_problems(program: Program, state: Any, n: int) -> Iterator[Problem]:
         yield Problem("the state is one of another program", "state", remedy=remedy)
     else:
         found = len(next(iter(state.chip.u.values())))
-        if found != n:
+        if n is not None and found != n:
             yield Problem("the state is one of another number of samples", "state", found, n)
 
 

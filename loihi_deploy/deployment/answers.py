@@ -8,14 +8,12 @@ from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from loihi_deploy import backends
-from loihi_deploy.analysis.frames import read_window
-from loihi_deploy.backends import RunOptions
-from loihi_deploy.backends.argument_problems import flag_problems, reset_problems
-from loihi_deploy.deployment.parts import Parts, refuse
-from loihi_deploy.errors import InputError, LoihiDeployWarning, Problem
-from loihi_deploy.ir import collected, samples_for
-from loihi_deploy.ir.source import Source, is_read_in_parts, source_of
+from loihi_deploy.backends.argument_problems import flag_problems, reset_problems, shown
+from loihi_deploy.deployment.parts import Parts
+from loihi_deploy.errors import LoihiDeployWarning, Problem
 from loihi_deploy.options import Backend
 from loihi_deploy.results import Evaluation, RunResult, RunState
 
@@ -104,28 +102,28 @@ class Answering(Parts):
         AccumulatorOverflowError
             If an accumulator wraps around and `on_overflow` is 'raise'.
         """
-        samples = samples_for(self.graph, x)
-        refuse("Cannot run the deployment", [*_flags(stream=stream), *reset_problems(reset)])
-        options = RunOptions(
-            self._steps(steps, samples, steps_per_frame),
-            backend,
-            steps_per_frame,
-            record,
-            neurons,
-            read_window(self.graph, self.options, samples),
-            seed,
-            stream if reset else True,
-            state,
-            return_state,
-            on_overflow,
-            threads,
-            chunk_size,
-            progress,
+        given = self._asked(
+            "Cannot run the deployment", x, problems=[*_flags(stream=stream), *reset_problems(reset)]
+        )
+        options = given.run_options(
+            steps=steps,
+            steps_per_frame=steps_per_frame,
+            backend=backend,
+            record=record,
+            neurons=neurons,
+            seed=seed,
+            stream=_streams(reset, stream),
+            state=state,
+            return_state=return_state,
+            on_overflow=on_overflow,
+            threads=threads,
+            chunk_size=chunk_size,
+            progress=progress,
             reset=reset if isinstance(reset, str) else "rest",
             gap=gap,
             streamed=streamed,
         )
-        result = backends.run(self.program, samples, options, self.mapping)
+        result = backends.run(self.program, given.samples, options, self.mapping)
         _warn(result.warnings)
         return result
 
@@ -187,27 +185,26 @@ class Answering(Parts):
         InputError
             If samples or labels do not fit, or if energy is asked for where it is not counted.
         """
-        x, labels_of_x = collected(x, self.graph.origins)
-        in_parts = client is not None or is_read_in_parts(x)
-        given = source_of(self.graph, x) if in_parts else samples_for(self.graph, x)
-        samples = given.first() if isinstance(given, Source) else given
-        labels = self.check_labels(labels_of_x if y is None else y, len(given))
-        flags = [*_flags(by_step=by_step, energy=energy, stream=stream), *reset_problems(reset)]
-        refuse("Cannot evaluate the deployment", flags)
-        if energy and (backend != "emulator" or stream or not reset or reset == "gap"):
-            raise InputError.single(
-                "energy is counted by our compiled engine, for samples that start from rest",
-                "energy",
-                f"backend {backend!r}" if backend != "emulator" else "a run without resets",
-                remedy="Evaluate without it, and estimate energy with deployment.energy(x)",
-            )
-        options = RunOptions(
-            self._steps(steps, samples, steps_per_frame),
-            backend,
-            steps_per_frame,
-            readout_window=read_window(self.graph, self.options, samples),
+        problems = [*_flags(by_step=by_step, energy=energy, stream=stream), *reset_problems(reset)]
+        ours = isinstance(backend, str) and backend == "emulator"
+        if not problems and energy and (not ours or stream or not reset or reset == "gap"):
+            what = "energy is counted by our compiled engine, for samples that start from rest"
+            found = "a run without resets" if ours else f"backend {shown(backend)}"
+            remedy = "Evaluate without it, and estimate energy with deployment.energy(x)"
+            problems.append(Problem(what, "energy", found, remedy=remedy))
+        given = self._asked(
+            "Cannot evaluate the deployment",
+            *(x, y),
+            labelled=True,
+            in_parts=None if client is None else True,
+            problems=problems,
+        )
+        options = given.run_options(
+            steps=steps,
+            steps_per_frame=steps_per_frame,
+            backend=backend,
             seed=seed,
-            stream=stream if reset else True,
+            stream=_streams(reset, stream),
             on_overflow=on_overflow,
             threads=threads,
             chunk_size=chunk_size,
@@ -216,19 +213,20 @@ class Answering(Parts):
             gap=gap,
             streamed=streamed,
         )
+        samples, labels = given.samples, given.classes
         estimator, program = None, self.program
         if energy:
             from loihi_deploy.analysis.energy import Estimator
 
             estimator = Estimator(self.program, self.mapping)
             options, program = estimator.recording(options), estimator.runs
-        what: dict[str, Any] = {"by_step": by_step, "meter": estimator and estimator.meter}
-        if isinstance(given, Source):
+        counting: dict[str, Any] = {"by_step": by_step, "meter": estimator and estimator.meter}
+        if given.source is not None:
             result = backends.evaluate_parts(
-                program, given, labels, options, self.mapping, **what, client=client
+                program, given.source, labels, options, self.mapping, **counting, client=client
             )
         else:
-            result = backends.evaluate(program, given, labels, options, self.mapping, **what)
+            result = backends.evaluate(program, samples, labels, options, self.mapping, **counting)
         if estimator is not None:
             result = estimator.priced(samples, result)
         _warn(result.warnings)
@@ -273,20 +271,21 @@ class Answering(Parts):
         """
         from loihi_deploy.analysis.energy import estimate
 
-        samples = samples_for(self.graph, x)
-        options = RunOptions(
-            self._steps(steps, samples, steps_per_frame),
-            steps_per_frame=steps_per_frame,
-            seed=seed,
-            threads=threads,
-            progress=progress,
+        given = self._asked("Cannot estimate energy", x)
+        options = given.run_options(
+            steps=steps, steps_per_frame=steps_per_frame, seed=seed, threads=threads, progress=progress
         )
-        return estimate(self.program, self.mapping, samples, options, coefficients)
+        return estimate(self.program, self.mapping, given.samples, options, coefficients)
 
 
 def _flags(**values: Any) -> list[Problem]:
     """What is wrong with arguments that must be True or False."""
     return [problem for name, value in values.items() for problem in flag_problems(name, value)]
+
+
+def _streams(reset: Any, stream: Any) -> Any:
+    """Whether samples are presented without a reset; what is neither True nor False as it is."""
+    return True if isinstance(reset, (bool, np.bool_)) and not reset else stream
 
 
 def _warn(problems: Iterable[Problem]) -> None:

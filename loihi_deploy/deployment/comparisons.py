@@ -36,10 +36,9 @@ class Comparing(Parts):
             If samples or labels do not fit, or the samples are sequences, and the source does not say how it reads them
             (``DeployOptions(readout=...)`` does), or keeps earlier frames in its synapses.
         """
-        self._check_floats()
-        samples = samples_for(self.graph, x)
-        labels = self.check_labels(y, len(samples))
-        return float((rate_decisions(self.source or self.graph, samples, self.options) == labels).mean())
+        given = self._asked("Cannot evaluate the rate network", x, y, labelled=True, compared=True)
+        decisions = rate_decisions(self.source or self.graph, given.samples, self.options)
+        return float((decisions == given.classes).mean())
 
     def verify(
         self, x: Any, y: Any = None, steps: int | None = None, *, reference_samples: int = 5
@@ -69,20 +68,16 @@ class Comparing(Parts):
         from loihi_deploy.analysis.remedies import Deployed
         from loihi_deploy.analysis.verify import verify_stages
 
-        self._check_floats()
-        samples = samples_for(self.graph, x)
-        labels = None if y is None else self.check_labels(y, len(samples))
-        refuse(
-            "Cannot verify the deployment", whole_number_problems("reference_samples", reference_samples, 0)
-        )
-        steps = self._steps(steps, samples)
+        problems = whole_number_problems("reference_samples", reference_samples, 0)
+        given = self._asked("Cannot verify the deployment", x, y, problems=problems, compared=True)
+        steps = given.run_options(steps=steps).steps or 0
+        samples, source = given.samples, self.source or self.graph
         self._check_recording(samples, steps)
-        source = self.source or self.graph
         decisions = rate_decisions(source, samples, self.options)
         kept = [p.amplitude for p in source.populations] == [p.amplitude for p in self.graph.populations]
         options = replace(self.options, normalization="none") if kept else self.options
         deployed = Deployed(source, self.program, options, self.board, samples, decisions, steps)
-        return verify_stages(self.graph, deployed, self.mapping, labels, reference_samples)
+        return verify_stages(self.graph, deployed, self.mapping, given.labels, reference_samples)
 
     def tune(self, x: Any, y: Any, max_steps: int = 200, max_drop: float = 0.005) -> Tuning:
         """Find the shortest presentation, and its readout window, that keeps accuracy.
@@ -108,13 +103,17 @@ class Comparing(Parts):
         """
         from loihi_deploy.analysis.tune import shortest_for_each_frame, shortest_presentation
 
-        self._check_floats()
-        samples = samples_for(self.graph, x)
-        labels = self.check_labels(y, len(samples))
-        refuse(
+        given = self._asked(
             "Cannot tune the presentation",
-            [*whole_number_problems("max_steps", max_steps, 1), *fraction_problems("max_drop", max_drop)],
+            *(x, y),
+            labelled=True,
+            problems=[
+                *whole_number_problems("max_steps", max_steps, 1),
+                *fraction_problems("max_drop", max_drop),
+            ],
+            compared=True,
         )
+        samples, labels = given.samples, given.classes
         goal = self.rate_accuracy(samples, labels)
         if samples.n_frames > 1:
             window = read_window(self.graph, self.options, samples)

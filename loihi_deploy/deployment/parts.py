@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from loihi_deploy import backends
-from loihi_deploy.analysis.frames import presentation_steps
+from loihi_deploy.analysis.asking import Asked, asked, labels_for
+from loihi_deploy.analysis.frames import presentation_steps, reading_problems
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.checked import checked
 from loihi_deploy.chip.hardware import Board
@@ -17,7 +18,6 @@ from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.ir.checks import check_fields
 from loihi_deploy.ir.content import Content
-from loihi_deploy.ir.labels import checked_labels
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping
 from loihi_deploy.mapping.consistency import mapping_problems
@@ -73,9 +73,7 @@ class Parts(Shown, Content):
         InputError
             If there are more or fewer labels than samples, or labels that are no index of the readout.
         """
-        if not self.graph.readouts:
-            raise InputError.single("there is no readout, so no class can be decided", "network")
-        return checked_labels(y, n_samples, self.graph.readouts[0])
+        return labels_for(self.graph, y, n_samples)
 
     def _steps(self, steps: Any, samples: Samples, steps_per_frame: Any = None) -> Any:
         """Steps of a presentation: those given, else those that the deployment was made for, else 100 or more.
@@ -86,14 +84,29 @@ class Parts(Shown, Content):
             return steps
         return presentation_steps(self.options, samples)
 
-    def _check_floats(self) -> None:
-        """Refuse what compares with the source, where that was given in integers."""
-        if not self.graph.populations:
-            raise InputError.single(
-                "the network was given in integers, so there are no floats to compare with",
-                "deployment",
-                remedy="Use evaluate, which counts decisions on labelled samples",
-            )
+    def _asked(
+        self,
+        summary: str,
+        x: Any,
+        y: Any = None,
+        *,
+        labelled: bool = False,
+        in_parts: bool | None = False,
+        problems: Iterable[Problem] = (),
+        compared: bool = False,
+    ) -> Asked:
+        """What a call is given, checked; where it is compared with the source, whether that can be done, too."""
+        problems = list(problems)
+        if compared and not self.graph.populations:
+            what = "the network was given in integers, so there are no floats to compare with"
+            remedy = "Use evaluate, which counts decisions on labelled samples"
+            problems.append(Problem(what, "deployment", remedy=remedy))
+        parts = (self.graph, self.program, self.mapping, self.options)
+        given = asked(summary, parts, x, y, labelled=labelled, in_parts=in_parts, problems=problems)
+        if not compared or given.given is None:
+            return given
+        unread = reading_problems(self.source or self.graph, self.options, given.given)
+        return replace(given, problems=(*given.problems, *unread))
 
     def _check_recording(self, samples: Samples, steps: Any) -> None:
         """Refuse steps that cannot be run, or whose spikes cannot be held for one sample."""

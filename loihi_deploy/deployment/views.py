@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from loihi_deploy.deployment.parts import Parts
 from loihi_deploy.errors import InputError
-from loihi_deploy.ir import collected, samples_for
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.tables import Page, warned
 
@@ -67,13 +66,10 @@ class Showing(Parts):
             raise InputError.single("labels without samples", "y", remedy="Give samples, too")
         if x is None:
             return report_values(self._reported(), self.provenance, command)
-        x, labels_of_x = collected(x, self.graph.origins)
-        y = labels_of_x if y is None else y
-        samples = samples_for(self.graph, x)
-        labels = None if y is None else self.check_labels(y, len(samples))
-        steps = self._steps(steps, samples)
-        self._check_recording(samples, steps)
-        return report_values(self._reported(), self.provenance, command, samples, labels, steps or 0)
+        given = self._asked("Cannot report on the deployment", x, y)
+        steps = given.run_options(steps=steps).steps or 0
+        self._check_recording(given.samples, steps)
+        return report_values(self._reported(), self.provenance, command, given.samples, given.labels, steps)
 
     def _reported(self) -> Reported:
         from loihi_deploy.analysis.reporting import Reported

@@ -11,13 +11,14 @@ from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.graph import Readout
 
 
-def checked_labels(y: Any, n_samples: int, readout: Readout) -> NDArray[np.int64]:
+def checked_labels(y: Any, n_samples: int | None, readout: Readout) -> NDArray[np.int64]:
     """Labels as an int array of n_samples.
 
     Parameters
     ----------
     y : (n_samples,), (n_samples, 1) or one-hot (n_samples, n_classes) array
-    n_samples : int
+    n_samples : int or None
+        None where the samples are not known; then their number is that of the labels.
     readout : Readout
         What decides between the classes.
 
@@ -27,6 +28,8 @@ def checked_labels(y: Any, n_samples: int, readout: Readout) -> NDArray[np.int64
         If there are more or fewer labels than samples, or labels that are no class.
     """
     labels, n_classes = _array(y), readout.n_classes
+    if n_samples is None:
+        n_samples = len(labels) if labels.ndim else 0
     problems = []
     if n_classes == 1:
         remedy = "End the network in a sigmoid, or in one output for each class"

@@ -1,5 +1,6 @@
 """What a run loses is told: with the layer, the share, the range that was calibrated, and a remedy that helps."""
 
+import re
 import warnings
 from dataclasses import replace
 
@@ -146,6 +147,51 @@ def test_without_calibration_lost_spikes_are_told_of_all_the_same():
     (problem,), _ = warned(lambda: deployment.run(255 * X, 40))
     assert problem.limit is None
     assert "of its spikes" in problem.value
+    assert problem.remedy.startswith("Deploy it with calibration samples like these")
+    for encoder in ("on_off", "first_layer"):
+        calibrated = deployed(encoder, 255 * X, normalization="percentile")
+        assert warned(lambda d=calibrated: d.run(255 * X, 40))[0] == ()
+
+
+def by_hand(scale):
+    return deployed("first_layer", normalization="scale_firing_rates", scale_firing_rates={"a": scale})
+
+
+@pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")
+def test_spikes_lost_within_the_range():
+    """The samples are those of the calibration: to scale them would be wrong, lower rates help."""
+    (problem,) = by_hand(2000.0).run(X, 40).warnings
+    assert "Scale the samples" not in problem.remedy
+    scale = float(re.search(r"once more by ([\d.e-]+),", problem.remedy)[1])
+    assert "or deploy it with normalization='percentile'" in problem.remedy
+    for lowered in (by_hand(2000.0 * scale), deployed("first_layer", normalization="percentile")):
+        result = lowered.run(X, 40)
+        assert result.warnings == ()
+        assert sum(count.lost_spikes for count in result.counters.populations.values()) == 0
+    still = by_hand(5 * 2000.0 * scale).run(X, 40)
+    assert sum(count.lost_spikes for count in still.counters.populations.values()) > 0
+
+
+@pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")
+def test_verify_names_lost_inputs_first():
+    found = DEPLOYMENT.verify(255 * X, steps=40, reference_samples=0).remedies
+    (problem,) = DEPLOYMENT.run(255 * X, 40).warnings
+    assert found[0] == str(problem)
+    assert "of its spikes, input 'x'" in found[0]
+    assert f"calibrated on 'x' {X.min():.4g} to {X.max():.4g}" in found[0]
+    assert not any("deploy it with" in remedy for remedy in found[1:])  # trials would be calibrated otherwise
+    assert DEPLOYMENT.verify(X, steps=40, reference_samples=0).remedies[0] != found[0]  # what it says
+    (low, *_) = DEPLOYMENT.verify(0.1 * X, steps=40, reference_samples=0).remedies
+    assert "few spikes carry them" in low
+
+
+@pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")
+def test_verify_names_rates_of_the_host_that_are_too_high_first():
+    (first, *rest) = by_hand(2000.0).verify(X, steps=40, reference_samples=0).remedies
+    scale = float(re.search(r"once more by ([\d.e-]+),", first)[1])
+    assert len(rest) > 1  # other settings are tried
+    (first, *_) = by_hand(2000.0 * scale).verify(X, steps=40, reference_samples=0).remedies
+    assert "spikes are lost" not in first
 
 
 def test_warnings_of_evaluations_add():

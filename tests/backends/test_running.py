@@ -330,6 +330,15 @@ def test_overflow_in_a_stream(backend):
         run_mapped(program, inputs, 20, backend=backend, on_overflow="raise", stream=True, chunk_size=6)
 
 
+@pytest.mark.parametrize("backend", ["emulator", "numpy"])
+def test_overflow_between_gaps(backend):
+    program, inputs = overflowing(4)
+    with pytest.raises(AccumulatorOverflowError, match=r"at step \d+ of sample 4"):
+        run_mapped(
+            program, inputs, 20, backend=backend, on_overflow="raise", reset="gap", gap=30, chunk_size=3
+        )
+
+
 def test_overflow_that_a_board_does_not_tell_of():
     program, inputs = overflowing(1)
     with pytest.raises(BackendError, match="does not tell when an accumulator wraps") as caught:

@@ -1,0 +1,151 @@
+"""What a call of a deployment is given, checked together: samples, labels and options, all problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.analysis.frames import presentation_steps, read_window
+from loihi_deploy.backends import RunOptions, request_problems
+from loihi_deploy.errors import InputError, Problem, gathered
+from loihi_deploy.ir import Graph, Samples, collected, samples_for
+from loihi_deploy.ir.labels import checked_labels
+from loihi_deploy.ir.program import Program
+from loihi_deploy.ir.source import Source, is_read_in_parts, source_of
+from loihi_deploy.options import DeployOptions
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a call is given; made by `asked`.
+
+    Parameters
+    ----------
+    summary : str
+        What cannot be done where anything is wrong.
+    graph, program, mapping, options
+        Those of the deployment.
+    given : Samples or None
+        None where they do not fit; of samples that are read part by part the first one.
+    source : Source or None
+        Samples that are read part by part.
+    labels : (n,) int64 array or None
+        None where there are none, or they do not fit.
+    problems : tuple of Problem
+        What is wrong so far.
+    """
+
+    summary: str
+    graph: Graph
+    program: Program
+    mapping: Any
+    options: DeployOptions
+    given: Samples | None
+    source: Source | None
+    labels: NDArray[np.int64] | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def samples(self) -> Samples:
+        """The samples; raises what is wrong with anything.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.problems or self.given is None:
+            raise InputError(self.summary, self.problems)
+        return self.given
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The labels of samples that have them."""
+        assert self.labels is not None, "labels are asked for, or there is a problem"
+        return self.labels
+
+    def run_options(self, **chosen: Any) -> RunOptions:
+        """Options of the run that was asked for, the deployment's own where nothing is said.
+
+        Parameters
+        ----------
+        **chosen
+            Of `RunOptions`.
+
+        Raises
+        ------
+        InputError
+            If anything is wrong so far: with what is wrong with these options, too.
+        """
+        if self.given is not None:
+            window = read_window(self.graph, self.options, self.given)
+            chosen = {"readout_window": window, **chosen}
+            if chosen.get("steps") is None and chosen.get("steps_per_frame") is None:
+                chosen["steps"] = presentation_steps(self.options, self.given)
+        options = RunOptions(**chosen)
+        if self.problems:
+            of_run = request_problems(self.program, self.given, options, self.mapping)
+            more = [problem for problem in of_run if problem not in self.problems]
+            raise InputError(self.summary, [*self.problems, *more])
+        return options
+
+
+def asked(
+    summary: str,
+    parts: tuple[Graph, Program, Any, DeployOptions],
+    x: Any,
+    y: Any = None,
+    *,
+    labelled: bool = False,
+    in_parts: bool | None = False,
+    problems: Iterable[Problem] = (),
+) -> Asked:
+    """Check samples and labels.
+
+    Parameters
+    ----------
+    summary : str
+        What cannot be done where anything is wrong.
+    parts : (Graph, Program, Mapping, DeployOptions)
+        Of the deployment.
+    x : array, mapping or sequence of arrays, data set, or Samples
+    y : array, optional
+        Labels; those that come with a data set where there are none.
+    labelled : bool
+        Whether there must be labels.
+    in_parts : bool or None
+        Whether samples are read part by part; None leaves it to where they lie.
+    problems : iterable of Problem
+        What is wrong with other arguments.
+    """
+    graph, program, mapping, options = parts
+    found = list(problems)
+    samples = source = labels = None
+    with gathered(found):
+        x, labels_of_x = collected(x, graph.origins)
+        y = labels_of_x if y is None else y
+        if in_parts or (in_parts is None and is_read_in_parts(x)):
+            source = source_of(graph, x)
+            samples = source.first()
+        else:
+            samples = samples_for(graph, x)
+    if labelled or y is not None:
+        with gathered(found):
+            labels = labels_for(graph, y, None if samples is None else len(source or samples))
+    return Asked(summary, graph, program, mapping, options, samples, source, labels, tuple(found))
+
+
+def labels_for(graph: Graph, y: Any, n_samples: int | None) -> NDArray[np.int64]:
+    """Labels as an int array of n_samples, or of as many as there are: classes of the first readout.
+
+    Raises
+    ------
+    InputError
+        If there is no readout, or the labels do not fit it or the samples.
+    """
+    if not graph.readouts:
+        raise InputError.single("there is no readout, so no class can be decided", "network")
+    return checked_labels(y, n_samples, graph.readouts[0])
