@@ -228,7 +228,7 @@ def test_energy_from_another_engine_is_told_of_with_the_rest():
     assert [problem.where for problem in error.value.problems] == ["energy", "y", "threads"]
     (remedy, *_) = (problem.remedy for problem in error.value.problems)
     assert "Evaluate without it, and estimate energy with deployment.energy(x)" in remedy
-    assert DEPLOYMENT.evaluate(X, Y, 4, backend="numpy").samples == 12
+    assert DEPLOYMENT.evaluate(X, Y, 4, backend="numpy").n_total == 12
     assert DEPLOYMENT.energy(X, 4).total.high > 0
 
 
