@@ -70,13 +70,13 @@ class Comparing(Parts):
 
         problems = whole_number_problems("reference_samples", reference_samples, 0)
         given = self._asked("Cannot verify the deployment", x, y, problems=problems, compared=True)
-        steps = given.run_options(steps=steps).steps or 0
+        chosen: Any = given.run_options(steps=steps).steps
         samples, source = given.samples, self.source or self.graph
-        self._check_recording(samples, steps)
+        self._check_recording(samples, chosen)
         decisions = rate_decisions(source, samples, self.options)
         kept = [p.amplitude for p in source.populations] == [p.amplitude for p in self.graph.populations]
         options = replace(self.options, normalization="none") if kept else self.options
-        deployed = Deployed(source, self.program, options, self.board, samples, decisions, steps)
+        deployed = Deployed(source, self.program, options, self.board, samples, decisions, chosen)
         return verify_stages(self.graph, deployed, self.mapping, given.labels, reference_samples)
 
     def tune(self, x: Any, y: Any, max_steps: int = 200, max_drop: float = 0.005) -> Tuning:

@@ -67,9 +67,9 @@ class Showing(Parts):
         if x is None:
             return report_values(self._reported(), self.provenance, command)
         given = self._asked("Cannot report on the deployment", x, y)
-        steps = given.run_options(steps=steps).steps or 0
-        self._check_recording(given.samples, steps)
-        return report_values(self._reported(), self.provenance, command, given.samples, given.labels, steps)
+        chosen: Any = given.run_options(steps=steps).steps
+        self._check_recording(given.samples, chosen)
+        return report_values(self._reported(), self.provenance, command, given.samples, given.labels, chosen)
 
     def _reported(self) -> Reported:
         from loihi_deploy.analysis.reporting import Reported
