@@ -48,7 +48,7 @@ def measuring_steps(options: DeployOptions, samples: Samples) -> int:
     return correction_steps(replace(options, bias_correction_steps=steps), samples)
 
 
-def _reading(graph: Graph, options: DeployOptions) -> str:
+def reading_of(graph: Graph, options: DeployOptions) -> str:
     """How sequences are read: as the options say, else the source."""
     if options.readout != "auto" or not graph.readouts:
         return options.readout
@@ -58,7 +58,7 @@ def _reading(graph: Graph, options: DeployOptions) -> str:
 def read_window(graph: Graph, options: DeployOptions, samples: Samples) -> float:
     """The last part of a presentation that outputs are averaged over, 0..1."""
     parts = {} if samples.static else {"mean": 1.0, "last": 1 / samples.n_frames}
-    return parts.get(_reading(graph, options), options.readout_window)
+    return parts.get(reading_of(graph, options), options.readout_window)
 
 
 def reading_problems(source: Graph, options: DeployOptions, samples: Samples) -> Iterator[Problem]:
@@ -79,7 +79,7 @@ def reading_problems(source: Graph, options: DeployOptions, samples: Samples) ->
     remedy += (
         "'window' the readout window, which deployment.with_readout_window(1.0) says without deploying anew"
     )
-    reading = _reading(source, options)
+    reading = reading_of(source, options)
     if reading == "each":
         yield Problem(
             "the source gives an answer for every frame, and runs give one for all", "x", found, None, remedy

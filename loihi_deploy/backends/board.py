@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.backends import board_driver
-from loihi_deploy.backends.blocks import Tree
 from loihi_deploy.backends.nengo_loihi import build_model, import_nengo_loihi, simulation_of
 from loihi_deploy.backends.preflight import OnBoard, machine_problems, program_problems
 from loihi_deploy.engines.chip.plain import Biases, n_samples
-from loihi_deploy.errors import BackendError, Problem
+from loihi_deploy.errors import BackendError
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.results import Simulation
@@ -58,8 +57,6 @@ def simulate_on_board(
         for name, variables in record.items()
     }
     made = build_model(program, mapping, probed)
-    if how.streamed:
-        _check_messages(made.tree, spikes, steps, how, mapping.board.chip.host_spikes_per_step)
     blocks = list(made.model.blocks)
     n = n_samples(spikes, biases)
     parts = [slice(k, k + 1) for k in range(n)] if how.reset == "rest" else [slice(0, n)]
@@ -84,6 +81,15 @@ def simulate_on_board(
                 how.streamed,
                 mapping.board.chip.host_spikes_per_step,
             )
+        except board_driver.TooManySpikesError as error:
+            raise BackendError.single(
+                "the host sends more spikes to a chip in one step than nengo-loihi's snips carry",
+                f"{error.n_over} of {error.n_steps} steps with spikes, most in step {error.step}",
+                error.found,
+                error.limit,
+                f"Deploy with DeployOptions(max_host_spikes={error.limit}), or load spikes before the run: "
+                "streamed=False",
+            ) from error
         except board_driver.WrongBoardError as error:
             raise BackendError.single(
                 "the board that NxSDK attached is not that of the mapping",
@@ -103,24 +109,3 @@ def simulate_on_board(
     return simulation_of(
         program, {key: np.concatenate(values) for key, values in samples.items()}, record, None, spikes
     )
-
-
-def _check_messages(
-    tree: Tree, spikes: Mapping[str, NDArray[np.bool_]], steps: int, how: OnBoard, limit: int
-) -> None:
-    """Refuse spikes that nengo-loihi's snips would drop with no more than a warning."""
-    stamped = board_driver.stamped_spikes(tree, spikes, steps, how.reset, how.gap)
-    sent = {stamp: max(counts) for stamp, counts in board_driver.messages(tree, stamped).items()}
-    over = [stamp for stamp, count in sent.items() if count > limit]
-    if over:
-        worst = max(over, key=lambda stamp: sent[stamp])
-        raise BackendError(
-            "Cannot stream the spikes",
-            Problem(
-                "the host sends more spikes to a chip in one step than nengo-loihi's snips carry",
-                f"{len(over)} of {len(sent)} steps with spikes, most in step {worst}",
-                sent[worst],
-                limit,
-                f"Deploy with DeployOptions(max_host_spikes={limit}), or load spikes before the run: streamed=False",
-            ),
-        )

@@ -19,6 +19,8 @@ import numpy as np
 
 RESET_STEPS = 2
 """Steps before each sample that a snip takes to reset."""
+PATIENCE = 30.0
+"""Seconds that are waited for what the chip sends after a step; nengo-loihi's code on the host waits for ten."""
 LOW_VOLTAGE = -(1 << 22)
 """No input of a step, of 21 bits and a bias, lifts a voltage from here above a threshold."""
 VARIABLES = {"spikes": "spiked", "u": "current", "v": "voltage"}
@@ -78,6 +80,24 @@ class WrongBoardError(Exception):
     def __init__(self, found: Any, wanted: Any) -> None:
         super().__init__(f"cores in use on each chip of the attached board: {found}, mapped to: {wanted}")
         self.found, self.wanted = found, wanted
+
+
+class TooManySpikesError(Exception):
+    """The host is to send more spikes to a chip in one step than nengo-loihi's snips carry; they would drop the rest.
+
+    Parameters
+    ----------
+    n_steps, n_over : int
+        Steps with spikes, and those of them with too many.
+    step, found : int
+        The step with the most, and how many.
+    limit : int
+    """
+
+    def __init__(self, n_steps: int, n_over: int, step: int, found: int, limit: int) -> None:
+        text = "the host sends {} spikes to a chip in step {}, and nengo-loihi's snips carry {}"
+        super().__init__(text.format(found, step, limit))
+        self.n_steps, self.n_over, self.step, self.found, self.limit = n_steps, n_over, step, found, limit
 
 
 class Made:
@@ -278,6 +298,8 @@ def run_in_a_row(
 
     Raises
     ------
+    TooManySpikesError
+        If spikes are streamed and are too many in a step; nothing was loaded then.
     WrongBoardError
         If other cores than those of the network were given out.
     """
@@ -285,6 +307,8 @@ def run_in_a_row(
     n = len(next(iter(spikes.values()))) if spikes else 1
     starts, total = timetable(n, steps, reset, gap)
     stamped = stamped_spikes(tree, spikes, steps, reset, gap)
+    if streamed:
+        _check_messages(tree, stamped, max_spikes)
     _queue(made, {} if streamed else stamped)
     interface = nl.hardware.interface.HardwareInterface(
         made.model,
@@ -326,8 +350,18 @@ def _queue(made: Made, stamped: Any) -> None:
             made.inputs[name].add_spikes(stamp, which, permanent=True)
 
 
+def _check_messages(tree: Any, stamped: Any, limit: int) -> None:
+    found = {stamp: max(counts) for stamp, counts in messages(tree, stamped).items()}
+    over = [stamp for stamp, count in found.items() if count > limit]
+    if over:
+        worst = max(over, key=lambda stamp: found[stamp])
+        raise TooManySpikesError(len(found), len(over), worst, found[worst], limit)
+
+
 def _stream(interface: Any, made: Made, stamped: Any, total: int) -> None:
     """Run the chip, and exchange spikes with it after each step."""
+    host_snip = interface.snips.host_snip
+    host_snip.recv_retries = int(PATIENCE / host_snip.recv_timeout)  # its own are over after 0.1 s
     interface.run_steps(total, blocking=False)
     for step in range(1, total + 1):
         sent = [(made.inputs[name], step, which) for name, which in stamped.get(step, [])]

@@ -15,7 +15,7 @@ from loihi_deploy.cli.terminal import Terminal
 from loihi_deploy.errors import InputError
 from loihi_deploy.options import DEFAULT_STEPS
 
-ENDINGS: dict[str, str] = {}
+ENDINGS: dict[str, str] = {"": "board"}
 """Formats that the ending of a path tells."""
 
 
@@ -25,7 +25,7 @@ ENDINGS: dict[str, str] = {}
 @click.option(
     "--to",
     "form",
-    type=click.Choice(["sanafe"]),
+    type=click.Choice(["board", "sanafe"]),
     help="What to write, where the ending of the path does not say it.",
 )
 @samples_option
@@ -44,6 +44,8 @@ def export_command(
 ) -> None:
     """Write DEPLOYMENT_FILE (.loihi) for another tool.
 
+    board: a folder with a script that runs the network on a Loihi board, on Python 3.6 to 3.8, without this package.
+
     sanafe: a folder with architecture, network and a script for SANA-FE, with the first sample of --samples.
     """
     from loihi_deploy.deployment import load
@@ -56,7 +58,10 @@ def export_command(
     if samples is not None and form != "sanafe":
         raise InputError.single("only --to sanafe takes a sample", "--samples", samples)
     deployment = load(deployment_file)
+    from loihi_deploy.export import to_board_runner
+
     writers: dict[str, Callable[[], Any]] = {
+        "board": lambda: to_board_runner(deployment, output),
         "sanafe": lambda: _to_sanafe(deployment, output, samples, pixels, steps),
     }
     writers[form]()
