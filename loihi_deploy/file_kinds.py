@@ -18,6 +18,7 @@ Kind = Literal[
     "checkpoint",
     "tflite",
     "onnx",
+    "nir",
     "torch",
     "arrays",
     "picture",
@@ -36,12 +37,13 @@ _REBUILD = "Build the network in Keras, set its weights, and save it with model.
 WHAT: dict[Kind, tuple[str, str]] = {
     "loihi": ("a deployment, which is compiled already", _RUN),
     "keras": ("a Keras model", _COMPILE),
-    "hdf5": ("an HDF5 file, as of a Keras model, its weights or a network of lava-dl", _COMPILE),
+    "hdf5": ("an HDF5 file, as of a Keras model, its weights, a network of lava-dl or a NIR graph", _COMPILE),
     "saved_model": ("a Keras model saved as a SavedModel folder", _COMPILE),
     "exported": ("a TensorFlow program without its Keras layers (SavedModel)", _ASK_FOR_KERAS),
     "checkpoint": ("weights without the model (TensorFlow checkpoint)", _WEIGHTS),
     "tflite": ("a TensorFlow Lite model", _ASK_FOR_KERAS),
     "onnx": ("an ONNX model", _COMPILE),
+    "nir": ("a damaged NIR graph", "Write the file again with nir.write"),
     "torch": ("a PyTorch file", _REBUILD),
     "arrays": (
         "an array of numbers, not a network",
@@ -93,7 +95,13 @@ def file_kind(path: str | os.PathLike[str]) -> Kind:
         return _archive_kind(path)
     if start.lstrip().startswith(b"{"):
         return "config"
-    by_name: dict[str, Kind] = {".onnx": "onnx", ".pt": "torch", ".pth": "torch", ".index": "checkpoint"}
+    by_name: dict[str, Kind] = {
+        ".onnx": "onnx",
+        ".nir": "nir",
+        ".pt": "torch",
+        ".pth": "torch",
+        ".index": "checkpoint",
+    }
     return by_name.get(path.suffix.lower(), "unknown")
 
 

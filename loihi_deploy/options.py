@@ -76,7 +76,7 @@ class DeployOptions(Content):
     layer_synapses : dict of float
         Time constants in seconds of the synapses into chosen layers, by name; of every source.
     dt : float
-        Step in seconds for sources that do not have one.
+        Step in seconds for sources that do not have one; of a NIR graph the step that its times are counted in.
     encoder : {'auto', 'first_layer', 'on_off', 'bias', 'poisson', 'ttfs'}
         What turns input values into spikes on the host: the network's own first layer, or an on and an off neuron for
         each input value (weights +1 and -1), put in front so that the first layer stays on chip. 'auto' takes the first
@@ -168,7 +168,7 @@ class DeployOptions(Content):
         }
         ranges = {
             "synapse": (0.0, 10.0),
-            "dt": (1e-5, 0.1),
+            "dt": (1e-5, 1.0),
             "target_rate": (1e-3, 1e5),
             "encoder_rate": (1e-3, 1e5),
             "bias_correction_steps": (0, 10_000),

@@ -43,6 +43,7 @@ IMPORTERS = {
     "nengo_loihi": {"backends.board_driver", "backends.preflight", "bench.nengo_networks", "simulator"},
     "numba": {"engines", "simulator"},
     "onnx": {"frontends"},
+    "nir": {"export.nir"},
     "nxsdk": {"backends.nengo_loihi"},
     "sanafe": {"export.sanafe_runner"},  # copied to be run elsewhere, imported by nothing
     "tensorflow": {"frontends", "training"},

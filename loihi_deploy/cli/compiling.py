@@ -109,20 +109,24 @@ def compile_command(
     """Compile MODEL, a saved model or the name of a benchmark network, and show the core plan.
 
     MODEL is a .keras, .h5 or .onnx file or a SavedModel folder; or a .net file of lava-dl, whose integers stay as they
-    are. These and benchmark networks, which come with their firing rates, need no calibration.
+    are; or a .nir file, of spiking neurons. The last two and benchmark networks, which come with their firing rates,
+    need no calibration.
     """
     from loihi_deploy.bench import networks as benchmarks
     from loihi_deploy.chip.boards import load_board
     from loihi_deploy.frontends import opened
     from loihi_deploy.frontends.netx_file import is_netx
+    from loihi_deploy.frontends.nir_file import is_nir
     from loihi_deploy.mapping.core_plan import mapping_page
     from loihi_deploy.pipeline import deploy
     from loihi_deploy.report import layers_page, summary
 
     terminal: Terminal = ctx.obj
     named = model in benchmarks.NETWORKS
-    integers = not named and file_kind(model) in ("hdf5", "unknown") and is_netx(model)
-    if (named or integers) and ctx.get_parameter_source(
+    kind = "missing" if named else file_kind(model)
+    integers = kind in ("hdf5", "unknown") and is_netx(model)
+    spiking = kind in ("hdf5", "nir") and is_nir(model)
+    if (named or integers or spiking) and ctx.get_parameter_source(
         "normalization"
     ) is click.core.ParameterSource.DEFAULT:
         values["normalization"] = ctx.params["normalization"] = "none"
@@ -130,7 +134,7 @@ def compile_command(
     if write_options is not None:
         check_writable(write_options)
     onto = load_board(board)
-    if not named and not integers:
+    if not named and not integers and not spiking:
         _check_model(model, list(benchmarks.NETWORKS))
     _check_calibration(calibration, options)
 
@@ -199,8 +203,13 @@ def _check_calibration(calibration: str | None, options: DeployOptions) -> None:
 def keras_form(model: Any, pixels: str) -> Form:
     """What a Keras or ONNX model takes; of Keras images have channels first where only that makes 1, 3 or 4."""
     from loihi_deploy.frontends.compat import is_instance
+    from loihi_deploy.frontends.nir import nir_input_shapes
+    from loihi_deploy.frontends.nir_file import NirNetwork
     from loihi_deploy.frontends.onnx_models import onnx_input_shapes
 
+    if isinstance(model, NirNetwork):
+        nir_shapes = nir_input_shapes(model)
+        return Form(nir_shapes, any(len(shape) == 3 for shape in nir_shapes.values()), pixels)
     if is_instance(model, "onnx", "ModelProto"):
         onnx_shapes = onnx_input_shapes(model)
         return Form(onnx_shapes, any(len(shape) == 3 for shape in onnx_shapes.values()), pixels)

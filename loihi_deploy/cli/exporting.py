@@ -15,7 +15,7 @@ from loihi_deploy.cli.terminal import Terminal
 from loihi_deploy.errors import InputError
 from loihi_deploy.options import DEFAULT_STEPS
 
-ENDINGS: dict[str, str] = {"": "board"}
+ENDINGS = {"": "board", ".nir": "nir"}
 """Formats that the ending of a path tells."""
 
 
@@ -25,7 +25,7 @@ ENDINGS: dict[str, str] = {"": "board"}
 @click.option(
     "--to",
     "form",
-    type=click.Choice(["board", "sanafe"]),
+    type=click.Choice(["board", "nir", "sanafe"]),
     help="What to write, where the ending of the path does not say it.",
 )
 @samples_option
@@ -46,8 +46,11 @@ def export_command(
 
     board: a folder with a script that runs the network on a Loihi board, on Python 3.6 to 3.8, without this package.
 
+    nir: a graph for other simulators, its floats the chip's integers.
+
     sanafe: a folder with architecture, network and a script for SANA-FE, with the first sample of --samples.
     """
+    from loihi_deploy import export
     from loihi_deploy.deployment import load
 
     form = form or ENDINGS.get(output.suffix.lower())
@@ -58,10 +61,9 @@ def export_command(
     if samples is not None and form != "sanafe":
         raise InputError.single("only --to sanafe takes a sample", "--samples", samples)
     deployment = load(deployment_file)
-    from loihi_deploy.export import to_board_runner
-
     writers: dict[str, Callable[[], Any]] = {
-        "board": lambda: to_board_runner(deployment, output),
+        "board": lambda: export.to_board_runner(deployment, output),
+        "nir": lambda: export.to_nir(deployment, output),
         "sanafe": lambda: _to_sanafe(deployment, output, samples, pixels, steps),
     }
     writers[form]()

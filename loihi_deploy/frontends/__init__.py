@@ -10,6 +10,7 @@ from loihi_deploy.errors import InputError
 from loihi_deploy.file_kinds import file_kind
 from loihi_deploy.frontends.compat import import_nengo_dl, import_tensorflow, is_instance
 from loihi_deploy.frontends.netx_file import is_netx
+from loihi_deploy.frontends.nir_file import NirNetwork, is_nir, network_of_object, read_nir
 from loihi_deploy.ir import Graph
 from loihi_deploy.ir.program import Program
 from loihi_deploy.options import DeployOptions
@@ -25,7 +26,7 @@ def convert(source: Any, options: DeployOptions | None = None, *, trust: bool = 
     ----------
     source : Keras model, nengo_dl.Converter, nengo.Network, Graph or path
         A model of Keras 3 or of legacy Keras, or the path of one: .keras, .h5, or a SavedModel folder; or an ONNX model
-        or its path. A graph is returned as it is.
+        or a NIR graph, or its path. A graph is returned as it is.
     options : DeployOptions or None
         `synapse` and `dt` are used; None takes the defaults. What a rectified linear neuron becomes on chip is said
         later: `loihi_deploy.with_leaky_neurons`.
@@ -69,38 +70,55 @@ def convert(source: Any, options: DeployOptions | None = None, *, trust: bool = 
         from loihi_deploy.frontends.onnx_models import convert_onnx
 
         return convert_onnx(source, options)
+    if isinstance(source, NirNetwork):
+        from loihi_deploy.frontends.nir import convert_nir
+
+        return convert_nir(source, options)
     raise InputError.single(
         "not a network that can be converted",
         "source",
         type(source).__name__,
-        "a Keras or ONNX model or the path of one, a nengo_dl.Converter, a nengo.Network or a Graph",
+        "a Keras or ONNX model or NIR graph or the path of one, a nengo_dl.Converter, a nengo.Network or a Graph",
         "Give the trained model itself, or the file that model.save() wrote, not its outputs",
     )
 
 
 def opened(source: Any, trust: bool = False) -> Any:
-    """The model in a file, where `source` is a path; `source` itself otherwise.
+    """The model in a file, where `source` is a path, and the network of a NIR graph; else `source` itself.
 
-    A network of lava-dl (HDF5, ``.net``) is a `Program`: integers that stay as they are.
+    A network of lava-dl (HDF5, ``.net``) is a `Program`: integers that stay as they are. So is a NIR graph of the
+    chip's integers, as `loihi_deploy.export.to_nir` writes it.
 
     Raises
     ------
     InputError, ConversionError, MissingExtraError
         See `loihi_deploy.frontends.saved_models.load_keras_model` and `loihi_deploy.frontends.netx.read_netx`.
     """
+    if is_instance(source, "nir", "NIRGraph"):
+        return _nir(network_of_object(source))
     if not isinstance(source, (str, os.PathLike)):
         return source
-    if file_kind(source) in ("hdf5", "unknown") and is_netx(source):
+    kind = file_kind(source)
+    if kind in ("hdf5", "unknown") and is_netx(source):
         from loihi_deploy.frontends.netx import read_netx
 
         return read_netx(source)
-    if file_kind(source) == "onnx":
+    if kind in ("hdf5", "nir") and is_nir(source):
+        return _nir(read_nir(source))
+    if kind == "onnx":
         from loihi_deploy.frontends.onnx_models import load_onnx
 
         return load_onnx(source)
     from loihi_deploy.frontends.saved_models import load_keras_model
 
     return load_keras_model(source, trust)
+
+
+def _nir(network: NirNetwork) -> NirNetwork | Program:
+    """The network, or its integers where it holds those of the chip."""
+    from loihi_deploy.frontends.nir_program import program_of
+
+    return program_of(network) or network
 
 
 def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> bool:
@@ -113,5 +131,7 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
 
 
 def sets_firing_rates(source: Any) -> bool:
-    """Whether the source comes with firing rates that its owner chose: a Converter with `scale_firing_rates`."""
+    """Whether the source comes with firing rates: a Converter with `scale_firing_rates`, a network of spikes (NIR)."""
+    if isinstance(source, NirNetwork):
+        return True
     return is_instance(source, "nengo_dl", "Converter") and source.scale_firing_rates is not None

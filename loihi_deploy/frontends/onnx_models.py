@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
@@ -19,7 +18,17 @@ from numpy.typing import NDArray
 
 from loihi_deploy.errors import ConversionError, InputError, Problem, missing_extra
 from loihi_deploy.frontends.affine import Affine, GraphBuilder, add
-from loihi_deploy.ir import Conv2D, Dense, Graph, NeuronModel, Shape, Sparse, linear
+from loihi_deploy.frontends.channels_first import (
+    UnsupportedError,
+    Value,
+    depthwise,
+    image_of,
+    imaged,
+    multiplied,
+    order_of,
+    with_constant,
+)
+from loihi_deploy.ir import Conv2D, Graph, NeuronModel, Shape, Sparse, linear
 from loihi_deploy.options import DeployOptions
 
 DAMAGED = "Export the model again"
@@ -133,32 +142,6 @@ def _evaluated(
         yield readout.name, np.concatenate([sample[number].reshape(1, -1) for sample in samples])
 
 
-@dataclass(frozen=True)
-class Value:
-    """What a name stands for.
-
-    Parameters
-    ----------
-    affine : Affine
-        Images are stored as (height, width, channels).
-    shape : tuple of int
-        As ONNX has it, without the batch.
-    rectified : bool
-        Whether nothing of it can be below 0.
-    activation : str
-        What is left for the host to do.
-    """
-
-    affine: Affine
-    shape: Shape
-    rectified: bool = False
-    activation: Any = "linear"
-
-
-class _UnsupportedError(Exception):
-    """An operator that the chip has not, or with settings that it has not: what, and the settings."""
-
-
 class _Walk:
     """The operators of a model, one after the other."""
 
@@ -174,7 +157,7 @@ class _Walk:
         for name, shape in onnx_input_shapes(model).items():
             image = len(shape) == 3
             stored = (*shape[1:], shape[0]) if image else shape
-            order = _order(stored) if image else None
+            order = order_of(stored) if image else None
             self.values[name] = Value(self.builder.input(self.builder.unique(name), stored, order), shape)
 
     def _keep(self, name: str, tensor: Any) -> None:
@@ -227,14 +210,14 @@ class _Walk:
         given = [self.values.get(item, self.constants.get(item)) for item in names]
         try:
             if not isinstance(given[0], Value) and node.op_type not in ("Add", "Mul", "MatMul"):
-                raise _UnsupportedError("an operator on constants")
+                raise UnsupportedError("an operator on constants")
             for value in given:
                 if isinstance(value, Value) and value.activation != "linear":
-                    raise _UnsupportedError(
+                    raise UnsupportedError(
                         f"something behind {value.activation}, which the host computes at the end"
                     )
             self.values[node.output[0]] = handler(self, name, given, attributes)
-        except _UnsupportedError as error:
+        except UnsupportedError as error:
             self.builder.problems.append(Problem(str(error), where))
         except (InputError, ValueError, IndexError, TypeError, KeyError) as error:
             detail = str(error).split("\n")[0][:200]
@@ -247,37 +230,16 @@ class _Walk:
         return self.builder.population(self.builder.unique(name), affine, NeuronModel("if"))
 
 
-def _order(stored: Shape) -> NDArray[np.intp]:
-    """Where element i of (channels, height, width) stands in (height, width, channels)."""
-    return np.moveaxis(np.arange(prod(stored)).reshape(stored), -1, 0).reshape(-1)
-
-
-def _image(value: Value) -> tuple[int, int, int]:
-    if len(value.shape) != 3:
-        raise _UnsupportedError(f"needs images, not values of shape {value.shape}")
-    channels, height, width = value.shape
-    return height, width, channels
-
-
-def _imaged(value: Value, conv: Conv2D, rectified: bool = False) -> Value:
-    height, width, channels = conv.out_shape
-    return Value(
-        value.affine.mapped(conv, conv.out_shape, _order(conv.out_shape)),
-        (channels, height, width),
-        rectified,
-    )
-
-
 def _windows(value: Value, attributes: dict[str, Any], taps: Shape) -> tuple[Shape, Shape, Shape]:
     """Strides, zeros before, and size of the output, of windows of an image."""
-    size = _image(value)
+    size = image_of(value)
     if attributes.get("ceil_mode"):
-        raise _UnsupportedError("ceil_mode")
+        raise UnsupportedError("ceil_mode")
     strides = tuple(attributes.get("strides") or (1, 1))
     auto = attributes.get("auto_pad", b"NOTSET").decode()
     pads = tuple(attributes.get("pads") or (0, 0, 0, 0))
     if len(strides) != 2 or len(pads) != 4 or len(taps) != 2 or min(strides) < 1 or min(pads) < 0:
-        raise _UnsupportedError("windows of other than two dimensions")
+        raise UnsupportedError("windows of other than two dimensions")
     if auto.startswith("SAME"):
         out = tuple(-(-size[axis] // strides[axis]) for axis in (0, 1))
         total = [max((out[a] - 1) * strides[a] + taps[a] - size[a], 0) for a in (0, 1)]
@@ -288,27 +250,13 @@ def _windows(value: Value, attributes: dict[str, Any], taps: Shape) -> tuple[Sha
     return strides, pads[:2], out
 
 
-def _depthwise(value: Value, taps: NDArray[np.float64], strides: Shape, pads: Shape, out: Shape) -> Conv2D:
-    """One kernel for every channel."""
-    height, width, channels = _image(value)
-    kernel = np.repeat(taps[:, :, None, None], channels, axis=3)
-    return Conv2D(
-        kernel,
-        (strides[0], strides[1]),
-        (pads[0], pads[1]),
-        (height, width, channels),
-        (out[0], out[1], channels),
-        channels,
-    )
-
-
 def _conv(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
     value, weights, *rest = given
-    height, width, channels = _image(value)
+    height, width, channels = image_of(value)
     groups, rates = int(attributes.get("group", 1)), tuple(attributes.get("dilations") or (1, 1))
     extents = [(n - 1) * rate + 1 for n, rate in zip(weights.shape[2:], rates, strict=True)]
     if max(extents) > 1 << 12:
-        raise _UnsupportedError("a kernel wider than 4,096 pixels")
+        raise UnsupportedError("a kernel wider than 4,096 pixels")
     kernel = np.zeros((*extents, *weights.shape[1::-1]))
     kernel[:: rates[0], :: rates[1]] = weights.transpose(2, 3, 1, 0)
     strides, pads, out = _windows(value, attributes, kernel.shape[:2])
@@ -320,68 +268,39 @@ def _conv(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, An
         (out[0], out[1], weights.shape[0]),
         groups,
     )
-    made = _imaged(value, conv)
-    return made if not rest else _with_constant(made, np.asarray(rest[0]).reshape(-1, 1, 1), shift=True)
+    made = imaged(value, conv)
+    return made if not rest else with_constant(made, np.asarray(rest[0]).reshape(-1, 1, 1), shift=True)
 
 
 def _gemm(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
     value, weights, *rest = given
     weights = np.asarray(weights, np.float64)
     if attributes.get("transA"):
-        raise _UnsupportedError("transA")
-    made = _multiplied(
+        raise UnsupportedError("transA")
+    made = multiplied(
         value, (weights if attributes.get("transB") else weights.T) * attributes.get("alpha", 1.0)
     )
     if not rest:
         return made
-    return _with_constant(
+    return with_constant(
         made, np.asarray(rest[0], np.float64).reshape(-1) * attributes.get("beta", 1.0), shift=True
     )
 
 
 def _matmul(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
     if not isinstance(given[0], Value) or isinstance(given[1], Value):
-        raise _UnsupportedError("a product of other than values with constant weights behind them")
-    return _multiplied(given[0], np.asarray(given[1], np.float64).T)
-
-
-def _multiplied(value: Value, weights: NDArray[np.float64]) -> Value:
-    """Values (n,) times a matrix (outputs, n)."""
-    if len(value.shape) != 1 or weights.ndim != 2:
-        raise _UnsupportedError(
-            f"a product of shapes {value.shape} and {weights.shape}: flatten the values first"
-        )
-    stored = weights
-    if value.affine.order is not None:
-        stored = np.empty_like(weights)
-        stored[:, value.affine.order] = weights
-    return Value(value.affine.mapped(Dense(stored), (len(weights),)), (len(weights),))
-
-
-def _with_constant(value: Value, constant: NDArray[Any], shift: bool) -> Value:
-    """The values plus, or times, a constant that is broadcast."""
-    constant = np.asarray(constant, np.float64)
-    if constant.ndim > len(value.shape) and constant.shape[0] == 1:
-        constant = constant.reshape(constant.shape[1:])
-    full = np.broadcast_to(constant, value.shape).reshape(-1)
-    stored = full
-    if value.affine.order is not None:
-        stored = np.empty_like(full)
-        stored[value.affine.order] = full
-    affine = value.affine
-    if shift:
-        return Value(affine.shifted(stored), value.shape)
-    return Value(affine.mapped(linear.scale(stored, affine.shape), affine.shape, affine.order), value.shape)
+        raise UnsupportedError("a product of other than values with constant weights behind them")
+    return multiplied(given[0], np.asarray(given[1], np.float64).T)
 
 
 def _sum(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
     values = [item for item in given if isinstance(item, Value)]
     if len({value.shape for value in values}) > 1:
-        raise _UnsupportedError("a sum of different shapes")
+        raise UnsupportedError("a sum of different shapes")
     made = values[0] if len(values) == 1 else Value(add(value.affine for value in values), values[0].shape)
     for constant in given:
         if not isinstance(constant, Value):
-            made = _with_constant(made, constant, shift=True)
+            made = with_constant(made, constant, shift=True)
     return made
 
 
@@ -389,8 +308,8 @@ def _product(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str,
     values = [item for item in given if isinstance(item, Value)]
     constants = [item for item in given if not isinstance(item, Value)]
     if len(values) != 1 or len(constants) != 1:
-        raise _UnsupportedError("a product of two values that both depend on the input")
-    return _with_constant(values[0], constants[0], shift=False)
+        raise UnsupportedError("a product of two values that both depend on the input")
+    return with_constant(values[0], constants[0], shift=False)
 
 
 def _difference(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
@@ -403,8 +322,8 @@ def _difference(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[s
 
 def _quotient(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
     if isinstance(given[1], Value) or not np.all(given[1]):
-        raise _UnsupportedError("a division by values, or by 0")
-    return _with_constant(given[0], 1 / np.asarray(given[1], np.float64), shift=False)
+        raise UnsupportedError("a division by values, or by 0")
+    return with_constant(given[0], 1 / np.asarray(given[1], np.float64), shift=False)
 
 
 def _relu(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
@@ -413,33 +332,31 @@ def _relu(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, An
 
 def _average(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
     value = given[0]
-    height, width, _ = _image(value)
+    height, width, _ = image_of(value)
     taps = tuple(attributes["kernel_shape"]) if "kernel_shape" in attributes else (height, width)
     strides, pads, out = _windows(value, attributes, taps)
     if (any(pads) or attributes.get("auto_pad", b"NOTSET") != b"NOTSET") and not attributes.get(
         "count_include_pad"
     ):
-        raise _UnsupportedError("padding that is not counted")
-    return _imaged(
-        value, _depthwise(value, np.full(taps, 1 / prod(taps)), strides, pads, out), value.rectified
-    )
+        raise UnsupportedError("padding that is not counted")
+    return imaged(value, depthwise(value, np.full(taps, 1 / prod(taps)), strides, pads, out), value.rectified)
 
 
 def _maximum(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
     value = given[0]
     taps = tuple(attributes["kernel_shape"])
     if any(n != 1 for n in attributes.get("dilations") or ()):
-        raise _UnsupportedError("dilation")
+        raise UnsupportedError("dilation")
     strides, pads, out = _windows(value, attributes, taps)
-    size = _image(value)
+    size = image_of(value)
     inside = not any(pads) and all((out[a] - 1) * strides[a] + taps[a] <= size[a] for a in (0, 1))
     if not (inside or value.rectified):
-        raise _UnsupportedError("padding of values that can be below 0")
+        raise UnsupportedError("padding of values that can be below 0")
     parts = []
     for place in product(*map(range, taps)):
         chosen = np.zeros(taps)
         chosen[place] = 1
-        parts.append(_imaged(value, _depthwise(value, chosen, strides, pads, out)).affine)
+        parts.append(imaged(value, depthwise(value, chosen, strides, pads, out)).affine)
     while len(parts) > 1:  # in rounds, so that few stand behind each other
         pairs = [
             add([first, walk.relu(name, add([second, first.scaled(-1.0)]))])
@@ -455,14 +372,14 @@ def _normalized(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[s
         np.asarray(variance, np.float64) + attributes.get("epsilon", 1e-5)
     )
     axes = (-1,) + (1,) * (len(value.shape) - 1)
-    scaled = _with_constant(value, factor.reshape(axes), shift=False)
-    return _with_constant(scaled, (bias - mean * factor).reshape(axes), shift=True)
+    scaled = with_constant(value, factor.reshape(axes), shift=False)
+    return with_constant(scaled, (bias - mean * factor).reshape(axes), shift=True)
 
 
 def _flattened(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
     value = given[0]
     if attributes.get("axis", 1) != 1:
-        raise _UnsupportedError("flattening into the batch")
+        raise UnsupportedError("flattening into the batch")
     return Value(value.affine, (prod(value.shape),), value.rectified)
 
 
@@ -472,15 +389,15 @@ def _reshaped(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str
     size = prod(value.shape)
     if wanted == value.shape or (len(wanted) == 1 and wanted[0] in (-1, size)):
         return Value(value.affine, value.shape if wanted == value.shape else (size,), value.rectified)
-    raise _UnsupportedError(f"a new shape other than one axis: {wanted}")
+    raise UnsupportedError(f"a new shape other than one axis: {wanted}")
 
 
 def _concatenated(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
     if attributes.get("axis") not in (1, -len(given[0].shape)) or len({item.shape[1:] for item in given}) > 1:
-        raise _UnsupportedError("joining along other than the channels")
+        raise UnsupportedError("joining along other than the channels")
     shape = (sum(item.shape[0] for item in given), *given[0].shape[1:])
     stored = (*shape[1:], shape[0]) if len(shape) == 3 else shape
-    order = _order(stored) if len(shape) == 3 else None
+    order = order_of(stored) if len(shape) == 3 else None
     size, first, parts = prod(shape), 0, []
     for item in given:
         here = np.arange(item.affine.size) if item.affine.order is None else item.affine.order
@@ -502,7 +419,7 @@ def _same(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, An
 def _activated(kind: str) -> Callable[..., Value]:
     def handler(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
         if kind == "softmax" and (attributes.get("axis", -1) not in (-1, 1) or len(given[0].shape) != 1):
-            raise _UnsupportedError("softmax along other than the last axis of vectors")
+            raise UnsupportedError("softmax along other than the last axis of vectors")
         return Value(given[0].affine, given[0].shape, False, kind)
 
     return handler

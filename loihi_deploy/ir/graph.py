@@ -43,6 +43,8 @@ class NeuronModel(Content):
     relu_offset : float or None
         For a leaky neuron that stands in for a rectified linear one: the input at which the line
         ``(input - relu_offset) / tau_rc`` starts, which the rate network computes; None otherwise.
+    below_zero : bool
+        Whether the voltage on chip may go below 0, as far as the register does. The float network's stays at 0.
     """
 
     kind: Literal["if", "lif", "poisson", "ttfs"] = "if"
@@ -50,6 +52,7 @@ class NeuronModel(Content):
     tau_ref: float = 0.0
     discretized: bool = False
     relu_offset: float | None = None
+    below_zero: bool = field(default=False, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -380,7 +380,7 @@ def _compartments(dynamics: _Dynamics, scales: _Scales, limits: Arithmetic) -> C
         bias << exponent,
         dynamics.refractory,
         v_min=-(1 << min(limits.current_bits, limits.max_v_min_exponent)) + 1
-        if dynamics.keeps_currents
+        if dynamics.keeps_currents or population.neuron.below_zero
         else 0,
         v_max=limits.largest_v_max,
         initial_voltage=None if voltage is None else voltage.astype(np.int32),
