@@ -17,7 +17,8 @@
     ├── MappingError(RuntimeError)                 a program that does not fit the board
     ├── ArtifactError(ValueError)                  a saved deployment, damaged, altered or too new
     ├── BackendError(RuntimeError)                 a backend that is not available or refuses a program
-    └── AccumulatorOverflowError(ArithmeticError)  an accumulator that wrapped around
+    ├── AccumulatorOverflowError(ArithmeticError)  an accumulator that wrapped around
+    └── TrainingError(ArithmeticError)             a training whose values are no numbers any more
 
 An error carries *all* the problems found, not the first one: ``error.problems`` is a tuple of `Problem`.
 ``str(error)`` is the text for people, ready to be printed without a traceback.
@@ -175,6 +176,10 @@ class BackendError(LoihiDeployError, RuntimeError):
 
 class AccumulatorOverflowError(LoihiDeployError, ArithmeticError):
     """An accumulator that wrapped around where that was forbidden."""
+
+
+class TrainingError(LoihiDeployError, ArithmeticError):
+    """A loss, an activity or a gradient in training that is not a number."""
 
 
 class LoihiDeployWarning(UserWarning):

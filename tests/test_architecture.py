@@ -22,10 +22,11 @@ LAYERS = (
     {"options", "results", "artifact"},
     {"engines"},
     {"frontends", "mapping", "stages"},
-    {"backends", "report", "training"},
+    {"backends", "report"},
     {"analysis"},
     {"deployment"},
     {"pipeline", "export"},
+    {"training"},
     {"bench", "demo", "simulator"},
     {"cli"},
 )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.errors import ConversionError, InputError, Problem
 from loihi_deploy.frontends.affine import Affine, GraphBuilder, stored_shape
+from loihi_deploy.frontends.chip_activations import chip_activations
 from loihi_deploy.frontends.keras_graph import (
     Key,
     all_layers,
@@ -46,7 +47,19 @@ Path = tuple[Key, ...]
 
 def convert_keras(model: Any, options: DeployOptions) -> Graph:
     """Convert a Keras model; see `loihi_deploy.frontends.convert`."""
-    return walk_keras(model, options).builder.graph(options.dt)
+    builder = walk_keras(model, options).builder
+    others = {layer.settings["dt"] for layer in chip_activations(model)} - {options.dt}
+    if others:
+        builder.problems.append(
+            Problem(
+                "trained for steps of another length",
+                "dt",
+                options.dt,
+                " or ".join(f"{dt:g}" for dt in sorted(others)),
+                f"Use DeployOptions(dt={min(others):g})",
+            )
+        )
+    return builder.graph(options.dt)
 
 
 def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:

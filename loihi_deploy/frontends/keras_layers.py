@@ -41,7 +41,7 @@ from loihi_deploy.ir import NeuronModel, linear
 
 Handler = Callable[[Any, list[Tensor]], Tensor]
 
-FRAMEWORKS = ("keras", "tf_keras", "keras_spiking", "tensorflow")
+FRAMEWORKS = ("keras", "tf_keras", "keras_spiking", "tensorflow", "loihi_deploy")
 RELU_REMEDY = "Train the network with ReLU in this place"
 SWAP_REMEDY = (
     "loihi_deploy.training.with_chip_layers(model) puts average pooling and ReLU in their place, with the same weights:"
@@ -84,7 +84,11 @@ def activated(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronM
     plain = replace(tensor, activation=None)
     if isinstance(tensor.activation, Saturating):
         return _held(plain, tensor.activation.high, layer, builder, name)
+    gain, amplitude = 1.0, 1.0
     kind = activation_name(tensor.activation)
+    if hasattr(tensor.activation, "chip_neuron"):
+        kind = "relu"
+        neuron, gain, amplitude = tensor.activation.chip_neuron()
     if kind == "linear":
         return plain
     if kind in ("softmax", "softmax_v2", "sigmoid", "tanh"):
@@ -103,7 +107,8 @@ def activated(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronM
     currents = tensor.affine
     if currents.order is None and len(tensor.shape) > 1:
         currents = currents.ordered(None, linear.image_shape(tensor.shape))
-    return replace(plain, affine=builder.population(builder.unique(name), currents, neuron))
+    affine = builder.population(builder.unique(name), currents, neuron, gain, 0.0, amplitude)
+    return replace(plain, affine=affine)
 
 
 def _held(tensor: Tensor, high: float, layer: Any, builder: GraphBuilder, name: str) -> Tensor:
@@ -273,6 +278,10 @@ def _activation(layer: Any, inputs: list[Tensor]) -> Tensor:
     return replace(inputs[0], activation=layer.activation)
 
 
+def _chip_activation(layer: Any, inputs: list[Tensor]) -> Tensor:
+    return replace(inputs[0], activation=layer)
+
+
 def _relu(layer: Any, inputs: list[Tensor]) -> Tensor:
     if layer.negative_slope or layer.threshold:
         raise UnsupportedLayerError("a rectifier with a slope or a threshold", remedy=RELU_REMEDY)
@@ -350,6 +359,7 @@ HANDLERS: dict[str, Handler] = {
     "BatchNormalization": _batch_normalization,
     "BatchNormalizationV1": _batch_normalization,
     "CenterCrop": resampled,
+    "ChipActivation": _chip_activation,
     "Concatenate": _concatenate,
     "Dense": _dense,
     "Flatten": _flatten,
@@ -391,7 +401,17 @@ HANDLERS: dict[str, Handler] = {
 
 OVER_TIME = frozenset(
     {name for name, handler in HANDLERS.items() if handler in (_same, _batch_normalization)}
-    | {"Activation", "Add", "Average", "Concatenate", "Dense", "GlobalAveragePooling1D", "Lowpass", "ReLU"}
+    | {
+        "Activation",
+        "Add",
+        "Average",
+        "ChipActivation",
+        "Concatenate",
+        "Dense",
+        "GlobalAveragePooling1D",
+        "Lowpass",
+        "ReLU",
+    }
     | {"Rescaling", "Reshape", "Softmax", "SpikingActivation", "Subtract", "TimeDistributed"}
 )
 """Layers that treat every step of a sequence alike (`GlobalAveragePooling1D` averages over the steps)."""

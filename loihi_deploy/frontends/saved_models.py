@@ -13,6 +13,7 @@ from typing import Any
 
 from loihi_deploy.errors import ConversionError, InputError, Problem
 from loihi_deploy.file_kinds import Kind, file_kind, wrong_kind
+from loihi_deploy.frontends.chip_activations import chip_activation_class
 from loihi_deploy.frontends.compat import import_keras, import_tensorflow
 from loihi_deploy.frontends.keras_config import code_in, mentions, unknown_layers
 
@@ -165,8 +166,11 @@ def _built(keras: Any, config: dict[str, Any], path: Path) -> Any:
 
 def _custom_objects(config: dict[str, Any], version: int) -> dict[str, Any]:
     """Classes that a model may have without registering them."""
-    if version < 3 and "loihi_deploy>Signs" in json.dumps(config, default=str):
+    text = json.dumps(config, default=str)
+    if version < 3 and "loihi_deploy>Signs" in text:
         signs_class()
+    if "loihi_deploy>ChipActivation" in text:
+        chip_activation_class(import_keras(version))
     if not mentions(config, "keras_spiking"):
         return {}
     import_tensorflow("Reading a model with keras_spiking layers")

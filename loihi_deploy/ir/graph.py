@@ -45,6 +45,10 @@ class NeuronModel(Content):
         ``(input - relu_offset) / tau_rc`` starts, which the rate network computes; None otherwise.
     below_zero : bool
         Whether the voltage on chip may go below 0, as far as the register does. The float network's stays at 0.
+    step : float
+        For an integrate-and-fire neuron that was trained with what the chip's steps make of its rate, their length in
+        seconds: the rate network computes ``input / (1 + input step / 2)``, at most a spike for each step, since a
+        neuron that is reset loses half of what a step brings, on average. 0 for the rectified line.
     """
 
     kind: Literal["if", "lif", "poisson", "ttfs"] = "if"
@@ -53,17 +57,20 @@ class NeuronModel(Content):
     discretized: bool = False
     relu_offset: float | None = None
     below_zero: bool = field(default=False, metadata={"since": 2})
+    step: float = field(default=0.0, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         check_fields(self)
         object.__setattr__(self, "tau_rc", float(self.tau_rc))
         object.__setattr__(self, "tau_ref", float(self.tau_ref))
+        object.__setattr__(self, "step", float(self.step))
         no_leak = self.tau_rc == np.inf and self.tau_ref == 0
         fits = dict.fromkeys(("if", "poisson", "ttfs"), no_leak) | {"lif": 0 < self.tau_rc < np.inf}
         spikes_as_on_chip = self.kind in ("if", "lif") or not self.discretized
         offset = 0.0 if self.relu_offset is None else self.relu_offset
         finite = 0 <= self.tau_ref < np.inf and np.isfinite(offset)
-        if not (fits.get(self.kind, False) and finite and spikes_as_on_chip):
+        stepped = self.step == 0 or (0 < self.step < np.inf and self.kind == "if" and self.discretized)
+        if not (fits.get(self.kind, False) and finite and spikes_as_on_chip and stepped):
             raise InputError.single("not a neuron model of the chip", "NeuronModel", repr(self))
 
     @property
@@ -76,6 +83,9 @@ class NeuronModel(Content):
 
     def rates(self, j: NDArray[Any]) -> NDArray[Any]:
         """Firing rates in Hz for constant input `j` (threshold 1): the rectified line, or the LIF curve of Nengo."""
+        if self.step:
+            driven = np.maximum(j, 0)
+            return np.asarray(np.minimum(driven / (1 + 0.5 * self.step * driven), 1 / self.step), j.dtype)
         if self.kind != "lif":
             return np.maximum(j, 0)
         if self.relu_offset is not None:
@@ -87,6 +97,8 @@ class NeuronModel(Content):
 
     def input_for_rate(self, rate: float) -> float:
         """The constant input at which the neuron fires at `rate` Hz."""
+        if self.step:
+            return rate / (1 - 0.5 * self.step * rate)
         if self.kind != "lif":
             return rate
         if self.relu_offset is not None:

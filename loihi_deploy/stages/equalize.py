@@ -35,7 +35,11 @@ def equalize(graph: Graph, encoder: str = "auto") -> Graph:
     host = encoder_populations(graph, encoder)
     for population in graph.populations:
         recurrent = any(p.pre == population.name for p in graph.into(population.name))
-        if population.name not in host and population.neuron.kind == "if" and not recurrent:
+        if (
+            population.name not in host
+            and population.neuron.kind == "if"
+            and not (recurrent or population.neuron.step)
+        ):
             graph = _equalized(graph, population)
     return graph
 

@@ -196,7 +196,7 @@ def with_leaky_neurons(
     leaky = NeuronModel("lif", tau_rc, tau_ref, relu_offset=LIF_OFFSET)
     populations = tuple(
         replace(p, neuron=leaky, gain=p.gain * tau_rc, bias=p.bias * tau_rc + LIF_OFFSET)
-        if p.name not in host and p.neuron.kind == "if"
+        if p.name not in host and p.neuron.kind == "if" and not p.neuron.step
         else p
         for p in graph.populations
     )

@@ -35,12 +35,10 @@ from loihi_deploy.errors import Problem, QuantizationError
 from loihi_deploy.ir import PartitionedGraph, Population, Projection, Sparse, Transform
 from loihi_deploy.ir.program import BiasInput, Compartments, Program, ScaleGroup, SpikeSource, Synapses
 from loihi_deploy.options import Percentile
-from loihi_deploy.stages.rounding import round_keeping_means
+from loihi_deploy.stages.rounding import Levels, least_squares_clip, round_keeping_means
 
 NEGLIGIBLE_WEIGHT = 1e-8
 """A population whose largest weight is below this is driven by its bias alone (nengo-loihi's limit)."""
-CLIPS = np.linspace(0.05, 1.0, 77)
-"""Parts of the largest weight that few bits are tried to be clipped at."""
 BIAS_ROOM = 2.0
 """Biases taken from the input have room for values up to this multiple of the largest calibration value."""
 
@@ -199,39 +197,6 @@ class _Scales:
     voltage: float
 
 
-@dataclass(frozen=True)
-class _Levels:
-    """The values that a stored weight can have: ``-largest .. largest`` times `unit` of the widest format.
-
-    With as many bits as the chip has, or more, these are all of the chip's, up to its `limit`.
-    """
-
-    limit: int
-    bits: int
-
-    @property
-    def most_bits(self) -> int:
-        return self.limit.bit_length() + 1
-
-    @property
-    def largest(self) -> int:
-        return self.limit if self.stored_bits is None else int(2 ** (self.bits - 1) - 1)
-
-    @property
-    def unit(self) -> int:
-        return int(2 ** max(self.most_bits - self.bits, 0))
-
-    @property
-    def room(self) -> float:
-        """What the largest weight is multiplied by so that it becomes the largest level; 1 with all bits."""
-        return 1.0 if self.stored_bits is None else 2 ** (self.bits - 1) / self.largest
-
-    @property
-    def stored_bits(self) -> int | None:
-        """Bits as a program says it: None for all."""
-        return None if self.bits >= self.most_bits else self.bits
-
-
 def _quantize_population(
     population: Population,
     projections: Sequence[Projection],
@@ -249,7 +214,7 @@ def _quantize_population(
     if found:
         return None
     dynamics = _dynamics(population, projections, dt, limits)
-    levels = _Levels(limits.weight_limit, weight_bits)
+    levels = Levels(limits.weight_limit, weight_bits)
     w_max = levels.room * _largest(dynamics.weights, weight_percentile, levels)
     bias_max = max(drive, float(np.abs(population.bias).max(initial=0.0)))
     scales = _scales(dynamics, w_max, bias_max, limits)
@@ -394,7 +359,7 @@ def _synapses(
     w_max: float,
     limits: Arithmetic,
     rates: Mapping[str, float | NDArray[np.float64]],
-    levels: _Levels,
+    levels: Levels,
 ) -> tuple[list[Synapses], dict[str, Any]]:
     """Rounded weights of every projection, and what the rounding cost: fields of `ScaleGroup`."""
     synapses, saturated, zeroed, squared_error, squared = [], 0, 0, 0.0, 0.0
@@ -423,7 +388,7 @@ def _synapses(
     }
 
 
-def _largest(weights: Sequence[Transform], percentile: float, levels: _Levels) -> float:
+def _largest(weights: Sequence[Transform], percentile: float, levels: Levels) -> float:
     """The percentile of weight magnitudes, zeros left out; 0 where there is none.
 
     The largest one, where nothing else is asked for; with few levels the one at which rounding errs least.
@@ -431,19 +396,9 @@ def _largest(weights: Sequence[Transform], percentile: float, levels: _Levels) -
     magnitudes = np.concatenate([np.abs(t.values).ravel() for t in weights]) if weights else np.zeros(0)
     if percentile >= 100:
         largest = float(magnitudes.max(initial=0.0))
-        return largest if levels.stored_bits is None else _least_squares_clip(magnitudes, largest, levels)
+        return largest if levels.stored_bits is None else least_squares_clip(magnitudes, largest, levels)
     magnitudes = magnitudes[magnitudes > 0]
     return float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
-
-
-def _least_squares_clip(magnitudes: NDArray[np.float64], largest: float, levels: _Levels) -> float:
-    """The magnitude to clip at for which the squared error of rounding is least, of those tried."""
-
-    def error(clip: float) -> float:
-        rounded = np.minimum(np.round(magnitudes * (levels.largest / clip)), levels.largest)
-        return float(np.square(rounded * (clip / levels.largest) - magnitudes).sum())
-
-    return min((float(part * largest) for part in CLIPS), key=error) if largest else 0.0
 
 
 def spike_weights(projection: Projection, population: Population, dt: float) -> Transform:
@@ -459,6 +414,19 @@ def _times(factor: float) -> str:
     """A factor that is enough, in two digits, as a phrase."""
     unit = 10.0 ** (np.floor(np.log10(factor)) - 1)
     return f"{np.ceil(factor / unit) * unit:g}-fold or more"
+
+
+def level_step(largest: float, limits: Arithmetic, levels: Levels) -> float:
+    """What a level of a stored weight stands for, where `largest` is the weight that few bits are clipped at.
+
+    So it is unless a population's threshold or biases need a smaller scale.
+    """
+    w_max = levels.room * largest
+    scale = (
+        (limits.weight_mantissa_max + 1) / w_max * 2.0 ** (limits.weight_shift + limits.max_weight_exponent)
+    )
+    most = levels.largest * levels.unit + (levels.unit - 1) / 2
+    return float(levels.unit * 2 ** _finest_shift(np.array([w_max * scale]), most, limits) / scale)
 
 
 def _finest_shift(exact: NDArray[np.float64], mantissa_max: float, limits: Arithmetic) -> int:

@@ -1,11 +1,62 @@
-"""Rounding of weights that keeps each neuron's mean input."""
+"""The levels of stored weights, where few of them are clipped, and rounding that keeps each neuron's mean input."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.ir import Conv2D, Dense, Transform
+
+CLIPS = np.linspace(0.05, 1.0, 77)
+"""Parts of the largest weight that few bits are tried to be clipped at."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The values that a stored weight can have: ``-largest .. largest`` times `unit` of the widest format.
+
+    With as many bits as the chip has, or more, these are all of the chip's, up to its `limit`.
+    """
+
+    limit: int
+    bits: int
+
+    @property
+    def most_bits(self) -> int:
+        """Bits of the chip's widest weights, sign included."""
+        return self.limit.bit_length() + 1
+
+    @property
+    def largest(self) -> int:
+        """The largest level."""
+        return self.limit if self.stored_bits is None else int(2 ** (self.bits - 1) - 1)
+
+    @property
+    def unit(self) -> int:
+        """What a level stands for among the chip's mantissas."""
+        return int(2 ** max(self.most_bits - self.bits, 0))
+
+    @property
+    def room(self) -> float:
+        """What the largest weight is multiplied by so that it becomes the largest level; 1 with all bits."""
+        return 1.0 if self.stored_bits is None else 2 ** (self.bits - 1) / self.largest
+
+    @property
+    def stored_bits(self) -> int | None:
+        """Bits as a program says it: None for all."""
+        return None if self.bits >= self.most_bits else self.bits
+
+
+def least_squares_clip(magnitudes: NDArray[np.float64], largest: float, levels: Levels) -> float:
+    """The magnitude to clip at for which the squared error of rounding is least, of those tried."""
+
+    def error(clip: float) -> float:
+        rounded = np.minimum(np.round(magnitudes * (levels.largest / clip)), levels.largest)
+        return float(np.square(rounded * (clip / levels.largest) - magnitudes).sum())
+
+    return min((float(part * largest) for part in CLIPS), key=error) if largest else 0.0
 
 
 def round_keeping_means(

@@ -1,7 +1,29 @@
 """Training networks that are meant for the chip."""
 
+from loihi_deploy.frontends.chip_activations import chip_activation_class
+from loihi_deploy.training.conversion import folded, with_chip_neurons
 from loihi_deploy.training.encoders import with_encoder
+from loihi_deploy.training.fine_tuning import FineTuned, fine_tune
+from loihi_deploy.training.loop import Epoch, retrain
+from loihi_deploy.training.penalties import EventPenalty, RateRange, energy_costs, event_costs
+from loihi_deploy.training.quantized import QuantizedWeights
 from loihi_deploy.training.recipes import train_convnet
 from loihi_deploy.training.rewriting import with_chip_layers
 
-__all__ = ["train_convnet", "with_chip_layers", "with_encoder"]
+__all__ = [
+    "Epoch",
+    "EventPenalty",
+    "FineTuned",
+    "QuantizedWeights",
+    "RateRange",
+    "chip_activation_class",
+    "energy_costs",
+    "event_costs",
+    "fine_tune",
+    "folded",
+    "retrain",
+    "train_convnet",
+    "with_chip_layers",
+    "with_chip_neurons",
+    "with_encoder",
+]

@@ -48,7 +48,7 @@ def with_chip_layers(model: Any) -> Any:
     ConversionError
         If its layers cannot be made again, as those of a subclassed model.
     """
-    keras = _keras_of(model)
+    keras = keras_of(model)
     if keras is None:
         remedy = "Give the model itself; loihi_deploy.frontends.opened(path) reads one from a file"
         raise InputError.single("not a Keras model", "model", type(model).__name__, remedy=remedy)
@@ -74,7 +74,7 @@ def with_chip_layers(model: Any) -> Any:
     return made
 
 
-def _keras_of(model: Any) -> Any:
+def keras_of(model: Any) -> Any:
     """The Keras that a model is one of; None if it is none."""
     for kind in type(model).__mro__:
         keras = sys.modules.get(kind.__module__.partition(".")[0])

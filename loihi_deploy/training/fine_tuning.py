@@ -1,0 +1,243 @@
+"""Training a rate network on with what the chip makes of it, for presentations of few steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from loihi_deploy.checked import checked
+from loihi_deploy.frontends import opened
+from loihi_deploy.frontends.chip_activations import chip_activations
+from loihi_deploy.ir.content import OneLine
+from loihi_deploy.options import DeployOptions
+from loihi_deploy.pipeline import deploy
+from loihi_deploy.tables import Page, Shown, Table, percent
+from loihi_deploy.training.conversion import folded, with_chip_neurons
+from loihi_deploy.training.loop import Augment, Epoch, Task, accuracy_of, retrain
+from loihi_deploy.training.onchip import on_chip
+from loihi_deploy.training.penalties import EventPenalty, energy_costs, event_costs
+from loihi_deploy.training.quantized import QuantizedWeights
+
+CALIBRATION = 500
+"""Samples that deployments are set from and scales are measured on."""
+JUDGED = 1000
+"""Validation samples that deployments are judged by."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A network by itself and on chip, on validation samples.
+
+    Parameters
+    ----------
+    name : str
+    rate_accuracy, accuracy : float
+        Of the network as Keras computes it, and of the integers on the emulator.
+    spikes, events : float
+        Per sample, on chip.
+    cores : int
+    """
+
+    name: str
+    rate_accuracy: float
+    accuracy: float
+    spikes: float
+    events: float
+    cores: int
+
+
+@dataclass(frozen=True)
+class FineTuned(Shown, OneLine):
+    """What `fine_tune` gives.
+
+    Parameters
+    ----------
+    model : Keras model
+        With the chip's neurons, and with the integers' weights.
+    options : DeployOptions
+        To deploy it with: ``deploy(result.model, calibration=x, options=result.options)``.
+    plain : Keras model or None
+        The same network trained for as long without any of it.
+    steps : int
+    compared : tuple of Compared
+        The model as it was given, the plain one, and the tuned one.
+    history : dict of tuples of Epoch
+        By name: 'tuned' and 'plain'.
+    differing : tuple of str
+        Populations whose integers are not those that were trained.
+    """
+
+    model: Any
+    options: DeployOptions
+    plain: Any
+    steps: int
+    compared: tuple[Compared, ...]
+    history: Mapping[str, tuple[Epoch, ...]] = field(default_factory=dict)
+    differing: tuple[str, ...] = ()
+
+    def page(self) -> Page:
+        """Before and after, beside the network that was trained for as long without the chip."""
+        columns = ("network", "rate accuracy", "on chip", "spikes", "synaptic events", "cores")
+        rows = tuple(
+            (
+                one.name,
+                percent(one.rate_accuracy),
+                percent(one.accuracy),
+                f"{one.spikes:,.0f}",
+                f"{one.events:,.0f}",
+                str(one.cores),
+            )
+            for one in self.compared
+        )
+        return Page((Table(f"{self.steps} steps, on validation samples", columns, rows),))
+
+
+@checked
+def fine_tune(
+    model: Any,
+    x: Any,
+    y: Any,
+    steps: int,
+    *,
+    validation: float | tuple[Any, Any] = 0.1,
+    weight_bits: int = 8,
+    encoder: str = "auto",
+    board: Any = "nahuku32",
+    levels: int = 32,
+    noise: float = 0.0,
+    epochs: int = 4,
+    batch_size: int = 128,
+    learning_rate: float = 1e-3,
+    teacher: Any = None,
+    penalty: Literal["events", "energy"] = "events",
+    penalty_weight: float = 0.0,
+    patience: int | None = None,
+    augment: Augment | None = None,
+    compare: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> FineTuned:
+    """Train a rate network on with the chip's neurons and weights, so that few steps are enough.
+
+    Starting from the trained network: batch normalization is folded; ReLUs on chip become neurons with the mean rate of
+    the chip's, in `levels`; weights on chip are rounded in the forward pass as the chip stores them; the loss is the
+    cross entropy to the labels and to the teacher's outputs.
+
+    Parameters
+    ----------
+    model : Keras model or path
+        A trained classifier, of Keras 3 or legacy Keras.
+    x : (n, *input_shape) array
+    y : (n,) int array or one-hot rows
+        Classes.
+    steps : int
+        Presentation time that it is meant for: what the table is measured at, and what the penalty counts.
+    validation : float or (x, y)
+        The part of the samples, their last, or samples of their own, that choose the epoch and fill the table.
+    weight_bits : {8, 6, 5, 4, 3, 2}
+        As of `DeployOptions`.
+    encoder, board
+        As for `deploy`.
+    levels : int
+        Rates in training are rounded to so many levels.
+    noise : float
+        On rates in training, in spikes per step; see `ChipActivation`.
+    epochs, batch_size, learning_rate, patience, augment, seed, progress
+        As for `retrain`.
+    teacher : Keras model, optional
+        The model itself, as it was given, if not given.
+    penalty : {'events', 'energy'}
+        What spikes cost in training: synaptic events, or energy.
+    penalty_weight : float
+        Loss for 100,000 events, or 10 µJ, per sample; 0 for no penalty.
+    compare : bool
+        Also train the same network for as long without any of this: much of what tuning seems to gain is more training.
+    checkpoint : path, optional
+        A folder that the same call goes on from after a kill.
+
+    Returns
+    -------
+    FineTuned
+
+    Raises
+    ------
+    ConversionError
+        If the model, or an activation of it, cannot be put on chip.
+    InputError
+        If samples, labels or options do not fit; if `steps` is too short for the depth of the network: before any
+        training.
+    TrainingError
+        At the first loss or gradient that is not a number.
+    """
+    model = opened(model)
+    options = DeployOptions(steps=steps, weight_bits=weight_bits, encoder=encoder)
+    start = folded(model)
+    task = Task(start, x, y, validation, None)
+    calibration, labels = task.x[:CALIBRATION], task.labels[:CALIBRATION]
+
+    def compared(name: str, network: Any, how: DeployOptions) -> tuple[Compared, Any]:
+        deployment = deploy(network, board, calibration, how, labels=labels)
+        judged = deployment.evaluate(task.held_x[:JUDGED], task.held_y[:JUDGED], progress=False)
+        rate = accuracy_of(network, task.held_x, task.held_y)
+        counts = [judged.counters.populations[p.name] for p in deployment.program.populations]
+        spikes, events = sum(c.spikes for c in counts), sum(c.synaptic_events for c in counts)
+        n = judged.n_total
+        row = Compared(name, rate, judged.accuracy, spikes / n, events / n, deployment.mapping.n_cores)
+        return row, deployment.program
+
+    rows = [compared("as given", start, options)[0]]
+    tuned = with_chip_neurons(start, calibration, encoder=encoder, levels=levels, noise=noise)
+    weights = QuantizedWeights(tuned, weight_bits, encoder, board)
+    folder = None if checkpoint is None else Path(checkpoint)
+    how = {
+        "validation": (task.held_x, task.held_y),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "teacher": model if teacher is None else teacher,
+        "patience": patience,
+        "augment": augment,
+        "seed": seed,
+        "progress": progress,
+    }
+    history, plain = {}, None
+    if compare:
+        plain = folded(start)
+        at = None if folder is None else folder / "plain.npz"
+        history["plain"] = retrain(plain, task.x, task.labels, checkpoint=at, **how)
+        rows.append(compared("trained on", plain, options)[0])
+    at = None if folder is None else folder / "tuned.npz"
+    costs = _penalties(tuned, encoder, steps, penalty, penalty_weight)
+    history["tuned"] = retrain(
+        tuned, task.x, task.labels, weights=weights, penalties=costs, checkpoint=at, **how
+    )
+    for_tuned = DeployOptions(steps=steps, weight_bits=weight_bits, encoder=encoder, bias_correction_steps=0)
+    row, program = compared("tuned", tuned, for_tuned)
+    differing = QuantizedWeights(tuned, weight_bits, encoder, board)
+    differing.round()
+    names = tuple(differing.differing(program))
+    return FineTuned(tuned, for_tuned, plain, steps, (*rows, row), history, names)
+
+
+def _penalties(model: Any, encoder: str, steps: int, penalty: str, weight: float) -> dict[str, EventPenalty]:
+    """What the outputs of each layer with neurons on chip cost."""
+    if not weight:
+        return {}
+    graph, populations = on_chip(model, encoder)
+    costs = (event_costs if penalty == "events" else energy_costs)(graph, weight)
+    scales = {id(layer): layer.settings["scale"] for layer in chip_activations(model)}
+    return {
+        population.layer.name: EventPenalty(
+            costs[population.name], steps, scales[id(_neurons(population.layer))]
+        )
+        for population in populations
+    }
+
+
+def _neurons(layer: Any) -> Any:
+    """The `ChipActivation` that a layer is, or has."""
+    return layer if hasattr(layer, "chip_neuron") else layer.activation
