@@ -197,7 +197,7 @@ def _trained(tf: Any, j: Any, settings: dict[str, Any]) -> Any:
 def _clipped_lif(tf: Any, over: Any, settings: dict[str, Any]) -> Any:
     """The LIF curve with its derivative, at most `steepest`."""
 
-    @tf.custom_gradient  # type: ignore[misc, untyped-decorator]
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def rates(over: Any) -> tuple[Any, Any]:
         value = _lif(tf, over, settings)
         driven = tf.maximum(over, SMALLEST)

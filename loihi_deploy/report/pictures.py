@@ -66,6 +66,19 @@ def rates(layers: Values) -> Any:
     return figure
 
 
+def rates_by_epoch(history: Mapping[str, Any], low: float, high: float) -> Any:
+    """A line for each layer's rate by epoch of a training, and the range that it should be in."""
+    figure, axes = new_figure(2.6)
+    for k, (name, found) in enumerate(history.items()):
+        axes.plot(np.arange(1, len(found) + 1), found, color=colour(k), marker=".", label=_short(name))
+    for bound in (low, high):
+        if 0 < bound < np.inf:
+            axes.axhline(bound, color=BAD, ls=":", lw=1)
+    axes.set(xlabel="epoch", ylabel="Hz", ylim=(0, None))
+    axes.legend(fontsize=7)
+    return figure
+
+
 def raster(sample: Values) -> Any:
     """Spikes of one sample, a band for each layer; dense, so its dots are drawn as an image."""
     layers = {name: layer for name, layer in sample["raster"].items() if layer["shown"]}

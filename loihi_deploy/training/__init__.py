@@ -7,6 +7,7 @@ from loihi_deploy.training.fine_tuning import FineTuned, fine_tune
 from loihi_deploy.training.loop import Epoch, retrain
 from loihi_deploy.training.penalties import EventPenalty, RateRange, energy_costs, event_costs
 from loihi_deploy.training.quantized import QuantizedWeights
+from loihi_deploy.training.rates import FiringRates
 from loihi_deploy.training.recipes import train_convnet
 from loihi_deploy.training.rewriting import with_chip_layers
 
@@ -14,6 +15,7 @@ __all__ = [
     "Epoch",
     "EventPenalty",
     "FineTuned",
+    "FiringRates",
     "QuantizedWeights",
     "RateRange",
     "chip_activation_class",

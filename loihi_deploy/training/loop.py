@@ -202,7 +202,7 @@ class Task:
 
     def targets(self, batch: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
         """One-hot labels and, behind them, the teacher's outputs."""
-        targets = np.eye(self.n_classes, dtype=np.float32)[self.labels[rows]]
+        targets: NDArray[np.float32] = np.eye(self.n_classes, dtype=np.float32)[self.labels[rows]]
         if self.teacher is None:
             return targets
         return np.concatenate([targets, np.asarray(self.teacher(batch, training=False))], axis=1)
@@ -250,7 +250,7 @@ class _Stepper:
         def logits(outputs: Any) -> Any:
             return tf.math.log(tf.maximum(outputs, 1e-7)) if softmax else outputs
 
-        @tf.function  # type: ignore[misc, untyped-decorator]
+        @tf.function  # type: ignore[untyped-decorator]
         def gradients(batch: Any, targets: Any) -> Any:
             with tf.GradientTape() as tape:
                 values = extended(batch, training=True)
@@ -269,7 +269,7 @@ class _Stepper:
             finite = [tf.reduce_all(tf.math.is_finite(value)) for value in (*values[1:], loss, *found)]
             return loss, found, tf.stack(finite)
 
-        @tf.function  # type: ignore[misc, untyped-decorator]
+        @tf.function  # type: ignore[untyped-decorator]
         def apply(found: Any) -> None:
             self.optimizer.apply_gradients(zip(found, self.variables, strict=True))
 

@@ -64,7 +64,9 @@ class RateRange:
         above = 1 + tf.cast(tf.round((1 - self.percentile / 100) * tf.cast(count - 1, tf.float32)), tf.int32)
         fastest = tf.math.top_k(rates, above).values
         mean = tf.reduce_mean(fastest)
-        fast = mean + tf.stop_gradient(tf.reduce_min(fastest) - mean)  # all of them learn, not the slowest alone
+        fast = mean + tf.stop_gradient(
+            tf.reduce_min(fastest) - mean
+        )  # all of them learn, not the slowest alone
         distance = tf.nn.relu(self.low - fast) + tf.nn.relu(fast - self.high)
         samples = tf.cast(tf.shape(activities)[0], rates.dtype)
         return samples * self.weight * tf.square(distance / (0.5 * (self.low + self.high)))

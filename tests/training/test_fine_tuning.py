@@ -78,8 +78,8 @@ def test_a_killed_run_goes_on_where_it_was(model, tmp_path):
     def killing(batch, rng):
         calls.append(1)
         if (
-            len(calls) > 11
-        ):  # four batches an epoch: all of the plain network's, none of the second epoch's last
+            len(calls) > 13
+        ):  # five batches an epoch for the plain network, and some of the other's second epoch
             raise KilledError
         return moved(batch, rng)
 
@@ -126,7 +126,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_run():
     assert len(history) == 8 or len(accuracies) - 1 - int(np.argmax(accuracies)) == 2
 
 
-def test_swapped_layers_learn_what_the_teacher_does():
+def test_swapped_layers_are_as_good_after_a_short_training():
     k = import_keras(2)
     k.utils.set_random_seed(0)
     layers = k.layers
@@ -143,14 +143,15 @@ def test_swapped_layers_learn_what_the_teacher_does():
     model.fit(X, Y, epochs=20, verbose=0)
     swapped = with_chip_layers(model)
 
-    def error():
-        return np.abs(
-            k.activations.softmax(swapped(HELD_OUT[0])) - k.activations.softmax(model(HELD_OUT[0]))
-        ).mean()
+    def loss(network):
+        return float(
+            np.mean(k.losses.sparse_categorical_crossentropy(HELD_OUT[1], network(HELD_OUT[0]), True))
+        )
 
-    before = error()
-    retrain(swapped, X, Y, teacher=model, epochs=10, learning_rate=1e-2, progress=False)
-    assert error() < 0.6 * before
+    before = loss(swapped)
+    retrain(swapped, X, Y, teacher=model, epochs=6, learning_rate=3e-3, progress=False)
+    assert loss(swapped) < before
+    assert loss(swapped) < loss(model) + 0.1
     deployment = ld.deploy(swapped, "loihi", X[:100])
     assert deployment.evaluate(*HELD_OUT).accuracy > 0.9
 
