@@ -140,6 +140,12 @@ def read_rates(graph: Graph, samples: Samples, window: float) -> dict[str, NDArr
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def has_decisions(source: Graph, samples: Samples, options: DeployOptions) -> bool:
+    """Whether `rate_decisions` gives any: not where the source is recurrent, in integers, or read as nobody knows."""
+    unknown = not source.readouts or not source.populations or source.is_recurrent
+    return not unknown and next(reading_problems(source, options, samples), None) is None
+
+
 def rate_decisions(source: Graph, samples: Samples, options: DeployOptions) -> NDArray[np.int64]:
     """Classes (n,) that the source decides for, as a rate network over the frames that are read.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,6 +67,26 @@ def latencies(program: Program, longest_synapse: float = np.inf) -> tuple[LayerL
             ]
             layers.append(LayerLatency(readout.name, min(found[p.pre][0] for p in into), max(delays)))
     return tuple(layers)
+
+
+def latency_values(program: Program) -> list[dict[str, Any]]:
+    """For each layer on chip and readout: when it first speaks and when it has heard the whole sample, in steps from 1.
+
+    Returns
+    -------
+    list of dict
+        'layer', 'first_step', 'heard_from', and 'heard_from_short' with synapses of `SHORT_SYNAPSE`; None for never.
+    """
+    short = latencies(program, SHORT_SYNAPSE)
+    return [
+        {
+            "layer": layer.name,
+            "first_step": layer.hops + 1,
+            "heard_from": layer.delay + 1 if np.isfinite(layer.delay) else None,
+            "heard_from_short": shorter.delay + 1 if np.isfinite(shorter.delay) else None,
+        }
+        for layer, shorter in zip(latencies(program), short, strict=True)
+    ]
 
 
 def _filter_delay(a: float) -> float:

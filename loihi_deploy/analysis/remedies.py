@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
-from loihi_deploy.analysis.frames import read_window
+from loihi_deploy.analysis.frames import rate_decisions, read_window
 from loihi_deploy.analysis.latency import SHORT_SYNAPSE
 from loihi_deploy.analysis.lowering import lower
 from loihi_deploy.backends import RunOptions
@@ -55,6 +55,29 @@ class Deployed:
     samples: Samples
     decisions: NDArray[np.int64]
     steps: int
+
+    @classmethod
+    def of(
+        cls,
+        graph: Graph,
+        source: Graph,
+        program: Program,
+        options: DeployOptions,
+        board: Board,
+        samples: Samples,
+        steps: int,
+    ) -> Deployed:
+        """From the parts of a deployment: `graph` is the network with its firing rates set, `options` what was asked.
+
+        Raises
+        ------
+        InputError
+            If nobody knows what the source decides for the samples.
+        """
+        decisions = rate_decisions(source, samples, options)
+        kept = [p.amplitude for p in source.populations] == [p.amplitude for p in graph.populations]
+        used = replace(options, normalization="none") if kept else options
+        return cls(source, program, used, board, samples, decisions, steps)
 
 
 @dataclass(frozen=True)

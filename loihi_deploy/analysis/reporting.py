@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.analysis.energy import estimate
+from loihi_deploy.analysis.frames import has_decisions, rate_decisions, read_window
+from loihi_deploy.analysis.latency import latency_values
 from loihi_deploy.analysis.remedies import Deployed
 from loihi_deploy.analysis.verify import SATURATED, verify_stages
 from loihi_deploy.analysis.weight_values import weight_values
 from loihi_deploy.backends import RunOptions
-from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
@@ -32,6 +33,8 @@ ENERGY_SAMPLES = 20
 """Samples that energy and time are estimated on."""
 RASTER_NEURONS = 150
 """Neurons of a layer whose spikes are shown."""
+FRAME_SAMPLES, FRAME_COUNTS = 100, 12
+"""Samples, and numbers of frames, that accuracy is given for by frame."""
 OUTPUT_STEPS = 25
 """Presentation times for which the outputs of a sample are given."""
 MOST_CLASSES = 50
@@ -59,9 +62,10 @@ class Reported:
     mapping: CoreMapping
     options: DeployOptions
 
-    def run_options(self, steps: int) -> RunOptions:
+    def run_options(self, steps: int, samples: Samples) -> RunOptions:
         """How samples are presented."""
-        return RunOptions(steps, readout_window=self.options.readout_window, progress=False)
+        window = read_window(self.graph, self.options, samples)
+        return RunOptions(steps, readout_window=window, progress=False)
 
 
 def measured_values(
@@ -70,19 +74,26 @@ def measured_values(
     """Everything that needs samples, by section; accuracy and what goes with it only with labels."""
     values: dict[str, Any] = {}
     if labels is None:
-        counters = backends.run(parts.program, samples, parts.run_options(steps), parts.mapping).counters
+        counters = backends.run(
+            parts.program, samples, parts.run_options(steps, samples), parts.mapping
+        ).counters
     else:
         values["accuracy"], counters = accuracy_values(parts, samples, labels, steps)
     n_steps = counters.sample_steps // max(counters.samples, 1)
-    values["data"] = {"samples": len(samples), "steps": n_steps, "labelled": labels is not None}
+    values["data"] = {
+        "samples": len(samples),
+        "frames": samples.n_frames,
+        "steps": n_steps,
+        "labelled": labels is not None,
+    }
     values["activity"] = counters_values(counters, parts.program.dt)
     values["encoder"] = encoder_values(parts.program, counters)
-    if samples.n_frames == 1 and parts.graph.readouts:
+    if has_decisions(parts.source, samples, parts.options):
         values["stages"] = stage_values(parts, samples, labels, n_steps)
     values["rates"] = rate_values(parts, samples, n_steps)
     values["sample"] = sample_values(parts, samples, labels, n_steps)
     some = samples.take(_evenly(len(samples), ENERGY_SAMPLES))
-    energy = estimate(parts.program, parts.mapping, some, parts.run_options(n_steps))
+    energy = estimate(parts.program, parts.mapping, some, parts.run_options(n_steps, some))
     values["energy"] = energy.values()
     return values
 
@@ -91,7 +102,7 @@ def accuracy_values(
     parts: Reported, samples: Samples, labels: NDArray[np.int64], steps: int
 ) -> tuple[dict[str, Any], Any]:
     """Accuracy at the end and after each step, of the rate network, and the confusion matrix; the counts of the run."""
-    options = parts.run_options(steps)
+    options = parts.run_options(steps, samples)
     result = backends.evaluate(parts.program, samples, labels, options, parts.mapping, by_step=True)
     readout = parts.graph.readouts[0]
     values: dict[str, Any] = {
@@ -100,9 +111,11 @@ def accuracy_values(
         "n_total": result.n_total,
         "by_step": result.accuracy_by_step.tolist(),
     }
-    if samples.n_frames == 1:
-        outputs = rate_outputs(parts.source, samples.first_frames())[readout.name]
-        values["rate_network"] = float((readout.classes(outputs) == labels).mean())
+    if has_decisions(parts.source, samples, parts.options):
+        ideal = rate_decisions(parts.source, samples, parts.options)
+        values["rate_network"] = float((ideal == labels).mean())
+    if samples.n_frames > 1:
+        values["by_frame"] = _accuracy_by_frame(parts, samples, labels, steps // samples.n_frames)
     if readout.n_classes <= MOST_CLASSES:
         outputs = backends.run(parts.program, samples, options, parts.mapping).outputs
         decided = readout.classes(outputs.reshape(len(samples), -1), activated=True)
@@ -117,12 +130,9 @@ def stage_values(
 ) -> dict[str, Any]:
     """What `Deployment.verify` finds, on fewer samples and without trying other settings."""
     which = _evenly(len(samples), STAGE_SAMPLES)
-    some, source = samples.take(which), parts.source
-    outputs = rate_outputs(source, some.first_frames())[source.readouts[0].name]
-    kept = [p.amplitude for p in source.populations] == [p.amplitude for p in parts.graph.populations]
-    options = replace(parts.options, normalization="none") if kept else parts.options
-    decisions = source.readouts[0].classes(outputs)
-    deployed = Deployed(source, parts.program, options, parts.mapping.board, some, decisions, steps)
+    board = parts.mapping.board
+    some = samples.take(which)
+    deployed = Deployed.of(parts.graph, parts.source, parts.program, parts.options, board, some, steps)
     found = verify_stages(
         parts.graph, deployed, parts.mapping, None if labels is None else labels[which], 0, try_changes=False
     )
@@ -159,7 +169,7 @@ def sample_values(
     """One sample: its input, spikes of each layer, and outputs for some presentation times."""
     program, one = parts.program, samples.take(slice(index, index + 1))
     everyone = {name: ["events"] for name in program.nodes}
-    options = replace(parts.run_options(steps), record=everyone)
+    options = replace(parts.run_options(steps, one), record=everyone)
     result = backends.run(program, one, options, parts.mapping)
     shapes = {node.name: node.shape for node in program.encoder.inputs}
     values: dict[str, Any] = {
@@ -181,17 +191,41 @@ def sample_values(
             int(readout.classes(outputs, activated=True)[0]) if readout.n_classes > 1 else None
         )
         values["outputs"] = [float(value) for value in outputs[0]]
-        if one.n_frames == 1:
-            times = sorted({max(1, round(k * steps / OUTPUT_STEPS)) for k in range(1, OUTPUT_STEPS + 1)})
-            values["output_steps"] = times
-            values["outputs_by_step"] = [
-                [
-                    float(v)
-                    for v in backends.run(program, one, parts.run_options(k), parts.mapping).outputs.ravel()
-                ]
-                for k in times
-            ]
+        shorter = list(_shorter(one, steps, OUTPUT_STEPS))
+        values["output_steps"] = [k for k, _ in shorter]
+        values["outputs_by_step"] = [
+            backends.run(program, part, parts.run_options(k, part), parts.mapping).outputs.ravel().tolist()
+            for k, part in shorter
+        ]
     return values
+
+
+def _shorter(samples: Samples, steps: int, most: int) -> Iterator[tuple[int, Samples]]:
+    """Shorter presentations of samples, the whole one last: steps, and for sequences fewer frames."""
+    unit = steps // samples.n_frames if samples.n_frames > 1 else 1
+    n = steps // unit
+    for k in sorted({max(1, round(k * n / most)) for k in range(1, most + 1)}):
+        yield k * unit, samples if samples.n_frames == 1 else samples.take_frames(k)
+
+
+def _accuracy_by_frame(
+    parts: Reported, samples: Samples, labels: NDArray[np.int64], steps_per_frame: int
+) -> dict[str, Any]:
+    """Accuracy, had the sequences ended after some of their frames, each read as a whole one is."""
+    which = _evenly(len(samples), FRAME_SAMPLES)
+    some, right = samples.take(which), labels[which]
+    found = [
+        (
+            part.n_frames,
+            backends.evaluate(parts.program, part, right, parts.run_options(k, part), parts.mapping),
+        )
+        for k, part in _shorter(some, steps_per_frame * samples.n_frames, FRAME_COUNTS)
+    ]
+    return {
+        "samples": len(which),
+        "frames": [n for n, _ in found],
+        "accuracy": [result.accuracy for _, result in found],
+    }
 
 
 def _raster(events: NDArray[np.int64], size: int) -> dict[str, Any]:
@@ -264,5 +298,6 @@ def report_values(
         "edges": [list(wire) for wire in wires],
         "mapping": mapping.values(),
         "weights": weight_values(parts.graph, program, parts.options),
+        "latency": latency_values(program),
     }
     return values if samples is None else {**values, **measured_values(parts, samples, labels, steps)}

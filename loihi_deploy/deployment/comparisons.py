@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from loihi_deploy import backends
@@ -73,10 +72,7 @@ class Comparing(Parts):
         chosen: Any = given.run_options(steps=steps).steps
         samples, source = given.samples, self.source or self.graph
         self._check_recording(samples, chosen)
-        decisions = rate_decisions(source, samples, self.options)
-        kept = [p.amplitude for p in source.populations] == [p.amplitude for p in self.graph.populations]
-        options = replace(self.options, normalization="none") if kept else self.options
-        deployed = Deployed(source, self.program, options, self.board, samples, decisions, chosen)
+        deployed = Deployed.of(self.graph, source, self.program, self.options, self.board, samples, chosen)
         return verify_stages(self.graph, deployed, self.mapping, given.labels, reference_samples)
 
     def tune(self, x: Any, y: Any, max_steps: int = 200, max_drop: float = 0.005) -> Tuning:
@@ -175,7 +171,8 @@ class Comparing(Parts):
             steps_of_run = self._steps(steps, samples)
             window = read_window(self.graph, self.options, samples)
         options = RunOptions(steps_of_run, readout_window=window, threads=threads, progress=progress)
-        measured = measure(self.source or self.graph, self.program, self.mapping, samples, y, options)
+        source = self.source or self.graph
+        measured = measure(source, self.program, self.mapping, samples, y, options, self.options)
         return judge(measured, self._made_with(), criteria or Criteria(), before)
 
     def _made_with(self) -> dict[str, str]:

@@ -65,6 +65,14 @@ class Samples:
         )
         return Samples(arrays, self.static, given)
 
+    def take_frames(self, n_frames: int) -> Samples:
+        """The first so many frames of every sample."""
+        arrays, given = (
+            {name: values[:, :n_frames] for name, values in part.items()}
+            for part in (self.arrays, self.given)
+        )
+        return Samples(arrays, self.static, given)
+
     def first_frames(self) -> dict[str, NDArray[Any]]:
         """Arrays (n, size) of the first frames: all that static samples have."""
         return {name: values[:, 0] for name, values in self.arrays.items()}

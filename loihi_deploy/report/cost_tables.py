@@ -31,11 +31,11 @@ def energy_tables(values: Values) -> list[Table]:
     tables.append(_times(values["seconds"]))
     if values["measured"]:
         rows = tuple(
-            (row["network"], str(row["steps"] or ""), f"{row['mj']:g} mJ", f"{row['ms']:g} ms", row["trust"])
+            (row["network"], row["trust"], str(row["steps"] or ""), f"{row['mj']:g} mJ", f"{row['ms']:g} ms")
             for row in values["measured"]
         )
-        columns = ("network", "steps", "energy", "time", "trust")
-        tables.append(Table("Measured by others, an inference", columns, rows))
+        columns = ("network", "trust", "steps", "energy", "time")
+        tables.append(Table("Measured by others, an inference", columns, rows, names=2))
     return tables
 
 

@@ -13,8 +13,11 @@ from loihi_deploy.report.drawing import INK, as_svg, colour, drawn
 from loihi_deploy.report.network import network_drawing
 from loihi_deploy.report.resources import resource_rows
 from loihi_deploy.report.sheets import (
+    LATENCY,
     advice_of,
     comparison_table,
+    frame_table,
+    latency_table,
     layer_table,
     limit_table,
     provenance_table,
@@ -70,9 +73,9 @@ def _part(name: str, values: Values, number: int) -> dict[str, Any]:
 
 def _cards(values: Values) -> Iterator[dict[str, Any]]:
     mapping = values["mapping"]
-    used = max((row["share"] for row in resource_rows(mapping)), default=0.0)
+    exceeded = any(row["exceeded"] for row in resource_rows(mapping))
     fits = f"{values['n_chips']} of {values['n_board_chips']} chips"
-    yield _card("does it fit?", "yes" if used <= 1 else "no", f"{fits} of {values['board']}", used > 1)
+    yield _card("does it fit?", "no" if exceeded else "yes", f"{fits} of {values['board']}", exceeded)
     yield _card("cores", f"{values['n_cores']:,}", f"any plan needs {mapping['bound']:,}")
     if "accuracy" in values:
         found = values["accuracy"]
@@ -107,20 +110,18 @@ def _sections(values: Values, salt: str) -> Iterator[dict[str, Any] | None]:
 
     accuracy = values.get("accuracy")
     if accuracy:
-        drawings = [
-            picture(
-                pictures.accuracy_by_step(accuracy),
-                f"Accuracy against presentation time; {percent(accuracy['value'])} at the end",
-                "Accuracy, had every presentation ended after each step",
-            )
-        ]
+        unit = "frame" if "by_frame" in accuracy else "step"
+        alt = f"Accuracy against presentation time by {unit}; {percent(accuracy['value'])} at the end"
+        caption = f"Accuracy, had every presentation ended after each {unit}"
+        drawings = [picture(pictures.accuracy_by_step(accuracy), alt, caption)]
         if "confusion" in accuracy:
             right = sum(row[k] for k, row in enumerate(accuracy["confusion"]))
             alt = f"Confusion matrix: {right:,} of {accuracy['n_total']:,} samples on the diagonal"
             drawings.append(
                 picture(pictures.confusion(accuracy["confusion"]), alt, "Samples by class and decision", True)
             )
-        yield _section("Accuracy", pictures_=drawings)
+        tables = [frame_table(values).as_html()] if "by_frame" in accuracy else []
+        yield _section("Accuracy", pictures_=drawings, tables=tables)
     if "stages" in values:
         n = values["stages"]["samples"]
         text = (
@@ -142,17 +143,23 @@ def _sections(values: Values, salt: str) -> Iterator[dict[str, Any] | None]:
     yield _map(values, picture)
     rows = resource_rows(values["mapping"])
     binding = next((row for row in rows if row["binding"]), None)
-    text = f"Binding: {binding['what']}, {percent(binding['share'])} of what a core has." if binding else ""
+    text = (
+        f"Binding: {binding['what']}. All layers together need {binding['needed']:.1f} cores for it, whatever the plan."
+        if binding
+        else ""
+    )
     bound = f"{values['n_cores']:,} cores; any plan needs {values['mapping']['bound']:,} or more."
+    fullest = f"The fullest core beside each limit. {text}"
     yield _section(
         "Resources",
         [text, bound],
-        [picture(pictures.resources(rows), f"The fullest core beside each limit. {text}")],
+        [picture(pictures.resources(rows), fullest)],
         [limit_table(values).as_html()],
     )
     yield _weights(values, picture)
     if "energy" in values:
         yield _energy(values["energy"], picture)
+    yield _section("Latency", [LATENCY], tables=[latency_table(values).as_html()])
     yield _section("Layers", tables=[layer_table(values).as_html()])
     if values["warnings"]:
         yield _section("Warnings", texts=[str(warning) for warning in values["warnings"]])

@@ -14,13 +14,19 @@ Values = Mapping[str, Any]
 
 
 def accuracy_by_step(accuracy: Values) -> Any:
-    """Accuracy against presentation time, the rate network as a line."""
+    """Accuracy against presentation time, of sequences by frame; the rate network as a line."""
     figure, axes = new_figure(2.6)
-    by_step = 100 * np.asarray(accuracy["by_step"])
-    axes.plot(np.arange(1, len(by_step) + 1), by_step, color=GOOD, lw=1.8, label="this deployment")
+    if "by_frame" in accuracy:
+        times, found = accuracy["by_frame"]["frames"], accuracy["by_frame"]["accuracy"]
+        axes.plot(times, 100 * np.asarray(found), "o-", ms=4, color=GOOD, lw=1.8, label="this deployment")
+        axes.set(xlabel="frames", ylabel="accuracy, %")
+    else:
+        found = accuracy["by_step"]
+        times = np.arange(1, len(found) + 1)
+        axes.plot(times, 100 * np.asarray(found), color=GOOD, lw=1.8, label="this deployment")
+        axes.set(xlabel="presentation time, steps", ylabel="accuracy, %", xlim=(1, max(2, len(found))))
     if "rate_network" in accuracy:
         axes.axhline(100 * accuracy["rate_network"], color=colour(1), ls="--", lw=1.2, label="rate network")
-    axes.set(xlabel="presentation time, steps", ylabel="accuracy, %", xlim=(1, max(2, len(by_step))))
     axes.set_ylim(0, max(1.0, 1.15 * axes.get_ylim()[1]) if axes.get_ylim()[1] < 85 else 101)
     axes.legend(loc="lower right")
     return figure
@@ -194,11 +200,11 @@ def _share(mapping: Values, core: Values, kind: str, joules: Any) -> float:
 
 
 def resources(rows: Any) -> Any:
-    """The fullest core beside each limit, the binding one marked."""
+    """The fullest core beside each limit, the binding one and those that are exceeded marked."""
     shown = [row for row in rows if row["share"] > 0]
     figure, axes = new_figure(0.6 + 0.21 * max(len(shown), 1))
     places = np.arange(len(shown))[::-1]
-    shades = [BAD if row["binding"] else GOOD for row in shown]
+    shades = [BAD if row["exceeded"] else colour(1) if row["binding"] else GOOD for row in shown]
     axes.barh(places, [100 * row["share"] for row in shown], color=shades)
     axes.set_yticks(places, [row["what"] for row in shown])
     axes.axvline(100, color=BAD, lw=1, ls=":")

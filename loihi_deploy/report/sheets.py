@@ -12,6 +12,11 @@ from loihi_deploy.tables import Page, Table, percent, warned, with_unit
 
 Values = Mapping[str, Any]
 OPTION = "option "
+LATENCY = (
+    "A layer can first speak a step after the last one before it can, and hears the whole sample once the filters of "
+    "synapses are over, too. DeployOptions(synapse=0.001), or layer_synapses, shortens these."
+)
+"""What the table of latency says, and what shortens it."""
 
 
 def report_page(values: Values) -> Page:
@@ -27,7 +32,9 @@ def report_page(values: Values) -> Page:
         parts += stage_tables(values)
     if "rates" in values:
         parts.append(rate_table(values))
-    parts.append(limit_table(values))
+    if "by_frame" in values.get("accuracy", {}):
+        parts.append(frame_table(values))
+    parts += [limit_table(values), latency_table(values), LATENCY]
     if "energy" in values:
         parts += energy_tables(values["energy"])
     parts += advice_of(values)
@@ -84,20 +91,42 @@ def rate_table(values: Values) -> Table:
     return Table(f"Firing rates on {values['rates']['samples']} samples", columns, rows)
 
 
+def frame_table(values: Values) -> Table:
+    """Accuracy, had sequences ended after some of their frames."""
+    found = values["accuracy"]["by_frame"]
+    rows = tuple((str(n), percent(a)) for n, a in zip(found["frames"], found["accuracy"], strict=True))
+    return Table(f"Accuracy by frame, {found['samples']} samples", ("frames", "accuracy"), rows)
+
+
+def latency_table(values: Values) -> Table:
+    """When layers first speak, and when they have heard the whole sample."""
+
+    def text(step: float | None) -> str:
+        return "never" if step is None else f"{step:.0f}"
+
+    rows = tuple(
+        (row["layer"], text(row["first_step"]), text(row["heard_from"]), text(row["heard_from_short"]))
+        for row in values["latency"]
+    )
+    columns = ("layer", "first speaks", "hears all from", "with synapses of 1 ms")
+    return Table("Latency, in steps from the first on", columns, rows)
+
+
 def limit_table(values: Values) -> Table:
-    """Limits of a core, the fullest core beside them."""
+    """Limits of a core, the fullest core beside them, and the cores that they ask for."""
     rows = tuple(
         (
             row["what"],
             f"{row['used']:,}",
             f"{row['limit']:,}",
             percent(row["share"]),
-            "binding" * row["binding"],
+            "" if row["needed"] is None else f"{row['needed']:.1f}",
+            "exceeded" if row["exceeded"] else "binding" * row["binding"],
         )
         for row in resource_rows(values["mapping"])
         if row["used"]
     )
-    return Table("Limits of a core", ("limit", "fullest core", "allowed", "used", ""), rows)
+    return Table("Limits of a core", ("limit", "fullest core", "allowed", "used", "cores needed", ""), rows)
 
 
 def provenance_table(values: Values) -> Table:

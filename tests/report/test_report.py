@@ -16,9 +16,14 @@ import pytest
 from click.testing import CliRunner
 
 import loihi_deploy as ld
+from loihi_deploy.analysis.latency import latencies
 from loihi_deploy.cli import commands
 from loihi_deploy.errors import InputError, MissingExtraError, OutputError
 from loihi_deploy.report import write_reports
+from loihi_deploy.report.network import network_drawing
+from loihi_deploy.report.resources import resource_rows
+from tests.analysis.test_frames import frames as sequences
+from tests.analysis.test_frames import network
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text(encoding="utf-8"))
 STEPS = 20
@@ -197,6 +202,92 @@ def test_single_figures(tmp_path):
     ):
         with pytest.raises(InputError):
             wrong()
+
+
+def test_a_recurrent_network_is_reported_without_its_rate_network(tmp_path):
+    name = "recurrent-lif"
+    x = ld.benchmarks.inputs(name, 3)
+    deployment = ld.deploy(
+        ld.benchmarks.NETWORKS[name](), "nahuku32", options=ld.DeployOptions(normalization="none")
+    )
+    values = deployment.report_values(x, np.zeros(3, int), STEPS)
+    jsonschema.validate(values, SCHEMA)
+    assert "stages" not in values
+    assert "rate_network" not in values["accuracy"]
+    assert [row["layer"] for row in values["latency"]][-1] == "output"
+    write_reports(tmp_path / "r.html", {"net": values})
+    assert "neurons to neurons" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="recurrent"):
+        deployment.check(x, np.zeros(3, int), ld.Criteria(max_drop=0.5), steps=STEPS)
+
+
+def test_a_sequence_is_reported_by_frame(tmp_path):
+    x = sequences(20, 4)
+    options = ld.DeployOptions(readout="mean", steps_per_frame=6)
+    deployment = ld.deploy(network(), "loihi", x, options)
+    y = deployment.run(x).outputs.argmax(axis=1)
+    values = deployment.report_values(x, y)
+    jsonschema.validate(values, SCHEMA)
+    assert values["data"] == {"samples": 20, "frames": 4, "steps": 24, "labelled": True}
+    accuracy = values["accuracy"]
+    assert accuracy["value"] == 1
+    assert accuracy["rate_network"] == deployment.rate_accuracy(x, y)
+    assert accuracy["by_frame"] == {
+        "samples": 20,
+        "frames": [1, 2, 3, 4],
+        "accuracy": [deployment.evaluate(x[:, :n], y).accuracy for n in (1, 2, 3, 4)],
+    }
+    assert values["sample"]["output_steps"] == [6, 12, 18, 24]
+    np.testing.assert_array_equal(
+        values["sample"]["outputs_by_step"],
+        [deployment.run(x[:1, :n]).outputs[0] for n in (1, 2, 3, 4)],
+    )
+    stages = {stage["name"]: stage["agreement"] for stage in values["stages"]["stages"]}
+    assert stages == {s.name: s.agreement for s in deployment.verify(x, y, reference_samples=0).stages}
+    check = deployment.check(x, y, ld.Criteria(max_drop=1.0))
+    assert check.measured.figures["drop"] == deployment.rate_accuracy(x, y) - 1
+    write_reports(tmp_path / "r.txt", {"net": values})
+    assert "Accuracy by frame, 20 samples" in (tmp_path / "r.txt").read_text(encoding="utf-8")
+
+
+def test_latency_is_that_of_the_program():
+    found = {row["layer"]: row for row in VALUES["latency"]}
+    layers = {layer.name: layer for layer in latencies(DEPLOYMENT.program)}
+    assert list(found) == list(layers)
+    for name, row in found.items():
+        assert row["first_step"] == layers[name].hops + 1
+        assert row["heard_from"] == pytest.approx(layers[name].delay + 1)
+        assert row["heard_from_short"] <= row["heard_from"]
+    # the layer first speaks where the table says, in a run on the strongest input that there is
+    spikes = DEPLOYMENT.run(np.ones_like(X[:1]), STEPS, record=["conv1"]).recorded["conv1"]["spikes"]
+    assert np.flatnonzero(spikes[0].any(axis=1))[0] + 1 >= found["conv1"]["first_step"]
+
+
+def test_the_binding_limit_is_that_which_most_cores_are_needed_for():
+    rows = {row["what"]: row for row in resource_rows(VALUES["mapping"])}
+    (binding,) = [row for row in rows.values() if row["binding"]]
+    bounds = [population["bounds"] for population in VALUES["mapping"]["populations"]]
+    assert binding["needed"] == pytest.approx(max(sum(b[name] for b in bounds) for name in bounds[0]))
+    assert not any(row["exceeded"] for row in rows.values())
+
+
+def test_the_network_is_drawn_with_a_line_for_each_projection():
+    values = {
+        "inputs": {"x": [4]},
+        "layers": [{"name": name, "place": "chip", "shape": [3], "neurons": 3, "cores": 1} for name in "abc"],
+        "readouts": {"y": [2]},
+        "edges": [["x", "a"], ["a", "b"], ["b", "c"], ["a", "c"], ["c", "c"], ["c", "y"]],
+    }
+    found = network_drawing(values)
+    root = ET.fromstring(found["svg"])
+    tags = [(element.tag.rpartition("}")[2], element.get("class")) for element in root.iter()]
+    assert tags.count(("path", "wire")) == tags.count(("path", "head")) == 6
+    assert tags.count(("rect", "box")) == 5
+    assert tags.count(("rect", "host")) == 2
+    assert "a to c" in found["alt"]
+    boxes = [element for element in root.iter() if element.get("class") == "box"]
+    assert [float(box.get("y")) for box in boxes] == sorted(float(box.get("y")) for box in boxes)
+    assert len({box.get("y") for box in boxes}) == 5
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -45,7 +45,7 @@ class Figure:
 
 FIGURES: Mapping[str, Figure] = {
     "accuracy": Figure("accuracy", "%", True, "labels"),
-    "drop": Figure("below the rate network", "%", needs="labels"),
+    "drop": Figure("below the rate network", "%", needs="rates"),
     "rmse": Figure("root mean square error", needs="values"),
     "cores": Figure("cores", needs=""),
     "chips": Figure("chips", needs=""),

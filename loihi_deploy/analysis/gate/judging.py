@@ -20,6 +20,9 @@ ROUNDING = 1e-12
 REMEDIES = {
     "samples": "Give samples",
     "labels": "Give a class label for each sample",
+    "rates": "Give a class label for each sample. The rate network has to be known: it is not for networks that are "
+    "recurrent or were given in integers, and for sequences the source, or DeployOptions(readout=...), has to say how "
+    "they are read",
     "values": "Give the values that the outputs should have, for a network that decides between no classes",
 }
 

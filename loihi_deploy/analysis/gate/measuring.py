@@ -11,13 +11,14 @@ import numpy as np
 
 from loihi_deploy import backends
 from loihi_deploy.analysis.energy import estimate
+from loihi_deploy.analysis.frames import has_decisions, rate_decisions
 from loihi_deploy.backends import RunOptions
-from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.ir.labels import checked_labels, class_labels
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
+from loihi_deploy.options import DeployOptions
 from loihi_deploy.report.values import layer_values
 from loihi_deploy.results import Counters
 
@@ -56,6 +57,7 @@ def measure(
     samples: Samples | None,
     y: Any,
     options: RunOptions,
+    deployed_with: DeployOptions,
 ) -> Measured:
     """Run a deployment on samples and count.
 
@@ -70,6 +72,7 @@ def measure(
     y : array or None
         Class labels, or values that the outputs should have.
     options : RunOptions
+    deployed_with : DeployOptions
 
     Raises
     ------
@@ -79,7 +82,7 @@ def measure(
     figures: dict[str, float] = {"cores": mapping.n_cores, "chips": mapping.n_chips}
     counters, data = None, None
     if samples is not None:
-        scores, counters = _scores(graph, program, mapping, samples, y, options)
+        scores, counters = _scores(graph, program, mapping, samples, y, options, deployed_with)
         figures |= scores
         figures["host_spikes"] = (
             sum(counters.populations[p.name].spikes for p in program.encoder.populations)
@@ -112,7 +115,13 @@ def measure(
 
 
 def _scores(
-    graph: Graph, program: Program, mapping: CoreMapping, samples: Samples, y: Any, options: RunOptions
+    graph: Graph,
+    program: Program,
+    mapping: CoreMapping,
+    samples: Samples,
+    y: Any,
+    options: RunOptions,
+    deployed_with: DeployOptions,
 ) -> tuple[dict[str, float], Counters]:
     """Accuracy and drop, or the error of values, as far as there are labels; and the counts of the run."""
     if y is None or not graph.readouts:  # nothing is decided, or nothing is known of what is right
@@ -134,9 +143,9 @@ def _scores(
     labels = checked_labels(classes, len(samples), readout)
     result = backends.evaluate(program, samples, labels, options, mapping)
     scores = {"accuracy": result.accuracy}
-    if samples.n_frames == 1:
-        outputs = rate_outputs(graph, samples.first_frames())[readout.name]
-        scores["drop"] = float((readout.classes(outputs) == labels).mean()) - result.accuracy
+    if has_decisions(graph, samples, deployed_with):
+        ideal = rate_decisions(graph, samples, deployed_with)
+        scores["drop"] = float((ideal == labels).mean()) - result.accuracy
     return scores, result.counters
 
 
