@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import prod
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -48,7 +48,7 @@ def type_problems(kind: type, values: Mapping[str, Any]) -> Iterator[Problem]:
     where = f"{kind.__name__} {name!r}" if isinstance(name, str) else kind.__name__
     for field, value in values.items():
         hint = hints(kind)[field]
-        if not _fits(value, hint):
+        if not _fits(hint)(value):
             shown = f"array of {value.dtype}" if isinstance(value, np.ndarray) else _short(value)
             yield Problem("value of the wrong type", f"{where}, {field}", shown, _name(hint))
 
@@ -64,30 +64,45 @@ def _name(hint: Any) -> str:
     )
 
 
-def _fits(value: object, hint: Any) -> bool:
+@cache
+def _fits(hint: Any) -> Callable[[object], bool]:
+    """What tells whether a value is of an annotated type."""
     if hint is Any:
-        return True
+        return lambda value: True
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return any(_fits(value, arg) for arg in args)
+        kinds = [_fits(arg) for arg in args]
+        return lambda value: any(fits(value) for fits in kinds)
     if origin is Literal:
-        return any(type(value) is type(arg) and value == arg for arg in args)
+        return lambda value: any(type(value) is type(arg) and value == arg for arg in args)
     if origin is np.ndarray:
-        return isinstance(value, np.ndarray) and _has_dtype(value, args[1])
+        return lambda value: isinstance(value, np.ndarray) and _has_dtype(value, args[1])
     if origin is tuple:
-        if not isinstance(value, tuple):
-            return False
-        if args[-1] is Ellipsis:
-            return all(_fits(item, args[0]) for item in value)
-        return len(value) == len(args) and all(map(_fits, value, args))
+        return _fits_tuple(args)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        items = value.items() if isinstance(value, Mapping) else [(None, None)]
-        return all(_fits(key, args[0]) and _fits(item, args[1]) for key, item in items)
+        key_fits, item_fits = map(_fits, args)
+        return lambda value: (
+            isinstance(value, Mapping)
+            and all(key_fits(key) and item_fits(item) for key, item in value.items())
+        )
     if hint is int:
-        return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        return lambda value: isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if hint is float:
-        return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return isinstance(value, hint)
+        numbers = (int, float, np.integer, np.floating)
+        return lambda value: isinstance(value, numbers) and not isinstance(value, bool)
+    return lambda value: isinstance(value, hint)
+
+
+def _fits_tuple(args: tuple[Any, ...]) -> Callable[[object], bool]:
+    if args[-1] is Ellipsis:
+        each = _fits(args[0])
+        return lambda value: isinstance(value, tuple) and all(map(each, value))
+    kinds = [_fits(arg) for arg in args]
+    return lambda value: (
+        isinstance(value, tuple)
+        and len(value) == len(kinds)
+        and all(fits(item) for fits, item in zip(kinds, value, strict=True))
+    )
 
 
 def _has_dtype(array: np.ndarray[Any, Any], dtype: Any) -> bool:

@@ -23,8 +23,8 @@ from loihi_deploy.mapping.checking import (
     rate_problems,
     rule_problems,
 )
+from loihi_deploy.mapping.counts import Wires
 from loihi_deploy.mapping.figures import Mapping
-from loihi_deploy.mapping.packing import Wires
 from loihi_deploy.mapping.planning import Plan, Planner, cost
 from loihi_deploy.mapping.rules import CORE_RULES, UNBOUND
 from loihi_deploy.mapping.search import all_couplings, choose, pruned
@@ -206,7 +206,7 @@ def _most_slots(
     cores = [[piece] for name, i in chosen.items() for piece in options[name].slices(i)]
     most: dict[str, int] = {}
     for slices, slots in zip(
-        cores, Wires(program, limits, interchip=False).outputs(cores).slots, strict=True
+        cores, Wires(program, limits).outputs(cores, interchip=False).slots, strict=True
     ):
         name = slices[0].population
         most[name] = max(most.get(name, 0), int(slots))

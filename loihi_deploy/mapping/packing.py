@@ -6,34 +6,22 @@ A slice that is to go is cut into tiles, and the tiles fill the room that other 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations, product
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from loihi_deploy.chip.hardware import CoreLimits
-from loihi_deploy.ir import Dense
 from loihi_deploy.ir.program import Compartments, Program
+from loihi_deploy.mapping.counts import Cores, Counts
 from loihi_deploy.mapping.layout import (
-    Bundle,
     Ints,
-    as_convolution,
-    as_matrix,
-    band_ranges,
-    bundles,
     grids,
-    reach,
-    row_lengths,
 )
 from loihi_deploy.mapping.plan import Grid, Slice
 from loihi_deploy.mapping.restriction import Restriction
 from loihi_deploy.mapping.shapes import Shapes, shapes_with_boxes, sizes
-from loihi_deploy.mapping.traffic import axon_slots
-from loihi_deploy.mapping.usage import core_usage, slice_bundles
-
-Cores = list[list[Slice]]
 
 _MOST_TILES = 64
 _TRIES_PER_SLICE = 40
@@ -41,121 +29,6 @@ _MOST_WORK = 10_000
 """Tries times cores, after which a plan is left as it is: what a try takes grows with the cores."""
 _MOST_VACATED = 16
 _MOST_RECUT = 4
-_REMEMBERED = 500
-
-
-def axons_between(
-    program: Program, projection: int, pre: Sequence[Slice], post: Sequence[Slice], limits: CoreLimits
-) -> tuple[Ints, Ints]:
-    """Output axons, and the slots they take on one chip, from each slice of the sender to each slice of the target.
-
-    Returns
-    -------
-    axons, slots : (len(pre), len(post)) int arrays
-    """
-    synapses = program.synapses[projection]
-    grid = grids(program)[synapses.pre]
-    starts = np.array([piece.start for piece in pre], dtype=np.int64).reshape(-1, 3)
-    stops = np.array([piece.stop for piece in pre], dtype=np.int64).reshape(-1, 3)
-    axons = np.zeros((len(pre), len(post)), np.int64)
-    slots = np.zeros_like(axons)
-    for b, piece in enumerate(post):
-        wiring = next(w for w in piece.wirings if w.projection == projection)
-        conv = as_convolution(program, projection) if wiring.kind == "pixels" else None
-        if conv is not None and conv.in_shape == grid:
-            count = np.ones(len(pre), np.int64)
-            for axis, part in enumerate(reach(conv, piece.start, piece.stop)):
-                upto = np.concatenate([[0], np.cumsum(part.count > 0)])
-                count *= upto[stops[:, axis]] - upto[starts[:, axis]]
-            begins, ends = zip(
-                *band_ranges(conv, piece.start[2], piece.stop[2], wiring.channels), strict=True
-            )
-            count *= np.searchsorted(begins, stops[:, 2], "left") - np.searchsorted(
-                ends, starts[:, 2], "right"
-            )
-        elif wiring.kind == "rows" and isinstance(as_matrix(synapses.transform), Dense):
-            count = (stops - starts).prod(axis=1)
-        else:
-            axon_of = _axon_of(program, projection, piece, limits).reshape(grid)
-            boxes = [axon_of[tuple(map(slice, a, o))] for a, o in zip(starts, stops, strict=True)]
-            count = np.array([len(np.unique(box[box >= 0])) for box in boxes], dtype=np.int64)
-        axons[:, b] = count
-        slots[:, b] = count * axon_slots(wiring.axon, limits)
-    return axons, slots
-
-
-def _axon_of(program: Program, projection: int, piece: Slice, limits: CoreLimits) -> Ints:
-    """The axon that each neuron of the sender uses, -1 for none; different bundles have different axons."""
-    wiring = next(w for w in piece.wirings if w.projection == projection)
-    axon_of = np.full(program.synapses[projection].transform.in_size, -1)
-    if wiring.kind == "rows":
-        rows = piece.neurons(grids(program)[piece.population])
-        columns = np.flatnonzero(row_lengths(as_matrix(program.synapses[projection].transform), rows))
-        axon_of[columns] = columns
-        return axon_of
-    n = 0
-    for bundle in bundles(program, piece, wiring, limits):
-        axon_of[bundle.neurons] = n + np.arange(bundle.n_axons)[:, None]
-        n += bundle.n_axons
-    return axon_of
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What each core sends.
-
-    Parameters
-    ----------
-    slots : (n_cores,) int array
-        Output axon slots.
-    destinations : (n_cores,) int array
-        Cores that it sends to.
-    """
-
-    slots: Ints
-    destinations: Ints
-
-
-class Wires:
-    """Output axons of a plan; what was counted for an earlier plan is used again."""
-
-    def __init__(self, program: Program, limits: CoreLimits, interchip: bool) -> None:
-        self._program = program
-        self._limits = limits
-        self._extra = limits.extra_slots_interchip if interchip else 0
-        on_chip = {p.name for p in program.populations}
-        self._inside = [(i, s.pre, s.post) for i, s in enumerate(program.synapses) if s.pre in on_chip]
-        self._known: dict[tuple[Any, ...], tuple[Ints, Ints]] = {}
-
-    def outputs(self, cores: Cores) -> Outputs:
-        """Count what each core sends."""
-        pieces: dict[str, list[Slice]] = {p.name: [] for p in self._program.populations}
-        owner: dict[str, list[int]] = {p.name: [] for p in self._program.populations}
-        for number, slices in enumerate(cores):
-            for piece in slices:
-                pieces.setdefault(piece.population, []).append(piece)
-                owner.setdefault(piece.population, []).append(number)
-        slots = np.zeros(len(cores), np.int64)
-        sends = np.zeros((len(cores), len(cores)), bool)
-        for projection, pre, post in self._inside:
-            axons, on_chip = self._between(projection, pieces[pre], pieces[post])
-            senders, targets = np.array(owner[pre], dtype=int), np.array(owner[post], dtype=int)
-            np.add.at(slots, senders, (on_chip + self._extra * axons).sum(axis=1))
-            a, b = np.nonzero(axons)
-            sends[senders[a], targets[b]] = True
-        return Outputs(slots, sends.sum(axis=1))
-
-    def _between(self, projection: int, pre: list[Slice], post: list[Slice]) -> tuple[Ints, Ints]:
-        key = (
-            projection,
-            tuple((piece.start, piece.stop) for piece in pre),
-            tuple((piece.start, piece.stop, piece.wirings) for piece in post),
-        )
-        if key not in self._known:
-            if len(self._known) > _REMEMBERED:
-                self._known.clear()
-            self._known[key] = axons_between(self._program, projection, pre, post, self._limits)
-        return self._known[key]
 
 
 def arranged(slices: Iterable[Slice]) -> list[Slice]:
@@ -168,24 +41,32 @@ def arranged(slices: Iterable[Slice]) -> list[Slice]:
 
 
 class Packer:
-    """Empties cores one after the other, as long as it can."""
+    """Empties cores one after the other, as long as it can.
+
+    Parameters
+    ----------
+    counts : Counts
+    bounds : dict of int
+        Limits of a core by rule.
+    interchip : bool
+        Count every axon as one that leaves its chip.
+    restriction : Restriction, optional
+        What may share a core.
+    """
 
     def __init__(
         self,
-        program: Program,
-        limits: CoreLimits,
+        counts: Counts,
         bounds: Mapping[str, int],
         interchip: bool,
         restriction: Restriction | None = None,
     ) -> None:
-        self._program = program
-        self._limits = limits
+        self._program, self._limits = counts.program, counts.limits
+        self._counts = counts
         self._bounds = bounds
+        self._interchip = interchip
         self._restriction = restriction
-        self._wires = Wires(program, limits, interchip)
         self._work = 0
-        self._made: dict[Slice, list[Bundle]] = {}
-        self._counted: dict[tuple[Slice, ...], dict[str, int]] = {}
         self._tiled: dict[tuple[str, Grid, int], Shapes | None] = {}
 
     def packed(self, cores: Cores, movable: Callable[[str], bool]) -> Cores:
@@ -206,14 +87,6 @@ class Packer:
             else:
                 return [self._joined(slices, movable) for slices in cores]
 
-    def messages(self, cores: Cores) -> int:
-        """Messages that are sent if every neuron and spike source spikes once."""
-        return sum(bundle.neurons.size for bundles in self.bundles(cores) for bundle in bundles)
-
-    def bundles(self, cores: Cores) -> list[list[Bundle]]:
-        """All bundles into each core."""
-        return [[bundle for piece in slices for bundle in self._bundles(piece)] for slices in cores]
-
     def _joined(self, slices: list[Slice], movable: Callable[[str], bool]) -> list[Slice]:
         """Make one slice of two that lie side by side, where it fits: every spike to it is then sent once only."""
         for a, b in combinations(slices, 2):
@@ -221,7 +94,7 @@ class Packer:
             if one is None:
                 continue
             joined = arranged([one, *(piece for piece in slices if piece is not a and piece is not b)])
-            used = self._used(joined)
+            used = self._counts.used(joined)
             if all(used[name] <= bound for name, bound in self._bounds.items()):
                 return self._joined(joined, movable)
         return slices
@@ -243,20 +116,8 @@ class Packer:
         return whole + [(number,) for _, number in single]
 
     def _share(self, slices: Sequence[Slice]) -> float:
-        used = self._used(slices)
+        used = self._counts.used(slices)
         return max(used[name] / self._bounds[name] for name in ("compartments", "in_axons", "synapse_words"))
-
-    def _used(self, slices: Sequence[Slice]) -> dict[str, int]:
-        key = tuple(slices)
-        if key not in self._counted:
-            made = [bundle for piece in slices for bundle in self._bundles(piece)]
-            self._counted[key] = core_usage(self._program, slices, made, self._limits)
-        return self._counted[key]
-
-    def _bundles(self, piece: Slice) -> list[Bundle]:
-        if piece not in self._made:
-            self._made[piece] = slice_bundles(self._program, piece, self._limits)
-        return self._made[piece]
 
     def _without(self, cores: Cores, vacated: tuple[int, ...]) -> Cores | None:
         """The plan without some cores, their slices spread over the others; None if there is no room."""
@@ -264,7 +125,7 @@ class Packer:
         moving = [piece for number in vacated for piece in cores[number]]
         if len(vacated) > 1:
             grid = grids(self._program)[moving[0].population]
-            moving = [replace(moving[0], start=(0, 0, 0), stop=grid)]
+            moving = [replace(moving[0], start=(0, 0, 0), stop=grid, lane=1)]
             # cut otherwise, it may do with one core less by itself
             hosts += [[] for _ in vacated[1:]] if len(vacated) <= _MOST_RECUT else []
         room = len(hosts) * self._bounds["compartments"] - sum(
@@ -319,7 +180,7 @@ class Packer:
         open_ = np.array(
             [all(self._go_together(p.population, piece.population) for p in slices) for slices in hosts]
         )
-        used = [self._used(slices) for slices in hosts]
+        used = [self._counts.used(slices) for slices in hosts]
         return {
             name: np.array([self._bounds[name] - u[name] for u in used]) * open_
             for name in ("compartments", "in_axons", "synapse_words")
@@ -353,12 +214,12 @@ class Packer:
         return shapes if self._restriction is None else self._restriction.allowed(shapes)
 
     def _fits(self, cores: Cores, changed: Iterable[int]) -> bool:
-        outputs = self._wires.outputs(cores)  # first, since most plans fail here
+        outputs = self._counts.wires.outputs(cores, self._interchip)  # first, since most plans fail here
         if (outputs.slots > self._bounds["out_axon_slots"]).any():
             return False
         if (outputs.destinations > self._bounds["destinations"]).any():
             return False
-        used = [self._used(cores[number]) for number in changed]
+        used = [self._counts.used(cores[number]) for number in changed]
         return all(one[name] <= bound for one in used for name, bound in self._bounds.items())
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.ir.program import Program
-from loihi_deploy.mapping.packing import Cores, Packer
+from loihi_deploy.mapping.counts import Cores, Counts
+from loihi_deploy.mapping.packing import Packer
 from loihi_deploy.mapping.restriction import Restriction, restrictions
 from loihi_deploy.mapping.rules import SENDER_RULES, UNBOUND
 from loihi_deploy.mapping.search import Coupling, all_couplings, choose, fullness, messages, pruned
@@ -71,6 +72,7 @@ class Planner:
         self._bounds = bounds
         self._options = options
         self._fixed = fixed
+        self._counts = Counts(program, board.chip.core)
         self._made: dict[tuple[bool, bool, bool], list[Plan]] = {}
 
     @cached_property
@@ -135,13 +137,15 @@ class Planner:
         cores = [[piece] for name, i in chosen.items() for piece in options[name].slices(i)]
         cores.sort(key=lambda slices: order[slices[0].population])
         uncut = {*self._fixed, *(restriction.uncut if restriction else ())}
-        packer = Packer(program, limits, bounds, interchip, restriction)
+        packer = Packer(self._counts, bounds, interchip, restriction)
         cores = packer.packed(cores, lambda name: name not in uncut)
         if not interchip and len(cores) > self._board.chip.n_cores:
             return None
-        usage = sender_usage(program, cores, packer.bundles(cores))
+        made = [self._counts.bundles(slices) for slices in cores]
+        usage = sender_usage(program, cores, made)
         broken = {rule for rule in SENDER_RULES if any(used[rule] > bounds[rule] for used in usage)}
-        return Plan(cores, frozenset(broken), packer.messages(cores))
+        messages_sent = sum(bundle.neurons.size for bundles in made for bundle in bundles)
+        return Plan(cores, frozenset(broken), messages_sent)
 
     def _couplings(self, options: Mapping[str, Shapes]) -> dict[int, Coupling]:
         if options is self.options:

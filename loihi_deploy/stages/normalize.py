@@ -63,8 +63,8 @@ def scale_firing_rates(graph: Graph, scale: float | Mapping[str, float]) -> Grap
     return replace(graph, populations=populations)
 
 
-def calibration_rates(graph: Graph, x: Any, percentile: float) -> dict[str, float]:
-    """The given percentile of each population's firing rates (Hz) over neurons and calibration samples.
+def calibration_rates(graph: Graph, x: Any, percentile: float | Mapping[str, float]) -> dict[str, float]:
+    """The given percentile, of all or by name, of each population's firing rates (Hz) over neurons and samples.
 
     Only neurons that fire count: those silent for a sample say nothing about how fast the layer's code runs.
     """
@@ -74,8 +74,9 @@ def calibration_rates(graph: Graph, x: Any, percentile: float) -> dict[str, floa
     for batch in rate_batches(graph, inputs, dtype=np.float64):
         for name, found in rates.items():
             found.append(batch[name][batch[name] > 0].astype(np.float32))
+    percentiles = percentile if isinstance(percentile, Mapping) else dict.fromkeys(rates, percentile)
     return {
-        name: float(np.percentile(np.concatenate(found), percentile)) if any(map(len, found)) else 0.0
+        name: float(np.percentile(np.concatenate(found), percentiles[name])) if any(map(len, found)) else 0.0
         for name, found in rates.items()
     }
 
@@ -123,9 +124,11 @@ def normalize(
     """
     samples = samples_for(graph, calibration)
     rectified = {population.name for population in graph.populations if population.neuron.scales}
+    host = encoder_populations(graph, encoder)
+    percentiles = {name: 100.0 if name in host else percentile for name in graph.nodes}
     measured = {
         name: rate
-        for name, rate in calibration_rates(graph, samples, percentile).items()
+        for name, rate in calibration_rates(graph, samples, percentiles).items()
         if name in rectified
     }
     silent = [name for name, rate in measured.items() if rate == 0]
@@ -143,11 +146,8 @@ def normalize(
             ],
         )
     targets = dict(target_rate) if isinstance(target_rate, Mapping) else dict.fromkeys(measured, target_rate)
+    targets.update(dict.fromkeys(host, min(encoder_rate, 1 / graph.dt)))
     factors = {name: float(targets.get(name, TARGET_RATE)) / rate for name, rate in measured.items()}
-    if host := encoder_populations(graph, encoder):
-        highest = calibration_rates(graph, samples, 100.0)
-        limit = min(encoder_rate, 1 / graph.dt)
-        factors.update({name: limit / highest[name] for name in host if name in rectified})
     return with_input_ranges(scale_firing_rates(graph, factors), samples)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loihi_deploy.chip.boards import load_board
@@ -51,7 +51,12 @@ def forms(conv):
     }
 
 
+LANES = Conv2D(weights(np.random.default_rng(0), 2, 1, 1, 12), (1, 1), (0, 0), (5, 1, 2), (4, 1, 12), 2)
+"""Cut into lanes of 8 channels, and then anew as a whole, of 12."""
+
+
 @settings(max_examples=60)
+@example(LANES, 32, 20, 8)
 @given(convolutions(6, 12), st.integers(5, 60), st.integers(20, 500), st.sampled_from([8, 8, 6, 4, 2]))
 def test_no_plan_in_any_form_does_with_fewer_cores(conv, compartments_, memory, bits):
     board = board_of(max_compartments=compartments_, synapse_memory_words=memory)

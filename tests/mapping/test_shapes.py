@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.ir import Dense
 from loihi_deploy.ir.program import Synapses
+from loihi_deploy.mapping.counts import Wires
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.memory import words
-from loihi_deploy.mapping.packing import Wires
 from loihi_deploy.mapping.search import coupling
 from loihi_deploy.mapping.shapes import shapes_of, shapes_with_boxes, sizes
 from loihi_deploy.mapping.usage import core_usage, slice_bundles
@@ -72,7 +72,7 @@ def test_output_axons_of_pairs_of_shapes(program, data):
     pre, post = (shapes_of(program, name, LIMITS) for name in (pre_name, post_name))
     a, b = (data.draw(st.integers(0, len(shapes) - 1)) for shapes in (pre, post))
     found = coupling(program, i, pre[np.array([a])], post[np.array([b])], LIMITS)
-    from loihi_deploy.mapping.packing import axons_between
+    from loihi_deploy.mapping.counts import axons_between
 
     axons, slots = axons_between(program, i, pre.slices(a), post.slices(b), LIMITS)
     assert found.axons[0, 0] >= axons.sum(axis=1).max()
@@ -85,7 +85,7 @@ def test_output_axons_of_a_chain_are_exact():
         (12, 10, 3), [("conv", 3, 1, 8, 1), ("conv", 3, 2, 12), ("depthwise", 3, 1, 1), ("dense", 20)]
     )
     rng = np.random.default_rng(0)
-    from loihi_deploy.mapping.packing import axons_between
+    from loihi_deploy.mapping.counts import axons_between
 
     for i, synapses in enumerate(program.synapses[1:], start=1):
         pre, post = (shapes_of(program, name, LIMITS) for name in (synapses.pre, synapses.post))
@@ -130,11 +130,11 @@ def test_wires_count_what_couplings_say():
     first, second = (shapes_of(program, name, LIMITS) for name in ("conv1", "conv2"))
     a, b = len(first) // 2, len(second) // 3
     cores = [[piece] for piece in (*first.slices(a), *second.slices(b))]
-    outputs = Wires(program, LIMITS, interchip=False).outputs(cores)
+    outputs = Wires(program, LIMITS).outputs(cores, interchip=False)
     table = coupling(program, 1, first, second, LIMITS)
     assert outputs.slots.max() == table.slots[a, b]
     assert outputs.destinations.max() == table.destinations[a, b]
-    apart = Wires(program, LIMITS, interchip=True).outputs(cores)
+    apart = Wires(program, LIMITS).outputs(cores, interchip=True)
     assert apart.slots.max() == table.slots[a, b] + table.axons[a, b]
 
 
