@@ -8,6 +8,7 @@
 # make fuzz    load and run 10,000 altered files under bounds checking (some minutes)
 # make model-fuzz    convert 300 drawn Keras models and compare them with what Keras predicts (some minutes)
 # make golden  compare networks of lava-dl with the spikes, currents and voltages that come with it (68 MB are loaded)
+# make brian2loihi  compare currents, voltages and spikes with Brian2Loihi, in an environment of its own: .venv-brian2
 # make sanafe  compare estimates of energy and time with SANA-FE, in an environment of its own: .venv-sanafe
 # make coverage    run the tests and say which lines they reach; fails below a floor
 # make dist    build the wheel and the source archive into dist/ and check them, in an environment of their own
@@ -22,7 +23,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: golden fuzz demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean
+.PHONY: brian2loihi golden fuzz demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -87,8 +88,16 @@ golden: $(VENV)/.convert-test $(LAVA) $(MNIST)
 out/wheels/%.whl: | $(VENV)/.convert-test
 	$(VENV)/bin/python -m pip --disable-pip-version-check download --quiet --no-deps --only-binary :all: --python-version 3.10 --dest out/wheels $(subst _,-,$(word 1,$(subst -, ,$*)))==$(word 2,$(subst -, ,$*))
 
+brian2loihi: $(VENV)/.convert-test .venv-brian2/.installed
+	$(VENV)/bin/python -m pytest --quiet --timeout=1800 tests/conformance/test_brian2loihi.py $(ARGS)
+
+.venv-brian2/.installed:
+	$(PYTHON) -m venv .venv-brian2
+	.venv-brian2/bin/python -m pip --disable-pip-version-check install --quiet 'brian2-loihi==0.5.2' 'brian2<2.6' 'numpy<2' setuptools
+	@touch $@
+
 sanafe: $(VENV)/.convert-test .venv-sanafe/.installed
-	$(VENV)/bin/python -m pytest tests/export $(ARGS)
+	$(VENV)/bin/python -m pytest tests/export/test_sanafe.py $(ARGS)
 
 # SANA-FE is under the GPL: a program of its own, in an environment of its own, that the tests start.
 .venv-sanafe/.installed:
@@ -103,7 +112,7 @@ check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/python -m pytest --quiet tests/test_architecture.py
 
 clean:
-	rm -rf $(VENV) .venv-sanafe .venv-light .venv-docs .venv-dist .coverage out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-brian2 .venv-sanafe .venv-light .venv-docs .venv-dist .coverage out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp .convert-test says that the extras "convert" and "test" are installed.

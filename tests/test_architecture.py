@@ -33,15 +33,15 @@ LAYERS = (
 # Who may import a framework, wherever in its code the import stands.
 IMPORTERS = {
     "distributed": {"backends.cluster"},
-    "h5py": {"frontends"},
+    "h5py": {"export.netx", "frontends"},
     "jinja2": {"report"},
     "keras": {"frontends", "training"},
     "keras_spiking": {"training"},
     "matplotlib": {"report"},
-    "nengo": {"frontends", "training", "simulator", "backends.nengo_loihi", "bench.nengo_networks"},
-    "nengo_dl": {"frontends", "training", "bench.nengo_networks"},
+    "nengo": {"frontends", "training", "simulator", "backends.nengo_loihi", "export.nengo"},
+    "nengo_dl": {"frontends", "training"},
     "nengo_extras": {"training"},
-    "nengo_loihi": {"backends.board_driver", "backends.preflight", "bench.nengo_networks", "simulator"},
+    "nengo_loihi": {"backends.board_driver", "backends.preflight", "export.nengo", "simulator"},
     "numba": {"engines", "simulator"},
     "onnx": {"frontends"},
     "nir": {"export.nir"},
@@ -57,6 +57,7 @@ REPEATED = {
     "encoders",  # of a deployment; in training
     "kernels",  # of the chip; of the host
     "nengo_loihi",  # a backend; an export
+    "netx",  # read; written
     "nir",  # read; written
     "plain",  # engines of the chip; of the host
     "simulator",  # the Nengo backend; its Simulator

@@ -15,7 +15,7 @@ from loihi_deploy.cli.terminal import Terminal
 from loihi_deploy.errors import InputError
 from loihi_deploy.options import DEFAULT_STEPS
 
-ENDINGS = {"": "board", ".nir": "nir"}
+ENDINGS = {"": "board", ".net": "netx", ".nir": "nir"}
 """Formats that the ending of a path tells."""
 
 
@@ -25,7 +25,7 @@ ENDINGS = {"": "board", ".nir": "nir"}
 @click.option(
     "--to",
     "form",
-    type=click.Choice(["board", "nir", "sanafe"]),
+    type=click.Choice(["board", "netx", "nir", "sanafe"]),
     help="What to write, where the ending of the path does not say it.",
 )
 @samples_option
@@ -46,6 +46,8 @@ def export_command(
 
     board: a folder with a script that runs the network on a Loihi board, on Python 3.6 to 3.8, without this package.
 
+    netx: a network for Lava and Loihi 2, of a chain of layers.
+
     nir: a graph for other simulators, its floats the chip's integers.
 
     sanafe: a folder with architecture, network and a script for SANA-FE, with the first sample of --samples.
@@ -63,6 +65,7 @@ def export_command(
     deployment = load(deployment_file)
     writers: dict[str, Callable[[], Any]] = {
         "board": lambda: export.to_board_runner(deployment, output),
+        "netx": lambda: export.to_netx(deployment, output),
         "nir": lambda: export.to_nir(deployment, output),
         "sanafe": lambda: _to_sanafe(deployment, output, samples, pixels, steps),
     }

@@ -33,6 +33,7 @@ from loihi_deploy.checked import checked
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.engines.host.neurons import lowpass_factor
 from loihi_deploy.errors import InputError, LoihiDeployWarning, OutputError, Problem, missing_extra
+from loihi_deploy.export.padding import even
 from loihi_deploy.files import check_writable
 from loihi_deploy.ir import Conv2D, Input, Shape, Transform
 from loihi_deploy.ir.program import Compartments, Program, SpikeSource
@@ -41,8 +42,6 @@ NO_LEAK = 2.0**40
 """Time constant in steps of a membrane without a leak."""
 MAX_MATRIX = 1 << 27
 """Most weights of a matrix that is written out."""
-WIDEST = 64
-"""Largest kernel that a convolution with uneven padding is filled up to."""
 
 
 @checked
@@ -218,7 +217,7 @@ class _Graph:
                 pre in found
                 and isinstance(t, Conv2D)
                 and (t.in_shape, t.out_shape) == (shapes[pre], shapes[name])
-                and _even(t) is not None
+                and even(t) is not None
                 for pre, t in into[name]
             )
 
@@ -264,8 +263,8 @@ class _Graph:
         """A node of weights between two others."""
         name = self._unique(f"{self.names[pre]} to {self.names[post]}")
         source = self.names[pre]
-        if post in self.images and isinstance(weights, Conv2D) and (even := _even(weights)) is not None:
-            kernel, padding = even
+        if post in self.images and isinstance(weights, Conv2D) and (filled := even(weights)) is not None:
+            kernel, padding = filled
             self.nodes[name] = self.nir.Conv2d(
                 input_shape=weights.in_shape[:2],
                 weight=np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)).astype(dtype),
@@ -342,29 +341,3 @@ def _in_order(values: NDArray[Any], shape: Shape, image: bool) -> NDArray[np.flo
     """A value for each neuron, in the graph's order."""
     full = np.broadcast_to(values, (int(np.prod(shape)),)).astype(np.float64)
     return full[_order(shape)] if image else full
-
-
-def _even(conv: Conv2D) -> tuple[NDArray[Any], tuple[int, int]] | None:
-    """The kernel, square and with zeros around it, and the padding of both sides, that give the same; None if none do.
-
-    The package nir 1.0 takes the first size of a kernel for both when it computes shapes, so kernels are square.
-    """
-    size = max(conv.kernel.shape[:2])
-    for wide in range(size, max(size, WIDEST) + 1):
-        fits = [_before(conv, axis, wide) for axis in (0, 1)]
-        if None not in fits:
-            top, left = (int(before) for before in fits if before is not None)
-            kernel = np.zeros((wide, wide, *conv.kernel.shape[2:]), conv.kernel.dtype)
-            kernel[top : top + conv.kernel.shape[0], left : left + conv.kernel.shape[1]] = conv.kernel
-            return kernel, (conv.padding[0] + top, conv.padding[1] + left)
-    return None
-
-
-def _before(conv: Conv2D, axis: int, wide: int) -> int | None:
-    """Zeros in front of a kernel that is filled up to `wide`, so that an even padding gives the size of the output."""
-    for before in range(max(0, -conv.padding[axis]), wide - conv.kernel.shape[axis] + 1):
-        padding = conv.padding[axis] + before
-        out = (conv.in_shape[axis] + 2 * padding - wide) // conv.strides[axis] + 1
-        if out == conv.out_shape[axis]:
-            return before
-    return None

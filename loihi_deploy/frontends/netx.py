@@ -41,6 +41,7 @@ from loihi_deploy.ir import (
     Readout,
     Sparse,
     Transform,
+    linear,
 )
 from loihi_deploy.ir.program import BiasInput, Compartments, Program, SpikeSource, Synapses
 
@@ -261,22 +262,26 @@ class _Reader:
             raise ConversionError.single(
                 "not the shape that its convolution has", layer.name, _shape(layer), shape
             )
-        return Conv2D(kernel, strides, padding, (height, width, channels), shape, groups)
+        return linear.without_empty_edges(
+            Conv2D(kernel, strides, padding, (height, width, channels), shape, groups)
+        )
 
     def _add_population(self, layer: Layer, transform: Transform) -> None:
         assert self.sender is not None
         shape = transform.out_shape if isinstance(transform, Conv2D) else (transform.out_size,)
         mantissas, shift = _mantissas(layer, "weight", transform.values, self.arithmetic)
         bias = _whole(layer, "bias", 0).reshape(-1).astype(np.int64) << STATE_SHIFT
+        if "biasExact" in layer.values:
+            bias = _whole(layer, "biasExact").reshape(-1)
         if bias.size == 1 and not isinstance(transform, Conv2D):
             bias = np.repeat(bias, transform.out_size)
-        elif bias.size == int(np.prod(shape)) and len(shape) == 3:
-            bias = bias.reshape(shape[2], *shape[:2]).transpose(1, 2, 0).reshape(-1)
-        elif bias.size not in (1, shape[-1]):
+        elif bias.size == int(np.prod(shape)):
+            bias = _stored(bias, shape)
+        elif bias.size in (1, shape[-1]):
+            bias = np.broadcast_to(bias, shape).reshape(-1)
+        else:
             raise ConversionError.single("biases do not fit", layer.name, bias.shape, shape)
-        self.populations.append(
-            _compartments(layer, shape, np.broadcast_to(bias, shape).reshape(-1), self.arithmetic)
-        )
+        self.populations.append(_compartments(layer, shape, bias, self.arithmetic))
         self.synapses += self.sender.synapses(layer.name, transform.with_values(mantissas), shift)
         self.sender = self._delayed(layer, shape)
         if layer.kind == "dense_rec":
@@ -412,6 +417,13 @@ def _identity(size: int, value: float = 1.0) -> Sparse:
     return Sparse(np.full(size, value), places, np.arange(size + 1), size)
 
 
+def _stored(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Values of neurons, channels first in the file, as a layer is laid out."""
+    if len(shape) < 3:
+        return values
+    return values.reshape(shape[-1], *shape[:-1]).transpose(1, 2, 0).reshape(-1)
+
+
 def _channels_first(image: NDArray[Any]) -> NDArray[Any]:
     return np.moveaxis(image, -1, 0).reshape(-1)
 
@@ -536,9 +548,21 @@ def _compartments(layer: Layer, shape: tuple[int, ...], bias: NDArray[Any], chip
         _setting(layer, "vThMant") << STATE_SHIFT,
         bias,
         _setting(layer, "refDelay", 1),
-        v_min=-v_max,
-        v_max=v_max,
+        v_min=_setting(layer, "vMin", -v_max),
+        v_max=_setting(layer, "vMax", v_max),
+        initial_voltage=_at_start(layer, shape),
     )
+
+
+def _at_start(layer: Layer, shape: tuple[int, ...]) -> NDArray[np.int32] | None:
+    """Voltages at the start, where a layer says them."""
+    neuron = layer.values["neuron"]
+    if "vInit" not in neuron:
+        return None
+    values = _whole(Layer(f"{layer.name}, neuron", "", neuron), "vInit").reshape(-1)
+    if values.size != int(np.prod(shape)):
+        raise ConversionError.single("voltages do not fit", layer.name, values.shape, shape)
+    return _stored(values, shape).astype(np.int32)
 
 
 def _delays(layer: Layer, shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -555,4 +579,4 @@ def _delays(layer: Layer, shape: tuple[int, ...]) -> NDArray[np.int64]:
         raise ConversionError.single(
             "delays are not those of the layer's neurons", layer.name, len(given), size
         )
-    return given.reshape(shape[-1], *shape[:-1]).transpose(1, 2, 0).reshape(-1)
+    return _stored(given, shape)

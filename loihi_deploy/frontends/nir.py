@@ -255,24 +255,13 @@ def _image(value: Value) -> Value:
     return replace(value, shape=as_image(value.shape))
 
 
-def _without_edges(conv: Conv2D) -> Conv2D:
-    """The same convolution without outer rows and columns of the kernel that are 0 (`loihi_deploy.export.nir`)."""
-    bounds = []
-    for axis in (0, 1):
-        used = np.flatnonzero(conv.kernel.any(axis=tuple({0, 1, 2, 3} - {axis})))
-        bounds.append((int(used[0]), int(used[-1]) + 1) if used.size else (0, 1))
-    (top, bottom), (left, right) = bounds
-    padding = conv.padding[0] - top, conv.padding[1] - left
-    return replace(conv, kernel=conv.kernel[top:bottom, left:right], padding=padding)
-
-
 def _conv(walk: _Walk, node: Node, value: Value) -> Value:
     image = _image(value)
     height, width, channels = image_of(image)
     kernel, strides, pads, out = convolution_of(node, (height, width))
     groups = int(node.array("groups"))
     shape = (*out, kernel.shape[3])
-    conv = _without_edges(Conv2D(kernel, strides, pads, (height, width, channels), shape, groups))
+    conv = linear.without_empty_edges(Conv2D(kernel, strides, pads, (height, width, channels), shape, groups))
     made = imaged(image, conv)
     made = with_constant(made, node.array("bias").reshape(-1, 1, 1), shift=True)
     return replace(made, shape=(kernel.shape[3], out[1])) if node.kind == "Conv1d" else made

@@ -282,6 +282,17 @@ def _trimmed(conv: Conv2D) -> Conv2D:
     )
 
 
+def without_empty_edges(conv: Conv2D) -> Conv2D:
+    """The same convolution without outer rows and columns of the kernel that are 0."""
+    bounds = []
+    for axis in (0, 1):
+        used = np.flatnonzero(conv.kernel.any(axis=tuple({0, 1, 2, 3} - {axis})))
+        bounds.append((int(used[0]), int(used[-1]) + 1) if used.size else (0, 1))
+    (top, bottom), (left, right) = bounds
+    padding = conv.padding[0] - top, conv.padding[1] - left
+    return replace(conv, kernel=conv.kernel[top:bottom, left:right], padding=padding)
+
+
 def _add_kernels(first: Conv2D, second: Conv2D) -> Conv2D:
     groups = gcd(first.groups, second.groups)
     padding = [max(first.padding[axis], second.padding[axis]) for axis in (0, 1)]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from loihi_deploy.bench.nengo_networks import nengo_network
 from loihi_deploy.engines.spiking_network import spiking_outputs
+from loihi_deploy.export.nengo import nengo_network
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 
 STEPS = 60
