@@ -78,6 +78,12 @@ def deploy(
     options = options or DeployOptions()
     board = as_board(board)
     logger.info("reading the network")
+    if labels is not None and options.steps is None:
+        raise InputError.single(
+            "decide nothing where no presentation time is chosen",
+            "labels",
+            remedy="Leave them out, or let them choose: options=DeployOptions(steps='auto')",
+        )
     source = opened(source, trust)
     plan: dict[str, Any] = {"fix": fix, "max_cores": max_cores, "downgrade": downgrade, "avoid": avoid}
     if isinstance(source, Program):

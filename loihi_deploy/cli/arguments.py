@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import click
 
 from loihi_deploy.data.arrays import FORMS
-from loihi_deploy.data.named import BUNDLED, PIXELS
+from loihi_deploy.data.named import PIXELS
 from loihi_deploy.options import BACKEND_ALIASES, BACKENDS, RENAMED, DeployOptions
 
 json_option = click.option(
@@ -39,12 +39,6 @@ pixels_option = click.option(
     default="0..1",
     show_default=True,
     help="Range of pixels that the network was trained on, for images from folders, IDX files and bundled sets.",
-)
-data_option = click.option(
-    "--data",
-    metavar="DATA",
-    help="Samples with labels: a folder of images by class, IDX files, .npz with x and y, .csv with a column "
-    f"'label', or {' or '.join(BUNDLED)}, which is bundled.",
 )
 samples_option = click.option("--samples", metavar="DATA", help=f"Samples alone: {FORMS}.")
 labels_option = click.option(

@@ -18,14 +18,16 @@ from loihi_deploy.cli.arguments import (
     options_from,
     pixels_option,
 )
+from loihi_deploy.cli.given import data_values, graph_form
 from loihi_deploy.cli.group import commands, did_you_mean
 from loihi_deploy.cli.outputs import output_option, write_output
 from loihi_deploy.cli.terminal import Terminal
 from loihi_deploy.data.arrays import FORMS
-from loihi_deploy.data.named import BUNDLED, Form, NamedSamples, check_named, read_samples
+from loihi_deploy.data.named import BUNDLED, Form, NamedSamples, check_named, read_labels, read_samples
 from loihi_deploy.errors import ConversionError, InputError
 from loihi_deploy.file_kinds import file_kind, wrong_kind
 from loihi_deploy.files import check_writable, write_file
+from loihi_deploy.ir.labels import class_labels
 from loihi_deploy.options import DeployOptions
 
 MODEL_KINDS = ("keras", "hdf5", "saved_model", "onnx")
@@ -42,6 +44,12 @@ BY_HAND = ("none", "scale_firing_rates")
     "--data",
     metavar="DATA",
     help=f"Samples that firing rates are set from: {FORMS}, or {', '.join(BUNDLED)}; training images of a set.",
+)
+@click.option(
+    "--labels",
+    metavar="FILE",
+    help="Classes of these samples, which --steps is chosen with: .npy, .npz, .csv or an IDX file; those that the data "
+    "hold, if not given.",
 )
 @click.option(
     "--calibration-samples",
@@ -93,6 +101,7 @@ def compile_command(
     model: str,
     output: Path | None,
     calibration: str | None,
+    labels: str | None,
     calibration_samples: int,
     pixels: str,
     board: str,
@@ -136,7 +145,7 @@ def compile_command(
     onto = load_board(board)
     if not named and not integers and not spiking:
         _check_model(model, list(benchmarks.NETWORKS))
-    _check_calibration(calibration, options)
+    _check_calibration(calibration, labels, options)
 
     plan: dict[str, Any] = {
         "fix": by_name(fix),
@@ -149,8 +158,11 @@ def compile_command(
         source = benchmarks.NETWORKS[model]() if named else opened(model, trust)
         if calibration is not None and not integers:
             form = graph_form(source, pixels) if named else keras_form(source, pixels)
-            samples = read_samples(calibration, form, calibration_samples, "train")
-        deployment = deploy(source, onto, samples.x if samples else calibration, options, **plan)
+            given = None if labels is None else read_labels(labels)
+            samples = read_samples(calibration, form, calibration_samples, "train", given)
+        classes = samples.y if samples and labels else _classes(source, samples, options)
+        x = samples.x if samples else calibration
+        deployment = deploy(source, onto, x, options, labels=classes, **plan)
     if output is not None:
         write_output(output, deployment.save)
     if write_options is not None:
@@ -160,7 +172,7 @@ def compile_command(
         **summary(deployment.program, deployment.mapping),
         "mapping": deployment.mapping.values(),
         "options": deployment.options.as_dict(),
-        "calibration": samples and {"name": samples.name, "samples": samples.n, "of": samples.n_there},
+        "calibration": samples and {**data_values(samples), "labels": classes is not None},
         "output": output and str(output),
     }
 
@@ -168,7 +180,7 @@ def compile_command(
         layers = layers_page({**figures, "warnings": []})
         (layers + mapping_page({**figures["mapping"], "warnings": []}, show_cores)).show()
         if samples is not None:
-            click.echo(f"Calibrated on {samples}")
+            click.echo(f"Calibrated on {samples}{'' if classes is None else ', with their labels'}")
         if output is not None:
             click.echo(f"Written to {output}")
 
@@ -187,8 +199,16 @@ def _check_model(model: str, benchmarks: list[str]) -> None:
         raise ConversionError("The file is not a Keras model", problem)
 
 
-def _check_calibration(calibration: str | None, options: DeployOptions) -> None:
-    """Refuse, before the model is loaded, to set firing rates from nothing."""
+def _check_calibration(calibration: str | None, labels: str | None, options: DeployOptions) -> None:
+    """Refuse, before the model is loaded, to set firing rates from nothing, and labels that decide nothing."""
+    if labels is not None and calibration is None:
+        raise click.UsageError("--labels are those of the samples: give --calibration, too.")
+    if labels is not None and options.steps is None:
+        raise click.UsageError(
+            "--labels decide nothing without --steps: give --steps auto or a number of steps."
+        )
+    if labels is not None:
+        check_named(labels)
     if calibration is not None:
         check_named(calibration)
     elif options.normalization not in BY_HAND:
@@ -198,6 +218,16 @@ def _check_calibration(calibration: str | None, options: DeployOptions) -> None:
             remedy=f"Give some hundred training samples, --calibration DATA with one of: {FORMS}; or keep the "
             "model's own gains with --normalization none",
         )
+
+
+def _classes(source: Any, samples: NamedSamples | None, options: DeployOptions) -> Any:
+    """The classes that calibration samples bring along, where something is chosen with them; not other values."""
+    if samples is None or samples.y is None or options.steps is None:
+        return None
+    from loihi_deploy.frontends import convert
+
+    graph = convert(source, options)
+    return class_labels(samples.y, graph.readouts[0]) if graph.readouts else None
 
 
 def keras_form(model: Any, pixels: str) -> Form:
@@ -222,12 +252,3 @@ def keras_form(model: Any, pixels: str) -> Form:
     return Form(
         shapes or {"input": ()}, len(first) == 3 and first[-1] not in colours and first[0] in colours, pixels
     )
-
-
-def graph_form(graph: Any, pixels: str) -> Form:
-    """What the inputs of a graph take."""
-    shapes = {
-        node.name: (node.shape[-1], *node.shape[:-1]) if node.channels_first else node.shape
-        for node in graph.inputs
-    }
-    return Form(shapes, any(node.channels_first for node in graph.inputs), pixels)

@@ -7,25 +7,18 @@ from pathlib import Path
 import click
 
 from loihi_deploy.cli.arguments import (
-    data_option,
     json_option,
-    labels_option,
-    pixels_option,
-    samples_option,
     steps_option,
 )
+from loihi_deploy.cli.given import Given, data_options, data_values
 from loihi_deploy.cli.group import commands
-from loihi_deploy.cli.presenting import check_source, data_values, deployment_argument, labelled, limit_help
+from loihi_deploy.cli.presenting import deployment_argument
 from loihi_deploy.cli.terminal import Terminal, shows_progress
 
 
 @commands.command(runs_saved=True)
 @deployment_argument
-@data_option
-@samples_option
-@labels_option
-@pixels_option
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help=limit_help)
+@data_options(limit=20)
 @click.option(
     "--coefficients",
     default="sanafe2025",
@@ -39,11 +32,7 @@ from loihi_deploy.cli.terminal import Terminal, shows_progress
 def energy(
     terminal: Terminal,
     deployment_file: Path,
-    data: str | None,
-    samples: str | None,
-    labels: str | None,
-    pixels: str,
-    limit: int,
+    given: Given,
     coefficients: str,
     steps: int | None,
 ) -> None:
@@ -51,8 +40,8 @@ def energy(
     from loihi_deploy.deployment import load
 
     deployment = load(deployment_file)
-    check_source(data, samples, labels, False)
-    found = labelled(deployment, data, samples, labels, pixels, limit)
+    given.check()
+    found = given.read(deployment)
     result = deployment.energy(found.x, steps, coefficients=coefficients, progress=shows_progress())
     figures = {"data": data_values(found), **result.values()}
 

@@ -75,7 +75,7 @@ def export_command(
 
 
 def _to_sanafe(deployment: Any, folder: Path, samples: str | None, pixels: str, steps: int | None) -> None:
-    from loihi_deploy.cli.compiling import graph_form
+    from loihi_deploy.cli.given import graph_form
     from loihi_deploy.data.named import read_samples
     from loihi_deploy.export import to_sanafe
 

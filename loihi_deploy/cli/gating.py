@@ -12,16 +12,13 @@ import click
 
 from loihi_deploy.cli.arguments import (
     NamedValue,
-    data_option,
     json_option,
-    labels_option,
-    pixels_option,
-    samples_option,
     steps_option,
 )
+from loihi_deploy.cli.given import Given, data_options, data_values
 from loihi_deploy.cli.group import commands
 from loihi_deploy.cli.outputs import checked_output
-from loihi_deploy.cli.presenting import check_source, data_values, deployment_argument, labelled, limit_help
+from loihi_deploy.cli.presenting import deployment_argument
 from loihi_deploy.cli.terminal import Terminal, shows_progress
 from loihi_deploy.errors import InputError
 
@@ -57,11 +54,7 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @commands.command(runs_saved=True)
 @deployment_argument
-@data_option
-@samples_option
-@labels_option
-@pixels_option
-@click.option("--limit", type=click.IntRange(1), help=limit_help)
+@data_options()
 @steps_option
 @limit_options
 @click.option("--no-overflow", is_flag=True, help="No accumulator may wrap around.")
@@ -83,11 +76,7 @@ def check(
     terminal: Terminal,
     /,
     deployment_file: Path,
-    data: str | None,
-    samples: str | None,
-    labels: str | None,
-    pixels: str,
-    limit: int | None,
+    given: Given,
     steps: int | None,
     tolerance: tuple[tuple[str, float], ...],
     baseline: Path | None,
@@ -108,12 +97,12 @@ def check(
     if baseline is None and "baseline" in kept:
         baseline = Path(kept["baseline"])
     kept.pop("baseline", None)
-    given = {name: value for name, value in limits.items() if value is not None}
+    told = {name: value for name, value in limits.items() if value is not None}
     if no_overflow:
-        given["no_overflow"] = True
+        told["no_overflow"] = True
     if tolerance:
-        given["tolerance"] = dict(tolerance)
-    criteria = Criteria.from_names({**kept, **given}, TABLE if kept else "criteria")
+        told["tolerance"] = dict(tolerance)
+    criteria = Criteria.from_names({**kept, **told}, TABLE if kept else "criteria")
     if update_baseline and baseline is None:
         raise click.UsageError("--update-baseline needs --baseline: where to write it.")
     if baseline is None and not criteria.limits:
@@ -125,9 +114,9 @@ def check(
     deployment = load(deployment_file)
     x = y = None
     about: dict[str, Any] = {}
-    if not (data is samples is labels is None):
-        check_source(data, samples, labels, False)
-        found = labelled(deployment, data, samples, labels, pixels, limit)
+    if given:
+        given.check()
+        found = given.read(deployment)
         x, y = found.x, found.y
         about = {"data": data_values(found)}
     if update_baseline and criteria.tolerance:  # which is for comparing, and nothing is compared

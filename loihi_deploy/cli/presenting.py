@@ -13,24 +13,17 @@ import numpy as np
 
 from loihi_deploy.cli.arguments import (
     backend_option,
-    data_option,
     json_option,
-    labels_option,
     pixels_option,
-    samples_option,
     steps_option,
 )
-from loihi_deploy.cli.compiling import graph_form
+from loihi_deploy.cli.given import Given, data_options, data_values, graph_form
 from loihi_deploy.cli.group import commands
 from loihi_deploy.cli.outputs import output_option, write_output
 from loihi_deploy.cli.terminal import Terminal, shows_progress
-from loihi_deploy.data.arrays import FORMS
 from loihi_deploy.data.named import (
-    BUNDLED,
     NamedSamples,
     check_named,
-    read_labelled,
-    read_labels,
     read_samples,
 )
 from loihi_deploy.errors import BackendError, InputError, missing_extra
@@ -45,7 +38,6 @@ SHOWN = 10
 """Samples whose outputs are printed one by one."""
 
 deployment_argument = click.argument("deployment_file", type=Path)
-limit_help = "Use only so many samples, evenly spaced."
 
 
 @commands.command(runs_saved=True)
@@ -112,11 +104,7 @@ def output_lines(outputs: Any) -> list[str]:
 
 @commands.command(runs_saved=True)
 @deployment_argument
-@data_option
-@samples_option
-@labels_option
-@pixels_option
-@click.option("--limit", type=click.IntRange(1), help=limit_help)
+@data_options()
 @click.option("--by-step", is_flag=True, help="Also accuracy after each step of the presentation.")
 @click.option(
     "--energy", is_flag=True, help="Also energy and time on the chip, as `loihi-deploy energy` tells them."
@@ -128,11 +116,7 @@ def output_lines(outputs: Any) -> list[str]:
 def evaluate(
     terminal: Terminal,
     deployment_file: Path,
-    data: str | None,
-    samples: str | None,
-    labels: str | None,
-    pixels: str,
-    limit: int | None,
+    given: Given,
     by_step: bool,
     energy: bool,
     steps: int | None,
@@ -140,9 +124,9 @@ def evaluate(
 ) -> int:
     """Accuracy of DEPLOYMENT_FILE (.loihi) on samples with labels; errors where these are values, not classes."""
     deployment = _load(deployment_file)
-    check_source(data, samples, labels, True)
+    given.check(need_labels=True)
     check_backend(backend)
-    found = labelled(deployment, data, samples, labels, pixels, limit)
+    found = given.read(deployment)
     classes = as_classes(deployment, found.y)
     about = {"data": data_values(found), "steps": steps, "backend": backend}
     if classes is None:
@@ -230,11 +214,7 @@ def _evaluate_values(
 
 @commands.command(runs_saved=True)
 @deployment_argument
-@data_option
-@samples_option
-@labels_option
-@pixels_option
-@click.option("--limit", default=200, show_default=True, type=click.IntRange(1), help=limit_help)
+@data_options(limit=200)
 @click.option(
     "--reference-samples",
     default=5,
@@ -248,11 +228,7 @@ def _evaluate_values(
 def verify(
     terminal: Terminal,
     deployment_file: Path,
-    data: str | None,
-    samples: str | None,
-    labels: str | None,
-    pixels: str,
-    limit: int,
+    given: Given,
     reference_samples: int,
     steps: int | None,
 ) -> None:
@@ -264,9 +240,9 @@ def verify(
     from loihi_deploy.ir import samples_for
 
     deployment = _load(deployment_file)
-    check_source(data, samples, labels, False)
+    given.check()
     check_backend("nengo_loihi" if reference_samples else "emulator")
-    found = labelled(deployment, data, samples, labels, pixels, limit)
+    found = given.read(deployment)
     classes = None if found.y is None else as_classes(deployment, found.y)
     steps = steps or presentation_steps(deployment.options, samples_for(deployment.graph, found.x))
     with terminal.working("Verifying"):
@@ -306,50 +282,11 @@ def check_backend(backend: str) -> None:
         )
 
 
-def check_source(data: str | None, samples: str | None, labels: str | None, need_labels: bool) -> None:
-    """Refuse options that name no data, data twice, or what is not there, before the work begins."""
-    if data is not None and (samples is not None or labels is not None):
-        raise click.UsageError("Give either --data or --samples and --labels.")
-    if labels is not None and samples is None:
-        raise click.UsageError("--samples and --labels go together.")
-    if samples is not None and labels is None and need_labels:
-        raise click.UsageError("--samples and --labels go together; --data DATA holds both.")
-    if data is None and samples is None:
-        raise InputError.single(
-            "no data to run on",
-            "--data",
-            remedy="Give --data DATA (a folder of images by class, IDX files, .npz with x and y, .csv with a column "
-            f"'label', or {' or '.join(BUNDLED)}), or --samples DATA --labels FILE ({FORMS})",
-        )
-    check_named(*(name for name in (data, samples, labels) if name is not None))
-
-
-def labelled(
-    deployment: Deployment,
-    data: str | None,
-    samples: str | None,
-    labels: str | None,
-    pixels: str,
-    limit: int | None,
-) -> NamedSamples:
-    """The samples that the options name, with their labels if there are any."""
-    form = graph_form(deployment.graph, pixels)
-    if data is not None:
-        return read_labelled(data, form, limit)
-    assert samples is not None  # see check_source
-    return read_samples(samples, form, limit, labels=None if labels is None else read_labels(labels))
-
-
 def as_classes(deployment: Deployment, y: Any) -> Any:
     """Labels as class numbers, also from one-hot rows; None where they are values for the outputs."""
     if not deployment.graph.readouts:
         raise InputError.single("there is no readout, so there is nothing to compare with labels", "network")
     return class_labels(y, deployment.graph.readouts[0])
-
-
-def data_values(samples: NamedSamples) -> dict[str, Any]:
-    """What samples were used, for JSON."""
-    return {"name": samples.name, "samples": samples.n, "of": samples.n_there}
 
 
 def steps_of(counters: Counters) -> int:

@@ -10,26 +10,19 @@ from typing import Any
 import click
 
 from loihi_deploy.cli.arguments import (
-    data_option,
     json_option,
-    labels_option,
-    pixels_option,
-    samples_option,
     steps_option,
 )
+from loihi_deploy.cli.given import Given, data_options
 from loihi_deploy.cli.group import commands
 from loihi_deploy.cli.outputs import output_option
-from loihi_deploy.cli.presenting import as_classes, check_source, labelled, limit_help
+from loihi_deploy.cli.presenting import as_classes
 from loihi_deploy.cli.terminal import Terminal
 
 
 @commands.command(runs_saved=True)
 @click.argument("deployment_files", type=Path, nargs=-1, required=True)
-@data_option
-@samples_option
-@labels_option
-@pixels_option
-@click.option("--limit", default=200, show_default=True, type=click.IntRange(1), help=limit_help)
+@data_options(limit=200)
 @steps_option
 @output_option("The report to write: .html, .txt or .json; the terminal if not given.")
 @json_option
@@ -37,11 +30,7 @@ from loihi_deploy.cli.terminal import Terminal
 def report(
     terminal: Terminal,
     deployment_files: tuple[Path, ...],
-    data: str | None,
-    samples: str | None,
-    labels: str | None,
-    pixels: str,
-    limit: int,
+    given: Given,
     steps: int | None,
     output: Path | None,
 ) -> None:
@@ -56,9 +45,8 @@ def report(
 
     if output is not None:
         check_report(output)
-    given = not (data is samples is labels is None)
     if given:
-        check_source(data, samples, labels, False)
+        given.check()
     command = (
         shlex.join(["loihi-deploy", *sys.argv[1:]]) if sys.argv[1:2] == ["report"] else "loihi-deploy report"
     )
@@ -68,7 +56,7 @@ def report(
             deployment = load(path)
             x = y = None
             if given:
-                found = labelled(deployment, data, samples, labels, pixels, limit)
+                found = given.read(deployment)
                 x, y = found.x, found.y if found.y is None else as_classes(deployment, found.y)
             name = str(path) if str(path) not in reports else f"{path} ({k + 1})"
             reports[name] = deployment.report_values(x, y, steps, command=command)

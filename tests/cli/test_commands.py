@@ -254,6 +254,46 @@ def test_from_an_own_model_to_its_accuracy_in_two_commands(own, tmp_path):
     assert re.search(rf"Accuracy [\d.]+ % \(\d+ of 40\) on 40 samples of {own / 'set.npz'}:x", result.output)
 
 
+@pytest.mark.parametrize("form", ["brought along", "given", "given one-hot", "none"])
+def test_labels_choose_the_presentation_as_those_of_deploy_do(own, tmp_path, form):
+    content = np.load(own / "set.npz")
+    labels = (content["y"] + (np.arange(40) % 4 == 0)) % 3  # a quarter of them wrong
+    np.savez(tmp_path / "set.npz", x=content["x"], y=labels)
+    np.save(tmp_path / "y.npy", np.eye(3)[labels] if "hot" in form else labels)
+    told = ("--calibration", tmp_path / "set.npz" if form == "brought along" else own / "set.npz:x")
+    told += ("--labels", tmp_path / "y.npy") if "given" in form else ()
+    result = cli("compile", own / "model.keras", *told, "--steps", "auto", "-o", tmp_path / "net.loihi")
+    assert result.exit_code == 0, result.stderr
+    assert ("with their labels" in result.output) == (form != "none")
+    made = ld.load(tmp_path / "net.loihi")
+    options = ld.DeployOptions(steps="auto")
+    y = None if form == "none" else labels
+    wanted = ld.deploy(
+        own / "model.keras", calibration=content["x"].astype(np.float32), options=options, labels=y
+    )
+    assert (made.program, made.options) == (wanted.program, wanted.options)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (("--labels", "{y}"), "give --calibration, too"),
+        (("--calibration", "{x}", "--labels", "{y}"), "decide nothing without --steps"),
+        (("--calibration", "{x}", "--labels", "{x}", "--steps", "auto"), "labels must be integers"),
+        (("--calibration", "{x}", "--labels", "{y}", "--steps", "auto"), "labels differ in number"),
+        (("--calibration", "{x}", "--labels", "none.npy", "--steps", "auto"), "no such file"),
+    ],
+)
+def test_labels_that_decide_nothing_are_refused(own, tmp_path, told, message):
+    np.save(tmp_path / "y.npy", np.zeros(7, int))
+    names = {"x": own / "set.npz:x", "y": tmp_path / "y.npy"}
+    result = cli("compile", own / "model.keras", *(text.format(**names) for text in told))
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    with pytest.raises(ld.errors.InputError, match="steps='auto'"):  # nor without the command line
+        ld.deploy(own / "model.keras", calibration=np.zeros((7, 4)), labels=np.zeros(7, int))
+
+
 def test_the_options_file_makes_the_deployment_again(own, tmp_path):
     told = ("--calibration", own / "set.npz:x", "--calibration-samples", 20, "--board", "loihi", "--equalize")
     more = ("--layer-synapses", "dense=0.01", "--fix", "dense=1", "--target-rate", 300, "--max-cores", 5)
@@ -261,7 +301,12 @@ def test_the_options_file_makes_the_deployment_again(own, tmp_path):
     toml = tmp_path / "net.toml"
     values = printed("compile", own / "model.keras", *told, *more, "-o", first, "--write-options", toml)
     assert values["options"]["layer_synapses"] == {"dense": 0.01}
-    assert values["calibration"] == {"name": f"{own / 'set.npz'}:x", "samples": 20, "of": 40}
+    assert values["calibration"] == {
+        "name": f"{own / 'set.npz'}:x",
+        "samples": 20,
+        "of": 40,
+        "labels": False,
+    }
     assert cli("compile", "--options", toml, "-o", again).exit_code == 0
     assert ld.load(first).digest == ld.load(again).digest
     assert cli("compile", "--options", toml, "--synapse", 0.005, "-o", changed).exit_code == 0
