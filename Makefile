@@ -23,7 +23,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: brian2loihi golden fuzz demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean
+.PHONY: brian2loihi golden fuzz long-stream demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -52,6 +52,9 @@ coverage: $(VENV)/.convert-test-coverage
 
 fuzz: $(VENV)/.convert-test
 	LOIHI_DEPLOY_MODELS=300 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/frontends/test_drawn_models.py $(ARGS)
+
+long-stream: $(VENV)/.convert-test
+	LOIHI_DEPLOY_STREAM_STEPS=1000000 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/backends/test_stream.py $(ARGS)
 
 rehearsal: $(VENV)/.convert-test
 	LOIHI_DEPLOY_REHEARSAL=1 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/hardware $(ARGS)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test compar
     from loihi_deploy.frontends import convert as convert
     from loihi_deploy.ir import Graph as Graph
     from loihi_deploy.ir import PartitionedGraph as PartitionedGraph
+    from loihi_deploy.ir import Sequences as Sequences
     from loihi_deploy.ir.program import Program as Program
     from loihi_deploy.mapping import Mapping as Mapping
     from loihi_deploy.mapping import map_to_cores as map_to_cores
@@ -78,6 +79,7 @@ PUBLIC_NAMES = {
     "PartitionedGraph": "ir:PartitionedGraph",
     "Program": "ir.program:Program",
     "RunResult": "results:RunResult",
+    "Sequences": "ir:Sequences",
     "Simulator": "simulator:Simulator",
     "Tuning": "analysis.tune:Tuning",
     "Verification": "analysis.verify:Verification",

@@ -126,10 +126,15 @@ class DeployOptions(Content):
     steps_per_frame : int, optional
         Steps that each frame of a sequence is shown, in the bias correction and in runs that say nothing else. If not
         given, as many as make 100 steps, or `bias_correction_steps`, at least.
-    readout : {'auto', 'window', 'mean', 'last'}
-        Steps of a sequence that outputs are averaged over: those of all frames, those of the last frame, or the readout
-        window. 'auto' does as the source where it says so ('mean' behind a `GlobalAveragePooling1D` over time), and
-        takes the window elsewhere. Samples that stand still are read in the window.
+    readout : {'auto', 'window', 'mean', 'last', 'each'}
+        Steps of a sequence that outputs are averaged over: those of all frames, those of the last frame, those of each
+        frame by itself (an answer for every frame), or the readout window. 'auto' does as the source where it says so
+        ('mean' behind a `GlobalAveragePooling1D` over time), and takes the window elsewhere. Samples that stand still
+        are read in the window.
+    flush : int, optional
+        Steps that the last frame of a sequence is held longer, so that the answer to it arrives: all that is read is
+        read so many steps later. If not given, the network's latency: a step for each hop, and the delays of synapses
+        of 10 ms or less (longer ones are memory). 0 reads frames while they are shown.
 
     Raises
     ------
@@ -156,7 +161,8 @@ class DeployOptions(Content):
     steps: int | Literal["auto"] | None = None
     max_drop: float = 0.005
     steps_per_frame: int | None = None
-    readout: Literal["auto", "window", "mean", "last"] = "auto"
+    readout: Literal["auto", "window", "mean", "last", "each"] = "auto"
+    flush: int | None = field(default=None, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
@@ -164,7 +170,7 @@ class DeployOptions(Content):
             "encoder": tuple(ENCODERS),
             "normalization": NORMALIZATIONS,
             "rounding": ("nearest", "mean"),
-            "readout": ("auto", "window", "mean", "last"),
+            "readout": ("auto", "window", "mean", "last", "each"),
         }
         ranges = {
             "synapse": (0.0, 10.0),
@@ -210,6 +216,8 @@ class DeployOptions(Content):
                 problems.append(
                     Problem("given together with steps_per_frame", "steps", self.steps, remedy=remedy)
                 )
+        if "flush" in fitting and self.flush is not None and not 0 <= self.flush <= 10_000:
+            problems.append(Problem("out of range", "flush", self.flush, "0 to 10000"))
         for name, tau in self.layer_synapses.items() if "layer_synapses" in fitting else ():
             if not 0 <= tau <= ranges["synapse"][1]:
                 problems.append(Problem("out of range", f"layer_synapses[{name!r}]", tau, "0 to 10"))

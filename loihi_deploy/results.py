@@ -244,6 +244,8 @@ class RunResult(Shown, OneLine):
         What was lost, and why: inputs beyond what the network was calibrated on, accumulators that wrapped around.
     activity : Activity or None
         What the cores did, where it was asked for.
+    by_frame : dict of (n_samples, n_frames, *shape) arrays
+        Outputs after each frame, by readout, where they were asked for.
     """
 
     outputs: NDArray[Any]
@@ -254,6 +256,7 @@ class RunResult(Shown, OneLine):
     state: RunState | None = None
     warnings: tuple[Problem, ...] = ()
     activity: Activity | None = None
+    by_frame: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def page(self) -> Page:
         """Outputs and recorded variables by shape, and the activity of each population."""
@@ -283,6 +286,9 @@ class Evaluation(Shown, OneLine):
         What the cores did, where it was asked for.
     energy : loihi_deploy.analysis.energy.Energy or None
         Estimated from the activity, where it was asked for; a sum of two outcomes has none.
+    n_correct_by_frame, n_total_by_frame : (n_frames,) int64 arrays or None
+        Correct decisions after each frame, of how many, where that was asked for. A sum of two outcomes has them where
+        both have as many frames.
     """
 
     n_correct: int
@@ -293,6 +299,8 @@ class Evaluation(Shown, OneLine):
     warnings: tuple[Problem, ...] = ()
     activity: Activity | None = None
     energy: Any = None
+    n_correct_by_frame: NDArray[np.int64] | None = None
+    n_total_by_frame: NDArray[np.int64] | None = None
 
     def page(self) -> Page:
         """Accuracy, and the activity of each population."""
@@ -311,10 +319,14 @@ class Evaluation(Shown, OneLine):
             return np.zeros(0)
         return np.asarray(self.n_correct_by_step / max(self.n_total, 1), dtype=np.float64)
 
+    @property
+    def accuracy_by_frame(self) -> NDArray[np.float64]:
+        """Accuracy after each frame; empty where that was not asked for."""
+        if self.n_correct_by_frame is None or self.n_total_by_frame is None:
+            return np.zeros(0)
+        return np.asarray(self.n_correct_by_frame / np.maximum(self.n_total_by_frame, 1), dtype=np.float64)
+
     def __add__(self, other: Evaluation) -> Evaluation:
-        both = None
-        if self.n_correct_by_step is not None and other.n_correct_by_step is not None:
-            both = self.n_correct_by_step + other.n_correct_by_step
         activity = None
         if self.activity is not None and other.activity is not None:
             activity = self.activity + other.activity
@@ -323,7 +335,16 @@ class Evaluation(Shown, OneLine):
             self.n_total + other.n_total,
             self.counters + other.counters,
             self.seconds + other.seconds,
-            both,
+            _added(self.n_correct_by_step, other.n_correct_by_step),
             (*self.warnings, *(problem for problem in other.warnings if problem not in self.warnings)),
             activity,
+            n_correct_by_frame=_added(self.n_correct_by_frame, other.n_correct_by_frame),
+            n_total_by_frame=_added(self.n_total_by_frame, other.n_total_by_frame),
         )
+
+
+def _added(first: NDArray[np.int64] | None, second: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    """The sum of two counts of one length; None where there is none."""
+    if first is None or second is None or first.shape != second.shape:
+        return None
+    return first + second

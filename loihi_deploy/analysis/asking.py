@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.analysis.frames import presentation_steps, read_window
+from loihi_deploy.analysis.frames import gives_every_frame, presentation_steps, reading
 from loihi_deploy.backends import RunOptions, request_problems
 from loihi_deploy.errors import InputError, Problem, gathered
 from loihi_deploy.ir import Graph, Samples, collected, samples_for
-from loihi_deploy.ir.labels import checked_labels
+from loihi_deploy.ir.labels import checked_labels, frame_labels
 from loihi_deploy.ir.program import Program
 from loihi_deploy.ir.source import Source, is_read_in_parts, source_of
 from loihi_deploy.options import DeployOptions
@@ -33,8 +33,8 @@ class Asked:
         None where they do not fit; of samples that are read part by part the first one.
     source : Source or None
         Samples that are read part by part.
-    labels : (n,) int64 array or None
-        None where there are none, or they do not fit.
+    labels : (n,) or (n, n_frames) int64 array, or None
+        Of samples, or of frames where the source answers every frame. None where there are none, or they do not fit.
     problems : tuple of Problem
         What is wrong so far.
     """
@@ -81,8 +81,11 @@ class Asked:
             If anything is wrong so far: with what is wrong with these options, too.
         """
         if self.given is not None:
-            window = read_window(self.graph, self.options, self.given)
-            chosen = {"readout_window": window, **chosen}
+            how = reading(self.program, self.options, self.given)
+            chosen = {"readout_window": how.window, "flush": how.flush, **chosen}
+            every_frame = gives_every_frame(self.graph, self.options, self.given)
+            if every_frame and (self.labels is None or self.labels.ndim == 2):
+                chosen["by_frame"] = True
             if chosen.get("steps") is None and chosen.get("steps_per_frame") is None:
                 chosen["steps"] = presentation_steps(self.options, self.given)
         options = RunOptions(**chosen)
@@ -134,8 +137,21 @@ def asked(
             samples = samples_for(graph, x)
     if labelled or y is not None:
         with gathered(found):
-            labels = labels_for(graph, y, None if samples is None else len(source or samples))
+            n = None if samples is None else len(source or samples)
+            if samples is not None and _are_of_frames(graph, options, samples, y, n):
+                labels = frame_labels(
+                    y, samples.n_frames, None if source else samples.lengths, graph.readouts[0]
+                )
+            else:
+                labels = labels_for(graph, y, n)
     return Asked(summary, graph, program, mapping, options, samples, source, labels, tuple(found))
+
+
+def _are_of_frames(graph: Graph, options: DeployOptions, samples: Samples, y: Any, n: int | None) -> bool:
+    """Whether labels are those of frames, as many rows as samples: only a source that answers every frame has them."""
+    if not graph.readouts or not gives_every_frame(graph, options, samples):
+        return False
+    return hasattr(y, "__len__") and len(y) == n and all(map(np.ndim, y))
 
 
 def labels_for(graph: Graph, y: Any, n_samples: int | None) -> NDArray[np.int64]:

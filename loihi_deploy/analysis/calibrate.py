@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
-from loihi_deploy.analysis.frames import measuring_steps, read_rates, read_window
+from loihi_deploy.analysis.frames import (
+    frame_weights,
+    measuring_steps,
+    read_rates,
+    read_window,
+    reading,
+)
+from loihi_deploy.analysis.latency import transport_delays
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.checked import Range, checked
 from loihi_deploy.chip.boards import BoardLike
@@ -41,10 +48,11 @@ def correct_biases(
     partitioned: PartitionedGraph,
     calibration: Any,
     steps: Annotated[int, Range(1, 10_000)] = 100,
-    readout_window: Window = READOUT_WINDOW,
+    readout_window: Window | None = READOUT_WINDOW,
     board: BoardLike = "loihi",
     weight_bits: int = 8,
     intended: Mapping[str, Any] | None = None,
+    flush: int | None = 0,
 ) -> PartitionedGraph:
     """Correct a network, on calibration data, for what the chip's neurons do differently: bias correction.
 
@@ -57,8 +65,8 @@ def correct_biases(
         (n, *input_shape); the first hundred are run.
     steps : int
         Presentation time; of sequences rounded up to whole steps for each frame.
-    readout_window : float
-        The last part of the presentation that rates are measured in, 0..1.
+    readout_window : float or None
+        The last part of the presentation that rates are measured in, 0..1; None is the last frame.
     board : str, path, Board or Chip
         As for `quantize`.
     weight_bits : int
@@ -66,20 +74,23 @@ def correct_biases(
     intended : dict of (n, size) arrays, optional
         Rates in Hz that populations should have in the window, of the samples that are run: for sequences, whose mean
         rate is not the rate of the mean frame. `deploy` gives those of the rate network over all frames that are read.
+    flush : int, optional
+        0 measures every population in the window itself; None as much later as it hears of the frames in it.
 
     Returns
     -------
     PartitionedGraph
     """
     samples = samples_for(partitioned.encoder, calibration).take(slice(CORRECTION_SAMPLES))
-    values = {name: x.mean(axis=1) for name, x in samples.arrays.items()}
+    weights = frame_weights(samples, readout_window)
+    values = {name: np.einsum("nf,nfk->nk", weights, x) for name, x in samples.arrays.items()}
     steps = samples.n_frames * -(-steps // samples.n_frames)
     kept = [p.name for p in partitioned.encoder.populations if p.neuron.kind == "ttfs"]
     current = partitioned
     for _ in range(CORRECTION_ROUNDS):
-        rates = backends.firing_rates(
-            quantize(current, board, weight_bits=weight_bits), samples, steps, readout_window, kept
-        )
+        program = quantize(current, board, weight_bits=weight_bits)
+        delays = transport_delays(program) if flush is None else None
+        rates = backends.firing_rates(program, samples, steps, readout_window, kept, delays)
         current = correct(partitioned, current, {**values, **rates}, intended)
     return current
 
@@ -161,15 +172,17 @@ def search_rates(
     samples = calibration.take(slice(SEARCH_SAMPLES))
     readout = graph.readouts[0]
     window = read_window(graph, options, samples)
-    ideal = readout.activated(read_rates(graph, samples, window)[readout.name])
+    ideal = readout.activated(read_rates(graph, samples, window, options)[readout.name])
     ideal = ideal.reshape(len(ideal), -1)
-    run_options = RunOptions(steps, readout_window=window, progress=False)
+    run_options = RunOptions(steps, progress=False)
 
     def error(candidate: Graph) -> tuple[float, float]:
         parts = partition(candidate, options.encoder, options.encoder_rate)
         if options.bias_correction_steps:
             parts = correct_biases(parts, samples, steps, window, board)
-        outputs = backends.run(quantize(parts, board), samples, run_options).outputs.reshape(len(ideal), -1)
+        program = quantize(parts, board)
+        how = reading(program, options, samples).of(run_options)
+        outputs = backends.run(program, samples, how).outputs.reshape(len(ideal), -1)
         wrong = float((outputs.argmax(axis=1) != ideal.argmax(axis=1)).mean())
         return wrong, float(np.square(outputs - ideal).mean())
 

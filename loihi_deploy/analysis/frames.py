@@ -6,19 +6,42 @@ Static samples are sequences of one frame here: everything holds for them, too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.analysis.latency import LONGEST_TRANSPORT, answer_delay
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.engines.rate_network import rate_activity
+from loihi_deploy.engines.rate_sequence import rates_over_time
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Graph, Samples
+from loihi_deploy.ir.program import Program
 from loihi_deploy.options import DeployOptions
 
 FRAMES_AT_ONCE = 100
 """Frames that a rate network is evaluated on at a time."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which steps of a presentation outputs are averaged over.
+
+    Parameters
+    ----------
+    window : float or None
+        The last part of the frames, 0..1; None is the last frame.
+    flush : int
+        Steps that the window is later than the frames, which the last one is held longer: the network's latency.
+    """
+
+    window: float | None
+    flush: int = 0
+
+    def of(self, options: RunOptions) -> RunOptions:
+        """The options of a run that is read so."""
+        return replace(options, readout_window=self.window, flush=self.flush)
 
 
 def presentation_steps(options: DeployOptions, samples: Samples) -> int:
@@ -55,10 +78,38 @@ def reading_of(graph: Graph, options: DeployOptions) -> str:
     return graph.readouts[0].over_frames
 
 
-def read_window(graph: Graph, options: DeployOptions, samples: Samples) -> float:
-    """The last part of a presentation that outputs are averaged over, 0..1."""
-    parts = {} if samples.static else {"mean": 1.0, "last": 1 / samples.n_frames}
+def read_window(graph: Graph, options: DeployOptions, samples: Samples) -> float | None:
+    """The last part of a presentation that outputs are averaged over, 0..1; None is the last frame."""
+    parts = {} if samples.static else {"mean": 1.0, "last": None, "each": None}
     return parts.get(reading_of(graph, options), options.readout_window)
+
+
+def reading(program: Program, options: DeployOptions, samples: Samples) -> Reading:
+    """How samples are read: the window, shifted by the latency of the program where they are sequences.
+
+    Parameters
+    ----------
+    program : Program
+    options : DeployOptions
+        With `flush`, where it is not to be the latency.
+    samples : Samples
+    """
+    window = read_window(program.readout, options, samples)
+    if not are_sequences(program.readout, options, samples):
+        return Reading(window)
+    return Reading(window, answer_delay(program) if options.flush is None else options.flush)
+
+
+def are_sequences(graph: Graph, options: DeployOptions, samples: Samples) -> bool:
+    """Whether samples have frames: several, or one where it is known how frames are read."""
+    if samples.n_frames > 1:
+        return True
+    return not samples.static and reading_of(graph, options) in ("mean", "last", "each")
+
+
+def gives_every_frame(graph: Graph, options: DeployOptions, samples: Samples) -> bool:
+    """Whether the source gives an answer for every frame of these samples."""
+    return not samples.static and reading_of(graph, options) == "each"
 
 
 def reading_problems(source: Graph, options: DeployOptions, samples: Samples) -> Iterator[Problem]:
@@ -72,89 +123,158 @@ def reading_problems(source: Graph, options: DeployOptions, samples: Samples) ->
         It is deployed with.
     samples : Samples
     """
-    if samples.n_frames == 1:
-        return
-    found = f"{samples.n_frames} frames"
-    remedy = "Say how they are read: DeployOptions(readout='mean') is the mean over all frames, 'last' the last one, "
-    remedy += (
-        "'window' the readout window, which deployment.with_readout_window(1.0) says without deploying anew"
-    )
-    reading = reading_of(source, options)
-    if reading == "each":
+    if samples.n_frames > 1 and reading_of(source, options) in ("", "auto"):
         yield Problem(
-            "the source gives an answer for every frame, and runs give one for all", "x", found, None, remedy
+            "the source does not say how frames are read",
+            "x",
+            f"{samples.n_frames} frames",
+            None,
+            "Say how they are read: DeployOptions(readout='mean') is the mean over all frames, 'last' the last one, "
+            "'each' every one by itself, 'window' the readout window, which deployment.with_readout_window(1.0) says "
+            "without deploying anew",
         )
-    elif reading in ("", "auto"):
-        yield Problem("the source does not say how frames are read", "x", found, None, remedy)
-    if options.readout == "auto" and reading in ("mean", "last", "each"):
-        known = {0.0, options.synapse, *options.layer_synapses.values()}
-        memory = max((p.tau for p in source.projections if p.tau not in known), default=0.0)
-        if memory:
-            yield Problem(
-                "a synapse of the source keeps earlier frames, of which the rate network knows nothing",
-                "x",
-                f"{memory:g} s",
-                remedy="Compare decisions of `run` with those of the source",
-            )
 
 
-def read_rates(graph: Graph, samples: Samples, window: float) -> dict[str, NDArray[np.float32]]:
-    """Evaluate the rate network on every frame, and average over the frames that are read.
+def has_memory(source: Graph, options: DeployOptions) -> bool:
+    """Whether what a network makes of a frame depends on the frames before it.
+
+    By recurrent projections, or by synapses of its own that are longer than any that only transport spikes.
+    """
+    return source.is_recurrent or any(p.tau > LONGEST_TRANSPORT for p in _own(source, options).projections)
+
+
+def _own(source: Graph, options: DeployOptions) -> Graph:
+    """The network without the synapses that deploying it gave to it."""
+    if source.readouts and not source.readouts[0].over_frames:
+        given: set[float] = set()
+    else:
+        given = {options.synapse}
+    given |= set(options.layer_synapses.values())
+    return replace(
+        source, projections=tuple(replace(p, tau=0.0) if p.tau in given else p for p in source.projections)
+    )
+
+
+def frame_weights(samples: Samples, window: float | None) -> NDArray[np.float64]:
+    """What each frame counts in a mean over the frames that are read, (n, n_frames): each row adds up to 1.
+
+    Frames count by the part of them that lies in the last part `window` of a sequence; None is the last frame.
+    """
+    n_frames = samples.n_frames
+    lengths = np.full(len(samples), n_frames) if samples.lengths is None else samples.lengths
+    read = np.ones(len(lengths)) if window is None else window * lengths
+    ends = np.arange(1, n_frames + 1)
+    weights = np.clip(ends - (lengths - read)[:, None], 0, 1) * (ends <= lengths[:, None])
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float64)
+
+
+def rates_by_frame(
+    graph: Graph, samples: Samples, options: DeployOptions | None = None, hold: int = 1
+) -> Iterator[tuple[slice, dict[str, NDArray[np.float32]]]]:
+    """Evaluate the rate network on every frame, some samples at a time.
 
     Parameters
     ----------
     graph : Graph
-        Without recurrent projections.
     samples : Samples
-    window : float
-        The last part of the presentation that is read; frames count by the part of them that lies in it.
+    options : DeployOptions, optional
+        Where the network has memory, it is evaluated over time, without the synapses that these options gave it.
+        Without options every frame is evaluated by itself.
+    hold : int
+        Steps of a frame, for networks with memory whose synapses are counted in seconds; those of Keras take a frame
+        for a step.
+
+    Yields
+    ------
+    part : slice
+        Samples.
+    rates : dict of (n, n_frames, size) arrays
+        Rates in Hz of each population, and values of each readout before its activation.
+    """
+    n_frames = samples.n_frames
+    over_time = options is not None and n_frames > 1 and has_memory(graph, options)
+    at_once = len(samples) if over_time else max(1, FRAMES_AT_ONCE // n_frames)
+    for start in range(0, len(samples), at_once):
+        part = slice(start, min(start + at_once, len(samples)))
+        frames = {name: values.astype(np.float32) for name, values in samples.take(part).arrays.items()}
+        if over_time and options is not None:
+            in_seconds = not (graph.readouts and graph.readouts[0].over_frames)
+            own = _own(graph, options)
+            yield part, rates_over_time(own, frames, hold if in_seconds else 1, delayed=in_seconds)
+            continue
+        m = part.stop - part.start
+        found = rate_activity(graph, {name: x.reshape(-1, x.shape[2]) for name, x in frames.items()})
+        yield part, {name: values.reshape(m, n_frames, -1) for name, values in found.items()}
+
+
+def read_rates(
+    graph: Graph,
+    samples: Samples,
+    window: float | None,
+    options: DeployOptions | None = None,
+    hold: int = 1,
+) -> dict[str, NDArray[np.float32]]:
+    """Evaluate the rate network on every frame, and average over the frames that are read.
+
+    Parameters
+    ----------
+    graph, samples, options, hold
+        As for `rates_by_frame`.
+    window : float or None
+        As for `frame_weights`.
 
     Returns
     -------
     dict of (n, size) arrays
         Means of the rates in Hz of each population, and of the values of each readout before its activation.
-
-    Raises
-    ------
-    InputError
-        If the network is recurrent.
     """
-    n_frames = samples.n_frames
-    ends = np.arange(1, n_frames + 1) / n_frames
-    weights = np.clip((ends - (1 - window)) * n_frames, 0, 1)
-    weights = (weights / weights.sum()).astype(np.float32)
-    at_once = max(1, FRAMES_AT_ONCE // n_frames)
-    parts: list[dict[str, NDArray[np.float32]]] = []
-    for start in range(0, len(samples), at_once):
-        part = samples.take(slice(start, start + at_once))
-        frames = {name: values.astype(np.float32) for name, values in part.all_frames().items()}
-        found = rate_activity(graph, frames)
-        parts.append(
-            {
-                name: np.einsum("f,nfk->nk", weights, values.reshape(len(part), n_frames, -1))
-                if n_frames > 1
-                else values
-                for name, values in found.items()
-            }
-        )
+    weights = frame_weights(samples, window).astype(np.float32)
+    parts = [
+        {
+            name: np.einsum("nf,nfk->nk", weights[part], values) if samples.n_frames > 1 else values[:, 0]
+            for name, values in found.items()
+        }
+        for part, found in rates_by_frame(graph, samples, options, hold)
+    ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def has_decisions(source: Graph, samples: Samples, options: DeployOptions) -> bool:
-    """Whether `rate_decisions` gives any: not where the source is recurrent, in integers, or read as nobody knows."""
-    unknown = not source.readouts or not source.populations or source.is_recurrent
+    """Whether `rate_decisions` gives any.
+
+    Not where the source is in integers, or read as nobody knows, or recurrent and samples stand still.
+    """
+    unknown = not source.readouts or not source.populations or (source.is_recurrent and samples.n_frames == 1)
     return not unknown and next(reading_problems(source, options, samples), None) is None
 
 
-def rate_decisions(source: Graph, samples: Samples, options: DeployOptions) -> NDArray[np.int64]:
-    """Classes (n,) that the source decides for, as a rate network over the frames that are read.
+def rate_decisions(
+    source: Graph, samples: Samples, options: DeployOptions, hold: int = 1, *, every_frame: bool = False
+) -> NDArray[np.int64]:
+    """Classes that the source decides for, as a rate network over the frames that are read.
+
+    Parameters
+    ----------
+    source : Graph
+        The network as it was converted.
+    samples : Samples
+    options : DeployOptions
+        It is deployed with: they say how sequences are read.
+    hold : int
+        Steps of a frame; see `rates_by_frame`.
+    every_frame : bool
+        Whether classes are to be given for each frame by itself, (n, n_frames), and not for samples, (n,).
 
     Raises
     ------
     InputError
-        If the samples are sequences, and nobody knows how the source reads them.
+        If nobody knows what the source makes of such samples; see `reading_problems`.
     """
     if problems := list(reading_problems(source, options, samples)):
         raise InputError("The source cannot be evaluated on these samples", problems)
-    values = read_rates(source, samples, read_window(source, options, samples))
-    return source.readouts[0].classes(values[source.readouts[0].name])
+    readout = source.readouts[0]
+    if every_frame:
+        parts = [found[readout.name] for _, found in rates_by_frame(source, samples, options, hold)]
+        return readout.classes(np.concatenate(parts))
+    window = read_window(source, options, samples)
+    return readout.classes(read_rates(source, samples, window, options, hold)[readout.name])

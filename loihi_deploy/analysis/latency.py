@@ -12,6 +12,9 @@ from loihi_deploy.ir.program import Program
 SHORT_SYNAPSE = 0.001
 """Time constant in seconds of the synapses that are advised where latency matters."""
 
+ROUNDING = 1.01
+"""Factor within which delays of rounded decays are those of exact ones."""
+
 
 @dataclass(frozen=True)
 class LayerLatency:
@@ -32,7 +35,9 @@ class LayerLatency:
     delay: float
 
 
-def latencies(program: Program, longest_synapse: float = np.inf) -> tuple[LayerLatency, ...]:
+def latencies(
+    program: Program, longest_synapse: float = np.inf, memory: float = np.inf
+) -> tuple[LayerLatency, ...]:
     """Latencies of the populations on chip and the readouts, recurrent projections aside.
 
     Parameters
@@ -40,9 +45,16 @@ def latencies(program: Program, longest_synapse: float = np.inf) -> tuple[LayerL
     program : Program
     longest_synapse : float
         Time constant in seconds that longer ones are taken for.
+    memory : float
+        Time constant in seconds of synapses beyond which they delay nothing.
     """
     arithmetic = program.arithmetic
-    most = _filter_delay(float(np.exp(-program.dt / longest_synapse)))
+    most, none_from = (_filter_delay(float(np.exp(-program.dt / tau))) for tau in (longest_synapse, memory))
+
+    def held_back(factor: float) -> float:
+        delay = _filter_delay(factor)
+        return 0.0 if delay > ROUNDING * none_from else min(delay, most)
+
     links = {link.population: link.delay for link in program.links if link.kind == "to_chip"}
     found = {source.name: (0, 0.0) for source in program.sources}
     layers = []
@@ -55,16 +67,14 @@ def latencies(program: Program, longest_synapse: float = np.inf) -> tuple[LayerL
             arriving and population.decay_u
         ):  # without decay currents stay to the end: there is no delay to speak of
             factor = arithmetic.current_factor(population.decay_u) / 2**arithmetic.decay_bits
-            filtered = _filter_delay(factor)
-        found[population.name] = min(hops, default=0), max(delays, default=0.0) + min(filtered, most)
+            filtered = held_back(factor)
+        found[population.name] = min(hops, default=0), max(delays, default=0.0) + filtered
         layers.append(LayerLatency(population.name, *found[population.name]))
     for readout in program.readout.readouts:
         into = [p for p in program.readout.into(readout.name) if p.pre in found]
         if into:
             decays = [float(np.exp(-program.dt / p.tau)) if p.tau > 0 else 0.0 for p in into]
-            delays = [
-                found[p.pre][1] + min(_filter_delay(a), most) for p, a in zip(into, decays, strict=True)
-            ]
+            delays = [found[p.pre][1] + held_back(a) for p, a in zip(into, decays, strict=True)]
             layers.append(LayerLatency(readout.name, min(found[p.pre][0] for p in into), max(delays)))
     return tuple(layers)
 
@@ -87,6 +97,26 @@ def latency_values(program: Program) -> list[dict[str, Any]]:
         }
         for layer, shorter in zip(latencies(program), short, strict=True)
     ]
+
+
+LONGEST_TRANSPORT = 0.01
+"""Time constant in seconds beyond which a synapse is taken for memory that the source means to have."""
+
+
+def transport_delays(program: Program) -> dict[str, int]:
+    """Whole steps until populations and readouts hear of a frame, by name, encoders included (at once).
+
+    Each hop takes a step and, on average, the delay of its synapse. Synapses longer than `LONGEST_TRANSPORT` are
+    memory: what they hold back is what the network is to compute, so only their hop counts.
+    """
+    found = {source.name: 0 for source in program.sources}
+    return found | {layer.name: round(layer.delay) for layer in latencies(program, memory=LONGEST_TRANSPORT)}
+
+
+def answer_delay(program: Program) -> int:
+    """Steps until the slowest readout hears of a frame; see `transport_delays`."""
+    delays = transport_delays(program)
+    return max((delays.get(readout.name, 0) for readout in program.readout.readouts), default=0)
 
 
 def _filter_delay(a: float) -> float:

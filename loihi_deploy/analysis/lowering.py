@@ -18,7 +18,14 @@ from loihi_deploy.analysis.calibrate import (
     search_rates,
 )
 from loihi_deploy.analysis.calibration_checks import function_problems, rate_problems
-from loihi_deploy.analysis.frames import correction_steps, measuring_steps, read_rates, read_window
+from loihi_deploy.analysis.frames import (
+    are_sequences,
+    correction_steps,
+    has_memory,
+    measuring_steps,
+    read_rates,
+    read_window,
+)
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import InputError, LoihiDeployWarning
 from loihi_deploy.ir import Graph, Samples
@@ -84,10 +91,11 @@ def lower(converted: Graph, calibration: Samples | None, options: DeployOptions,
         steps, window = correction_steps(options, calibration), read_window(graph, options, calibration)
         logger.info("correcting biases on the integer network")
         intended = None
-        if calibration.n_frames > 1 and not graph.is_recurrent:
+        if calibration.n_frames > 1 and not has_memory(graph, options):
             intended = read_rates(graph, calibration.take(slice(CORRECTION_SAMPLES)), window)
         partitioned = correct_biases(
-            partitioned, calibration, steps, window, board, options.weight_bits, intended
+            *(partitioned, calibration, steps, window, board, options.weight_bits, intended),
+            flush=None if are_sequences(graph, options, calibration) and options.flush != 0 else 0,
         )
     means = None
     if options.rounding == "mean" and calibration is not None:

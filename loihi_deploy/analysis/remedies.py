@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
-from loihi_deploy.analysis.frames import rate_decisions, read_window
+from loihi_deploy.analysis.frames import rate_decisions, reading
 from loihi_deploy.analysis.latency import SHORT_SYNAPSE
 from loihi_deploy.analysis.lowering import lower
 from loihi_deploy.backends import RunOptions
@@ -74,7 +74,7 @@ class Deployed:
         InputError
             If nobody knows what the source decides for the samples.
         """
-        decisions = rate_decisions(source, samples, options)
+        decisions = rate_decisions(source, samples, options, steps // samples.n_frames)
         kept = [p.amplitude for p in source.populations] == [p.amplitude for p in graph.populations]
         used = replace(options, normalization="none") if kept else options
         return cls(source, program, used, board, samples, decisions, steps)
@@ -152,8 +152,7 @@ def _deployed_with(deployed: Deployed, options: DeployOptions) -> float:
 
 
 def _agreement(deployed: Deployed, program: Program, steps: int) -> float:
-    window = read_window(deployed.source, deployed.options, deployed.samples)
-    options = RunOptions(steps, readout_window=window, progress=False)
+    options = reading(program, deployed.options, deployed.samples).of(RunOptions(steps, progress=False))
     outputs = backends.run(program, deployed.samples, options).outputs
     readout = program.readout.readouts[0]
     decisions = readout.classes(outputs.reshape(len(outputs), -1), activated=True)

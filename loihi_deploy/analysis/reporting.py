@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.analysis.energy import estimate
-from loihi_deploy.analysis.frames import has_decisions, rate_decisions, read_window
+from loihi_deploy.analysis.frames import has_decisions, rate_decisions, reading
 from loihi_deploy.analysis.latency import latency_values
 from loihi_deploy.analysis.remedies import Deployed
 from loihi_deploy.analysis.verify import SATURATED, verify_stages
@@ -64,8 +64,7 @@ class Reported:
 
     def run_options(self, steps: int, samples: Samples) -> RunOptions:
         """How samples are presented."""
-        window = read_window(self.graph, self.options, samples)
-        return RunOptions(steps, readout_window=window, progress=False)
+        return reading(self.program, self.options, samples).of(RunOptions(steps, progress=False))
 
 
 def measured_values(
@@ -79,7 +78,7 @@ def measured_values(
         ).counters
     else:
         values["accuracy"], counters = accuracy_values(parts, samples, labels, steps)
-    n_steps = counters.sample_steps // max(counters.samples, 1)
+    n_steps = parts.run_options(steps, samples).hold(samples.n_frames) * samples.n_frames
     values["data"] = {
         "samples": len(samples),
         "frames": samples.n_frames,
@@ -112,7 +111,7 @@ def accuracy_values(
         "by_step": result.accuracy_by_step.tolist(),
     }
     if has_decisions(parts.source, samples, parts.options):
-        ideal = rate_decisions(parts.source, samples, parts.options)
+        ideal = rate_decisions(parts.source, samples, parts.options, options.hold(samples.n_frames))
         values["rate_network"] = float((ideal == labels).mean())
     if samples.n_frames > 1:
         values["by_frame"] = _accuracy_by_frame(parts, samples, labels, steps // samples.n_frames)

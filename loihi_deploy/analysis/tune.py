@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
+from loihi_deploy.analysis.frames import Reading
 from loihi_deploy.analysis.latency import LayerLatency, latencies, latency_sentence
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.errors import InputError, Problem
@@ -100,7 +101,7 @@ def shortest_for_each_frame(
     rate_accuracy: float,
     max_steps: int,
     max_drop: float,
-    window: float,
+    reading: Reading,
 ) -> Tuning:
     """Find how few steps for each frame of a sequence keep accuracy; see `shortest_presentation`.
 
@@ -108,8 +109,8 @@ def shortest_for_each_frame(
     ----------
     max_steps : int
         Of a whole presentation.
-    window : float
-        The last part of the presentation that outputs are averaged over, 0..1.
+    reading : Reading
+        How they are read.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def shortest_for_each_frame(
             program,
             samples,
             labels,
-            RunOptions(steps_per_frame=int(per_frame), readout_window=window, progress=False),
+            reading.of(RunOptions(steps_per_frame=int(per_frame), progress=False)),
         ).accuracy
         for per_frame in tried
     }
@@ -148,6 +149,7 @@ def shortest_for_each_frame(
             f"Allow more steps, or a drop of {drop:g}, which {most} steps for each frame reach",
         )
     found = good[-1]
+    window = 1 / n_frames if reading.window is None else reading.window
     return Tuning(found * n_frames, window, accuracies[found], rate_accuracy, {}, latencies(program))
 
 

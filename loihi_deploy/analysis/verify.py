@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.analysis.dequantize import rate_graph
-from loihi_deploy.analysis.frames import read_rates, read_window
-from loihi_deploy.analysis.latency import LayerLatency, latencies, latency_sentence
+from loihi_deploy.analysis.frames import Reading, read_rates, reading
+from loihi_deploy.analysis.latency import LayerLatency, latencies, latency_sentence, transport_delays
 from loihi_deploy.analysis.remedies import LOSS, Deployed, Trial, advice, overflow_advice, trials
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.backends.losses import RESCALE, input_losses, input_ranges
@@ -24,6 +24,7 @@ from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.ir.content import OneLine
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
+from loihi_deploy.options import DeployOptions
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
 from loihi_deploy.tables import Page, Shown, Table, percent, warned
@@ -265,9 +266,12 @@ def verify_stages(
         Whether other settings are tried where decisions are lost.
     """
     program, samples, steps = deployed.program, deployed.samples, deployed.steps
-    window, decisions = read_window(graph, deployed.options, samples), deployed.decisions
-    n, inputs = len(samples), samples.arrays
-    expected, normalized = _rates(graph, samples, window)
+    decisions, how = deployed.decisions, reading(program, deployed.options, samples)
+    window, hold = how.window, steps // samples.n_frames
+    delays = transport_delays(program) if how.flush else None
+    source_options = deployed.options
+    n = len(samples)
+    expected, normalized = _rates(graph, samples, window, source_options, hold)
 
     readout = graph.readouts[0]
 
@@ -287,22 +291,19 @@ def verify_stages(
 
     stages = [stage(SOURCE, decisions, {}), stage(RATE, decided(normalized, False), expected)]
     logger.info(SPIKING)
-    outputs, rates = (
-        spiking_outputs(graph, inputs, steps, window),
-        spiking_rates(graph, inputs, steps, window),
-    )
+    outputs, rates = _spiking(graph, samples, hold, how)
     stages.append(stage(SPIKING, decided(outputs), rates))
     logger.info(QUANTIZED)
     partitioned = partition(graph, deployed.options.encoder, deployed.options.encoder_rate)
     chosen = deployed.options
     uncorrected = quantize(partitioned, deployed.board, chosen.weight_percentile, None, chosen.weight_bits)
-    rates, outputs = _rates(rate_graph(uncorrected, partitioned), samples, window)
+    rates, outputs = _rates(rate_graph(uncorrected, partitioned), samples, window, source_options, hold)
     stages.append(stage(QUANTIZED, decided(outputs, False), rates))
     logger.info(INTEGER)
-    options = RunOptions(steps, readout_window=window, progress=False)
+    options = how.of(RunOptions(steps, progress=False))
     result = backends.run(program, samples, options)
     ours = decided(result.outputs)
-    stages.append(stage(INTEGER, ours, backends.firing_rates(program, samples, steps, window)))
+    stages.append(stage(INTEGER, ours, backends.firing_rates(program, samples, steps, window, delays=delays)))
     theirs = ours[: min(n, reference_samples)]
     if len(theirs):
         logger.info(REFERENCE)
@@ -333,6 +334,23 @@ def verify_stages(
     )
 
 
+def _spiking(
+    graph: Graph, samples: Samples, hold: int, how: Reading
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Outputs and rates of the spiking network in floats."""
+    outputs: NDArray[np.float64] | None = None
+    rates: dict[str, NDArray[np.float64]] = {}
+    for which, part in samples.of_equal_length():
+        given = (graph, part.arrays, hold * part.n_frames, how.window)
+        found = spiking_outputs(*given, flush=how.flush)
+        outputs = np.zeros((len(samples), *found.shape[1:])) if outputs is None else outputs
+        outputs[which] = found
+        for name, values in spiking_rates(*given, flush=how.flush).items():
+            rates.setdefault(name, np.zeros((len(samples), values.shape[1])))[which] = values
+    assert outputs is not None
+    return outputs, rates
+
+
 def _reference(
     program: Program, samples: Samples, options: RunOptions, mapping: CoreMapping
 ) -> tuple[NDArray[np.int64], Rates]:
@@ -340,13 +358,21 @@ def _reference(
     populations = [p.name for p in program.populations]
     on_theirs = replace(options, backend="nengo_loihi", record=populations)
     result = backends.run(program, samples, on_theirs, mapping)
-    last = (options.steps or 0) - window_steps(options.steps or 0, options.readout_window)
-    rates = {p: result.recorded[p]["spikes"][:, last:].mean(axis=1) / program.dt for p in populations}
+    hold, steps = options.hold(samples.n_frames), options.steps or 0
+    width = window_steps(steps, options.readout_window, hold)
+    delays = transport_delays(program) if options.flush else {}
+    ends = {p: steps + delays.get(p, 0) for p in populations}
+    rates = {
+        p: result.recorded[p]["spikes"][:, ends[p] - width : ends[p]].mean(axis=1) / program.dt
+        for p in populations
+    }
     outputs = result.outputs.reshape(len(samples), -1)
     return program.readout.readouts[0].classes(outputs, activated=True), rates
 
 
-def _rates(graph: Graph, samples: Samples, window: float) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
+def _rates(
+    graph: Graph, samples: Samples, window: float | None, options: DeployOptions, hold: int
+) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
     """Firing rates of every population, and the first readout, of the rate network: means over what is read."""
-    joined = read_rates(graph, samples, window)
+    joined = read_rates(graph, samples, window, options, hold)
     return {p.name: joined[p.name] for p in graph.populations}, joined[graph.readouts[0].name]

@@ -15,14 +15,22 @@ from loihi_deploy.backends.chip_engines import ENGINES, Engine, Hardware, InARow
 from loihi_deploy.backends.chunk import Chunk, Wanted, part_of
 from loihi_deploy.backends.line import Line, line
 from loihi_deploy.backends.preflight import OnBoard
-from loihi_deploy.backends.request import RunOptions, state_problems, timing_problems, wanted
+from loihi_deploy.backends.request import (
+    RunOptions,
+    memory_of_frames_problems,
+    state_problems,
+    timing_problems,
+    wanted,
+)
 from loihi_deploy.backends.run_memory import memory_problems
 from loihi_deploy.engines.activity import Meter
 from loihi_deploy.engines.host.biases import sign_problems
+from loihi_deploy.engines.host.readout import window_steps
 from loihi_deploy.engines.threads import in_order, parts_of, thread_count
 from loihi_deploy.errors import AccumulatorOverflowError, BackendError, InputError, Problem
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
+from loihi_deploy.ir.samples import held
 from loihi_deploy.options import BACKEND_ALIASES
 from loihi_deploy.results import RunState
 
@@ -46,6 +54,8 @@ class Job:
         With the backend's proper name.
     steps : int
         Of a presentation.
+    hold : int
+        Steps of each of its frames.
     wanted : Wanted
         What `options` records.
     threads, chunk_size : int
@@ -60,11 +70,22 @@ class Job:
     samples: Samples
     options: RunOptions
     steps: int
+    hold: int
     wanted: Wanted
     threads: int
     chunk_size: int
     engine: Engine | None
     meter: Meter | None = None
+
+    @property
+    def width(self) -> int:
+        """Last steps of the presentation that outputs are averaged over."""
+        return window_steps(self.steps - self.options.flush, self.options.readout_window, self.hold)
+
+    @property
+    def reading(self) -> tuple[float | None, int, int]:
+        """Window, steps of a frame, and those that the last one is held longer."""
+        return self.options.readout_window, self.hold, self.options.flush
 
     def chunks(self) -> Iterator[tuple[slice, Chunk]]:
         """Results of consecutive chunks of samples, in order; a bounded number of them exists at a time."""
@@ -82,32 +103,34 @@ class Job:
     def _stream(self) -> Iterator[tuple[slice, Chunk]]:
         state = self.options.state
         for part in parts_of(len(self.samples), self.chunk_size):
-            m = part.stop - part.start
-            frames = {name: x[None] for name, x in self.samples.take(part).all_frames().items()}
-            chunk = self._present(frames, m * self.steps, state, True)
+            m, flush = part.stop - part.start, self.options.flush
+            inputs, hold = held(self.samples.take(part).arrays, self.hold, flush, in_a_row=True)
+            frames = {name: x.reshape(1, -1, x.shape[2]) for name, x in inputs.items()}
+            chunk = self._present(frames, m * self.steps, hold, state, True)
             state = chunk.state
             yield part, chunk.as_samples(m)
 
     def _batch(self, part: slice) -> Chunk:
         options = self.options
         state = None if options.state is None else part_of(options.state, part)
-        inputs = self.samples.take(part).arrays
+        inputs, hold = held(self.samples.take(part).arrays, self.hold, options.flush)
         return self._present(
-            inputs, self.steps, state, options.return_state, options.first_sample + part.start
+            *(inputs, self.steps, hold, state, options.return_state), options.first_sample + part.start
         )
 
     def _present(
         self,
         inputs: Mapping[str, NDArray[Any]],
         steps: int,
+        hold: int,
         state: RunState | None,
         keep_state: bool,
         first_sample: int = 0,
     ) -> Chunk:
-        how = (self.wanted, self.options.seed, state, keep_state, first_sample)
+        how = (steps, hold, self.wanted, self.options.seed, state, keep_state, first_sample)
         if self.engine is None:
-            return self.line.present(inputs, steps, *how, self.meter)
-        return self.line.present_on(self.engine, inputs, steps, *how)
+            return self.line.present(inputs, *how, self.meter)
+        return self.line.present_on(self.engine, inputs, *how)
 
 
 def checked_job(
@@ -125,10 +148,10 @@ def checked_job(
     problems, of_backend, records = _problems(program, samples, options, mapping)
     if of_backend and not problems:
         raise BackendError("Cannot run the program", of_backend)
-    threads = chunk_size = steps = 0
+    threads = chunk_size = steps = hold = 0
     backend, stream, n = _proper_name(options.backend), options.stream is True, len(samples)
     if not problems:
-        steps = options.total_steps(samples.n_frames)
+        steps, hold = options.total_steps(samples.n_frames), options.hold(samples.n_frames)
         in_a_row = options.reset != "rest" and (backend == "hardware" or options.reset == "gap")
         threads = thread_count(options.threads) if backend == "emulator" and not in_a_row else 1
         chunk_size = options.chunk_size or _default_chunk_size(program, backend, n, steps, threads)
@@ -147,6 +170,7 @@ def checked_job(
         samples,
         replace(options, backend=backend),
         steps,
+        hold,
         records,
         threads,
         chunk_size,
@@ -175,6 +199,7 @@ def _problems(
         problems += sign_problems(program, samples.arrays)
     problems += timing_problems(program, n_frames, stream)
     n = None if samples is None else len(samples)
+    problems += memory_of_frames_problems(program, n, stream)
     problems += state_problems(program, options.state, 1 if stream else n)
     return problems, list(_backend_problems(options, mapping)), records
 

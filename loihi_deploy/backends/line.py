@@ -105,6 +105,7 @@ class Line:
         self,
         inputs: Mapping[str, NDArray[Any]],
         steps: int,
+        hold: int,
         wanted: Wanted,
         seed: int,
         state: RunState | None,
@@ -117,8 +118,8 @@ class Line:
         Parameters
         ----------
         inputs : dict of (n, n_frames, size) arrays
-            Each frame is shown for ``steps / n_frames`` steps.
-        steps : int
+        steps, hold : int
+            Steps of the presentation, and how many of them each frame is shown.
         wanted : Wanted
         seed : int
         state : RunState or None
@@ -132,7 +133,7 @@ class Line:
         """
         encoder, chip, plan = self.encoder, self.chip, self._plan(wanted, meter is not None)
         frames = encoder.together(inputs)
-        n, n_frames = frames.shape[:2]
+        n = len(frames)
         arrays = self._arrays(plan, n, state, first_sample, seed)
         trace = np.zeros((n, steps, self.n_outputs))
         spikes = np.zeros((n, steps, plan.recording.n_spikes), bool)
@@ -141,7 +142,6 @@ class Line:
         sent, lost = np.zeros((2, len(encoder.sizes)), np.int64)
         lists: list[tuple[int, Events]] = []
         drive, clipped = biases(self.program, inputs)
-        hold = steps // n_frames
         blocks = _blocks(steps, n * plan.width)
         activity = room = None
         if meter is not None:  # every spike is listed: memory for silent neurons is reserved, not taken
@@ -179,7 +179,8 @@ class Line:
         self,
         inputs: Mapping[str, NDArray[Any]],
         steps: int,
-        first_counted: int,
+        hold: int,
+        counted: Mapping[str, tuple[int, int]],
         kept: Collection[str] = (),
         first_sample: int = 0,
     ) -> dict[str, NDArray[np.int64]]:
@@ -188,9 +189,10 @@ class Line:
         Parameters
         ----------
         inputs : dict of (n, n_frames, size) arrays
-        steps : int
-        first_counted : int
-            Spikes before this step do not count.
+        steps, hold : int
+            As for `present`.
+        counted : dict of (int, int)
+            First step whose spikes count, and the one behind the last, by population.
         kept : collection of str
             Populations whose first spike counts again in every later step, and no other.
         first_sample : int
@@ -203,14 +205,12 @@ class Line:
         """
         encoder, chip, plan = self.encoder, self.chip, self._plan(NOTHING, True)
         frames = encoder.together(inputs)
-        n, n_frames = frames.shape[:2]
+        n = len(frames)
         arrays = self._arrays(plan, n, None, first_sample, 0)
         recorded = plan.recording, (np.zeros((n, steps, 0), bool), np.zeros((n, steps, 0), np.int32))
-        lost, hold = np.zeros(len(encoder.sizes), np.int64), steps // n_frames
+        lost = np.zeros(len(encoder.sizes), np.int64)
         drive, _ = biases(self.program, inputs)
-        counters = [
-            SpikeCounter(sizes, n, steps, first_counted, kept) for sizes in (encoder.sizes, plan.watched)
-        ]
+        counters = [SpikeCounter(sizes, n, steps, counted, kept) for sizes in (encoder.sizes, plan.watched)]
         for first, length in _blocks(steps, n * plan.width):
             emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost)
             noise = chip.noise_values(arrays.rng, length)
@@ -285,6 +285,7 @@ class Line:
         other: Engine,
         inputs: Mapping[str, NDArray[Any]],
         steps: int,
+        hold: int,
         wanted: Wanted,
         seed: int,
         state: RunState | None,
@@ -297,7 +298,7 @@ class Line:
         encoder = self.encoder
         arrays = encoder.load(state.encoder, n) if state else encoder.start(n, first_sample, seed)
         lost = np.zeros(len(self.encoder.sizes), np.int64)
-        emitted = self.encoder.run(frames, 0, steps, steps // n_frames, arrays, lost)
+        emitted = self.encoder.run(frames, 0, steps, hold, arrays, lost)
         dense = emitted.to_dense()
         record = {
             name: tuple({*wanted.variables.get(name, ()), *(["spikes"] if name in self.decoded else [])})
@@ -305,6 +306,10 @@ class Line:
         }
         arriving = {source.name: dense[source.name] for source in self.program.sources}
         drive, clipped = biases(self.program, inputs)
+        if (
+            steps != n_frames * hold
+        ):  # the last frame is held a part of its steps: other engines know whole ones
+            drive = {name: np.repeat(values, hold, axis=1)[:, :steps] for name, values in drive.items()}
         before = state.chip if state else None
         simulation = other.simulate(self.program, arriving, steps, record, before, seed, drive)
         out = Events.from_dense(

@@ -29,7 +29,7 @@ CALIBRATE = (
 
 def input_ranges(samples: Samples) -> dict[str, tuple[float, float]]:
     """The least and the largest value of each input."""
-    return {name: (float(values.min()), float(values.max())) for name, values in samples.arrays.items()}
+    return {name: (float(values.min()), float(values.max())) for name, values in samples.all_frames().items()}
 
 
 def losses(program: Program, ranges: Ranges, n_frames: int, counters: Counters) -> Iterator[Problem]:

@@ -39,8 +39,8 @@ class RunOptions:
     Parameters
     ----------
     steps : int, optional
-        Steps of a presentation, a multiple of the number of frames; if neither they nor `steps_per_frame` are given,
-        100, or the next such multiple.
+        Steps of the frames of a presentation, a multiple of their number; if neither they nor `steps_per_frame` are
+        given, 100, or the next such multiple.
     backend : {'emulator', 'numpy', 'nengo_loihi', 'hardware'}
         Our compiled engine, our plain one, nengo-loihi's emulator, or the chip through nengo-loihi and NxSDK.
     steps_per_frame : int, optional
@@ -50,8 +50,12 @@ class RunOptions:
         runs.
     neurons : dict of slices, index lists or boolean masks, optional
         Which neurons of a recorded population; all if nothing is said.
-    readout_window : float
-        Outputs are averaged over this last part of a presentation, 0..1.
+    readout_window : float or None
+        Outputs are averaged over this last part of a presentation, 0..1; None is the last frame.
+    flush : int
+        Steps that the last frame is held longer, so that the answer to it arrives: windows are so many steps later.
+    by_frame : bool
+        Whether there is also an answer after each frame, as if it were the last one.
     seed : int
         Of the chip's noise, which is the same for every sample, and of spikes that Poisson encoders draw.
     stream : bool
@@ -86,7 +90,9 @@ class RunOptions:
     steps_per_frame: int | None = None
     record: Record = ()
     neurons: Neurons | None = None
-    readout_window: float = READOUT_WINDOW
+    readout_window: float | None = READOUT_WINDOW
+    flush: int = 0
+    by_frame: bool = False
     seed: int = 0
     stream: bool = False
     state: RunState | None = None
@@ -114,7 +120,10 @@ class RunOptions:
                 per_frame = -(-self.steps // n_frames)
                 remedy = f"Use steps={n_frames * per_frame}, or steps_per_frame={per_frame}"
                 yield Problem("not a number of steps", "steps", self.steps, limit, remedy)
-        yield from fraction_problems("readout_window", self.readout_window, above_zero=True)
+        if self.readout_window is not None:
+            yield from fraction_problems("readout_window", self.readout_window, above_zero=True)
+        yield from whole_number_problems("flush", self.flush, 0)
+        yield from flag_problems("by_frame", self.by_frame)
         yield from whole_number_problems("seed", self.seed, 0, SEED_MAX)
         yield from whole_number_problems("first_sample", self.first_sample, 0)
         yield from choice_problems("on_overflow", self.on_overflow, ("count", "raise"))
@@ -145,11 +154,15 @@ class RunOptions:
             except InputError as error:
                 yield from error.problems
 
-    def total_steps(self, n_frames: int) -> int:
-        """Steps of a presentation of so many frames."""
+    def hold(self, n_frames: int) -> int:
+        """Steps of each of so many frames."""
         if self.steps_per_frame is not None:
-            return n_frames * int(self.steps_per_frame)
-        return n_frames * -(-DEFAULT_STEPS // n_frames) if self.steps is None else int(self.steps)
+            return int(self.steps_per_frame)
+        return -(-DEFAULT_STEPS // n_frames) if self.steps is None else int(self.steps) // n_frames
+
+    def total_steps(self, n_frames: int) -> int:
+        """Steps of a presentation of so many frames, and those that the last one is held longer."""
+        return n_frames * self.hold(n_frames) + self.flush
 
 
 def wanted(program: Program, options: RunOptions, problems: list[Problem]) -> Wanted:
@@ -248,6 +261,18 @@ def state_problems(program: Program, state: Any, n: int | None) -> Iterator[Prob
         found = len(next(iter(state.chip.u.values())))
         if n is not None and found != n:
             yield Problem("the state is one of another number of samples", "state", found, n)
+
+
+def memory_of_frames_problems(program: Program, n: int | None, stream: bool) -> Iterator[Problem]:
+    """What keeps samples from following each other without a reset: the host's memory begins anew with each."""
+    remembering = [node.name for node in program.encoder.inputs if node.remembers]
+    if remembering and stream and n != 1:
+        yield Problem(
+            "the host's memory of frames begins anew with each sample",
+            ", ".join(remembering),
+            "reset=False",
+            remedy="Present them as the frames of one sample, or with deployment.stream()",
+        )
 
 
 def timing_problems(program: Program, n_frames: int, stream: bool) -> Iterator[Problem]:

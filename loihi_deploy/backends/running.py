@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from loihi_deploy.backends.chunk import joined
 from loihi_deploy.backends.job import Job, checked_job
+from loihi_deploy.backends.lengths import each_length, joined_evaluations, joined_runs
 from loihi_deploy.backends.losses import input_ranges, losses
 from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.engines.activity import Meter
-from loihi_deploy.engines.host.readout import answers, decisions, decisions_by_step
+from loihi_deploy.engines.host.readout import answers, decisions, decisions_by_step, values_by_frame
+from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.results import Activity, Counters, Evaluation, PopulationCounts, RunResult, RunState
@@ -53,18 +55,32 @@ def run(
     AccumulatorOverflowError
         If an accumulator wraps around and ``options.on_overflow`` is 'raise'.
     """
+    if samples.lengths is not None:
+        parts = each_length(
+            samples,
+            options,
+            lambda which, part, how: run(program, part, how, mapping, meter),
+            lambda result: result.state,
+        )
+        return joined_runs(parts, len(samples), options.return_state)
     start = time.perf_counter()
     job = checked_job(program, samples, options, mapping, meter)
     tally = _Tally(job)
     n = len(samples)
     outputs = {node.name: np.zeros((n, *node.shape), node.dtype) for node in program.readout.readouts}
     recorded: dict[str, dict[str, list[NDArray[Any]]]] = {name: {} for name in job.wanted.variables}
+    by_name = {node.name: node for node in program.readout.readouts}
+    by_frame: dict[str, list[NDArray[Any]]] = {}
     activity: Activity | None = None
     states: list[RunState] = []
     for part, chunk in job.chunks():
         tally.add(chunk.counts)
-        for name, values in answers(program.readout, chunk.trace, options.readout_window).items():
+        for name, values in answers(program.readout, chunk.trace, job.width).items():
             outputs[name][part] = values
+        for name, values in _by_frame(job, chunk.trace).items():
+            node = by_name[name]
+            activated = node.activated(values.reshape(-1, node.size)).astype(node.dtype)
+            by_frame.setdefault(name, []).append(activated.reshape(*values.shape[:2], *node.shape))
         for name, variables in chunk.recorded.items():
             for variable, values in variables.items():
                 offset = np.array([part.start, 0, 0]) if variable == "events" else None
@@ -86,7 +102,13 @@ def run(
         joined(states) if states else None,
         tuple(losses(program, input_ranges(samples), samples.n_frames, counters)),
         activity,
+        {name: np.concatenate(parts) for name, parts in by_frame.items()},
     )
+
+
+def _by_frame(job: Job, trace: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Values of each readout after each frame, before its activation; nothing where they are not asked for."""
+    return values_by_frame(job.line.program.readout, trace, *job.reading) if job.options.by_frame else {}
 
 
 def evaluate(
@@ -105,7 +127,8 @@ def evaluate(
     ----------
     program : Program
     samples : Samples
-    labels : (n,) int array
+    labels : (n,) int array, or (n, n_frames) int array
+        Of the samples; or of each of their frames, which are counted then, where ``options.by_frame`` asks for answers.
     options : RunOptions
     mapping : Mapping
     by_step : bool
@@ -118,26 +141,97 @@ def evaluate(
     -------
     Evaluation
     """
+    if samples.lengths is not None:
+        if options.stream:
+            return _evaluated_in_a_row(program, samples, labels, options, mapping, by_step)
+        parts = each_length(
+            samples,
+            options,
+            lambda which, part, how: evaluate(
+                program,
+                part,
+                labels[which][:, : part.n_frames] if labels.ndim == 2 else labels[which],
+                how,
+                mapping,
+                by_step=by_step,
+                meter=meter,
+            ),
+        )
+        return joined_evaluations(parts)
     start = time.perf_counter()
     job = checked_job(program, samples, options, mapping, meter)
     tally = _Tally(job)
     activity: Activity | None = None
     n_correct = 0
     correct_by_step = np.zeros(job.steps, np.int64)
+    correct_by_frame = np.zeros(samples.n_frames if options.by_frame else 0, np.int64)
+    of_frames = labels.ndim == 2
     for part, chunk in job.chunks():
         tally.add(chunk.counts)
-        decided = decisions(program.readout, chunk.trace, options.readout_window)
-        n_correct += int((decided == labels[part]).sum())
+        if options.by_frame:
+            node = program.readout.readouts[0]
+            decided = node.classes(_by_frame(job, chunk.trace)[node.name])
+            correct_by_frame += (decided == labels[part].reshape(len(decided), -1)).sum(axis=0)
+        if not of_frames:
+            n_correct += int((decisions(program.readout, chunk.trace, job.width) == labels[part]).sum())
         if by_step:
-            decided = decisions_by_step(program.readout, chunk.trace, options.readout_window)
+            decided = decisions_by_step(program.readout, chunk.trace, *job.reading)
             correct_by_step += (decided == labels[part, None]).sum(axis=0)
         if chunk.activity is not None:
             activity = chunk.activity if activity is None else activity + chunk.activity
     counters = tally.counters()
     seconds = time.perf_counter() - start
-    by_steps = correct_by_step if by_step else None
-    warnings = tuple(losses(program, input_ranges(samples), samples.n_frames, counters))
-    return Evaluation(n_correct, len(samples), counters, seconds, by_steps, warnings, activity)
+    return Evaluation(
+        int(correct_by_frame.sum()) if of_frames else n_correct,
+        labels.size,
+        counters,
+        seconds,
+        correct_by_step if by_step else None,
+        tuple(losses(program, input_ranges(samples), samples.n_frames, counters)),
+        activity,
+        n_correct_by_frame=correct_by_frame if options.by_frame else None,
+        n_total_by_frame=np.full(samples.n_frames, len(samples)) if options.by_frame else None,
+    )
+
+
+def _evaluated_in_a_row(
+    program: Program,
+    samples: Samples,
+    labels: NDArray[np.integer[Any]],
+    options: RunOptions,
+    mapping: Any,
+    by_step: bool,
+) -> Evaluation:
+    """Evaluate sequences of different length that follow each other without a reset."""
+    if by_step:
+        raise InputError.single(
+            "decisions after each step, of sequences of different length that follow each other without a reset",
+            "by_step",
+            remedy="Ask for by_frame, or present them with reset=True",
+        )
+    result = run(program, samples, options, mapping)
+    node = program.readout.readouts[0]
+    by_frame = total = None
+    if options.by_frame:
+        decided = node.classes(result.by_frame[node.name].reshape(*labels.shape[:1], -1, node.size), True)
+        ends = samples.n_frames if samples.lengths is None else samples.lengths[:, None]
+        there = np.arange(samples.n_frames) < ends
+        right = (decided == labels.reshape(len(labels), -1)) & there
+        by_frame, total = right.sum(axis=0), np.broadcast_to(there, right.shape).sum(axis=0)
+    if by_frame is not None and total is not None and labels.ndim == 2:
+        n_correct, n_total = int(by_frame.sum()), int(total.sum())
+    else:
+        decided = node.classes(result.outputs.reshape(len(samples), -1), True)
+        n_correct, n_total = int((decided == labels).sum()), len(labels)
+    return Evaluation(
+        n_correct,
+        n_total,
+        result.counters,
+        result.seconds,
+        warnings=result.warnings,
+        n_correct_by_frame=by_frame,
+        n_total_by_frame=total,
+    )
 
 
 class _Tally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from loihi_deploy.cli.arguments import (
 from loihi_deploy.cli.given import Given, data_options, data_values, graph_form
 from loihi_deploy.cli.group import commands
 from loihi_deploy.cli.outputs import output_option, write_output
+from loihi_deploy.cli.streaming import answer_frames
 from loihi_deploy.cli.terminal import Terminal, shows_progress
 from loihi_deploy.data.named import (
     NamedSamples,
@@ -42,7 +44,16 @@ deployment_argument = click.argument("deployment_file", type=Path)
 
 @commands.command(runs_saved=True)
 @deployment_argument
-@click.argument("samples")
+@click.argument("samples", required=False)
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Take frames from standard input, one in a line (numbers with commas or blanks, or JSON), and answer each in "
+    "a line of JSON. An empty line ends a sequence.",
+)
+@click.option(
+    "--steps-per-frame", type=click.IntRange(1), help="How long each frame is shown; in place of --steps."
+)
 @output_option("Write the outputs to this .npy file.")
 @pixels_option
 @steps_option
@@ -52,7 +63,9 @@ deployment_argument = click.argument("deployment_file", type=Path)
 def run(
     terminal: Terminal,
     deployment_file: Path,
-    samples: str,
+    samples: str | None,
+    stream: bool,
+    steps_per_frame: int | None,
     output: Path | None,
     pixels: str,
     steps: int | None,
@@ -60,15 +73,26 @@ def run(
 ) -> None:
     """Run DEPLOYMENT_FILE (.loihi) on SAMPLES: .npy, file.npz:key, .csv, an IDX file or a folder of images."""
     deployment = _load(deployment_file)
+    if stream:
+        if samples is not None or output is not None or steps is not None or backend != "emulator":
+            raise click.UsageError(
+                "--stream reads standard input, on the emulator; give it --steps-per-frame only."
+            )
+        answer_frames(deployment, sys.stdin, click.echo, steps_per_frame)
+        return
+    if samples is None:
+        raise click.UsageError("Missing argument 'SAMPLES'. Give samples, or --stream.")
     check_named(samples)
     check_backend(backend)
     data = read_samples(samples, graph_form(deployment.graph, pixels))
-    result = deployment.run(data.x, steps, backend=backend, progress=_progress())
+    result = deployment.run(
+        data.x, steps, backend=backend, steps_per_frame=steps_per_frame, progress=_progress()
+    )
     steps = steps_of(result.counters)
     if output is not None:
-        stream = io.BytesIO()
-        np.save(stream, result.outputs, allow_pickle=False)
-        write_output(output, lambda target: write_file(target, stream.getvalue()))
+        written = io.BytesIO()
+        np.save(written, result.outputs, allow_pickle=False)
+        write_output(output, lambda target: write_file(target, written.getvalue()))
     figures = {
         "data": data_values(data),
         "steps": steps,

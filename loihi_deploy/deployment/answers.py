@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from loihi_deploy import backends
+from loihi_deploy.analysis.frames import gives_every_frame, reading_of
+from loihi_deploy.analysis.latency import answer_delay
+from loihi_deploy.backends import RunOptions
 from loihi_deploy.backends.argument_problems import flag_problems, reset_problems, shown
-from loihi_deploy.deployment.parts import Parts
+from loihi_deploy.backends.stream import Stream
+from loihi_deploy.deployment.parts import Parts, refuse
+from loihi_deploy.engines.host.readout import window_steps
 from loihi_deploy.errors import LoihiDeployWarning, Problem
-from loihi_deploy.options import Backend
+from loihi_deploy.ir import samples_for
+from loihi_deploy.options import DEFAULT_STEPS, Backend
 from loihi_deploy.results import Evaluation, RunResult, RunState
 
 if TYPE_CHECKING:
@@ -33,6 +39,7 @@ class Answering(Parts):
         steps_per_frame: int | None = None,
         record: Iterable[str] | MappingOf[str, Iterable[str]] = (),
         neurons: MappingOf[str, Any] | None = None,
+        by_frame: bool = False,
         reset: bool | Literal["snip", "gap"] = True,
         gap: int = 0,
         stream: bool = False,
@@ -52,10 +59,12 @@ class Answering(Parts):
         x : array, mapping or sequence of arrays, or data set
             (n_samples, *input_shape) static, or (n_samples, n_frames, *input_shape); where there are several inputs a
             mapping by their names, or a list or tuple in their order. A `tf.data.Dataset` or a `keras.utils.Sequence`
-            is read to its end.
+            is read to its end. Sequences of different length are a list of arrays (n_frames, *input_shape), or
+            `loihi_deploy.Sequences`.
         steps : int, optional
             Steps of presentation of a sample, a multiple of its frames; if nothing is said, what it was deployed for,
-            or 100 rounded up to whole frames.
+            or 100 rounded up to whole frames. The last frame of a sequence is held for some steps more
+            (``DeployOptions.flush``).
         backend : {'emulator', 'numpy', 'nengo_loihi', 'hardware'}
             Our compiled engine, our plain one, nengo-loihi's emulator, or the chip through nengo-loihi and NxSDK.
         steps_per_frame : int, optional
@@ -65,6 +74,9 @@ class Answering(Parts):
             ``["conv1"]``, ``{"conv1": ["spikes", "u", "v", "events"]}``.
         neurons : dict of slices, index lists or boolean masks, optional
             Which neurons of a recorded population; all if nothing is said.
+        by_frame : bool
+            Whether there are also outputs after each frame of a sequence, as if it were the last one
+            (``RunResult.by_frame``); they are there anyway where the source gives an answer for every frame.
         reset : bool, 'snip' or 'gap'
             True starts each sample from rest; False presents the samples one after the other without a reset, as a chip
             runs. On the chip True loads the network anew for each sample, and 'snip' writes the chip's state between
@@ -103,7 +115,9 @@ class Answering(Parts):
             If an accumulator wraps around and `on_overflow` is 'raise'.
         """
         given = self._asked(
-            "Cannot run the deployment", x, problems=[*_flags(stream=stream), *reset_problems(reset)]
+            "Cannot run the deployment",
+            x,
+            problems=[*_flags(by_frame=by_frame, stream=stream), *reset_problems(reset)],
         )
         options = given.run_options(
             steps=steps,
@@ -111,6 +125,7 @@ class Answering(Parts):
             backend=backend,
             record=record,
             neurons=neurons,
+            by_frame=by_frame,
             seed=seed,
             stream=_streams(reset, stream),
             state=state,
@@ -130,12 +145,17 @@ class Answering(Parts):
     def predict(self, x: Any, steps: int | None = None, **options: Any) -> Any:
         """What `model.predict` gives: the outputs, as an array, or a list of arrays where there are several.
 
+        Where the source gives an answer for every frame, (n_samples, n_frames, *shape).
+
         Parameters
         ----------
         x, steps, **options
             As for `run`.
         """
-        outputs = list(self.run(x, steps, **options).all_outputs.values())
+        samples = samples_for(self.graph, x)
+        result = self.run(samples, steps, **options)
+        every_frame = gives_every_frame(self.graph, self.options, samples)
+        outputs = list((result.by_frame if every_frame else result.all_outputs).values())
         return outputs[0] if len(outputs) == 1 else outputs
 
     def evaluate(
@@ -146,6 +166,7 @@ class Answering(Parts):
         *,
         backend: Backend = "emulator",
         by_step: bool = False,
+        by_frame: bool = False,
         energy: bool = False,
         steps_per_frame: int | None = None,
         reset: bool | Literal["snip", "gap"] = True,
@@ -168,10 +189,13 @@ class Answering(Parts):
             and checked, part by part.
         y : (n_samples,) int array or (n_samples, n_classes) one-hot array
             Labels: indices of the readout's values, or 0 and 1 for a single sigmoid. Not given where a data set holds
-            them.
+            them. Where the source gives an answer for every frame, (n_samples, n_frames) are labels of frames, each of
+            which is a decision then.
         by_step : bool
             Also count decisions as if every presentation had ended after each of its steps
             (``Evaluation.accuracy_by_step``).
+        by_frame : bool
+            Also count decisions after each frame, as if it were the last one (``Evaluation.accuracy_by_frame``).
         energy : bool
             Also estimate energy and time on the chip, from the same run (``Evaluation.energy``): by our compiled
             engine, for samples that start from rest.
@@ -185,7 +209,10 @@ class Answering(Parts):
         InputError
             If samples or labels do not fit, or if energy is asked for where it is not counted.
         """
-        problems = [*_flags(by_step=by_step, energy=energy, stream=stream), *reset_problems(reset)]
+        problems = [
+            *_flags(by_step=by_step, by_frame=by_frame, energy=energy, stream=stream),
+            *reset_problems(reset),
+        ]
         ours = isinstance(backend, str) and backend == "emulator"
         if not problems and energy and (not ours or stream or not reset or reset == "gap"):
             what = "energy is counted by our compiled engine, for samples that start from rest"
@@ -203,6 +230,7 @@ class Answering(Parts):
             steps=steps,
             steps_per_frame=steps_per_frame,
             backend=backend,
+            by_frame=by_frame,
             seed=seed,
             stream=_streams(reset, stream),
             on_overflow=on_overflow,
@@ -231,6 +259,47 @@ class Answering(Parts):
             result = estimator.priced(samples, result)
         _warn(result.warnings)
         return result
+
+    def stream(
+        self,
+        steps_per_frame: int | None = None,
+        *,
+        on_overflow: Literal["count", "raise"] = "count",
+        seed: int = 0,
+    ) -> Stream:
+        """Present frames one by one, as they come, on our compiled engine; state is kept until it is reset.
+
+        ``with deployment.stream(5) as s: answer = s.step(frame)``. An answer stands for the newest frame of which the
+        network has had the time to say something; ``s.finish()`` holds the last frame until its answer is there, and
+        ``s.reset()`` begins another sequence. Answers are those of ``run(..., by_frame=True)`` of the whole sequence,
+        as long as that is read over all frames, or frame by frame. Where the readout is a window, or the source says
+        nothing of frames, each frame is read in the window of its own steps, as
+        ``run(x, steps, reset=False)`` reads samples that stand still. Memory does not grow.
+
+        Parameters
+        ----------
+        steps_per_frame : int, optional
+            How long each frame is shown; if not given, what it was deployed for, ``options.steps_per_frame`` or
+            ``options.steps``, or 100.
+        on_overflow, seed
+            As for `run`.
+
+        Raises
+        ------
+        InputError
+            If an argument does not fit, or the encoder takes samples that stand still only.
+        """
+        options = self.options
+        deployed_for = options.steps if isinstance(options.steps, int) else None
+        hold = steps_per_frame or options.steps_per_frame or deployed_for or DEFAULT_STEPS
+        asked = RunOptions(steps_per_frame=hold, seed=seed, on_overflow=on_overflow)
+        refuse("Cannot open a stream", asked.problems(1))
+        width: int | None = window_steps(hold, options.readout_window)
+        flush = None
+        if (how := reading_of(self.program.readout, options)) in ("mean", "last", "each"):
+            width = None if how == "mean" else hold
+            flush = answer_delay(self.program) if options.flush is None else options.flush
+        return Stream(self.graph, self.program, hold, width, flush, on_overflow, seed)
 
     def energy(
         self,

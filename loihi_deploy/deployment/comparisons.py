@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from loihi_deploy import backends
-from loihi_deploy.analysis.frames import rate_decisions, read_window
+from loihi_deploy.analysis.frames import rate_decisions, reading
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.backends.argument_problems import fraction_problems, reset_problems, whole_number_problems
 from loihi_deploy.deployment.parts import Parts, refuse
@@ -23,21 +23,32 @@ if TYPE_CHECKING:
 class Comparing(Parts):
     """A deployment's parts that can be compared with what they should be."""
 
-    def rate_accuracy(self, x: Any, y: Any) -> float:
+    def rate_accuracy(self, x: Any, y: Any, steps_per_frame: int | None = None) -> float:
         """Accuracy of the source as a rate network, which the deployment approximates, as a fraction.
 
-        Of sequences every frame is evaluated, and the values are averaged over the frames that are read: for a
-        feed-forward Keras model over time that is what the model computes.
+        Of sequences every frame is evaluated, with the state that the source's synapses and recurrent connections keep,
+        and the values are averaged over the frames that are read: for a Keras model over time that is what the model
+        computes.
+
+        Parameters
+        ----------
+        x, y
+            As for `evaluate`.
+        steps_per_frame : int, optional
+            As for `run`; it matters where the source counts time in seconds, as Nengo does.
 
         Raises
         ------
         InputError
             If samples or labels do not fit, or the samples are sequences, and the source does not say how it reads them
-            (``DeployOptions(readout=...)`` does), or keeps earlier frames in its synapses.
+            (``DeployOptions(readout=...)`` does).
         """
         given = self._asked("Cannot evaluate the rate network", x, y, labelled=True, compared=True)
-        decisions = rate_decisions(self.source or self.graph, given.samples, self.options)
-        return float((decisions == given.classes).mean())
+        options = given.run_options(steps_per_frame=steps_per_frame)
+        samples, labels = given.samples, given.classes
+        hold, source = options.hold(samples.n_frames), self.source or self.graph
+        decided = rate_decisions(source, samples, self.options, hold, every_frame=labels.ndim == 2)
+        return float((decided == labels)[labels >= 0].mean())
 
     def verify(
         self, x: Any, y: Any = None, steps: int | None = None, *, reference_samples: int = 5
@@ -112,8 +123,8 @@ class Comparing(Parts):
         samples, labels = given.samples, given.classes
         goal = self.rate_accuracy(samples, labels)
         if samples.n_frames > 1:
-            window = read_window(self.graph, self.options, samples)
-            return shortest_for_each_frame(self.program, samples, labels, goal, max_steps, max_drop, window)
+            how = reading(self.program, self.options, samples)
+            return shortest_for_each_frame(self.program, samples, labels, goal, max_steps, max_drop, how)
         backends.check(self.program, samples, RunOptions(max_steps))
         return shortest_presentation(self.program, samples, labels, goal, max_steps, max_drop)
 
@@ -163,14 +174,14 @@ class Comparing(Parts):
         before = None if baseline is None else read_baseline(baseline)
         if before is None and criteria is None:
             raise InputError.single("no limit to check", "criteria", remedy="Give one: Criteria(max_chips=1)")
-        samples, steps_of_run, window = None, steps, self.options.readout_window
+        samples, options = None, RunOptions(steps, threads=threads, progress=progress)
         if x is not None:
             x, labels_of_x = collected(x, self.graph.origins)
             y = labels_of_x if y is None else y
             samples = samples_for(self.graph, x)
-            steps_of_run = self._steps(steps, samples)
-            window = read_window(self.graph, self.options, samples)
-        options = RunOptions(steps_of_run, readout_window=window, threads=threads, progress=progress)
+            chosen = self._steps(steps, samples)
+            options = RunOptions(chosen, threads=threads, progress=progress)
+            options = reading(self.program, self.options, samples).of(options)
         source = self.source or self.graph
         measured = measure(source, self.program, self.mapping, samples, y, options, self.options)
         return judge(measured, self._made_with(), criteria or Criteria(), before)

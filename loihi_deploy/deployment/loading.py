@@ -15,6 +15,7 @@ from loihi_deploy.file_kinds import file_kind, wrong_kind
 from loihi_deploy.ir import (
     Conv2D,
     Dense,
+    FrameMemory,
     Graph,
     HostMap,
     Input,
@@ -30,7 +31,8 @@ from loihi_deploy.mapping import SAVED_TYPES as MAPPING_TYPES
 from loihi_deploy.options import DeployOptions
 
 SAVED_TYPES = (
-    *(Conv2D, Dense, Sparse, Graph, HostMap, Input, Population, NeuronModel, Projection, Readout, Link),
+    *(Conv2D, Dense, Sparse, FrameMemory, Graph, HostMap, Input),
+    *(Population, NeuronModel, Projection, Readout, Link),
     *(BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses),
     *(Arithmetic, DeployOptions),
     *MAPPING_TYPES,

@@ -19,17 +19,22 @@ class SpikeCounter:
         Neurons of each population, in the order of the lists.
     n, steps : int
         Samples, and steps of a presentation.
-    first_counted : int
-        Spikes before this step do not count.
+    counted : dict of (int, int)
+        First step whose spikes count, and the one behind the last, by population.
     kept : collection of str
         Populations whose first spike counts again in every later step, and no other.
     """
 
     def __init__(
-        self, sizes: Mapping[str, int], n: int, steps: int, first_counted: int, kept: Collection[str]
+        self,
+        sizes: Mapping[str, int],
+        n: int,
+        steps: int,
+        counted: Mapping[str, tuple[int, int]],
+        kept: Collection[str],
     ) -> None:
-        self._sizes = sizes
-        self._steps, self._first_counted = steps, first_counted
+        self._sizes, self._counted = sizes, counted
+        self._limits = np.array([counted[name] for name in sizes], np.int64).reshape(-1, 2)
         self._starts = np.cumsum([0, *sizes.values()])
         self._kept = [name for name in sizes if name in kept]
         self._counts = np.zeros((n, self._starts[-1]), np.int64)
@@ -39,16 +44,17 @@ class SpikeCounter:
         """Count the spikes of consecutive steps, of which `first` is the first."""
         steps = events.counts.shape[1]
         places = np.tile(self._starts[:-1], steps)
-        before = min(max(self._first_counted - first, 0), steps)
+        step = np.arange(first, first + steps)[:, None]
+        inside = ((step >= self._limits[:, 0]) & (step < self._limits[:, 1])).ravel()
         for sample, counts in enumerate(events.counts):
             spikes = counts.ravel()
             place = np.repeat(places, spikes) + events.indices[sample, : spikes.sum()]
-            counted = place[counts[:before].sum() :]
+            counted = place if inside.all() else place[np.repeat(inside, spikes)]
             self._counts[sample] += np.bincount(counted, minlength=self._starts[-1])
             if self._kept:
                 earlier = self._first_spikes[sample].copy()
-                step = np.repeat(np.arange(first, first + steps), counts.sum(axis=1))
-                self._first_spikes[sample, place[::-1]] = step[::-1]  # of several, the last assignment stays
+                steps_of = np.repeat(step[:, 0], counts.sum(axis=1))
+                self._first_spikes[sample, place[::-1]] = steps_of[::-1]  # of several, the last one stays
                 np.minimum(self._first_spikes[sample], earlier, out=self._first_spikes[sample])
 
     def by_population(self) -> dict[str, NDArray[np.int64]]:
@@ -59,6 +65,6 @@ class SpikeCounter:
         }
         counts = {name: self._counts[:, part] for name, part in parts.items()}
         for name in self._kept:
-            since = np.maximum(self._first_spikes[:, parts[name]], self._first_counted)
-            counts[name] = self._steps - since
+            since, end = self._counted[name]
+            counts[name] = end - np.clip(self._first_spikes[:, parts[name]], since, end)
         return counts

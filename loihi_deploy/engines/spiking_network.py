@@ -17,9 +17,10 @@ from loihi_deploy.engines.delivery import block_marks, layout, room_for_words
 from loihi_deploy.engines.host import kernels
 from loihi_deploy.engines.host.encoder import KINDS
 from loihi_deploy.engines.host.neurons import effective_taus, initial_voltage, lowpass_factor, starts
-from loihi_deploy.engines.host.readout import answers
+from loihi_deploy.engines.host.readout import answers, window_steps
 from loihi_deploy.engines.threads import in_order, parts_of, thread_count
 from loihi_deploy.ir import Graph, Population, Projection, Readout, Sparse
+from loihi_deploy.ir.samples import held
 
 CHUNK = 8
 TRACE_BYTES = 1 << 25
@@ -30,8 +31,9 @@ def spiking_outputs(
     graph: Graph,
     inputs: Mapping[str, NDArray[Any]],
     steps: int,
-    window: float = 0.5,
+    window: float | None = 0.5,
     threads: int | None = None,
+    flush: int = 0,
 ) -> NDArray[np.float64]:
     """Run the spiking network and average its first readout over the last part of the presentation.
 
@@ -41,25 +43,28 @@ def spiking_outputs(
     inputs : dict of (n, n_frames, size) arrays
         Each frame is shown for ``steps / n_frames`` steps; see `loihi_deploy.ir.samples`.
     steps : int
-    window : float
-        Fraction of the presentation that is averaged over, 0..1.
+    window : float or None
+        Fraction of the presentation that is averaged over, 0..1; None is the last frame.
     threads : int, optional
         See `thread_count`.
+    flush : int
+        Steps that the last frame is held longer: the window is so much later.
 
     Returns
     -------
     (n, size) array
         After the readout's activation.
     """
-    return next(iter(_readouts(graph, inputs, steps, window, threads).values()))
+    return next(iter(_readouts(graph, inputs, steps, window, threads, flush).values()))
 
 
 def spiking_rates(
     graph: Graph,
     inputs: Mapping[str, NDArray[Any]],
     steps: int,
-    window: float = 0.5,
+    window: float | None = 0.5,
     threads: int | None = None,
+    flush: int = 0,
 ) -> dict[str, NDArray[np.float64]]:
     """Mean firing rates of every neuron in the last part of the presentation; arguments as for `spiking_outputs`.
 
@@ -76,7 +81,7 @@ def spiking_rates(
     )
     kept = tuple(p for p in graph.projections if p.post not in {node.name for node in graph.readouts})
     tapped = replace(graph, projections=(*kept, *count), readouts=renamed)
-    found = _readouts(tapped, inputs, steps, window, threads)
+    found = _readouts(tapped, inputs, steps, window, threads, flush)
     return {tap.name: found[f"{tap.name} (rate)"] for tap in taps}
 
 
@@ -86,18 +91,27 @@ def _diagonal(n: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
 
 
 def _readouts(
-    graph: Graph, inputs: Mapping[str, NDArray[Any]], steps: int, window: float, threads: int | None
+    graph: Graph,
+    inputs: Mapping[str, NDArray[Any]],
+    steps: int,
+    window: float | None,
+    threads: int | None,
+    flush: int,
 ) -> dict[str, NDArray[np.float64]]:
     """Averages (n, size) of every readout, after its activation."""
     network = _Network(graph)
+    hold = steps // next(iter(inputs.values())).shape[1]
+    width = window_steps(steps, window, hold)
+    inputs, hold = held(inputs, hold, flush)
+    steps += flush
     frames = np.concatenate([inputs[node.name] for node in graph.inputs], axis=2, dtype=np.float64)
     n = len(frames)
     outputs = {node.name: np.zeros((n, node.size)) for node in graph.readouts}
     chunk = max(1, min(CHUNK, TRACE_BYTES // (8 * steps * sum(node.size for node in graph.readouts))))
     for part, trace in in_order(
-        lambda p: network.run(frames[p], steps), parts_of(n, chunk), thread_count(threads)
+        lambda p: network.run(frames[p], steps, hold), parts_of(n, chunk), thread_count(threads)
     ):
-        for name, values in answers(graph, trace, window).items():
+        for name, values in answers(graph, trace, width).items():
             outputs[name][part] = values.reshape(-1, outputs[name].shape[1])
     return outputs
 
@@ -166,12 +180,15 @@ class _Network:
             *(gain, bias, voltage, graph.dt),
         )
 
-    def run(self, frames: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
-        """Traces (n, steps, total readout size) of samples (n, n_frames, total input size) from rest."""
+    def run(self, frames: NDArray[np.float64], steps: int, hold: int) -> NDArray[np.float64]:
+        """Traces (n, steps, total readout size) of samples (n, n_frames, total input size) from rest.
+
+        Each frame is shown for `hold` steps.
+        """
         trace = np.zeros((len(frames), steps, self._n_outputs))
         n = self._n_neurons
         kernels.simulate_network(
-            *(*self._arguments, frames, steps // frames.shape[1], trace),
+            *(*self._arguments, frames, hold, trace),
             *(np.zeros(self._n_accumulators), np.zeros(self._n_accumulators), np.zeros(self._n_places)),
             *(block_marks(self._n_accumulators), np.zeros(n), np.zeros(n), np.zeros((2, n), np.uint8)),
             np.zeros((2, self._n_populations, self._largest + 8), np.int32),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from loihi_deploy.analysis.frames import reading_of
+from loihi_deploy.analysis.latency import answer_delay
 from loihi_deploy.backends import board_driver
 from loihi_deploy.backends.blocks import Tree, describe
 from loihi_deploy.backends.preflight import OnBoard, program_problems
@@ -164,6 +165,7 @@ def _presentation(deployment: Deployment) -> Tree:
         "reading": reading_of(deployment.graph, options),
         "steps": options.steps if isinstance(options.steps, int) else None,
         "steps_per_frame": options.steps_per_frame,
+        "flush": answer_delay(deployment.program) if options.flush is None else options.flush,
         "max_spikes": deployment.board.chip.host_spikes_per_step,
     }
 

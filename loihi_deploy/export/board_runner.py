@@ -102,8 +102,8 @@ class Encoder:
         size = next(q["size"] for q in self.populations if q["name"] == name)
         return summed(entries, size), filtered
 
-    def run(self, frames: Any, steps: int, sample: int, seed: int) -> Any:
-        """Spikes (steps, size) by population for one sample, and how many were lost.
+    def run(self, frames: Any, steps: int, sample: int, seed: int, flush: int = 0) -> Any:
+        """Spikes (steps + flush, size) by population for one sample, and how many were lost.
 
         Parameters
         ----------
@@ -113,9 +113,12 @@ class Encoder:
             A multiple of the number of frames.
         sample, seed : int
             What random spikes depend on.
+        flush : int
+            Steps that the last frame is held longer.
         """
         n_frames = len(next(iter(frames.values())))
         hold = steps // n_frames
+        steps += flush
         spikes, lost = {}, 0
         for population in self.populations:
             name, size = population["name"], population["size"]
@@ -123,7 +126,7 @@ class Encoder:
             y = []  # type: Any
             out = np.zeros((steps, size), bool)
             for t in range(steps):
-                if t % hold == 0:
+                if t % hold == 0 and t // hold < n_frames:
                     frame = {key: values[t // hold] for key, values in frames.items()}
                     drive, filtered = self._drives(frame, name)
                     y = y or [np.zeros(size) for _ in filtered]
@@ -222,13 +225,15 @@ def mixed(x: Any) -> Any:
     return x ^ (x >> np.uint64(31))
 
 
-def decode(tree: Any, spikes: Any, steps: int, window: float) -> Any:
+def decode(tree: Any, spikes: Any, steps: int, width: int) -> Any:
     """Outputs by readout, for one sample.
 
     Parameters
     ----------
     spikes : dict of (steps, size) bool arrays
         Of every population that is decoded.
+    width : int
+        Last steps that outputs are averaged over.
     """
     readouts = tree["readout"]["readouts"]
     first = dict(zip([r["name"] for r in readouts], np.cumsum([0] + [r["size"] for r in readouts])))
@@ -243,7 +248,7 @@ def decode(tree: Any, spikes: Any, steps: int, window: float) -> Any:
             line.append(matrix.of(which, np.ones(len(which))) / tree["dt"])
             y = factor * y + (1 - factor) * line.pop(0)
             trace[0, t, part] += y
-    means = trace[:, -max(1, int(round(window * steps))) :].mean(axis=1)
+    means = trace[:, -width:].mean(axis=1)
     outputs = {}
     for readout in readouts:
         start = first[readout["name"]]
@@ -293,8 +298,8 @@ def read_samples(tree: Any, path: str) -> Any:
     return found, sequences
 
 
-def steps_and_window(tree: Any, steps: Any, n_frames: int, sequences: bool) -> Any:
-    """How long a sample is presented, and the last part of it that outputs are averaged over."""
+def steps_and_reading(tree: Any, steps: Any, n_frames: int, sequences: bool) -> Any:
+    """How long the frames of a sample are shown, the last one longer, and steps at the end that are averaged over."""
     if steps is None:
         each = tree["steps_per_frame"] if sequences else None
         if each is None and n_frames == 1:
@@ -302,8 +307,12 @@ def steps_and_window(tree: Any, steps: Any, n_frames: int, sequences: bool) -> A
         steps = n_frames * (each or -(-100 // n_frames))
     if steps < 1 or steps % n_frames:
         sys.exit(f"--steps {steps}: give a multiple of the {n_frames} frames")
-    windows = {"mean": 1.0, "last": 1.0 / n_frames}
-    return steps, windows.get(tree["reading"], tree["window"]) if sequences else tree["window"]
+    known = sequences and tree["reading"] in ("mean", "last", "each")
+    flush = tree["flush"] if known or n_frames > 1 else 0
+    if known and tree["reading"] != "mean":
+        return steps, flush, steps // n_frames
+    window = 1.0 if known else tree["window"]
+    return steps, flush, max(1, int(round(window * steps)))
 
 
 def set_biases(tree: Any, frame: Any) -> Any:
@@ -327,7 +336,8 @@ def run(tree: Any, samples: Any, sequences: bool, arguments: Any) -> Any:
     """Outputs (n, *shape) by readout, and what is to be said."""
     nl = board_driver.load_nengo_loihi()
     n, n_frames = next(iter(samples.values())).shape[:2]
-    steps, window = steps_and_window(tree, arguments.steps, n_frames, sequences)
+    shown, flush, width = steps_and_reading(tree, arguments.steps, n_frames, sequences)
+    steps = shown + flush
     by_biases, starts = tree["encoder"]["biases"], any(b["initial_voltage"].any() for b in tree["blocks"])
     if by_biases and (arguments.reset or n_frames > 1):
         sys.exit("values are biases of neurons, which stand in registers: no --reset, and one frame only")
@@ -343,7 +353,8 @@ def run(tree: Any, samples: Any, sequences: bool, arguments: Any) -> Any:
         numbers = range(first, min(first + at_once, n))
         sent = []
         for k in numbers:
-            spikes, lost = encoder.run({name: x[k] for name, x in samples.items()}, steps, k, arguments.seed)
+            frames = {name: x[k] for name, x in samples.items()}
+            spikes, lost = encoder.run(frames, shown, k, arguments.seed, flush)
             sent.append(spikes)
             n_lost += lost
         if by_biases:
@@ -366,7 +377,7 @@ def run(tree: Any, samples: Any, sequences: bool, arguments: Any) -> Any:
         for k in range(len(numbers)):
             spikes = dict(sent[k])
             spikes.update({name: values[k] > 0 for (name, _), values in seen.items()})
-            for name, values in decode(tree, spikes, steps, window).items():
+            for name, values in decode(tree, spikes, steps, width).items():
                 found.setdefault(name, []).append(values)
         print(f"{numbers[-1] + 1} of {n} samples", file=sys.stderr)
     text = f"{n} samples, {steps} steps each, reset: {reset}"

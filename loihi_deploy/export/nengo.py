@@ -22,6 +22,7 @@ from loihi_deploy.errors import InputError, LoihiDeployWarning, Problem, missing
 from loihi_deploy.ir import (
     Conv2D,
     Graph,
+    HostMap,
     Input,
     NeuronModel,
     PartitionedGraph,
@@ -79,6 +80,11 @@ def to_nengo(deployment: Deployment, x: Any = None) -> Any:
         Problem("neurons that Nengo has not", p.name, p.neuron.kind)
         for p in cut.encoder.populations
         if p.neuron.kind == "ttfs"
+    ]
+    problems += [
+        Problem("a memory of frames, which Nengo's steps know nothing of", node.name)
+        for node in cut.encoder.inputs
+        if node.remembers
     ]
     if problems:
         raise InputError("The network cannot be a Nengo network", problems)
@@ -180,13 +186,14 @@ def nengo_network(
 
 def _prepared(node: Any, wanted: Input) -> Any:
     """What the host computes of an input node; the node itself where that is nothing."""
-    if not wanted.before:
+    steps = [step for step in wanted.before if isinstance(step, HostMap)]
+    if not steps:
         return node
     import nengo
 
     def function(t: float, x: NDArray[np.float64]) -> NDArray[np.float64]:
         values = x[None]
-        for step in wanted.before:
+        for step in steps:
             values = step.apply(values)
         return np.asarray(values[0])
 

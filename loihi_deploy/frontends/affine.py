@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.errors import ConversionError, Problem
 from loihi_deploy.ir import (
+    FrameMemory,
     Graph,
     HostMap,
     Input,
@@ -229,6 +230,41 @@ class GraphBuilder:
             Input(name, made.shape, origin=before.given, before=(*before.before, step)),
         )
         return Affine({(name, 0.0): None}, np.zeros(made.size), made.shape, made.order)
+
+    def remembered_input(self, name: str, values: Affine, state: Transform, given: Transform) -> Affine:
+        """Add an input that holds the host's memory of frames of an expression, and give the expression of it.
+
+        Parameters
+        ----------
+        name : str
+            From `unique`.
+        values : Affine
+            What is remembered: of a single input, see `input_of`.
+        state, given : Transform
+            See `FrameMemory`; `given` applies to the stored elements of `values`.
+        """
+        before = self.input_of(values)
+        assert before is not None
+        ((_, transform),) = values.terms.items()
+        steps: tuple[HostMap | FrameMemory, ...] = before.before
+        if transform is not None or values.offset.any():
+            steps = (*steps, HostMap(transform, values.offset))
+        steps = (*steps, FrameMemory(state, given))
+        self._inputs.append(Input(name, (given.out_size,), origin=before.given, before=steps))
+        return Affine({(name, 0.0): None}, np.zeros(given.out_size), (given.out_size,))
+
+    def mask(self, values: Affine, value: float) -> bool:
+        """Say that frames of nothing but a value are padding; False where `values` is not an input as it is given."""
+        node = self.input_of(values)
+        if (
+            node is None
+            or node.before
+            or values.offset.any()
+            or any(t is not None for t in values.terms.values())
+        ):
+            return False
+        self._inputs[self._inputs.index(node)] = replace(node, mask_value=value)
+        return True
 
     def input_of(self, values: Affine) -> Input | None:
         """The only input that an expression depends on; None where it depends on neurons, or on several inputs."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.engines.rate_network import is_feedforward, rate_activity
+from loihi_deploy.engines.rate_sequence import rates_over_time
 from loihi_deploy.errors import ConversionError, Problem
 from loihi_deploy.frontends.compat import is_instance
 from loihi_deploy.frontends.keras_graph import (
@@ -24,9 +26,10 @@ from loihi_deploy.frontends.keras_graph import (
 )
 from loihi_deploy.frontends.keras_layers import type_name
 from loihi_deploy.frontends.resampling import after_training
-from loihi_deploy.ir import Graph, Readout, samples_for
+from loihi_deploy.ir import Graph, Readout, Samples, samples_for
 from loihi_deploy.options import DeployOptions
 
+References = Iterator[tuple[str, NDArray[Any]]]
 RTOL = 1e-4
 """Largest difference, relative to the layer's largest value: float32 sums in another order stay well below it."""
 
@@ -46,7 +49,8 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
     graph : Graph
         What `convert` made of it; its firing rates may have been scaled since.
     x : array or mapping of arrays
-        Samples as for `Deployment.run`; the first frame of the first `n_samples` is used.
+        Samples as for `Deployment.run`; the first `n_samples` are used. Of sequences every frame is compared where the
+        source is a Keras model, with what it remembers, else the first one.
     n_samples : int
 
     Returns
@@ -61,13 +65,24 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
         Naming the first layer that differs.
     """
     samples = samples_for(graph, x).take(slice(n_samples))
+    if samples.lengths is not None:
+        samples = samples.take_frames(int(samples.lengths.min()))
     flat = samples.first_frames()
     rtol = RTOL
     if not is_feedforward(graph):
         return False
     if any(is_instance(source, package, "Model") for package in ("keras", "tf_keras")):
-        references = _keras_references(source, graph, {name: x[:, 0] for name, x in samples.given.items()})
+        from loihi_deploy.frontends.keras import walk_keras
+
+        walk = walk_keras(source, DeployOptions(synapse=0.0))
+        references = _keras_references(source, walk, graph, samples)
         rtol = _tolerance(source)
+        if references is not None and walk.leading == 2:
+            own = _with_own_synapses(graph, walk.builder.graph(graph.dt))
+            frames = {name: values.astype(np.float64) for name, values in samples.arrays.items()}
+            activity = _as_read(graph, rates_over_time(own, frames))
+            _compare(graph, activity, references, rtol)
+            return True
     elif is_instance(source, "nengo_dl", "Converter") or is_instance(source, "nengo", "Network"):
         from loihi_deploy.frontends.nengo_rates import nengo_references
 
@@ -81,6 +96,32 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
     if references is None:
         return False
     activity = rate_activity(graph, {name: values.astype(np.float64) for name, values in flat.items()})
+    _compare(graph, activity, references, rtol)
+    return True
+
+
+def _with_own_synapses(graph: Graph, walked: Graph) -> Graph:
+    """The graph with the synapses of its source alone, and none that converting it added."""
+    pairs = zip(graph.projections, walked.projections, strict=True)
+    return replace(graph, projections=tuple(replace(ours, tau=theirs.tau) for ours, theirs in pairs))
+
+
+def _as_read(graph: Graph, activity: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Activities of every frame as rows, (n * n_frames, size), and readouts as the source reads frames."""
+    read: dict[str, NDArray[Any]] = {}
+    for name, values in activity.items():
+        over_frames = getattr(graph.nodes[name], "over_frames", "each")
+        if over_frames == "mean":
+            read[name] = values.mean(axis=1)
+        elif over_frames == "last":
+            read[name] = values[:, -1]
+        else:
+            read[name] = values.reshape(-1, values.shape[2])
+    return read
+
+
+def _compare(graph: Graph, activity: dict[str, NDArray[Any]], references: References, rtol: float) -> None:
+    """Compare what was found with what is wanted, layer by layer; see `check_conversion`."""
     for name, wanted in references:
         node = graph.nodes[name]
         found = activity[name] * getattr(node, "amplitude", 1.0)
@@ -99,17 +140,13 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
                     "Check that the layer has not changed since the conversion; if it has not, report this",
                 ),
             )
-    return True
 
 
-References = Iterator[tuple[str, NDArray[Any]]]
+def _keras_references(model: Any, walk: Any, graph: Graph, samples: Samples) -> References | None:
+    """Values of each population's layer and of each output, in the order in which the model computes them.
 
-
-def _keras_references(model: Any, graph: Graph, flat: dict[str, NDArray[Any]]) -> References | None:
-    """Values of each population's layer and of each output, in the order in which the model computes them."""
-    from loihi_deploy.frontends.keras import walk_keras
-
-    walk = walk_keras(model, DeployOptions())
+    Of models over time those of every frame, one below the other.
+    """
     tf = sys.modules.get("tensorflow")
     first = any(node.channels_first for node in graph.inputs)
     if first and tf is not None and not tf.config.list_physical_devices("GPU"):
@@ -117,11 +154,11 @@ def _keras_references(model: Any, graph: Graph, flat: dict[str, NDArray[Any]]) -
     values: dict[Key, Any] = {}
     origins = {node.given.name: node.given for node in graph.inputs}
     for tensor, node in zip(listed(model.inputs), origins.values(), strict=True):
-        sample = flat[node.name].astype(np.float32).reshape(-1, *node.shape)
+        given = samples.given[node.name].astype(np.float32)
+        sample = given.reshape(*given.shape[:2], *node.shape)
         if node.channels_first:
-            sample = np.moveaxis(sample, -1, 1)
-        leading = len(tuple(tensor.shape)) - len(node.shape)
-        values[key(tensor)] = sample[:, None] if leading == 2 else sample
+            sample = np.moveaxis(sample, -1, 2)
+        values[key(tensor)] = sample if walk.leading == 2 else sample[:, 0]
     return _evaluated(model, walk, values, graph)
 
 
@@ -135,11 +172,27 @@ def _evaluated(model: Any, walk: Any, values: dict[Key, Any], graph: Graph) -> R
     for path, value in _layer_values(model, values, ()):
         if path in walk.sites:
             name, order = walk.sites[path]
-            wanted = np.asarray(value).astype(np.float64).reshape(len(value), -1)
+            wanted = _rows(value, walk.leading)
             yield name, wanted if order is None else wanted[:, np.argsort(order)]
     for output, readout in zip(model_outputs(model), graph.readouts, strict=True):
-        value = np.asarray(values[key(output)]).astype(np.float64)
-        yield readout.name, value.reshape(len(value), -1)
+        yield readout.name, _rows(values[key(output)], 2 if readout.over_frames == "each" else 1)
+
+
+def _rows(value: Any, leading: int) -> NDArray[np.float64]:
+    """Values of samples, or of every frame of them, one below the other."""
+    found = np.asarray(value).astype(np.float64)
+    return found.reshape(int(np.prod(found.shape[:leading])), -1)
+
+
+def _lowpass(layer: Any, value: Any) -> NDArray[np.float32]:
+    """What `keras_spiking.Lowpass` makes of the steps of a sequence, from 0."""
+    cell, x = layer.layer.cell, np.asarray(value)
+    a = np.exp(-cell.dt / np.asarray(cell.tau).ravel()[0])
+    level, levels = np.zeros_like(x[:, 0]), np.zeros_like(x)
+    for step in range(x.shape[1]):
+        level = a * level + (1 - a) * x[:, step]
+        levels[:, step] = level
+    return levels
 
 
 def _layer_values(model: Any, values: dict[Key, Any], path: tuple[Key, ...]) -> Iterator[tuple[Any, Any]]:
@@ -155,9 +208,13 @@ def _layer_values(model: Any, values: dict[Key, Any], path: tuple[Key, ...]) -> 
         elif type_name(layer) in ("SpikingActivation", "Lowpass"):
             # the rates that spikes and filtered spikes stand for
             value = positional[0]
-            results = [layer.activation(value) if type_name(layer) == "SpikingActivation" else value]
+            results = [
+                layer.activation(value) if type_name(layer) == "SpikingActivation" else _lowpass(layer, value)
+            ]
             if not layer.return_sequences:
                 results = [results[0][:, -1]]
+        elif type_name(layer) == "Masking":
+            results = [positional[0]]  # what is masked was cut off
         else:
             results = listed(layer(*positional, **(named | after_training(layer))))
         values.update(zip(map(key, made), results, strict=True))

@@ -35,6 +35,7 @@ from loihi_deploy.frontends.keras_layers import (
     type_name,
 )
 from loihi_deploy.frontends.keras_ops import applied_operation, operation_name, symbol
+from loihi_deploy.frontends.keras_time import OVER_FRAMES
 from loihi_deploy.frontends.layouts import image_layout
 from loihi_deploy.frontends.tensor_functions import MOVING
 from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
@@ -43,6 +44,8 @@ from loihi_deploy.ir import Graph, NeuronModel
 from loihi_deploy.options import DeployOptions
 
 Path = tuple[Key, ...]
+OVER_TIME_ONLY = ("LMU", "Masking", "TimeDistributed")
+"""Layers that make the first axis of a model's inputs time."""
 
 
 def convert_keras(model: Any, options: DeployOptions) -> Graph:
@@ -67,7 +70,8 @@ def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
     builder = GraphBuilder(f"Keras model {model.name!r}", options.synapse)
     outputs = model_outputs(model)
     layers = list(all_layers(model))
-    leading = 2 if any(_is_over_time(layer) for layer in layers) else 1
+    unknown_length = any(tuple(tensor.shape)[1:2] == (None,) for tensor in listed(model.inputs))
+    leading = 2 if unknown_length or any(_is_over_time(layer) for layer in layers) else 1
     channels_first = any(getattr(layer, "data_format", None) == "channels_first" for layer in layers)
     inputs = {}
     for tensor in listed(model.inputs):
@@ -85,7 +89,7 @@ def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
         inputs[key(tensor)] = Tensor(
             builder.input(builder.unique(name), stored, layout.order), shape, leading
         )
-    walk = KerasWalk(builder, NeuronModel("if"))
+    walk = KerasWalk(builder, NeuronModel("if"), leading)
     expressions = walk.model(outputs, inputs)
     for output, tensor in zip(outputs, expressions, strict=True):
         name = history(output)[0].name
@@ -95,7 +99,7 @@ def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
 
 
 def _is_over_time(layer: Any) -> bool:
-    return type(layer).__module__.startswith("keras_spiking") or type_name(layer) == "TimeDistributed"
+    return type(layer).__module__.startswith("keras_spiking") or type_name(layer) in OVER_TIME_ONLY
 
 
 class KerasWalk:
@@ -103,12 +107,15 @@ class KerasWalk:
 
     Attributes
     ----------
+    leading : int
+        Axes in front of a frame's, or a sample's, own: 2 in models over time.
     sites : dict from path to (name, order)
         Which call of which layer (within which calls of nested models) made each population, and how it is stored.
     """
 
-    def __init__(self, builder: GraphBuilder, neuron: NeuronModel) -> None:
+    def __init__(self, builder: GraphBuilder, neuron: NeuronModel, leading: int = 1) -> None:
         self.builder = builder
+        self.leading = leading
         self.neuron = neuron
         self.sites: dict[Path, tuple[str, NDArray[np.intp] | None]] = {}
         self._owners: list[Any] = []
@@ -192,10 +199,12 @@ class KerasWalk:
                 "tensors stacked in front of the batch can only be summed over",
                 remedy="Stack along another axis",
             )
-        if not function and name not in HANDLERS:
+        if not function and name not in (HANDLERS if tensors[0].leading == 1 else HANDLERS | OVER_FRAMES):
             raise refusal(layer)
         if function:
             return applied_operation(layer, node, tensors)
+        if tensors[0].leading == 2 and name in OVER_FRAMES:
+            return [OVER_FRAMES[name](layer, tensors, self.builder)]
         if tensors[0].leading == 2 and name not in OVER_TIME:
             raise UnsupportedLayerError(
                 "the layer mixes the steps of a sequence", name, "Wrap it in TimeDistributed"

@@ -41,7 +41,7 @@ from loihi_deploy.ir import NeuronModel, linear
 
 Handler = Callable[[Any, list[Tensor]], Tensor]
 
-FRAMEWORKS = ("keras", "tf_keras", "keras_spiking", "tensorflow", "loihi_deploy")
+FRAMEWORKS = ("keras", "keras_lmu", "tf_keras", "keras_spiking", "tensorflow", "loihi_deploy")
 RELU_REMEDY = "Train the network with ReLU in this place"
 SWAP_REMEDY = (
     "loihi_deploy.training.with_chip_layers(model) puts average pooling and ReLU in their place, with the same weights:"
@@ -433,12 +433,13 @@ REFUSED: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM", "Bidirectional"),
         "gated and recurrent layers have no spiking counterpart",
-        "Give the network memory through synapses (keras_spiking.Lowpass) or recurrent neurons in Nengo",
+        "Give the network memory that the host keeps, Conv1D(padding='causal') or keras_lmu.LMU, or that the chip "
+        "keeps, in synapses (keras_spiking.Lowpass) or recurrent neurons in Nengo",
     ),
     (
         ("Multiply", "Dot", "Attention", "AdditiveAttention", "MultiHeadAttention"),
         "products of activities cannot be computed by synapses",
-        "Use Add, Concatenate or convolutions",
+        "Use Add, Concatenate or convolutions; over time Conv1D(padding='causal') or keras_lmu.LMU",
     ),
     (
         ("Maximum", "Minimum"),

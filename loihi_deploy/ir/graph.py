@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.checks import as_shape, check_fields, shape_problems
 from loihi_deploy.ir.content import Content, frozen_array, one_for_each
-from loihi_deploy.ir.prelude import HostMap
+from loihi_deploy.ir.prelude import FrameMemory, HostMap
 from loihi_deploy.ir.transforms import Shape, Transform
 
 
@@ -125,8 +125,10 @@ class Input(Content):
         The lowest and the highest value that firing rates were set for; not compared. None where nobody knows.
     origin : Input or None
         The input that samples are given for, where the host computes this one's values from them.
-    before : tuple of HostMap
+    before : tuple of HostMap and FrameMemory
         What the host computes, one after the other.
+    mask_value : float or None
+        Frames that hold nothing but this value, at the end of a sequence, are no part of it.
     """
 
     name: str
@@ -136,7 +138,13 @@ class Input(Content):
     signed: bool = True
     calibrated: tuple[float, float] | None = field(default=None, metadata={"compare": False})
     origin: Input | None = field(default=None, metadata={"since": 2})
-    before: tuple[HostMap, ...] = field(default=(), metadata={"since": 2})
+    before: tuple[HostMap | FrameMemory, ...] = field(default=(), metadata={"since": 2})
+    mask_value: float | None = field(default=None, metadata={"since": 2})
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the host keeps earlier frames."""
+        return any(isinstance(step, FrameMemory) for step in self.before)
 
     @property
     def given(self) -> Input:

@@ -49,6 +49,34 @@ def checked_labels(y: Any, n_samples: int | None, readout: Readout) -> NDArray[n
     return labels.reshape(n_samples).astype(np.int64)
 
 
+def frame_labels(
+    y: Any, n_frames: int, lengths: NDArray[np.int64] | None, readout: Readout
+) -> NDArray[np.int64]:
+    """Labels of frames as an int array (n_samples, n_frames), -1 behind the end of each sample.
+
+    Parameters
+    ----------
+    y : (n_samples, n_frames) int array, or list of (n_frames,) arrays
+        What stands behind the end of a sample is not looked at.
+    n_frames : int
+        Of the longest sample.
+    lengths : (n_samples,) int array or None
+        Frames of each, where they differ.
+    readout : Readout
+    """
+    ends = np.full(len(y), n_frames) if lengths is None else lengths
+    rows = [_array(row)[:end] for row, end in zip(y, ends.tolist(), strict=True)]
+    short = next((k for k, row in enumerate(rows) if row.shape != (ends[k],)), None)
+    if short is not None:
+        raise InputError.single(
+            "not a label for every frame", f"y[{short}]", rows[short].shape, (int(ends[short]),)
+        )
+    flat = np.concatenate(rows)
+    labels = np.full((len(rows), n_frames), -1, np.int64)
+    labels[np.arange(n_frames) < ends[:, None]] = checked_labels(flat, len(flat), readout)
+    return labels
+
+
 def class_labels(y: Any, readout: Readout) -> Any:
     """Labels as class numbers, also from one-hot rows; None where they are values that the outputs should have."""
     labels = _array(y)

@@ -1,4 +1,4 @@
-"""What the host computes of a sample before the network sees it."""
+"""What the host computes of a sample, or of its frames, before the network sees it."""
 
 from __future__ import annotations
 
@@ -72,3 +72,68 @@ class HostMap(Content):
                 np.maximum(largest, found, out=largest)
             values = largest
         return np.asarray(np.clip(values, self.low, self.high), x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMemory(Content):
+    """A linear memory of frames: ``m[t] = state @ m[t - 1] + given @ x[t]``, from 0 at the first frame of a sample.
+
+    Delay lines are such memories, and the linear part of a Legendre memory unit is one.
+
+    Parameters
+    ----------
+    state : Dense, Conv2D or Sparse
+        (size, size).
+    given : Dense, Conv2D or Sparse
+        (size, in_size).
+    """
+
+    state: Transform
+    given: Transform
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        sizes = {self.state.in_size, self.state.out_size, self.given.out_size}
+        finite = all(np.isfinite(transform.values).all() for transform in (self.state, self.given))
+        if len(sizes) > 1 or not finite:
+            raise InputError.single("not a memory of frames", "FrameMemory", repr(self))
+
+    @property
+    def in_size(self) -> int:
+        """Number of values of a frame."""
+        return self.given.in_size
+
+    @property
+    def out_size(self) -> int:
+        """Number of values that are kept, and given."""
+        return self.given.out_size
+
+    def over(
+        self, frames: NDArray[Any], start: NDArray[Any] | None = None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What is in memory at each frame.
+
+        Parameters
+        ----------
+        frames : (n, n_frames, in_size) array
+        start : (n, out_size) array, optional
+            What was in memory before; 0 if not given.
+
+        Returns
+        -------
+        (n, n_frames, out_size) array
+            In the dtype of the frames.
+        (n, out_size) array
+            What is in memory at the end.
+        """
+        n, n_frames, size = frames.shape
+        given = self.given.apply(frames.reshape(-1, size)).reshape(n, n_frames, -1)
+        found = np.zeros((n, n_frames, self.out_size), frames.dtype)
+        memory = np.zeros((n, self.out_size), frames.dtype) if start is None else start
+        for t in range(n_frames):
+            memory = self.state.apply(memory) + given[:, t]
+            found[:, t] = memory
+        return found, memory
+
+
+Prelude = HostMap | FrameMemory

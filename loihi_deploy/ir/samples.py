@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.collecting import collected
 from loihi_deploy.ir.graph import Graph, Input
+from loihi_deploy.ir.prelude import FrameMemory
+from loihi_deploy.ir.sequences import Sequences, as_sequences, padded
 
 LARGEST = 1e30
 """Largest magnitude of a sample: some powers of ten below float32's, so that sums stay finite."""
@@ -31,11 +33,14 @@ class Samples:
         Whether they were given without an axis of frames.
     given : dict of (n, n_frames, size) arrays
         What they were made of, by the name that it was given under: `arrays`, where the host computes nothing before.
+    lengths : (n,) int64 array or None
+        Frames of each sample, where they differ: what stands behind them in the arrays is no part of it.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     static: bool
     given: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    lengths: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arrays", _read_only(self.arrays))
@@ -46,8 +51,13 @@ class Samples:
 
     @property
     def n_frames(self) -> int:
-        """Frames of a sample."""
+        """Frames of a sample, of the longest where they differ."""
         return int(next(iter(self.arrays.values())).shape[1])
+
+    @property
+    def total_frames(self) -> int:
+        """Frames of all samples."""
+        return len(self) * self.n_frames if self.lengths is None else int(self.lengths.sum())
 
     @property
     def digest(self) -> str:
@@ -56,6 +66,8 @@ class Samples:
         for name, values in sorted(self.arrays.items()):
             state.update(f"{name} {values.dtype.str} {values.shape};".encode())
             state.update(np.ascontiguousarray(values).tobytes())
+        if self.lengths is not None:
+            state.update(self.lengths.tobytes())
         return state.hexdigest()
 
     def take(self, which: slice | NDArray[np.integer[Any]]) -> Samples:
@@ -63,7 +75,16 @@ class Samples:
         arrays, given = (
             {name: values[which] for name, values in part.items()} for part in (self.arrays, self.given)
         )
-        return Samples(arrays, self.static, given)
+        return Samples(arrays, self.static, given, None if self.lengths is None else self.lengths[which])
+
+    def of_equal_length(self) -> Iterator[tuple[NDArray[np.intp], Samples]]:
+        """The samples by their number of frames, each with its indices, without anything behind them."""
+        if self.lengths is None:
+            yield np.arange(len(self)), self
+            return
+        for length in np.unique(self.lengths).tolist():
+            which = np.flatnonzero(self.lengths == length)
+            yield which, self.take(which).take_frames(length)
 
     def take_frames(self, n_frames: int) -> Samples:
         """The first so many frames of every sample."""
@@ -78,8 +99,43 @@ class Samples:
         return {name: values[:, 0] for name, values in self.arrays.items()}
 
     def all_frames(self) -> dict[str, NDArray[Any]]:
-        """Arrays (n * n_frames, size) of the frames of all samples, one after the other."""
+        """Arrays (number of frames, size) of the frames of all samples, one after the other."""
+        if self.lengths is not None:
+            there = np.arange(self.n_frames) < self.lengths[:, None]
+            return {name: values[there] for name, values in self.arrays.items()}
         return {name: values.reshape(-1, values.shape[2]) for name, values in self.arrays.items()}
+
+
+def held(
+    frames: Mapping[str, NDArray[Any]], hold: int, flush: int, *, in_a_row: bool = False
+) -> tuple[Mapping[str, NDArray[Any]], int]:
+    """Frames whose last one is held longer, and how many steps each is shown.
+
+    Parameters
+    ----------
+    frames : dict of (n, n_frames, size) arrays
+    hold : int
+        Steps of a frame.
+    flush : int
+        Steps that the last one is held longer.
+    in_a_row : bool
+        Whether samples follow each other without a gap, so that each must have whole frames: where `flush` is none,
+        there is a frame for each step.
+
+    Returns
+    -------
+    frames : dict of (n, n_frames, size) arrays
+        The last one repeated. Of samples that do not follow each other it may be there for more steps than are run.
+    hold : int
+    """
+    if not flush:
+        return frames, hold
+    if in_a_row and flush % hold:
+        frames, hold = {name: np.repeat(x, hold, axis=1) for name, x in frames.items()}, 1
+    more = -(-flush // hold)
+    return {
+        name: np.concatenate([x, np.repeat(x[:, -1:], more, axis=1)], axis=1) for name, x in frames.items()
+    }, hold
 
 
 def _read_only(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -95,10 +151,11 @@ def samples_for(graph: Graph, x: Any) -> Samples:
     Parameters
     ----------
     graph : Graph
-    x : array, mapping or sequence of arrays, data set, or Samples
+    x : array, mapping or sequence of arrays, data set, Sequences, or Samples
         (n, *shape), or (n, n_frames, *shape), or with flat shapes; where there are several inputs a mapping by their
         names, or a list or tuple in their order. A `tf.data.Dataset` or `keras.utils.Sequence` of any of these is read
-        to its end, without its labels. `Samples` that fit are returned as they are.
+        to its end, without its labels. A list of arrays (n_frames, *shape) of different length is one of sequences, as
+        are `Sequences`. `Samples` that fit are returned as they are.
 
     Raises
     ------
@@ -108,19 +165,32 @@ def samples_for(graph: Graph, x: Any) -> Samples:
     """
     if isinstance(x, Samples):
         fits = {name: values.shape[2] for name, values in x.arrays.items()}
-        return x if fits == {node.name: node.size for node in graph.inputs} else samples_for(graph, x.given)
+        if fits == {node.name: node.size for node in graph.inputs}:
+            return x
+        given_x = x.given if x.lengths is None else Sequences(dict(x.given), x.lengths)
+        return samples_for(graph, given_x)
     if not graph.inputs:
         raise InputError.single("the network has no input, so it takes no samples", "network")
     origins = {node.name: node for node in graph.origins}
-    given = _by_name(origins, collected(x, graph.origins)[0])
+    x = as_sequences(x)
+    lengths = x.lengths if isinstance(x, Sequences) else None
+    given = _by_name(origins, x.x if isinstance(x, Sequences) else collected(x, graph.origins)[0], lengths)
     problems: list[Problem] = []
     arrays: dict[str, NDArray[Any]] = {}
     static = True
     for node in origins.values():
-        values = _numbers(node.name, given[node.name], problems)
+        whole = given[node.name]
+        if lengths is not None:
+            whole = padded(node.name, whole, lengths)
+            if isinstance(whole, Problem):
+                problems.append(whole)
+                continue
+        values = _numbers(node.name, whole, problems)
         if values is None:
             continue
         found = _flat(node, values)
+        if lengths is not None and not isinstance(found, Problem) and found[1]:
+            found = Problem("lengths of samples without frames", node.name, values.shape)
         if isinstance(found, Problem):
             problems.append(found)
         else:
@@ -131,7 +201,19 @@ def samples_for(graph: Graph, x: Any) -> Samples:
         problems.append(Problem("inputs have different numbers of samples or frames", "x", shapes))
     if problems:
         raise InputError("The samples do not fit the network", problems)
-    return Samples({node.name: _seen_by(node, arrays) for node in graph.inputs}, static, arrays)
+    seen = {node.name: seen_by(node, arrays) for node in graph.inputs}
+    if lengths is None and not static:
+        lengths = _masked(origins, arrays)
+        if lengths is not None:
+            most = int(lengths.max())
+            behind = (np.arange(most) >= lengths[:, None])[:, :, None]
+            seen, arrays = (
+                {name: np.where(behind, 0, x[:, :most]).astype(x.dtype) for name, x in part.items()}
+                for part in (seen, arrays)
+            )
+    if lengths is not None and (lengths == lengths[0]).all():
+        lengths = None
+    return Samples(seen, static, arrays, lengths)
 
 
 def arrays_by_input(graph: Graph, x: Any) -> Mapping[str, Any]:
@@ -145,11 +227,13 @@ def arrays_by_input(graph: Graph, x: Any) -> Mapping[str, Any]:
     return _by_name({node.name: node for node in graph.origins}, x)
 
 
-def _by_name(origins: Mapping[str, Input], x: Any) -> Mapping[str, Any]:
+def _by_name(
+    origins: Mapping[str, Input], x: Any, lengths: NDArray[np.int64] | None = None
+) -> Mapping[str, Any]:
     """The arrays by input name: a mapping as it is, a list or tuple in the order of the inputs."""
     if isinstance(x, Mapping):
         given = x
-    elif isinstance(x, (list, tuple)) and _is_one_for_each(list(origins.values()), x):
+    elif lengths is None and isinstance(x, (list, tuple)) and _is_one_for_each(list(origins.values()), x):
         given = dict(zip(origins, x, strict=True))
     else:
         given = {next(iter(origins)): x}
@@ -176,13 +260,43 @@ def _is_one_for_each(inputs: list[Input], x: Sequence[Any]) -> bool:
     return hasattr(x[0], "shape") and len(x[0].shape) > len(inputs[0].shape)
 
 
-def _seen_by(node: Input, given: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """What a node sees of the samples: (n, n_frames, size), behind what the host computes."""
+def seen_by(
+    node: Input, given: Mapping[str, NDArray[Any]], memories: list[NDArray[Any]] | None = None
+) -> NDArray[Any]:
+    """What a node sees of the samples: (n, n_frames, size), behind what the host computes.
+
+    Parameters
+    ----------
+    node : Input
+    given : dict of (n, n_frames, size) arrays
+        By the inputs that samples are given for.
+    memories : list of arrays, optional
+        What the memories of frames hold, changed in place: empty at first.
+    """
     values = given[node.given.name]
+    starts = iter(memories or ())
+    ends = []
     for step in node.before:
         n, n_frames, size = values.shape
-        values = step.apply(values.reshape(-1, size)).reshape(n, n_frames, -1)
+        if isinstance(step, FrameMemory):
+            values, end = step.over(values, next(starts, None))
+            ends.append(end)
+        else:
+            values = step.apply(values.reshape(-1, size)).reshape(n, n_frames, -1)
+    if memories is not None:
+        memories[:] = ends
     return values
+
+
+def _masked(origins: Mapping[str, Input], arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | None:
+    """Frames of each sample, where an input says what padding looks like and there is some."""
+    for name, values in arrays.items():
+        value = origins[name].mask_value
+        if value is not None:
+            there = (values != value).any(axis=2)
+            if not there.all():
+                return Sequences(values, mask=there).lengths
+    return None
 
 
 def _numbers(name: str, given: Any, problems: list[Problem]) -> NDArray[Any] | None:
@@ -205,7 +319,10 @@ def _numbers(name: str, given: Any, problems: list[Problem]) -> NDArray[Any] | N
         values = values.astype(np.float64)
     bad = int((~np.isfinite(values)).sum())
     if bad:
-        problems.append(Problem("samples are not finite", name, f"{bad} NaN or infinite values"))
+        place = np.argwhere(~np.isfinite(values))[0].tolist()
+        problems.append(
+            Problem("samples are not finite", name, f"{bad} NaN or infinite values, the first at {place}")
+        )
     elif values.size and max(-values.min(), values.max()) > LARGEST:
         problems.append(
             Problem(

@@ -47,8 +47,8 @@ def correct(
     measured : dict of arrays
         Rates of the integer network in steady state, encoders included, and values of the inputs.
     intended : dict of arrays, optional
-        Mean rates of populations, and values of inputs, that the rate network has over a sequence. The mean of rates
-        is not the rate at the mean input: what lies between is added to what a population should do.
+        Mean rates that the rate network's populations have over a sequence: what they are compared with in place of
+        what the rate network makes of measured mean rates, as the mean of rates is not the rate at the mean input.
 
     Returns
     -------
@@ -64,14 +64,11 @@ def correct(
     for population in current.chip.populations:
         if population.neuron.discretized:
             continue
-        projections = (*current.chip.into(population.name), *current.encoder.into(population.name))
-        expected = _rates(population, projections, measured)
         if intended is not None and population.name in intended:
-            expected = (
-                expected
-                + intended[population.name]
-                - _rates(population, projections, {**measured, **intended})
-            )
+            expected = intended[population.name]
+        else:
+            projections = (*current.chip.into(population.name), *current.encoder.into(population.name))
+            expected = _rates(population, projections, measured)
         rates = measured[population.name]
         factors[population.name] = factor = _factor(expected, rates)
         missing[population.name] = (expected - factor * rates).mean(axis=0, dtype=np.float64)

@@ -160,10 +160,10 @@ def with_input_ranges(graph: Graph, calibration: Any) -> Graph:
     calibration : array, mapping of arrays or Samples
         (n, *input_shape).
     """
-    samples = samples_for(graph, calibration)
+    frames = samples_for(graph, calibration).all_frames()
     inputs = []
     for node in graph.inputs:
-        values = samples.arrays[node.name]
+        values = frames[node.name]
         low, high = float(values.min()), float(values.max())
         magnitude = max(-low, high) or 1.0
         inputs.append(replace(node, scale=magnitude, signed=low < 0, calibrated=(low, high)))

@@ -124,5 +124,5 @@ def test_balancing_samples_with_frames():
         (Readout("y", (2,), np.zeros(2)),),
     )
     frames = RNG.uniform(0, 1, (10, 4, 4, 4, 1))
-    deployment = ld.deploy(graph, "loihi", frames, ld.DeployOptions(bias_correction_steps=100))
+    deployment = ld.deploy(graph, "loihi", frames, ld.DeployOptions(bias_correction_steps=100, flush=0))
     assert deployment.run(frames, steps_per_frame=10).counters.sample_steps == 400

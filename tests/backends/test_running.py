@@ -140,7 +140,7 @@ def test_against_plain_numpy(neuron, tau, links):
         "d": simulation.recorded["d"]["spikes"],
     }
     traces, _ = host_reference.decode(program, emitted)
-    expected = answers(program.readout, np.concatenate(list(traces.values()), axis=2), 0.4)
+    expected = answers(program.readout, np.concatenate(list(traces.values()), axis=2), 24)
 
     assert (result.recorded["e"]["spikes"] == spikes["e"]).all()
     assert spikes["e"].any(axis=(1, 2)).all()

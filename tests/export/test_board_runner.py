@@ -212,10 +212,10 @@ def test_the_readout_computes_what_ours_does(runner, activation):
     decoder = Decoder(program, {"last": 5})
     trace = np.zeros((3, 40, 6))
     decoder.run(Events.from_dense(spikes, 3, 40), decoder.start(3), trace)
-    expected = answers(program.readout, trace, 0.5)
+    expected = answers(program.readout, trace, 20)
     tree = {"dt": program.dt, **board_folder.describe_host(deployment.program)}
     for k in range(3):
-        found = runner.decode(tree, {"last": spikes["last"][k]}, 40, 0.5)
+        found = runner.decode(tree, {"last": spikes["last"][k]}, 40, 20)
         for name, values in expected.items():
             np.testing.assert_array_equal(found[name], values[k].astype(found[name].dtype))
 

@@ -299,7 +299,7 @@ def _priced(
         seconds.scaled(1 / steps),
         longest,
         seconds.inverse(),
-        _encoder(program, mapping, counts, counters, samples.n_frames, wires.chip),
+        _encoder(program, mapping, counts, counters, samples.total_frames / len(samples), wires.chip),
         measured(mapping.board.chip.name),
         _notes(program, counts, len(chips)),
     )
@@ -332,7 +332,7 @@ def _encoder(
     mapping: Mapping,
     counts: Counts,
     counters: Counters,
-    n_frames: int,
+    n_frames: float,
     chip: NDArray[np.int64],
 ) -> dict[str, float]:
     """Operations of the host per sample and per pixel, and what it sends beside the limit of the link."""

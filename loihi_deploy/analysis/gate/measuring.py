@@ -91,7 +91,7 @@ def measure(
         figures["overflows"] = sum(c.overflows_q + c.overflows_u for c in counters.populations.values())
         data = {
             "samples": len(samples),
-            "steps": counters.sample_steps // counters.samples,
+            "steps": options.total_steps(samples.n_frames),
             "digest": _data_digest(samples, y),
         }
         n = min(ENERGY_SAMPLES, len(samples))
@@ -144,7 +144,7 @@ def _scores(
     result = backends.evaluate(program, samples, labels, options, mapping)
     scores = {"accuracy": result.accuracy}
     if has_decisions(graph, samples, deployed_with):
-        ideal = rate_decisions(graph, samples, deployed_with)
+        ideal = rate_decisions(graph, samples, deployed_with, options.hold(samples.n_frames))
         scores["drop"] = float((ideal == labels).mean()) - result.accuracy
     return scores, result.counters
 

@@ -10,63 +10,111 @@ from numpy.typing import NDArray
 from loihi_deploy.ir import Graph, Readout
 
 
-def window_steps(steps: int, window: float) -> int:
-    """Steps that an answer is averaged over: the fraction `window` of a presentation, at least one step."""
-    return max(1, round(window * steps))
+def window_steps(steps: int, window: float | None, hold: int = 1) -> int:
+    """Steps that an answer is averaged over.
+
+    Parameters
+    ----------
+    steps : int
+        Of all frames.
+    window : float or None
+        This last part of them, at least one step; None is the last frame.
+    hold : int
+        Steps of a frame.
+    """
+    return hold if window is None else max(1, round(window * steps))
 
 
-def answers(readout: Graph, trace: NDArray[np.float64], window: float) -> dict[str, NDArray[np.float64]]:
-    """Average each readout over the last part of the presentation, add its bias, apply its activation.
+def answers(readout: Graph, trace: NDArray[np.float64], width: int) -> dict[str, NDArray[np.float64]]:
+    """Average each readout over the last steps of the presentation, add its bias, apply its activation.
 
     Parameters
     ----------
     readout : Graph
     trace : (n, steps, total size) array
         Filtered, decoded values of all readouts side by side.
-    window : float
-        Fraction of the presentation, 0..1.
+    width : int
+        Steps that are averaged over.
 
     Returns
     -------
     dict of (n, *shape) arrays
     """
-    return {node.name: node.activated(values) for node, values in _decoded(readout, trace, window)}
+    return {node.name: node.activated(values) for node, values in _decoded(readout, trace, width)}
 
 
-def decisions(readout: Graph, trace: NDArray[np.float64], window: float) -> NDArray[np.int64]:
+def decisions(readout: Graph, trace: NDArray[np.float64], width: int) -> NDArray[np.int64]:
     """Classes (n,) that the first readout decides for; the arguments are those of `answers`."""
-    node, values = next(_decoded(readout, trace, window))
+    node, values = next(_decoded(readout, trace, width))
     return node.classes(values)
 
 
 def _decoded(
-    readout: Graph, trace: NDArray[np.float64], window: float
+    readout: Graph, trace: NDArray[np.float64], width: int
 ) -> Iterator[tuple[Readout, NDArray[np.float64]]]:
-    means = trace[:, -window_steps(trace.shape[1], window) :].mean(axis=1)
+    means = trace[:, -width:].mean(axis=1)
     first = 0
     for node in readout.readouts:
         yield node, means[:, first : first + node.size] + node.bias
         first += node.size
 
 
-def decisions_by_step(readout: Graph, trace: NDArray[np.float64], window: float) -> NDArray[np.int64]:
+def decisions_by_step(
+    readout: Graph, trace: NDArray[np.float64], window: float | None, hold: int, flush: int
+) -> NDArray[np.int64]:
     """Classes that the first readout would decide for, had the presentation ended after each of its steps.
 
     Parameters
     ----------
     readout : Graph
     trace : (n, steps, total size) array
-    window : float
+    window : float or None
+        As for `window_steps`.
+    hold, flush : int
+        Steps of a frame, and those that the last one is held longer, in every one of these presentations.
 
     Returns
     -------
     (n, steps) int64 array
     """
     node = readout.readouts[0]
-    n, steps = trace.shape[:2]
-    total = np.zeros((n, steps + 1, node.size))
-    np.cumsum(trace[:, :, : node.size], axis=1, out=total[:, 1:])
-    end = np.arange(1, steps + 1)
-    width = np.array([window_steps(k, window) for k in range(1, steps + 1)])
-    values = (total[:, end] - total[:, end - width]) / width[:, None] + node.bias
-    return node.classes(values)
+    end = np.arange(1, trace.shape[1] + 1)
+    width = np.array([min(window_steps(max(k - flush, 1), window, hold), k) for k in end.tolist()])
+    return node.classes(_means(trace[:, :, : node.size], end, width) + node.bias)
+
+
+def values_by_frame(
+    readout: Graph, trace: NDArray[np.float64], window: float | None, hold: int, flush: int
+) -> dict[str, NDArray[np.float64]]:
+    """What each readout would give, before its activation, had the sequence ended after each of its frames.
+
+    Parameters
+    ----------
+    readout : Graph
+    trace : (n, n_frames * hold + flush, total size) array
+    window : float or None
+        As for `window_steps`: None averages over each frame by itself.
+    hold, flush : int
+        As for `decisions_by_step`: what a frame decodes to is read `flush` steps later.
+
+    Returns
+    -------
+    dict of (n, n_frames, size) arrays
+    """
+    end = np.arange(hold, trace.shape[1] - flush + 1, hold)
+    width = np.array([window_steps(k, window, hold) for k in end.tolist()])
+    means = _means(trace, end + flush, width)
+    found, first = {}, 0
+    for node in readout.readouts:
+        found[node.name] = means[:, :, first : first + node.size] + node.bias
+        first += node.size
+    return found
+
+
+def _means(
+    trace: NDArray[np.float64], end: NDArray[np.int64], width: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Means of a trace over the `width` steps before each `end`."""
+    total = np.zeros((len(trace), trace.shape[1] + 1, trace.shape[2]))
+    np.cumsum(trace, axis=1, out=total[:, 1:])
+    return np.asarray((total[:, end] - total[:, end - width]) / width[:, None])

@@ -1,0 +1,234 @@
+"""Keras layers that look at several steps of a sequence."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+import loihi_deploy as ld
+from loihi_deploy.analysis.frames import read_rates
+from loihi_deploy.errors import ConversionError, InputError
+from loihi_deploy.frontends import check_conversion, convert
+from loihi_deploy.frontends.affine import GraphBuilder
+from loihi_deploy.frontends.keras_time import legendre_memory, lmu
+from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
+from loihi_deploy.ir import samples_for
+from loihi_deploy.ir.samples import seen_by
+from tests.frontends.keras_models import keras, layers
+
+X = np.random.default_rng(0).uniform(-1, 1, (10, 9, 6)).astype(np.float32)
+
+
+def model_of(*made, shape=(None, 6)):
+    return keras().Sequential([layers().Input(shape, name="frames"), *made])
+
+
+def values_of(model, x=X):
+    return np.asarray(model(x)).astype(np.float64)
+
+
+def found_by(graph, x=X, window=1.0):
+    return read_rates(graph, samples_for(graph, x), window, ld.DeployOptions())[graph.readouts[0].name]
+
+
+CONVOLUTIONS = {
+    "causal": {"filters": 8, "kernel_size": 3},
+    "dilated": {"filters": 8, "kernel_size": 3, "dilation_rate": 2},
+    "longer than the sequence": {"filters": 8, "kernel_size": 12},
+    "grouped": {"filters": 6, "kernel_size": 4, "groups": 3},
+    "no bias": {"filters": 8, "kernel_size": 2, "use_bias": False},
+}
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_convolutions_over_time_compute_what_keras_computes(kind):
+    k = layers()
+    model = model_of(
+        k.Rescaling(0.5, 0.25),
+        k.Conv1D(**CONVOLUTIONS[kind], padding="causal", activation="relu", bias_initializer="random_normal"),
+        k.Dense(7, activation="relu"),
+        k.GlobalAveragePooling1D(),
+        k.Dense(3),
+    )
+    graph = convert(model)
+    assert graph.readouts[0].over_frames == "mean"
+    np.testing.assert_allclose(found_by(graph), values_of(model), rtol=1e-4, atol=1e-5)
+    assert check_conversion(model, graph, X)
+
+
+def test_a_changed_layer_is_found_in_a_later_frame():
+    """The first frame alone does not tell: its kernel's oldest tap sees nothing there."""
+    k = layers()
+    conv = k.Conv1D(8, 3, padding="causal", activation="relu")
+    model = model_of(conv, k.Dense(7, activation="relu"), k.Dense(3))
+    graph = convert(model)
+    assert graph.readouts[0].over_frames == "each"
+    assert check_conversion(model, graph, X)
+    kernel, bias = conv.get_weights()
+    kernel[0] += 1  # the oldest tap
+    conv.set_weights([kernel, bias])
+    with pytest.raises(ConversionError, match="activities differ"):
+        check_conversion(model, graph, X)
+
+
+def test_a_frame_beside_its_memory():
+    """The linear memory of an LMU is a convolution over time; the raw frame stands beside it."""
+    k = layers()
+    frames = k.Input((None, 6), name="frames")
+    memory = k.Conv1D(12, 5, padding="causal", groups=6, use_bias=False)(frames)
+    hidden = k.Dense(20, activation="relu")(k.Concatenate()([frames, memory]))
+    model = keras().Model(frames, k.Dense(3)(k.Dense(8, activation="relu")(hidden)))
+    graph = convert(model)
+    assert check_conversion(model, graph, X)
+    deployment = ld.deploy(model, calibration=X, options=ld.DeployOptions(steps_per_frame=3))
+    whole = deployment.run(X[:1], by_frame=True).by_frame[graph.readouts[0].name][0]
+    with deployment.stream() as stream:
+        for _ in range(2):
+            answers = [stream.step(frame) for frame in X[0]]
+            for answer in answers:
+                assert answer.frame is None or (answer.outputs == whole[answer.frame]).all()
+            assert (stream.finish().outputs == whole[-1]).all()
+            stream.reset()
+    with pytest.raises(InputError, match="memory of frames begins anew"):
+        deployment.run(X, reset=False)
+
+
+def test_memory_is_saved(tmp_path):
+    k = layers()
+    model = model_of(
+        k.Conv1D(8, 3, padding="causal", activation="relu"), k.Dense(7, activation="relu"), k.Dense(3)
+    )
+    deployment = ld.deploy(model, calibration=X, options=ld.DeployOptions(steps_per_frame=2))
+    deployment.save(tmp_path / "net.loihi")
+    loaded = ld.load(tmp_path / "net.loihi")
+    assert loaded == deployment
+    assert (loaded.predict(X) == deployment.predict(X)).all()
+
+
+@pytest.mark.parametrize("discretizer", ["zoh", "euler"])
+@pytest.mark.parametrize(("order", "theta"), [(4, 7.0), (12, 28.0)])
+def test_the_memory_of_an_lmu_is_that_of_its_differential_equation(order, theta, discretizer):
+    """Held against scipy's matrix exponential, and by the window that it remembers."""
+    state, given = legendre_memory(order, theta, discretizer)
+    q = np.arange(order)
+    a = np.array([[(2 * i + 1) / theta * (-1 if i < j else (-1.0) ** (i - j + 1)) for j in q] for i in q])
+    b = (2 * q + 1) / theta * (-1.0) ** q
+    if discretizer == "euler":
+        expected = a + np.eye(order), b
+    else:
+        whole = scipy.linalg.expm(np.block([[a, b[:, None]], [np.zeros((1, order + 1))]]))
+        expected = whole[:-1, :-1], whole[:-1, -1]
+        m = np.zeros(order)
+        for t in range(200):
+            m = state @ m + given * np.sin(t / 6)
+        oldest = m @ np.polynomial.legendre.legvander(np.array([1.0]), order - 1)[0]  # theta ago
+        assert abs(oldest - np.sin((199 - theta) / 6)) < 0.2
+    np.testing.assert_allclose(state, expected[0], atol=1e-9)
+    np.testing.assert_allclose(given, expected[1], atol=1e-9)
+
+
+class LMU:
+    """Has the attributes of a `keras_lmu.LMU` that are read, and computes what it does, step by step."""
+
+    name, return_sequences, discretizer = "lmu", True, "zoh"
+    hidden_to_memory = memory_to_memory = input_to_hidden = False
+    hidden_cell = None
+
+    def __init__(self, order=4, theta=5.0, memory_d=6, kernel=None, **changed):
+        self.order, self.theta, self.memory_d = order, theta, memory_d
+        self.layer = SimpleNamespace(kernel=kernel)
+        self.__dict__.update(changed)
+
+
+def converted(layer):
+    builder = GraphBuilder("a test", 0.003)
+    frame = Tensor(builder.input("frames", (6,)), (6,), 2)
+    return lmu(layer, [frame], builder), builder
+
+
+def test_an_lmu_without_ways_back_is_a_memory_on_the_host():
+    kernel = np.random.default_rng(1).normal(size=(6, 2))
+    for layer, u in ((LMU(), X), (LMU(memory_d=2, kernel=kernel), X @ kernel)):
+        tensor, builder = converted(layer)
+        node = builder.input_of(tensor.affine)
+        found = seen_by(node, {"frames": X.astype(np.float64)})
+        state, given = legendre_memory(4, 5.0, "zoh")
+        memory = np.zeros((len(X), layer.memory_d, 4))
+        for t in range(X.shape[1]):
+            memory = memory @ state.T + u[:, t, :, None] * given
+            np.testing.assert_allclose(found[:, t], memory.reshape(len(X), -1), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changed", "instead"),
+    [
+        ({"hidden_to_memory": True}, "Leave both at False"),
+        ({"memory_to_memory": True}, "Leave both at False"),
+        ({"hidden_cell": object()}, "Use hidden_cell=None"),
+        ({"input_to_hidden": True}, "input_to_hidden=False"),
+        ({"return_sequences": False}, "return_sequences=True"),
+    ],
+)
+def test_an_lmu_with_ways_back_is_refused(changed, instead):
+    with pytest.raises(UnsupportedLayerError) as refusal:
+        converted(LMU(**changed))
+    assert instead in refusal.value.remedy
+
+
+def test_masked_frames_are_never_presented():
+    k = layers()
+    lengths = [3, 9, 5, 4, 9, 1, 2, 8, 7, 6]
+    x = X.copy()
+    for sequence, length in zip(x, lengths, strict=True):
+        sequence[length:] = -9.0
+    model = model_of(
+        k.Masking(-9.0),
+        k.TimeDistributed(k.Dense(8, activation="relu")),
+        k.Dense(7, activation="relu"),
+        k.GlobalAveragePooling1D(),
+        k.Dense(3),
+    )
+    graph = convert(model)
+    np.testing.assert_allclose(found_by(graph, x), values_of(model, x), rtol=1e-4, atol=1e-5)
+    assert check_conversion(model, graph, x)
+    listed = [sequence[:length] for sequence, length in zip(X, lengths, strict=True)]
+    deployment = ld.deploy(model, calibration=x, options=ld.DeployOptions(steps_per_frame=2))
+    assert (deployment.run(x).outputs == deployment.run(listed).outputs).all()
+    assert deployment.run(x).counters == deployment.run(listed).counters
+    holes = x.copy()
+    holes[1, 4] = -9.0
+    with pytest.raises(InputError, match="mask with holes"):
+        deployment.run(holes)
+
+
+def refused(*made, shape=(None, 6)):
+    with pytest.raises(ConversionError) as refusal:
+        convert(model_of(*made, shape=shape))
+    return " ".join(map(str, refusal.value.problems))
+
+
+def test_what_only_later_frames_or_neurons_would_tell_is_refused():
+    k = layers()
+    for padding in ("same", "valid"):
+        text = refused(k.Conv1D(8, 3, padding=padding, activation="relu"), k.Dense(3))
+        assert "looks ahead" in text
+        assert "Use padding='causal'" in text
+    assert "strides over time" in refused(
+        k.Conv1D(8, 3, strides=2, padding="causal", activation="relu"), k.Dense(3)
+    )
+    text = refused(
+        k.Dense(8, activation="relu"), k.Conv1D(8, 3, padding="causal", activation="relu"), k.Dense(3)
+    )
+    assert "let this layer come first" in text
+    for made, instead in ((k.LSTM(4), "keras_lmu.LMU"), (k.GRU(4), "Conv1D(padding='causal')")):
+        assert instead in refused(made, k.Dense(3, activation="relu"))
+
+
+def test_the_remedies_of_convolutions_over_time_work():
+    k = layers()
+    convert(
+        model_of(
+            k.Conv1D(8, 3, padding="causal", activation="relu"), k.Dense(8, activation="relu"), k.Dense(3)
+        )
+    )
