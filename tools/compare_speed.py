@@ -1,0 +1,188 @@
+"""Speed beside that of another commit: ``python tools/compare_speed.py main~20`` or ``make compare-speed ARGS=main~20``.
+
+Both run the same saved networks on the same samples, taking turns run by run in processes of their own, since this and
+every shared machine changes its speed from minute to minute. Only what every version has is used: the commands, `load`
+and `Deployment.run`. A ratio above 1 says that this tree is faster. Outputs must be equal. Ends with status 1 where a
+case is slower beyond the tolerance, by the median of all turns and by the best of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+CASES = {
+    "cifar10-convnet": (16, 256),
+    "mnist-convnet": (64, 1),
+    "nxtf-mnist": (64,),
+    "recurrent-lif": (1,),
+}
+"""Networks and batches; those of `loihi-deploy bench`."""
+SAMPLE_STEPS = 12_000
+"""Steps of all samples between two looks at the clock, at least: a run of 100 steps of one sample takes 1 ms."""
+CLI = "import sys; from loihi_deploy.cli import main; sys.exit(main())"
+WORKER = """
+import sys, time, numpy as np, loihi_deploy as ld
+deployment, x = ld.load(sys.argv[1]), np.load(sys.argv[2])
+steps, runs, outputs = int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+np.save(outputs, deployment.run(x, steps=steps).outputs)
+print("ready", flush=True)
+for _ in sys.stdin:
+    start = time.perf_counter()
+    for _ in range(runs):
+        deployment.run(x, steps=steps)
+    print((time.perf_counter() - start) / runs, flush=True)
+"""
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """Of a process that takes the package from `tree`."""
+    return {**os.environ, "PYTHONPATH": str(tree), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def command(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `loihi-deploy` as it is in `tree`."""
+    return subprocess.run(
+        [sys.executable, "-c", CLI, *arguments],
+        cwd=tree,
+        env=environment(tree),
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+
+
+class Worker:
+    """A process that presents the same samples whenever it is told to."""
+
+    def __init__(self, tree: Path, network: Path, samples: Path, outputs: Path, steps: int, runs: int) -> None:
+        given = [str(network), str(samples), str(steps), str(runs), str(outputs)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, *given],
+            cwd=tree,
+            env=environment(tree),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._line()
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"a run failed, with status {self.process.wait()}")
+        return line
+
+    def seconds(self) -> float:
+        """Seconds of a run."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("run\n")
+        self.process.stdin.flush()
+        return float(self._line())
+
+    def end(self) -> None:
+        """Close the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def times_of_runs(trees: list[Path], name: str, n: int, folder: Path, steps: int, rounds: int) -> np.ndarray:
+    """Seconds of runs, (2, rounds); ends the program if the outputs differ."""
+    code = "import sys, numpy as np; from loihi_deploy.bench import networks as b; "
+    code += "np.save(sys.argv[1], b.inputs(sys.argv[2], int(sys.argv[3])))"
+    samples = folder / f"{name}-{n}.npy"
+    subprocess.run(
+        [sys.executable, "-c", code, str(samples), name, str(n)], env=environment(ROOT), cwd=ROOT, check=True
+    )
+    runs = max(1, SAMPLE_STEPS // (steps * n))
+    outputs = [folder / f"outputs-{i}.npy" for i in range(2)]
+    pair = [
+        Worker(tree, folder / f"{name}.loihi", samples, out, steps, runs)
+        for tree, out in zip(trees, outputs, strict=True)
+    ]
+    if not np.array_equal(np.load(outputs[0]), np.load(outputs[1])):
+        sys.exit(f"{name}: outputs differ")
+    found = []
+    for i in range(rounds):
+        turn = {which: pair[which].seconds() for which in ((0, 1) if i % 2 else (1, 0))}
+        found.append((turn[0], turn[1]))
+    for worker in pair:
+        worker.end()
+    return np.array(found).T
+
+
+def times_of_commands(trees: list[Path], arguments: list[str], rounds: int) -> np.ndarray:
+    """Seconds of a command in fresh processes, (2, rounds)."""
+    found = []
+    for i in range(rounds):
+        turn = {}
+        for which in (0, 1) if i % 2 else (1, 0):
+            start = time.perf_counter()
+            command(trees[which], *arguments)
+            turn[which] = time.perf_counter() - start
+        found.append((turn[0], turn[1]))
+    return np.array(found).T
+
+
+def row(case: str, times: np.ndarray, tolerance: float) -> bool:
+    """Print a line of the table; True where the case is slower beyond the tolerance."""
+    ratio, best = median((times[0] / times[1]).tolist()), times[0].min() / times[1].min()
+    slower = max(ratio, best) < 1 - tolerance
+    print(
+        f"{case:28} {1e3 * times[0].min():10.3f} {1e3 * times[1].min():10.3f} {ratio:8.3f} {best:8.3f}"
+        + ("  SLOWER" if slower else ""),
+        flush=True,
+    )
+    return slower
+
+
+def main() -> int:
+    """Compare, print a table; 1 where something became slower."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("commit")
+    parser.add_argument("--rounds", type=int, default=21, help="turns of each case")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--tolerance", type=float, default=0.05)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        before = folder / "before"
+        archive = subprocess.run(
+            ["git", "archive", given.commit], cwd=ROOT, check=True, stdout=subprocess.PIPE
+        ).stdout
+        tarfile.open(fileobj=io.BytesIO(archive)).extractall(before, filter="data")
+        trees = [before, ROOT]
+        print(f"{'milliseconds, best':28} {'before':>10} {'now':>10} {'median':>8} {'best':>8}  before / now")
+        slower = False
+        for network, batches in CASES.items():
+            command(before, "compile", network, "-o", str(folder / f"{network}.loihi"))
+            for n in batches:
+                times = times_of_runs(trees, network, n, folder, given.steps, given.rounds)
+                slower |= row(f"{network} x {n}", times, given.tolerance)
+        file, samples = str(folder / "mnist-convnet.loihi"), str(folder / "mnist-convnet-64.npy")
+        commands = {
+            "--help": ["--help"],
+            "run, 64 samples": ["run", file, samples, "--steps", "20", "-o", str(folder / "out.npy")],
+            "compile mnist-convnet": ["compile", "mnist-convnet"],
+        }
+        for label, arguments in commands.items():
+            times = times_of_commands(trees, arguments, max(3, given.rounds // 4))
+            slower |= row(label, times, given.tolerance)
+    return int(slower)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
