@@ -43,7 +43,7 @@ FIRST_TARGET, FIRST_WEIGHT, N_ROWS, N_COLUMNS = 0, 1, 2, 3
 PIXEL_FIELDS = 4
 
 uint64 = np.uint64
-ONE = uint64(1)
+ONE, TWO, THREE, FOUR = uint64(1), uint64(2), uint64(3), uint64(4)
 BLOCK_SHIFT = uint64(BLOCK_BITS)
 RECIPROCAL_BITS = 40
 RECIPROCAL_SHIFT = uint64(RECIPROCAL_BITS)
@@ -204,6 +204,81 @@ def deliver(fields, geometry, weights, number, scale, acc, offset, touched):  # 
         start += fields[ROW_WEIGHTS]
         target += fields[ROW_TARGETS]
     return np.int64(n_y * n_x * group_out)
+
+
+@inlined
+def _add_two(acc, first, weights, start, other, n):  # type: ignore[no-untyped-def]
+    """Add `n` weights from `start` on, and as many from `other` on, to as many accumulators."""
+    for k in range(n):
+        acc[first + k] += weights[start + k] + weights[other + k]
+
+
+@inlined
+def _add_four(acc, first, weights, a, b, c, d, n):  # type: ignore[no-untyped-def]
+    """Add `n` weights from each of four places on to as many accumulators."""
+    for k in range(n):
+        acc[first + k] += (weights[a + k] + weights[b + k]) + (weights[c + k] + weights[d + k])
+
+
+@inlined
+def deliver_spikes(fields, geometry, weights, spikes, first_spike, n_spikes, acc, offset, touched):  # type: ignore[no-untyped-def]
+    """Add the weights of a list of spikes, as `deliver` does for each; returns the number of weights added.
+
+    Where several meet the same accumulators, these are read and written once: four at a time in a dense layer, two in
+    a row from one pixel in a convolution.
+    """
+    k, end = uint64(first_spike), uint64(first_spike + n_spikes)
+    first, base = uint64(offset), fields[WEIGHTS]
+    if fields[KIND] == DENSE:
+        n = fields[OUT_SIZE]
+        while k + FOUR <= end:
+            a, b = base + uint64(spikes[k]) * n, base + uint64(spikes[k + ONE]) * n
+            c, d = base + uint64(spikes[k + TWO]) * n, base + uint64(spikes[k + THREE]) * n
+            _add_four(acc, first, weights, a, b, c, d, n)
+            k += FOUR
+        while k < end:
+            add_run(acc, first, weights, base + uint64(spikes[k]) * n, n, 1)
+            k += ONE
+        if n_spikes > 0:
+            _touch(touched, first, n)
+        return np.int64(n_spikes * n)
+    events = uint64(0)
+    if fields[KIND] == SPARSE or fields[GROUP_OUT] < fields[OUT_CHANNELS]:
+        while k < end:
+            events += uint64(deliver(fields, geometry, weights, spikes[k], 1, acc, offset, touched))
+            k += ONE
+        return np.int64(events)
+    channels, out_channels, indices = fields[IN_CHANNELS], fields[OUT_CHANNELS], fields[GEOMETRY]
+    per_channel, row_weights, row_targets = fields[CHANNEL_WEIGHTS], fields[ROW_WEIGHTS], fields[ROW_TARGETS]
+    while k < end:
+        index = uint64(spikes[k])
+        pixel = (index * fields[PER_IN_CHANNELS]) >> RECIPROCAL_SHIFT
+        place = indices + pixel * uint64(PIXEL_FIELDS)
+        target = first + uint64(geometry[place + uint64(FIRST_TARGET)])
+        start = base + uint64(geometry[place + uint64(FIRST_WEIGHT)])
+        n_rows, n = uint64(geometry[place + uint64(N_ROWS)]), uint64(geometry[place + uint64(N_COLUMNS)])
+        n *= out_channels
+        other = start
+        start += (index - pixel * channels) * per_channel
+        k += ONE
+        if k < end and index < uint64(spikes[k]) < (pixel + ONE) * channels:
+            other += (uint64(spikes[k]) - pixel * channels) * per_channel
+            k += ONE
+            for _ in range(n_rows):
+                _add_two(acc, target, weights, start, other, n)
+                _touch(touched, target, n)
+                start += row_weights
+                other += row_weights
+                target += row_targets
+            events += uint64(2) * n_rows * n
+        else:
+            for _ in range(n_rows):
+                add_run(acc, target, weights, start, n, 1)
+                _touch(touched, target, n)
+                start += row_weights
+                target += row_targets
+            events += n_rows * n
+    return np.int64(events)
 
 
 @inlined

@@ -5,7 +5,8 @@ population in turn: spikes of the last step add their weights to q; then every b
 
 - q is summed in mantissas, in 16 bits where no sum can leave them, else in 32; then it is shifted.
 - Decay of d bits without a wide product: with x = 2^d h + l, 0 <= l < 2^d, floor(x f / 2^d) = h f + floor(l f / 2^d);
-  rounding toward zero adds 2^d - 1 to l f for negative x.
+  rounding toward zero adds 2^d - 1 to l f for negative x. Where all currents of a block are below 2^(31 - d), as nearly
+  always, x f needs no such split.
 - Wrapping to b bits and sign is a shift up and an arithmetic shift down by 31 - b.
 - How many bits there are is the program's to say: the kernel is compiled for each `Widths`, which are constants in it.
 - A block is passed over while nothing in it can change: no current, no arriving spike, and voltages that the last step
@@ -24,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.engines.delivery import BLOCK, deliver, list_bytes, list_spikes, spiking_words
+from loihi_deploy.engines.delivery import BLOCK, deliver_spikes, list_bytes, list_spikes, spiking_words
 from loihi_deploy.engines.kept_code import compiled, inlined
 
 int32 = np.int32
@@ -38,8 +39,9 @@ FIRST_PROJECTION, N_PROJECTIONS = 16, 17
 POPULATION_FIELDS = 18
 NO_NOISE, NOISE_IN_Q, NOISE_AT_MEMBRANE = 0, 1, 2
 
-# What a block may do in the next step without any arriving spike.
-HAS_CURRENT, HAS_CHANGED = 1, 2
+# What a block may do in the next step without any arriving spike, and whether it has currents of 2^(31 - d) or more,
+# where d is the bits of a decay.
+HAS_CURRENT, HAS_CHANGED, HAS_WIDE = 1, 2, 4
 
 # The table of sources: the delay, and where each lies among the pending spikes and in the array of spikes.
 DELAY, PENDING_FIRST, PENDING_SIZE, SOURCE_SPIKES_FIRST = 0, 1, 2, 3
@@ -141,22 +143,38 @@ def _decayed(x, factor, bits):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def update_currents(u, q, first, factor, bits, shift):  # type: ignore[no-untyped-def]
-    """Update u of a block where nothing can wrap; empties q. Returns zero if the block has no current left."""
-    any_current = int32(0)
+def _update_wide_currents(u, q, first, factor, bits, shift):  # type: ignore[no-untyped-def]
+    """Update u of a block where nothing can wrap; empties q. Returns the magnitudes of u, or-ed."""
+    magnitudes = int32(0)
     for i in range(N_BLOCK):
         k = first + i
         new = int32(_decayed(u[k], factor, bits) + int32(int32(q[k]) << shift))
         q[k] = 0
         u[k] = new
-        any_current = int32(any_current | new)
-    return any_current
+        magnitudes = int32(magnitudes | abs(new))
+    return magnitudes
+
+
+@inlined
+def update_currents(u, q, first, factor, bits, shift):  # type: ignore[no-untyped-def]
+    """What `_update_wide_currents` does, for magnitudes below 2^(31 - bits): u times the factor fits in 32 bits."""
+    magnitudes = int32(0)
+    mask = int32(int32(1 << bits) - 1)
+    for i in range(N_BLOCK):
+        k = first + i
+        old = u[k]
+        rounded = int32(int32(old * factor) + int32(int32(old >> SIGN) & mask))
+        new = int32(int32(rounded >> bits) + int32(int32(q[k]) << shift))
+        q[k] = 0
+        u[k] = new
+        magnitudes = int32(magnitudes | abs(new))
+    return magnitudes
 
 
 @inlined
 def _currents_checked(u, q, noise, first, factor, bits, shift, q_up, u_up):  # type: ignore[no-untyped-def]
-    """Update u of a block with noise and wrapping. Returns what `update_currents` does, and the wraps of q and of u."""
-    any_current = wraps_q = wraps_u = int32(0)
+    """Update u of a block with noise and wrapping. Returns the magnitudes of u, or-ed, and the wraps of q and of u."""
+    magnitudes = wraps_q = wraps_u = int32(0)
     for i in range(N_BLOCK):
         k = first + i
         exact_q = int32(int32(int32(q[k]) << shift) + noise[k])
@@ -167,8 +185,8 @@ def _currents_checked(u, q, noise, first, factor, bits, shift, q_up, u_up):  # t
         new = int32(int32(exact_u << u_up) >> u_up)
         wraps_u = int32(wraps_u + int32(new != exact_u))
         u[k] = new
-        any_current = int32(any_current | new)
-    return any_current, wraps_q, wraps_u
+        magnitudes = int32(magnitudes | abs(new))
+    return magnitudes, wraps_q, wraps_u
 
 
 @inlined
@@ -247,17 +265,18 @@ def _update(  # type: ignore[no-untyped-def]
         if not (arrived or noisy or moving[b] != 0):
             continue
         at = np.uint64(b * BLOCK)
-        has_current = False
+        current = int32(0)
         if arrived or noisy or moving[b] & HAS_CURRENT:
-            if p[PLAIN_CURRENT]:
-                has_current = update_currents(u, q, at, factor_u, bits, shift) != 0
-            else:
-                any_current, now_q, now_u = _currents_checked(
+            if not p[PLAIN_CURRENT]:
+                current, now_q, now_u = _currents_checked(
                     u, q, noise, at, factor_u, bits, shift, q_up, u_up
                 )
-                has_current = any_current != 0
                 wraps_q += now_q
                 wraps_u += now_u
+            elif moving[b] & HAS_WIDE:
+                current = _update_wide_currents(u, q, at, factor_u, bits, shift)
+            else:
+                current = update_currents(u, q, at, factor_u, bits, shift)
         if p[PLAIN_VOLTAGE]:
             now, change = update_voltages(u, v, bias, spiked, at, threshold, v_min, v_max)
         else:
@@ -267,7 +286,11 @@ def _update(  # type: ignore[no-untyped-def]
             wraps_u += now_u2
             if p[REFRACTORY] > 1:
                 change = int32(change | int32(_count_down(refractory, spiked, at, p[REFRACTORY])))
-        moving[b] = (HAS_CURRENT if has_current else 0) | (HAS_CHANGED if change != 0 or now != 0 else 0)
+        moving[b] = (
+            (HAS_CURRENT if current != 0 else 0)
+            | (HAS_WIDE if current >> (31 - bits) != 0 else 0)
+            | (HAS_CHANGED if change != 0 or now != 0 else 0)
+        )
         if now > 0:
             n_words = spiking_words(by_word, b * (BLOCK // 8), BLOCK // 8, words, n_words)
     counts[WRAPS_Q] += wraps_q
@@ -320,8 +343,7 @@ def _deliver(  # type: ignore[no-untyped-def]
         pre = projections[r, PRE]
         first = spikes_first[pre]
         n = n_spikes[pre]
-        for k in range(first, first + n):
-            events += deliver(table[r], geometry, weights, spikes[k], 1, q, p[FIRST], touched)
+        events += deliver_spikes(table[r], geometry, weights, spikes, first, n, q, p[FIRST], touched)
         delivered |= n > 0
     return events
 
@@ -397,7 +419,7 @@ def _simulate(widths, network, state_of_all, arriving, wanted, memory, first_ste
     n_sources, n_populations = sources.shape[0], populations.shape[0]
     for s in range(u.shape[0]):
         for b in range(moving.size):
-            moving[b] = HAS_CURRENT | HAS_CHANGED
+            moving[b] = HAS_CURRENT | HAS_WIDE | HAS_CHANGED
         for i in range(n_populations):
             p = populations[i]
             padded = (p[SIZE] + BLOCK - 1) // BLOCK * BLOCK

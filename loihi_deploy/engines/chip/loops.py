@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from loihi_deploy.engines.chip.kernels import update_currents, update_voltages
-from loihi_deploy.engines.delivery import BLOCK, add_run, deliver, list_spikes
+from loihi_deploy.engines.delivery import BLOCK, add_run, deliver_spikes, list_spikes
 from loihi_deploy.engines.kept_code import compiled
 
 int32, uint64 = np.int32, np.uint64
@@ -38,10 +38,7 @@ def add_all(targets, starts, lengths, weights, q):  # type: ignore[no-untyped-de
 @compiled
 def deliver_all(fields, geometry, weights, spikes, q, first, touched):  # type: ignore[no-untyped-def]
     """Deliver spikes through one projection; returns the number of weights added."""
-    events = 0
-    for k in range(spikes.size):
-        events += deliver(fields, geometry, weights, spikes[k], 1, q, first, touched)
-    return events
+    return deliver_spikes(fields, geometry, weights, spikes, 0, spikes.size, q, first, touched)
 
 
 @compiled
