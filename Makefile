@@ -12,6 +12,7 @@
 # make sanafe  compare estimates of energy and time with SANA-FE, in an environment of its own: .venv-sanafe
 # make coverage    run the tests and say which lines they reach; fails below a floor
 # make dist    build the wheel and the source archive into dist/ and check them, in an environment of their own
+# make compare-speed ARGS=main~20   measure the speed beside that of another commit, taking turns (some minutes, alone)
 # make check   lint, format, types, direction of imports
 # make clean   remove everything that these commands made
 #
@@ -23,7 +24,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: brian2loihi golden fuzz long-stream demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean
+.PHONY: brian2loihi golden fuzz long-stream demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean compare-speed
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -107,6 +108,9 @@ sanafe: $(VENV)/.convert-test .venv-sanafe/.installed
 	$(PYTHON) -m venv .venv-sanafe
 	.venv-sanafe/bin/python -m pip --disable-pip-version-check install --quiet 'sanafe==2.2.9' numpy
 	@touch $@
+
+compare-speed: $(VENV)/.convert-test
+	$(VENV)/bin/python tools/compare_speed.py $(or $(ARGS),HEAD)
 
 check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/ruff check

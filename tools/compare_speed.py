@@ -1,9 +1,9 @@
-"""Speed beside that of another commit: ``python tools/compare_speed.py main~20`` or ``make compare-speed ARGS=main~20``.
+"""Speed beside that of another commit: ``make compare-speed ARGS=main~20``.
 
 Both run the same saved networks on the same samples, taking turns run by run in processes of their own, since this and
 every shared machine changes its speed from minute to minute. Only what every version has is used: the commands, `load`
 and `Deployment.run`. A ratio above 1 says that this tree is faster. Outputs must be equal. Ends with status 1 where a
-case is slower beyond the tolerance, by the median of all turns and by the best of them.
+case is slower beyond the tolerance, by the median over the turns both of time and of processor time.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import resource
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -39,10 +39,10 @@ steps, runs, outputs = int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
 np.save(outputs, deployment.run(x, steps=steps).outputs)
 print("ready", flush=True)
 for _ in sys.stdin:
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     for _ in range(runs):
         deployment.run(x, steps=steps)
-    print((time.perf_counter() - start) / runs, flush=True)
+    print((time.perf_counter() - start[0]) / runs, (time.process_time() - start[1]) / runs, flush=True)
 """
 
 
@@ -66,7 +66,9 @@ def command(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 class Worker:
     """A process that presents the same samples whenever it is told to."""
 
-    def __init__(self, tree: Path, network: Path, samples: Path, outputs: Path, steps: int, runs: int) -> None:
+    def __init__(
+        self, tree: Path, network: Path, samples: Path, outputs: Path, steps: int, runs: int
+    ) -> None:
         given = [str(network), str(samples), str(steps), str(runs), str(outputs)]
         self.process = subprocess.Popen(
             [sys.executable, "-c", WORKER, *given],
@@ -85,12 +87,12 @@ class Worker:
             sys.exit(f"a run failed, with status {self.process.wait()}")
         return line
 
-    def seconds(self) -> float:
-        """Seconds of a run."""
+    def seconds(self) -> list[float]:
+        """Seconds of a run, and of processor time."""
         assert self.process.stdin is not None
         self.process.stdin.write("run\n")
         self.process.stdin.flush()
-        return float(self._line())
+        return [float(word) for word in self._line().split()]
 
     def end(self) -> None:
         """Close the process."""
@@ -100,7 +102,7 @@ class Worker:
 
 
 def times_of_runs(trees: list[Path], name: str, n: int, folder: Path, steps: int, rounds: int) -> np.ndarray:
-    """Seconds of runs, (2, rounds); ends the program if the outputs differ."""
+    """Seconds and processor seconds of runs, (rounds, 2 trees, 2); ends the program if the outputs differ."""
     code = "import sys, numpy as np; from loihi_deploy.bench import networks as b; "
     code += "np.save(sys.argv[1], b.inputs(sys.argv[2], int(sys.argv[3])))"
     samples = folder / f"{name}-{n}.npy"
@@ -121,28 +123,35 @@ def times_of_runs(trees: list[Path], name: str, n: int, folder: Path, steps: int
         found.append((turn[0], turn[1]))
     for worker in pair:
         worker.end()
-    return np.array(found).T
+    return np.array(found)
 
 
 def times_of_commands(trees: list[Path], arguments: list[str], rounds: int) -> np.ndarray:
-    """Seconds of a command in fresh processes, (2, rounds)."""
+    """Seconds and processor seconds of a command in fresh processes, (rounds, 2 trees, 2)."""
     found = []
     for i in range(rounds):
         turn = {}
         for which in (0, 1) if i % 2 else (1, 0):
-            start = time.perf_counter()
+            start = time.perf_counter(), processor_seconds()
             command(trees[which], *arguments)
-            turn[which] = time.perf_counter() - start
+            turn[which] = [time.perf_counter() - start[0], processor_seconds() - start[1]]
         found.append((turn[0], turn[1]))
-    return np.array(found).T
+    return np.array(found)
+
+
+def processor_seconds() -> float:
+    """Of all processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def row(case: str, times: np.ndarray, tolerance: float) -> bool:
     """Print a line of the table; True where the case is slower beyond the tolerance."""
-    ratio, best = median((times[0] / times[1]).tolist()), times[0].min() / times[1].min()
-    slower = max(ratio, best) < 1 - tolerance
+    ratio, of_processor = np.median(times[:, 0] / times[:, 1], axis=0)
+    slower = bool(max(ratio, of_processor) < 1 - tolerance)
+    before, now = 1e3 * times[:, :, 0].min(axis=0)
     print(
-        f"{case:28} {1e3 * times[0].min():10.3f} {1e3 * times[1].min():10.3f} {ratio:8.3f} {best:8.3f}"
+        f"{case:24} {before:10.2f} {now:10.2f} {ratio:14.3f} {of_processor:16.3f}"
         + ("  SLOWER" if slower else ""),
         flush=True,
     )
@@ -163,9 +172,10 @@ def main() -> int:
         archive = subprocess.run(
             ["git", "archive", given.commit], cwd=ROOT, check=True, stdout=subprocess.PIPE
         ).stdout
-        tarfile.open(fileobj=io.BytesIO(archive)).extractall(before, filter="data")
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(before, filter="data")
         trees = [before, ROOT]
-        print(f"{'milliseconds, best':28} {'before':>10} {'now':>10} {'median':>8} {'best':>8}  before / now")
+        print(f"{'best, in ms':24} {'before':>10} {'now':>10} {'times as fast':>14} {'processor time':>16}")
         slower = False
         for network, batches in CASES.items():
             command(before, "compile", network, "-o", str(folder / f"{network}.loihi"))

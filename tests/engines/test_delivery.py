@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loihi_deploy.engines.chip.loops import deliver_all
 from loihi_deploy.engines.delivery import BLOCK, deliver, layout, list_spikes, room_for_words
 from loihi_deploy.ir import Conv2D, Dense
 
@@ -48,6 +49,27 @@ def test_every_input_adds_its_column(parts):
             assert not acc[BLOCK + transform.out_size :].any()
             assert n == structure[:, index].sum()
             assert set(np.flatnonzero(acc) // BLOCK) <= set(np.flatnonzero(touched))
+
+
+@given(transforms(), st.integers(0, 2**32 - 1), st.sampled_from([0.1, 0.5, 1.0]), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_a_list_of_spikes_adds_the_columns_of_all(transform, seed, share, rising):
+    """In lists with many spikes of one pixel, in rising order or in any."""
+    rng = np.random.default_rng(seed)
+    laid_out = layout([Dense(np.zeros((3, 5), np.int8)), transform], np.int8)
+    spikes = np.flatnonzero(rng.random(transform.in_size) < share).astype(np.int32)
+    if not rising:
+        rng.shuffle(spikes)
+    matrix = transform.csr().toarray().astype(int)
+    structure = transform.with_values(np.ones_like(transform.values)).csr().toarray()
+    acc = np.zeros(BLOCK + transform.out_size + 3, np.int16)
+    touched = np.zeros(10, np.uint8)
+    n = deliver_all(laid_out.table[1], laid_out.geometry, laid_out.weights, spikes, acc, BLOCK, touched)
+    assert (acc[BLOCK : BLOCK + transform.out_size] == matrix[:, spikes].sum(axis=1)).all()
+    assert not acc[:BLOCK].any()
+    assert not acc[BLOCK + transform.out_size :].any()
+    assert n == structure[:, spikes].sum()
+    assert set(np.flatnonzero(acc) // BLOCK) <= set(np.flatnonzero(touched))
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32, np.float64])

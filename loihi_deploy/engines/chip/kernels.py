@@ -268,9 +268,7 @@ def _update(  # type: ignore[no-untyped-def]
         current = int32(0)
         if arrived or noisy or moving[b] & HAS_CURRENT:
             if not p[PLAIN_CURRENT]:
-                current, now_q, now_u = _currents_checked(
-                    u, q, noise, at, factor_u, bits, shift, q_up, u_up
-                )
+                current, now_q, now_u = _currents_checked(u, q, noise, at, factor_u, bits, shift, q_up, u_up)
                 wraps_q += now_q
                 wraps_u += now_u
             elif moving[b] & HAS_WIDE:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 
 from loihi_deploy.engines.chip import compiled as engine
 from loihi_deploy.engines.chip import plain as reference
+from loihi_deploy.engines.delivery import BLOCK
 from loihi_deploy.ir import Dense, Graph, Input, Projection, Readout
 from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, Synapses
 from tests.engines.programs import NO_GRAPH, programs, random_spikes
@@ -85,3 +88,19 @@ def test_biases_from_the_input(noise):
     expected = reference.simulate(program, {}, 15, record, seed=1, biases=biases)
     assert expected.counts["p"].spikes > 100
     assert_same(engine.simulate(program, {}, 15, record, seed=1, biases=biases), expected)
+
+
+@pytest.mark.parametrize("decay", [0, 1, 741, 4095])
+def test_currents_on_both_sides_of_what_one_product_holds(decay):
+    """Below 2^19 a current times its factor fits in 32 bits; blocks of small and of large currents, side by side."""
+    edges = [0, 1, 4095, 4096, 2**18, 2**19 - 2, 2**19 - 1, 2**19, 2**19 + 1, 2**20, 2**23 - 1]
+    small = np.tile([s * e for e in edges[:7] for s in (1, -1)], 37)[: 2 * BLOCK]
+    values = np.concatenate([small, *([0] * (BLOCK - 1) + [s * e] for e in edges for s in (1, -1))])
+    p = Compartments("p", (len(values),), decay, 0, 64 * (2**17 - 1), 0, v_min=-(2**23) + 1)
+    program = Program(NO_GRAPH, (), (p,), (), NO_GRAPH)
+    rest = reference.simulate(program, {}, 1, {}).state
+    state = replace(rest, u={"p": values[None].astype(np.int32)})
+    record = {"p": EVERYTHING}
+    expected = reference.simulate(program, {}, 9, record, state)
+    assert (expected.recorded["p"]["u"][:, 0] != 0).any() == (decay < 4095)
+    assert_same(engine.simulate(program, {}, 9, record, state), expected)
