@@ -399,91 +399,100 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
     """
     widths = decay_bits, 31 - accumulator_bits, 31 - current_bits
 
-    def simulate(network, state, arriving, wanted, memory, first_step, steps):  # type: ignore[no-untyped-def]
-        _simulate(widths, network, state, arriving, wanted, memory, first_step, steps)
-
-    kernel: Callable[..., None] = compiled(simulate)
-    return kernel
-
-
-@inlined
-def _simulate(widths, network, state_of_all, arriving, wanted, memory, first_step, steps):  # type: ignore[no-untyped-def]
-    """Run every sample of a batch for `steps` steps."""
-    populations, sources, table, geometry, weights, projections, bias, spikes_first = network
-    u, v, refractory, spiked, pending = state_of_all
-    source_columns, event_counts, event_indices, noise_values, driven, biases, hold = arriving
-    counts, watched, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values = wanted
-    q16, q32, noise, membrane, moving, touched, spikes, n_spikes, words, starts = memory
-    n_sources, n_populations = sources.shape[0], populations.shape[0]
-    for s in range(u.shape[0]):
-        for b in range(moving.size):
-            moving[b] = HAS_CURRENT | HAS_WIDE | HAS_CHANGED
-        for i in range(n_populations):
-            p = populations[i]
-            padded = (p[SIZE] + BLOCK - 1) // BLOCK * BLOCK
-            n_spikes[0, n_sources + i] = list_spikes(
-                spiked[s], p[FIRST], padded, words, spikes[0], p[SPIKES_FIRST]
-            )
-        place = 0
-        for t in range(steps):
-            for column in range(event_counts.shape[2]):
-                starts[t, column] = place
-                place += event_counts[s, t, column]
-        n_out = 0
-        for t in range(steps):
-            last, now = t % 2, 1 - t % 2
-            if driven.shape[0] > 0 and (t == 0 or (first_step + t) % hold == 0):
-                _take_biases(driven, biases[s, (first_step + t) // hold], membrane, moving)
-            if noise_values.shape[1] > 0:
-                _make_noise(populations, noise_values[t], bias, noise, membrane)
+    def simulate(network, state_of_all, arriving, wanted, memory, first_step, steps):  # type: ignore[no-untyped-def]
+        """Run every sample of a batch for `steps` steps."""
+        populations, sources, table, geometry, weights, projections, bias, spikes_first = network
+        u, v, refractory, spiked, pending = state_of_all
+        source_columns, event_counts, event_indices, noise_values, driven, biases, hold = arriving
+        counts, watched, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values = wanted
+        q16, q32, noise, membrane, moving, touched, spikes, n_spikes, words, starts = memory
+        n_sources, n_populations = sources.shape[0], populations.shape[0]
+        for s in range(u.shape[0]):
+            for b in range(moving.size):
+                moving[b] = HAS_CURRENT | HAS_WIDE | HAS_CHANGED
+            for i in range(n_populations):
+                p = populations[i]
+                padded = (p[SIZE] + BLOCK - 1) // BLOCK * BLOCK
+                n_spikes[0, n_sources + i] = list_spikes(
+                    spiked[s], p[FIRST], padded, words, spikes[0], p[SPIKES_FIRST]
+                )
+            place = 0
+            for t in range(steps):
+                for column in range(event_counts.shape[2]):
+                    starts[t, column] = place
+                    place += event_counts[s, t, column]
+            n_out = 0
+            for t in range(steps):
+                last, now = t % 2, 1 - t % 2
+                if driven.shape[0] > 0 and (t == 0 or (first_step + t) % hold == 0):
+                    _take_biases(driven, biases[s, (first_step + t) // hold], membrane, moving)
+                if noise_values.shape[1] > 0:
+                    _make_noise(populations, noise_values[t], bias, noise, membrane)
+                for i in range(n_sources):
+                    n_spikes[last, i] = _arrive(
+                        sources[i],
+                        source_columns[i],
+                        t,
+                        event_counts[s],
+                        event_indices[s],
+                        starts,
+                        pending[s],
+                        words,
+                        spikes[last],
+                    )
+                for i in range(n_populations):
+                    p = populations[i]
+                    count = counts[s, i]
+                    n_arriving = 0
+                    for r in range(p[FIRST_PROJECTION], p[FIRST_PROJECTION] + p[N_PROJECTIONS]):
+                        n_arriving += n_spikes[last, projections[r, PRE]]
+                    wraps = count[WRAPS_Q] + count[WRAPS_U]
+                    arrival = (
+                        table,
+                        geometry,
+                        weights,
+                        projections,
+                        spikes[last],
+                        spikes_first,
+                        n_spikes[last],
+                    )
+                    state = (u[s], v[s], refractory[s], spiked[s])
+                    rest = (membrane, noise, touched, moving, words, count, spikes[now])
+                    if p[NARROW] or n_arriving <= p[BUDGET]:
+                        count[EVENTS] += _deliver(p, *arrival, q16, touched)
+                        n_new = _update(widths, p, *state, q16, *rest)
+                    else:
+                        count[EVENTS] += _deliver(p, *arrival, q32, touched)
+                        n_new = _update(widths, p, *state, q32, *rest)
+                    n_spikes[now, n_sources + i] = n_new
+                    count[SPIKES] += n_new
+                    if count[FIRST_WRAP] < 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:
+                        count[FIRST_WRAP] = first_step + t
+                for i in range(watched.size):
+                    node = n_sources + watched[i]
+                    out_counts[s, t, i] = n_spikes[now, node]
+                    _append(spikes[now], spikes_first[node], n_spikes[now, node], out_indices[s], n_out)
+                    n_out += n_spikes[now, node]
+                if records.shape[0] > 0:
+                    _record(
+                        records,
+                        chosen,
+                        u[s],
+                        v[s],
+                        spiked[s],
+                        recorded_spikes[s, first_step + t],
+                        recorded_values[s, first_step + t],
+                    )
             for i in range(n_sources):
-                n_spikes[last, i] = _arrive(
+                _keep_pending(
                     sources[i],
                     source_columns[i],
-                    t,
+                    steps,
                     event_counts[s],
                     event_indices[s],
                     starts,
                     pending[s],
-                    words,
-                    spikes[last],
                 )
-            for i in range(n_populations):
-                p = populations[i]
-                count = counts[s, i]
-                n_arriving = 0
-                for r in range(p[FIRST_PROJECTION], p[FIRST_PROJECTION] + p[N_PROJECTIONS]):
-                    n_arriving += n_spikes[last, projections[r, PRE]]
-                wraps = count[WRAPS_Q] + count[WRAPS_U]
-                arrival = (table, geometry, weights, projections, spikes[last], spikes_first, n_spikes[last])
-                state = (u[s], v[s], refractory[s], spiked[s])
-                rest = (membrane, noise, touched, moving, words, count, spikes[now])
-                if p[NARROW] or n_arriving <= p[BUDGET]:
-                    count[EVENTS] += _deliver(p, *arrival, q16, touched)
-                    n_new = _update(widths, p, *state, q16, *rest)
-                else:
-                    count[EVENTS] += _deliver(p, *arrival, q32, touched)
-                    n_new = _update(widths, p, *state, q32, *rest)
-                n_spikes[now, n_sources + i] = n_new
-                count[SPIKES] += n_new
-                if count[FIRST_WRAP] < 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:
-                    count[FIRST_WRAP] = first_step + t
-            for i in range(watched.size):
-                node = n_sources + watched[i]
-                out_counts[s, t, i] = n_spikes[now, node]
-                _append(spikes[now], spikes_first[node], n_spikes[now, node], out_indices[s], n_out)
-                n_out += n_spikes[now, node]
-            if records.shape[0] > 0:
-                _record(
-                    records,
-                    chosen,
-                    u[s],
-                    v[s],
-                    spiked[s],
-                    recorded_spikes[s, first_step + t],
-                    recorded_values[s, first_step + t],
-                )
-        for i in range(n_sources):
-            _keep_pending(
-                sources[i], source_columns[i], steps, event_counts[s], event_indices[s], starts, pending[s]
-            )
+
+    kernel: Callable[..., None] = compiled(simulate)
+    return kernel
