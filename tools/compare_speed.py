@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[1]
 CASES = {
@@ -101,7 +102,9 @@ class Worker:
         self.process.wait()
 
 
-def times_of_runs(trees: list[Path], name: str, n: int, folder: Path, steps: int, rounds: int) -> np.ndarray:
+def times_of_runs(
+    trees: list[Path], name: str, n: int, folder: Path, steps: int, rounds: int
+) -> NDArray[np.float64]:
     """Seconds and processor seconds of runs, (rounds, 2 trees, 2); ends the program if the outputs differ."""
     code = "import sys, numpy as np; from loihi_deploy.bench import networks as b; "
     code += "np.save(sys.argv[1], b.inputs(sys.argv[2], int(sys.argv[3])))"
@@ -126,7 +129,7 @@ def times_of_runs(trees: list[Path], name: str, n: int, folder: Path, steps: int
     return np.array(found)
 
 
-def times_of_commands(trees: list[Path], arguments: list[str], rounds: int) -> np.ndarray:
+def times_of_commands(trees: list[Path], arguments: list[str], rounds: int) -> NDArray[np.float64]:
     """Seconds and processor seconds of a command in fresh processes, (rounds, 2 trees, 2)."""
     found = []
     for i in range(rounds):
@@ -145,7 +148,7 @@ def processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def row(case: str, times: np.ndarray, tolerance: float) -> bool:
+def row(case: str, times: NDArray[np.float64], tolerance: float) -> bool:
     """Print a line of the table; True where the case is slower beyond the tolerance."""
     ratio, of_processor = np.median(times[:, 0] / times[:, 1], axis=0)
     slower = bool(max(ratio, of_processor) < 1 - tolerance)
