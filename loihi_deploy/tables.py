@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import html
 import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -99,14 +101,20 @@ class Page:
     def __add__(self, other: Page) -> Page:
         return Page(self.parts + other.parts)
 
-    def as_text(self, width: int | None = None) -> str:
-        """Text for a terminal of `width` columns; for this one, or `WIDTH` columns, if not given."""
+    def as_text(self, width: int | None = None, wrapped: bool = False) -> str:
+        """Text for a terminal of `width` columns; for this one, or `WIDTH` columns, if not given.
+
+        Paragraphs are lines of their own, however long, or `wrapped` between words.
+        """
         width = width or shutil.get_terminal_size((WIDTH, 0)).columns
         text = ""
         for before, part in zip((None, *self.parts), self.parts, strict=False):
             if before is not None:
                 text += "\n" if isinstance(before, str) and isinstance(part, str) else "\n\n"
-            text += part.as_text(width) if isinstance(part, Table) else part
+            if isinstance(part, Table):
+                text += part.as_text(width)
+            else:
+                text += _wrapped(part, width) if wrapped else part
         return text
 
     def as_html(self) -> str:
@@ -123,8 +131,8 @@ class Page:
         )
 
     def show(self) -> None:
-        """Print it."""
-        print(self.as_text())
+        """Print it; on a terminal paragraphs are wrapped between words."""
+        print(self.as_text(wrapped=sys.stdout.isatty()))
 
 
 class Shown:
@@ -139,6 +147,15 @@ class Shown:
 
     def _repr_html_(self) -> str:
         return self.page().as_html()
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Every line of a text in lines of at most `width` columns, cut between words only."""
+    lines = (
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+    return "\n".join(lines)
 
 
 def _paragraph(text: str) -> str:

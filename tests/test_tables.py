@@ -46,6 +46,18 @@ def test_as_text():
     assert TABLE.as_text(25) == NARROW
 
 
+def test_on_a_terminal_paragraphs_are_cut_between_words(monkeypatch, capsys):
+    page = Page((TABLE, "Some words, and --an-option-that-is-longer-than-a-line.", "Short."))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "26")
+    page.show()
+    cut = "Some words, and\n--an-option-that-is-longer-than-a-line.\nShort."
+    assert capsys.readouterr().out == f"{WIDE}\n\n{cut}\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)
+    page.show()
+    assert capsys.readouterr().out == f"{page.as_text(26)}\n"
+
+
 def test_tables_stand_apart_and_sentences_together():
     text = Page((TABLE, "One.", "Two.", TABLE, TABLE)).as_text(80)
     assert text == f"{WIDE}\n\nOne.\nTwo.\n\n{WIDE}\n\n{WIDE}"

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, get_type_hints
 
 from loihi_deploy.checked import fits, misfits
-from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.errors import InputError, Problem, gathered
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,12 @@ class Criteria:
         """
         known = [item.name for item in fields(cls)]
         given = {str(name).replace("-", "_"): value for name, value in values.items()}
-        unknown = [_unknown(f"{where}: {name}", name, known) for name in given if name not in known]
-        if unknown:
-            raise InputError("The criteria cannot be used", unknown)
-        return cls(**given)
+        problems = [_unknown(f"{where}: {name}", name, known) for name in given if name not in known]
+        with gathered(problems):
+            criteria = cls(**{name: value for name, value in given.items() if name in known})
+        if problems:
+            raise InputError("The criteria cannot be used", problems)
+        return criteria
 
     @property
     def limits(self) -> dict[str, float]:

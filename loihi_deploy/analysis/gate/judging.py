@@ -104,7 +104,7 @@ class Check(Shown, OneLine):
             parts.append(Table(title, ("where", "what", "then", "now"), self.changes, names=2))
         failed = sum(not verdict.passed for verdict in self.verdicts)
         n = len(self.verdicts)
-        parts.append(f"{failed} of {n} criteria FAIL" if failed else f"All {n} criteria hold")
+        parts.append(f"{failed} of {n} criteria FAIL" if failed else f"{n} of {n} criteria hold")
         return Page(tuple(parts))
 
     def values(self) -> dict[str, Any]:

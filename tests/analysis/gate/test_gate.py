@@ -143,6 +143,7 @@ def test_what_cannot_be_judged(criteria, data, says):
     ("names", "says"),
     [
         ({"min-acuracy": 0.5}, "min_acuracy: unknown criterion .*The nearest is 'min_accuracy'"),
+        ({"min-acuracy": 0.5, "max-cores": 2.5}, r"(?s)min_acuracy: unknown.*max_cores: not what"),
         ({"min-accuracy": 90}, r"min_accuracy: out of range \(found 90, allowed 0 to 1\)"),
         ({"max-cores": 2.5}, "max_cores: not what is expected"),
         ({"no-overflow": 1}, "no_overflow: not what is expected"),
