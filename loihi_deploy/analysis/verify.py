@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +25,7 @@ from loihi_deploy.ir.content import OneLine
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.options import DeployOptions
+from loihi_deploy.report import stage_table
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
 from loihi_deploy.tables import Page, Shown, Table, percent, warned
@@ -120,10 +121,6 @@ class Verification(Shown, OneLine):
 
     def page(self) -> Page:
         """A row for each stage, then one for each layer of each stage, and what to try."""
-        stages = tuple(
-            (stage.name, str(stage.n_samples), percent(stage.accuracy), percent(stage.agreement))
-            for stage in self.stages
-        )
         layers = [
             (
                 layer.name,
@@ -147,7 +144,7 @@ class Verification(Shown, OneLine):
         columns = ("layer", "stage", "correlation", "relative error", "silent", "saturated")
         return Page(
             (
-                Table("Stages", ("stage", "samples", "accuracy", "decides as the source"), stages),
+                stage_table(asdict(stage) for stage in self.stages),
                 Table("Firing rates beside the rate network's", columns, tuple(layers), names=2),
                 *warned(wrapped),
                 *self.remedies,

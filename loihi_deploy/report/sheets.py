@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loihi_deploy.report.cost_tables import energy_tables
@@ -29,7 +29,7 @@ def report_page(values: Values) -> Page:
             text += f", rate network {percent(found['rate_network'])}"
         parts.append(f"{text}, at {data['steps']} steps")
     if "stages" in values:
-        parts += stage_tables(values)
+        parts.append(stage_table(values["stages"]["stages"]))
     if "rates" in values:
         parts.append(rate_table(values))
     if "by_frame" in values.get("accuracy", {}):
@@ -64,14 +64,13 @@ def layer_table(values: Values) -> Table:
     return table
 
 
-def stage_tables(values: Values) -> list[Table]:
+def stage_table(stages: Iterable[Values]) -> Table:
     """Accuracy and agreement after each stage."""
     rows = tuple(
-        (stage["name"], percent(stage["accuracy"]), percent(stage["agreement"]))
-        for stage in values["stages"]["stages"]
+        (stage["name"], str(stage["n_samples"]), percent(stage["accuracy"]), percent(stage["agreement"]))
+        for stage in stages
     )
-    columns = ("stage", "accuracy", "decides as the source")
-    return [Table(f"Stages on {values['stages']['samples']} samples", columns, rows)]
+    return Table("Stages", ("stage", "samples", "accuracy", "decides as the source"), rows)
 
 
 def rate_table(values: Values) -> Table:
