@@ -23,6 +23,12 @@ thead { border-bottom: 1px solid; }
 .figure { text-align: right; font-variant-numeric: tabular-nums; }
 .warning { color: #a15c00; }
 """
+NOTEBOOK = """
+.loihi-deploy caption, .loihi-deploy th, .loihi-deploy td { text-align: left; padding: .1em .6em; }
+.loihi-deploy caption { font-weight: bold; padding-top: .6em; }
+.loihi-deploy .figure { text-align: right; white-space: nowrap; }
+.loihi-deploy p { margin: .3em 0; }
+"""
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ class Shown:
         return self.page().as_text()
 
     def _repr_html_(self) -> str:
-        return self.page().as_html()
+        return f'<style>{NOTEBOOK}</style><div class="loihi-deploy">\n{self.page().as_html()}\n</div>'
 
 
 def _wrapped(text: str, width: int) -> str:
