@@ -15,6 +15,7 @@ Kind = Literal[
     "hdf5",
     "saved_model",
     "exported",
+    "frozen",
     "checkpoint",
     "tflite",
     "onnx",
@@ -33,18 +34,19 @@ _ASK_FOR_KERAS = "Give the Keras model that it was made of, saved with model.sav
 _RUN = "Run it with loihi_deploy.load(path).run(x), or with the commands run, evaluate, verify and report"
 _COMPILE = "Make a deployment of it first: loihi-deploy compile MODEL -o net.loihi, or loihi_deploy.deploy(path, ...)"
 _WEIGHTS = "Save the whole model, with its layers: model.save('model.keras')"
-_REBUILD = "Build the network in Keras, set its weights, and save it with model.save('model.keras')"
+_EXPORT = "Export the network to ONNX, which is read: torch.onnx.export(model, example_inputs, 'net.onnx')"
 WHAT: dict[Kind, tuple[str, str]] = {
     "loihi": ("a deployment, which is compiled already", _RUN),
     "keras": ("a Keras model", _COMPILE),
     "hdf5": ("an HDF5 file, as of a Keras model, its weights, a network of lava-dl or a NIR graph", _COMPILE),
     "saved_model": ("a Keras model saved as a SavedModel folder", _COMPILE),
     "exported": ("a TensorFlow program without its Keras layers (SavedModel)", _ASK_FOR_KERAS),
+    "frozen": ("a TensorFlow program without its Keras layers (.pb)", _ASK_FOR_KERAS),
     "checkpoint": ("weights without the model (TensorFlow checkpoint)", _WEIGHTS),
     "tflite": ("a TensorFlow Lite model", _ASK_FOR_KERAS),
     "onnx": ("an ONNX model", _COMPILE),
     "nir": ("a damaged NIR graph", "Write the file again with nir.write"),
-    "torch": ("a PyTorch file", _REBUILD),
+    "torch": ("a PyTorch file, which only its author's program can read", _EXPORT),
     "arrays": (
         "an array of numbers, not a network",
         "Give it as samples: calibration, --calibration or --samples",
@@ -101,6 +103,7 @@ def file_kind(path: str | os.PathLike[str]) -> Kind:
         ".pt": "torch",
         ".pth": "torch",
         ".index": "checkpoint",
+        ".pb": "frozen",
     }
     return by_name.get(path.suffix.lower(), "unknown")
 
@@ -129,5 +132,9 @@ def _archive_kind(path: Path) -> Kind:
 
 def wrong_kind(path: str | os.PathLike[str]) -> Problem:
     """Say what a file is, and what takes it, where something else was wanted."""
+    path = Path(path)
+    if path.name == "saved_model.pb":
+        remedy = f"Give the folder: {path.parent}"
+        return Problem("the program of a SavedModel folder", os.fspath(path), remedy=remedy)
     what, remedy = WHAT[file_kind(path)]
     return Problem(what, os.fspath(path), remedy=remedy)

@@ -196,7 +196,7 @@ def _check_model(model: str, benchmarks: list[str]) -> None:
         remedy = f"{problem.remedy}, or the name of a benchmark network.{near}"[:-1]
         raise InputError("There is no model to read", replace(problem, remedy=remedy))
     if kind not in MODEL_KINDS:
-        raise ConversionError("The file is not a Keras model", problem)
+        raise ConversionError("The file is not a model that can be read", problem)
 
 
 def _check_calibration(calibration: str | None, labels: str | None, options: DeployOptions) -> None:

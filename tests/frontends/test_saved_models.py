@@ -280,6 +280,7 @@ OTHERS = {
     "model.tflite": b"\x20\x00\x00\x00TFL3\x00\x00\x00\x00",
     "model.onnx": b"\x08\x07\x12\x07pytorch",
     "model.pt": b"\x80\x02}q\x00.",
+    "frozen.pb": b"\x0a\x10\x0a\x01x",
     "x.npy": b"\x93NUMPY\x01\x00",
     "image.png": b"\x89PNG\r\n\x1a\n",
     "image.jpg": b"\xff\xd8\xff\xe0",
