@@ -28,7 +28,6 @@ from loihi_deploy.mapping.layout import (
     axis_margin,
     axis_reach,
     grids,
-    row_lengths,
     weight_bits,
 )
 from loihi_deploy.mapping.memory import index_bits, words
@@ -380,9 +379,7 @@ def _wiring_usage(
         used = axons, axons * run, run
     else:
         distinct, which = np.unique(layouts.box, axis=0, return_inverse=True)
-        rows = [
-            _sparse_usage(matrix, name, grids(program)[name], box, wiring, bits, limits) for box in distinct
-        ]
+        rows = [_sparse_usage(matrix, grids(program)[name], box, wiring, bits, limits) for box in distinct]
         table = np.array(rows, dtype=np.int64).reshape(-1, 3)[which.reshape(-1)]
         used = table[:, 0], table[:, 1], table[:, 2]
     return {
@@ -395,21 +392,33 @@ def _wiring_usage(
 
 
 def _sparse_usage(
-    matrix: Any, name: str, grid: Grid, box: Ints, wiring: Wiring, bits: int, limits: CoreLimits
+    matrix: Any, grid: Grid, box: Ints, wiring: Wiring, bits: int, limits: CoreLimits
 ) -> tuple[int, int, int]:
     """The most axons, words, and words per axon over all slices of a shape."""
-    most = np.zeros(3, np.int64)
-    for piece in cut(name, grid, [int(n) for n in box], 1, (0, 0), ()):
-        lengths = row_lengths(matrix, piece.neurons(grid))
-        lengths = lengths[lengths > 0]
-        if not lengths.size:
-            continue
-        if wiring.compressed:
-            run = np.full(len(lengths), words(piece.size, bits, limits))
-        else:
-            run = words(lengths, bits + index_bits(piece.size - 1, limits), limits)
-        most = np.maximum(most, [len(lengths), run.sum(), run.max()])
-    return int(most[0]), int(most[1]), int(most[2])
+    slice_of, sizes = _slices(grid, box)
+    # an axon of a slice stands for a run of the entries of one input in its rows
+    runs, lengths = np.unique(slice_of[matrix.rows] * matrix.in_size + matrix.indices, return_counts=True)
+    if not runs.size:
+        return 0, 0, 0
+    where = runs // matrix.in_size
+    if wiring.compressed:
+        run = words(sizes, bits, limits)[where]
+    else:
+        run = words(lengths, bits + index_bits(sizes - 1, limits)[where], limits)
+    total = np.bincount(where, run)
+    return int(np.bincount(where).max()), int(total.max()), int(run.max())
+
+
+def _slices(grid: Grid, box: Ints) -> tuple[Ints, Ints]:
+    """The number of the slice that each neuron lies in, and the neurons of each slice, of slices of one shape."""
+    place, sizes = np.zeros((1, 1, 1), np.int64), np.ones(1, np.int64)
+    for axis, (n, size) in enumerate(zip(grid, box.tolist(), strict=True)):
+        n_parts = -(-n // size)
+        along = (np.arange(n) // size).reshape([-1 if k == axis else 1 for k in range(3)])
+        place = place * n_parts + along
+        parts = np.minimum(size, n - size * np.arange(n_parts))
+        sizes = (sizes[:, None] * parts).reshape(-1)
+    return place.reshape(-1), sizes
 
 
 @dataclass(frozen=True)
