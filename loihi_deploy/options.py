@@ -126,6 +126,11 @@ class DeployOptions(Content):
     steps_per_frame : int, optional
         Steps that each frame of a sequence is shown, in the bias correction and in runs that say nothing else. If not
         given, as many as make 100 steps, or `bias_correction_steps`, at least.
+    max_host_spikes : int, optional
+        Most messages that the host sends to a chip in a step; a spike takes one for each core that it goes to. Neurons
+        of the host fire at lower rates, so that nearly all calibration samples keep it on average, their synapses on
+        chip are slower, so that fewer spikes say as much, and spikes beyond the limit wait for later steps. Runs on
+        hardware can then be streamed. As many as the neurons emit if not given.
     readout : {'auto', 'window', 'mean', 'last', 'each'}
         Steps of a sequence that outputs are averaged over: those of all frames, those of the last frame, those of each
         frame by itself (an answer for every frame), or the readout window. 'auto' does as the source where it says so
@@ -163,6 +168,7 @@ class DeployOptions(Content):
     steps_per_frame: int | None = None
     readout: Literal["auto", "window", "mean", "last", "each"] = "auto"
     flush: int | None = field(default=None, metadata={"since": 2})
+    max_host_spikes: int | None = field(default=None, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
@@ -206,6 +212,8 @@ class DeployOptions(Content):
             and (isinstance(self.steps, str) or not 1 <= self.steps <= 10_000)
         ):
             problems.append(Problem("not a presentation time", "steps", self.steps, "1 to 10000, or 'auto'"))
+        if "max_host_spikes" in fitting and self.max_host_spikes is not None and self.max_host_spikes < 1:
+            problems.append(Problem("out of range", "max_host_spikes", self.max_host_spikes, "1 or more"))
         if "steps_per_frame" in fitting and self.steps_per_frame is not None:
             if not 1 <= self.steps_per_frame <= 10_000:
                 problems.append(

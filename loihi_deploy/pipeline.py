@@ -13,6 +13,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from typing import Any
 
+from loihi_deploy.analysis.host_link import encoder_rate, fewer_messages, with_limit
 from loihi_deploy.analysis.latency import SHORT_SYNAPSE
 from loihi_deploy.analysis.lowering import lower
 from loihi_deploy.analysis.presentation import for_presentation
@@ -24,7 +25,7 @@ from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates
 from loihi_deploy.ir import Graph, samples_for
 from loihi_deploy.ir.program import Program
-from loihi_deploy.mapping import map_to_cores
+from loihi_deploy.mapping import Mapping, map_to_cores
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.stages.normalize import with_synapses
 
@@ -106,7 +107,23 @@ def deploy(
     made = lower(converted, samples, chosen, board)
     logger.info("planning cores")
     mapping = map_to_cores(made.program, board, **plan, rates=made.rates)
-    return Deployment.from_parts(made.graph, made.program, mapping, options, samples, converted)
+    if options.max_host_spikes is None or not made.program.encoder.populations:
+        return Deployment.from_parts(made.graph, made.program, mapping, options, samples, converted)
+
+    logger.info("holding the host to %d spikes a step", options.max_host_spikes)
+
+    def map_again(rows: MappingOf[str, Any]) -> Mapping:
+        return map_to_cores(made.program, board, **{**plan, "fix": {**rows, **(fix or {})}}, rates=made.rates)
+
+    mapping = fewer_messages(made.program, mapping, map_again)
+    if samples is not None:
+        rate = encoder_rate(made.program, mapping, samples, options)
+        if rate < options.encoder_rate:
+            made = lower(converted, samples, replace(chosen, encoder_rate=rate), board, rate)
+            mapping = map_to_cores(made.program, board, **plan, rates=made.rates)
+            mapping = fewer_messages(made.program, mapping, map_again)
+    program, mapping = with_limit(made.program, mapping, options.max_host_spikes)
+    return Deployment.from_parts(made.graph, program, mapping, options, samples, converted)
 
 
 def _deploy_program(

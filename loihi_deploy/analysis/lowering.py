@@ -26,6 +26,7 @@ from loihi_deploy.analysis.frames import (
     read_rates,
     read_window,
 )
+from loihi_deploy.analysis.host_link import with_slower_synapses
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import InputError, LoihiDeployWarning
 from loihi_deploy.ir import Graph, Samples
@@ -63,7 +64,13 @@ class Lowered:
     rates: Mapping[str, NDArray[Any]] | None
 
 
-def lower(converted: Graph, calibration: Samples | None, options: DeployOptions, board: Board) -> Lowered:
+def lower(
+    converted: Graph,
+    calibration: Samples | None,
+    options: DeployOptions,
+    board: Board,
+    slow_rate: float | None = None,
+) -> Lowered:
     """Set firing rates, cut, correct and quantize a converted network.
 
     Parameters
@@ -74,6 +81,8 @@ def lower(converted: Graph, calibration: Samples | None, options: DeployOptions,
     options : DeployOptions
         Normalization 'auto' is 'percentile' here.
     board : Board
+    slow_rate : float, optional
+        Highest rate in Hz of the host's neurons where it is so low that their spikes are to be filtered longer.
     """
     logger.info("setting firing rates")
     graph = _with_firing_rates(converted, calibration, options, board)
@@ -85,6 +94,8 @@ def lower(converted: Graph, calibration: Samples | None, options: DeployOptions,
         logger.info("checking firing rates")
         graph = _checked(converted, graph, calibration, options)
     partitioned = partition(graph, options.encoder, options.encoder_rate)
+    if slow_rate is not None:
+        partitioned = with_slower_synapses(partitioned, slow_rate)
     if options.steps is not None:
         partitioned = with_initial_voltages(partitioned)
     if calibration is not None and options.bias_correction_steps:

@@ -63,7 +63,7 @@ class _Plan:
 class _Arrays(NamedTuple):
     """State of a batch while it runs."""
 
-    encoder: tuple[NDArray[np.float64], ...]
+    encoder: tuple[NDArray[Any], ...]
     chip: columns.State
     decoders: list[tuple[NDArray[np.float64], NDArray[np.float64]]]
     rng: np.random.RandomState | None
@@ -79,7 +79,7 @@ class Line:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.encoder = Encoder(program.encoder)
+        self.encoder = Encoder(program.encoder, program.host_limit)
         self.on_chip = {p.name: p.size for p in program.populations}
         self.sizes = {**self.encoder.sizes, **self.on_chip}
         decoded = {projection.pre for projection in program.readout.projections}
@@ -163,6 +163,8 @@ class Line:
                 (first, events) for events, kept in ((out, plan.lists), (emitted, plan.lists_sent)) if kept
             ]
 
+        if not keep_state:  # what waits at the end is never sent
+            lost += encoder.unsent(arrays.encoder)
         found = recorded_spikes(plan.listed, self.sizes, lists, n, steps)
         for key, part in plan.recording.columns.items():
             found[key] = (spikes if key[1] == "spikes" else values)[:, :, part]
@@ -299,6 +301,8 @@ class Line:
         arrays = encoder.load(state.encoder, n) if state else encoder.start(n, first_sample, seed)
         lost = np.zeros(len(self.encoder.sizes), np.int64)
         emitted = self.encoder.run(frames, 0, steps, hold, arrays, lost)
+        if not keep_state:
+            lost += self.encoder.unsent(arrays)
         dense = emitted.to_dense()
         record = {
             name: tuple({*wanted.variables.get(name, ()), *(["spikes"] if name in self.decoded else [])})

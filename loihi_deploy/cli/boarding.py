@@ -1,14 +1,16 @@
-"""``loihi-deploy preflight``: what stands between a saved deployment and a board."""
+"""``loihi-deploy preflight`` and ``selftest``: what keeps a deployment from a board, and whether one computes right."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from loihi_deploy.cli.arguments import json_option
+from loihi_deploy.cli.arguments import backend_option, board_option, json_option
 from loihi_deploy.cli.group import commands
-from loihi_deploy.cli.presenting import deployment_argument
+from loihi_deploy.cli.outputs import output_option, write_output
+from loihi_deploy.cli.presenting import check_backend, deployment_argument
 from loihi_deploy.cli.terminal import Terminal
 
 
@@ -29,3 +31,22 @@ def preflight(terminal: Terminal, deployment_file: Path) -> int:
     }
     terminal.figures(figures, lambda: click.echo(str(found)))
     return 0 if found.ready else 1
+
+
+@commands.command(runs_saved=True)
+@board_option
+@backend_option
+@output_option("Write the report to this .json file.")
+@json_option
+@click.pass_obj
+def selftest(terminal: Terminal, board: str, backend: Any, output: Path | None) -> int:
+    """Run small networks on a backend and compare every spike with the emulator's; exit status 1 where any differs."""
+    from loihi_deploy.bench.selftest import selftest as run_selftest
+
+    check_backend(backend)
+    with terminal.working(f"Testing backend {backend}"):
+        found = run_selftest(backend, board)
+    if output is not None:
+        write_output(output, found.save)
+    terminal.figures(found.values(), lambda: found.page().show())
+    return 0 if found.passed else 1

@@ -41,7 +41,11 @@ LIMIT_OPTIONS = (
         float,
         "Longest time of a sample on the chip in ms, by the high end of the estimate.",
     ),
-    ("--max-host-spikes", float, "Most spikes that the host sends in a step, on average."),
+    (
+        "--max-host-spikes",
+        float,
+        "Most messages that the host sends to a chip in any step: one for each core that a spike goes to.",
+    ),
 )
 
 

@@ -26,14 +26,23 @@ from loihi_deploy.ir import (
     Readout,
     Sparse,
 )
-from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses
+from loihi_deploy.ir.program import (
+    BiasInput,
+    Compartments,
+    HostLimit,
+    Noise,
+    Program,
+    ScaleGroup,
+    SpikeSource,
+    Synapses,
+)
 from loihi_deploy.mapping import SAVED_TYPES as MAPPING_TYPES
 from loihi_deploy.options import DeployOptions
 
 SAVED_TYPES = (
     *(Conv2D, Dense, Sparse, FrameMemory, Graph, HostMap, Input),
     *(Population, NeuronModel, Projection, Readout, Link),
-    *(BiasInput, Compartments, Noise, Program, ScaleGroup, SpikeSource, Synapses),
+    *(BiasInput, Compartments, HostLimit, Noise, Program, ScaleGroup, SpikeSource, Synapses),
     *(Arithmetic, DeployOptions),
     *MAPPING_TYPES,
 )

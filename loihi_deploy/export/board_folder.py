@@ -126,6 +126,8 @@ def describe_host(program: Program) -> Tree:
             ],
             "populations": [_neurons(p, program.dt) for p in encoder.populations],
             "projections": [_projection(p, program.dt) for p in encoder.projections if p.post in hosts],
+            "limit": program.host_limit
+            and {"spikes": program.host_limit.spikes, "messages": program.host_limit.messages},
             "biases": [
                 {
                     "population": b.population,
@@ -162,7 +164,7 @@ def _presentation(deployment: Deployment) -> Tree:
     options = deployment.options
     return {
         "window": options.readout_window,
-        "reading": reading_of(deployment.graph, options),
+        "reading": reading_of(deployment.program.readout, options),
         "steps": options.steps if isinstance(options.steps, int) else None,
         "steps_per_frame": options.steps_per_frame,
         "flush": answer_delay(deployment.program) if options.flush is None else options.flush,

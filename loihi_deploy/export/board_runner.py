@@ -86,6 +86,7 @@ class Encoder:
         self.dt = tree["dt"]
         self.populations = tree["encoder"]["populations"]
         self.projections = [dict(p, matrix=Matrix(p["matrix"])) for p in tree["encoder"]["projections"]]
+        self.limit = tree["encoder"]["limit"]
 
     def _drives(self, frame: Any, name: str) -> Any:
         """What a frame adds to a population without a filter, and with each filter its factor and values."""
@@ -138,7 +139,42 @@ class Encoder:
                 out[t] = n_spikes > 0
                 lost += int(np.maximum(n_spikes - 1, 0).sum())
             spikes[name] = out
+        if self.limit is not None:
+            names = [population["name"] for population in self.populations]
+            together = np.concatenate([spikes[name] for name in names], axis=1)
+            sent, late = hold_back(together, self.limit["spikes"], self.limit["messages"])
+            ends = np.cumsum([population["size"] for population in self.populations])
+            spikes = dict(zip(names, np.split(sent, ends[:-1], axis=1)))
+            lost += late
         return spikes, lost
+
+
+def hold_back(emitted: Any, limit: int, messages: Any) -> Any:
+    """The spikes that go out in each step, and how many never do; see loihi_deploy's engines/host/holding_back.py.
+
+    Parameters
+    ----------
+    emitted : (steps, n) bool array
+    limit : int
+        Messages to a chip in a step.
+    messages : (n_chips, n) int array
+        What a spike of each neuron takes.
+    """
+    waiting, turn = np.zeros(emitted.shape[1], np.int64), 0
+    sent = np.zeros_like(emitted)
+    for t in range(len(emitted)):
+        waiting += emitted[t]
+        which = np.flatnonzero(waiting)
+        used, blocked = np.zeros(len(messages), np.int64), -1
+        for i in np.concatenate([which[which >= turn], which[which < turn]]):
+            if (used + messages[:, i] <= limit).all():
+                used += messages[:, i]
+                sent[t, i] = True
+                waiting[i] -= 1
+            elif blocked < 0:
+                blocked = i
+        turn = turn if blocked < 0 else blocked
+    return sent, int(waiting.sum())
 
 
 class Neurons:

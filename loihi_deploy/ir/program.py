@@ -289,6 +289,37 @@ class BiasInput(Content):
 
 
 @dataclass(frozen=True, eq=False)
+class HostLimit(Content):
+    """At most so many messages from the host to a chip in a step; spikes beyond them wait for later steps.
+
+    Parameters
+    ----------
+    spikes : int
+        Messages to a chip in a step.
+    messages : (n_chips, n_neurons) int32 array
+        What a spike of each neuron of the encoder takes to each chip, populations one behind the other.
+    """
+
+    spikes: int
+    messages: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "messages", frozen_array(self.messages, np.int32))
+        check_fields(self, self._problems)
+
+    def _problems(self) -> Iterable[Problem]:
+        if self.messages.ndim != 2 or (self.messages < 0).any():
+            yield Problem("not messages of neurons to chips", "HostLimit.messages", self.messages.shape)
+        elif self.messages.max(initial=1) > self.spikes:
+            yield Problem(
+                "a single spike of the host takes more messages to a chip than the limit",
+                "HostLimit.spikes",
+                self.spikes,
+                f"{int(self.messages.max())} or more",
+            )
+
+
+@dataclass(frozen=True, eq=False)
 class Program(Shown, Content):
     """A network in integers, with the float parts that run on the host.
 
@@ -311,6 +342,8 @@ class Program(Shown, Content):
     bias_inputs : tuple of BiasInput
     arithmetic : Arithmetic
         How the chip computes, from its file; the first-generation Loihi's if not given.
+    host_limit : HostLimit or None
+        What the host may send in a step; None for as much as its neurons emit.
     """
 
     encoder: Graph
@@ -324,6 +357,7 @@ class Program(Shown, Content):
     notes: tuple[str, ...] = field(default=(), metadata={"compare": False})
     bias_inputs: tuple[BiasInput, ...] = ()
     arithmetic: Arithmetic = field(default_factory=loihi_arithmetic, metadata={"since": 2})
+    host_limit: HostLimit | None = field(default=None, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         check_fields(self, self._problems)
@@ -411,6 +445,9 @@ class Program(Shown, Content):
                     source.size,
                     encoders.get(source.name),
                 )
+        if self.host_limit is not None and self.host_limit.messages.shape[1:] != (sum(encoders.values()),):
+            found = self.host_limit.messages.shape
+            yield Problem("a limit of other neurons", "host_limit", found, sum(encoders.values()))
         senders = encoders | {node.name: node.size for node in self.all_nodes}
         for node in self.readout.inputs:
             if senders.get(node.name) != node.size:

@@ -125,7 +125,7 @@ RULES = (
         "'hardware' loads them, they have no such limit",
         lambda b: b.chip.host_spikes_per_step,
         "chip",
-        "To stream them, encode with fewer neurons or lower rates",
+        "To stream them, deploy with DeployOptions(max_host_spikes=...), or encode with fewer neurons",
         "warning",
     ),
     Rule("chips", "chips", lambda b: b.n_chips, "board", "Use a larger board or a smaller network"),

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import loihi_deploy as ld
 from loihi_deploy import bench, demo
-from loihi_deploy.bench import networks
+from loihi_deploy.bench import networks, selftest
 from loihi_deploy.cli import commands
 from loihi_deploy.data.named import BUNDLED
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
@@ -97,6 +97,7 @@ RIGHT = {
     "energy": (["net.loihi"], {"samples": "x.npy", "steps": "3"}),
     "export": (["net.loihi"], {"output": "exported", "form": "sanafe", "samples": "x.npy", "steps": "3"}),
     "preflight": (["net.loihi"], {}),
+    "selftest": ([], {"board": "loihi", "backend": "numpy"}),
     "compile": (["tiny"], {"calibration": "x.npy", "bias_correction_steps": "3"}),
     "bench": ([], {}),
     "demo": ([], {}),
@@ -109,6 +110,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setitem(networks.NETWORKS, "tiny", lambda: GRAPH)
     monkeypatch.setitem(BUNDLED, "fashion-mnist", lambda: IMAGES)
     monkeypatch.setattr(bench, "bench", lambda *_, **__: [])
+    monkeypatch.setattr(selftest, "_deployments", lambda board: [])
     values = {"reference_spikes_equal": True, "data": "d", "n_test": 1, "comparison": [], "steps": 1}
     figures = {"reference_samples": 1, "layers": [], "n_cores": 1, "n_chips": 1, "n_neurons": 1, "board": "b"}
     kinds = [f"{what}_per_{when}" for what in ("multiplies", "additions") for when in ("frame", "step")]

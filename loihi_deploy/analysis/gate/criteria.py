@@ -51,7 +51,7 @@ FIGURES: Mapping[str, Figure] = {
     "chips": Figure("chips", needs=""),
     "energy_mj": Figure("energy, high end", "mJ"),
     "latency_ms": Figure("time on chip, high end", "ms"),
-    "host_spikes": Figure("host spikes a step"),
+    "host_spikes": Figure("host spikes to a chip in a step, at most"),
     "overflows": Figure("overflows"),
 }
 """By name, in the order in which they are shown."""
@@ -87,7 +87,7 @@ class Criteria:
     max_latency_ms : float, optional
         Time of a sample on the chip in milliseconds, the high end of the estimate.
     max_host_spikes : float, optional
-        Spikes that the host sends in a step, on average.
+        Messages that the host sends to a chip in any step: one for each core that a spike goes to.
     no_overflow : bool
         Whether no accumulator may wrap around.
     tolerance : dict of float

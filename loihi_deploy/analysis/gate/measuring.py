@@ -12,6 +12,7 @@ import numpy as np
 from loihi_deploy import backends
 from loihi_deploy.analysis.energy import estimate
 from loihi_deploy.analysis.frames import has_decisions, rate_decisions
+from loihi_deploy.analysis.host_link import highest
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Graph, Samples
@@ -84,10 +85,8 @@ def measure(
     if samples is not None:
         scores, counters = _scores(graph, program, mapping, samples, y, options, deployed_with)
         figures |= scores
-        figures["host_spikes"] = (
-            sum(counters.populations[p.name].spikes for p in program.encoder.populations)
-            / counters.sample_steps
-        )
+        hold = options.hold(samples.n_frames)
+        figures["host_spikes"] = highest(program, mapping, samples, hold, options.flush)
         figures["overflows"] = sum(c.overflows_q + c.overflows_u for c in counters.populations.values())
         data = {
             "samples": len(samples),

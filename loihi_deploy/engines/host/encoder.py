@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from loihi_deploy.engines.delivery import block_marks, layout, room_for_words
 from loihi_deploy.engines.events import Events
 from loihi_deploy.engines.host import kernels
+from loihi_deploy.engines.host.holding_back import Holding
 from loihi_deploy.engines.host.neurons import (
     effective_taus,
     initial_voltage,
@@ -22,8 +23,11 @@ from loihi_deploy.engines.host.neurons import (
 )
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Graph
+from loihi_deploy.ir.program import HostLimit
 from loihi_deploy.results import HostState
 
+HELD = "spikes that wait", "whose turn it is"
+"""Names in a state of what a limit holds back."""
 KINDS = {
     ("if", False): kernels.IF,
     ("if", True): kernels.IF_DISCRETIZED,
@@ -43,6 +47,8 @@ class Encoder:
     ----------
     graph : Graph
         Inputs and the populations they drive.
+    limit : HostLimit, optional
+        What may be sent in a step; spikes beyond it are sent later.
 
     Raises
     ------
@@ -50,7 +56,7 @@ class Encoder:
         If a population is driven by another: one layer encodes.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, limit: HostLimit | None = None) -> None:
         inputs = {node.name for node in graph.inputs}
         deep = [p.name for p in graph.projections if p.pre not in inputs]
         if deep:
@@ -59,6 +65,7 @@ class Encoder:
                 [Problem("an encoder population is driven by another", name) for name in deep],
             )
         self.graph = graph
+        self._holding = None if limit is None else Holding(limit)
         self.sizes = {p.name: p.size for p in graph.populations}
         offsets = np.cumsum([0, *((p.size + 7) // 8 * 8 for p in graph.populations)])
         self._first = dict(zip(self.sizes, offsets.tolist(), strict=False))
@@ -123,33 +130,44 @@ class Encoder:
         """Arrays (n, frames, size) of every input side by side, in float64."""
         return np.concatenate([inputs[name] for name in self._inputs], axis=2, dtype=np.float64)
 
-    def start(self, n: int, first_sample: int = 0, seed: int = 0) -> tuple[NDArray[np.float64], ...]:
+    def start(self, n: int, first_sample: int = 0, seed: int = 0) -> tuple[NDArray[Any], ...]:
         """Voltages, refractory times and filtered values of `n` samples at rest; see `neurons.initial_voltages`."""
         voltage = np.tile(self._start, (n, 1))
         for p in self._drawn:
             voltage[:, self._part(p.name)] = initial_voltages(p, self.graph.dt, n, first_sample, seed)
-        return voltage, np.zeros_like(voltage), np.zeros((n, self._n_filtered))
+        held = () if self._holding is None else self._holding.start(n)
+        return voltage, np.zeros_like(voltage), np.zeros((n, self._n_filtered)), *held
+
+    def unsent(self, arrays: tuple[NDArray[Any], ...]) -> NDArray[np.int64]:
+        """Spikes of each population that still wait to be sent, in the arrays of `start`."""
+        ends = np.cumsum(list(self.sizes.values()))
+        if self._holding is None:
+            return np.zeros(len(ends), np.int64)
+        return np.array([part.sum() for part in np.split(arrays[3], ends[:-1], axis=1)], np.int64)
 
     def _part(self, name: str) -> slice:
         return slice(self._first[name], self._first[name] + self.sizes[name])
 
-    def load(self, state: HostState, n: int) -> tuple[NDArray[np.float64], ...]:
+    def load(self, state: HostState, n: int) -> tuple[NDArray[Any], ...]:
         """The arrays of `start` from a state."""
-        voltage, refractory_time, filtered = self.start(n)
+        voltage, refractory_time, filtered, *held = self.start(n)
         for name in self.sizes:
             voltage[:, self._part(name)] = state.arrays[f"{name}/voltage"]
             refractory_time[:, self._part(name)] = state.arrays[f"{name}/refractory_time"]
         for name, part in self._filtered.items():
             filtered[:, part] = state.arrays[f"{name}/filtered"]
-        return voltage, refractory_time, filtered
+        for name, array in zip(HELD, held, strict=False):
+            array[:] = state.arrays[name]
+        return voltage, refractory_time, filtered, *held
 
-    def save(self, arrays: tuple[NDArray[np.float64], ...]) -> HostState:
+    def save(self, arrays: tuple[NDArray[Any], ...]) -> HostState:
         """A state from the arrays of `start`."""
-        voltage, refractory_time, filtered = arrays
+        voltage, refractory_time, filtered, *held = arrays
         return HostState(
             {f"{name}/voltage": voltage[:, self._part(name)].copy() for name in self.sizes}
             | {f"{name}/refractory_time": refractory_time[:, self._part(name)].copy() for name in self.sizes}
             | {f"{name}/filtered": filtered[:, part].copy() for name, part in self._filtered.items()}
+            | {name: array.copy() for name, array in zip(HELD, held, strict=False)}
         )
 
     def run(
@@ -158,7 +176,7 @@ class Encoder:
         first_step: int,
         steps: int,
         hold: int,
-        arrays: tuple[NDArray[np.float64], ...],
+        arrays: tuple[NDArray[Any], ...],
         lost: NDArray[np.int64],
     ) -> Events:
         """Step all samples, changing `arrays` in place and adding to `lost`.
@@ -181,7 +199,7 @@ class Encoder:
         kernels.encode(
             *self._constants,
             *(inputs, first_step, steps, hold),
-            *(*arrays, events.counts, events.indices, lost),
+            *(*arrays[:3], events.counts, events.indices, lost),
             *(
                 np.zeros(n_sums),
                 np.zeros(self._n_neurons),
@@ -193,4 +211,4 @@ class Encoder:
                 np.zeros(len(self.sizes), np.int64),
             ),
         )
-        return events
+        return events if self._holding is None else self._holding.run(events, *arrays[3:])
