@@ -77,12 +77,13 @@ class DeployOptions(Content):
         Time constants in seconds of the synapses into chosen layers, by name; of every source.
     dt : float
         Step in seconds for sources that do not have one; of a NIR graph the step that its times are counted in.
-    encoder : {'auto', 'first_layer', 'on_off', 'bias', 'poisson', 'ttfs'}
+    encoder : {'auto', 'first_layer', 'on_off', 'bias', 'poisson', 'ttfs', 'events'}
         What turns input values into spikes on the host: the network's own first layer, or an on and an off neuron for
         each input value (weights +1 and -1), put in front so that the first layer stays on chip. 'auto' takes the first
         layer where it is a 1x1 convolution. 'poisson' does as 'auto', with neurons that spike at random at these rates;
         'ttfs' with neurons that spike once, the earlier the larger the value (time to first spike). 'bias' needs no
-        spikes from the host: values are bias currents of neurons on chip, put in front.
+        spikes from the host: values are bias currents of neurons on chip, put in front. 'events' takes values that are
+        spikes already, 0 or 1, one frame for each step (`steps_per_frame` is 1): see `loihi_deploy.data.camera_frames`.
     normalization : {'auto', 'percentile', 'maximum', 'thresholds', 'search', 'scale_firing_rates', 'none'}
         How firing rates are set. From calibration data: so that a percentile of each layer's rates, or their maximum,
         is `target_rate`; so that the percentile of the integer network's rates is ('thresholds'); or from there on by
@@ -171,6 +172,8 @@ class DeployOptions(Content):
     max_host_spikes: int | None = field(default=None, metadata={"since": 2})
 
     def __post_init__(self) -> None:
+        if self.encoder == "events" and self.steps_per_frame is None and self.steps is None:
+            object.__setattr__(self, "steps_per_frame", 1)
         choices: dict[str, tuple[str, ...]] = {
             "neuron": ("if", "lif"),
             "encoder": tuple(ENCODERS),

@@ -17,6 +17,7 @@ QUICK = {
     "backend_choice.py": ["--neurons", "20", "--seconds", "0.05"],
     "cifar10.py": ["--data", "cifar10", "--epochs", "1", "--steps", "20", "--limit", "5"],
     "fashion_mnist_keras.py": ["--data", "mnist", "--epochs", "1", "--steps", "20", "--limit", "5"],
+    "japanese_vowels.py": ["vowels", "--epochs", "1", "--seeds", "1"],
     "mnist_record.py": ["--data", "mnist", "--epochs", "1", "--limit", "5"],
     "nef_oscillator.py": ["--neurons", "50", "--seconds", "0.3"],
     "nengo_network.py": ["--data", "mnist", "--epochs", "1", "--steps", "20", "--limit", "5"],
@@ -35,6 +36,15 @@ def folder(tmp_path_factory):
         (path / "mnist" / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
     (path / "cifar10").mkdir()
     write_cifar10(path / "cifar10", n=20)
+    (path / "vowels").mkdir()
+    for part in ("TRAIN", "TEST"):
+        sequences = [rng.normal(size=(12, 7 + k % 23)) for k in range(20)]
+        rows = [
+            ":".join(",".join(f"{value:.3f}" for value in dim) for dim in sequence) + f":{1 + k % 9}"
+            for k, sequence in enumerate(sequences)
+        ]
+        text = "\n".join(["@classLabel true", "@data", *rows])
+        (path / "vowels" / f"JapaneseVowels_{part}.ts").write_text(text, encoding="utf-8")
     return path
 
 

@@ -112,7 +112,8 @@ def mean_rates(program: Program, calibration: Any) -> dict[str, NDArray[np.float
         and `quantize` rounds weights for.
     """
     samples = samples_for(program.encoder, calibration).take(slice(TRAFFIC_SAMPLES))
-    rates = backends.firing_rates(program, samples, TRAFFIC_STEPS * samples.n_frames, 1.0)
+    per_frame = 1 if any(node.events for node in program.encoder.inputs) else TRAFFIC_STEPS
+    rates = backends.firing_rates(program, samples, per_frame * samples.n_frames, 1.0)
     return {name: values.mean(axis=0, dtype=np.float64) for name, values in rates.items()}
 
 

@@ -17,6 +17,7 @@ from loihi_deploy.backends.line import Line, line
 from loihi_deploy.backends.preflight import OnBoard
 from loihi_deploy.backends.request import (
     RunOptions,
+    event_problems,
     memory_of_frames_problems,
     state_problems,
     timing_problems,
@@ -197,6 +198,7 @@ def _problems(
     records = wanted(program, options, problems)
     if samples is not None:
         problems += sign_problems(program, samples.arrays)
+        problems += event_problems(program, samples.arrays, None if problems else options.hold(n_frames))
     problems += timing_problems(program, n_frames, stream)
     n = None if samples is None else len(samples)
     problems += memory_of_frames_problems(program, n, stream)

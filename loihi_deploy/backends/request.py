@@ -275,6 +275,21 @@ def memory_of_frames_problems(program: Program, n: int | None, stream: bool) -> 
         )
 
 
+def event_problems(
+    program: Program, inputs: Mapping[str, NDArray[Any]], hold: int | None
+) -> Iterator[Problem]:
+    """Values that are no spikes, and frames of more than one step, where inputs are events."""
+    names = [node.name for node in program.encoder.inputs if node.events]
+    if names and hold is not None and hold != 1:
+        remedy = "Use steps_per_frame=1: a frame holds the spikes of one step"
+        yield Problem("events that last for several steps", ", ".join(names), hold, 1, remedy)
+    for name in names:
+        other = inputs[name][(inputs[name] != 0) & (inputs[name] != 1)]
+        if other.size:
+            remedy = "Use shorter bins, or an encoder for values: DeployOptions(encoder='auto')"
+            yield Problem("values that are no spikes", f"input '{name}'", float(other[0]), "0 or 1", remedy)
+
+
 def timing_problems(program: Program, n_frames: int, stream: bool) -> Iterator[Problem]:
     """What an encoder with one spike for each sample cannot do."""
     timed = [p.name for p in program.encoder.populations if p.neuron.kind == "ttfs"]

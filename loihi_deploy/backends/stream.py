@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.backends.chunk import Wanted
 from loihi_deploy.backends.line import line
-from loihi_deploy.backends.request import timing_problems
+from loihi_deploy.backends.request import event_problems, timing_problems
 from loihi_deploy.engines.host.biases import sign_problems
 from loihi_deploy.errors import AccumulatorOverflowError, InputError
 from loihi_deploy.ir import Graph, samples_for
@@ -137,7 +137,11 @@ class Stream:
         samples = samples_for(self._graph, np.asarray(frame)[None] if arrays is None else arrays)
         if samples.n_frames != 1 or len(samples) != 1:
             raise InputError.single("not a single frame", "frame", np.shape(frame))
-        if problems := list(sign_problems(self._program, samples.arrays)):
+        problems = [
+            *sign_problems(self._program, samples.arrays),
+            *event_problems(self._program, samples.arrays, self._hold),
+        ]
+        if problems:
             raise InputError("The frame does not fit the network", problems)
         self._last = {
             node.name: seen_by(node, samples.given, self._memories[node.name])

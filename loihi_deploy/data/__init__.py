@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.checked import checked
 from loihi_deploy.data.cifar import CIFAR10_CLASSES, TEST_FILE, TRAIN_FILES, read_batch
+from loihi_deploy.data.events import camera_frames, spike_frames
 from loihi_deploy.data.idx import FILE_NAMES, read_idx
 from loihi_deploy.errors import DataError, InputError, Problem
 
@@ -23,9 +24,11 @@ __all__ = [
     "CIFAR10_CLASSES",
     "FASHION_MNIST_CLASSES",
     "Dataset",
+    "camera_frames",
     "fashion_mnist",
     "load_cifar10",
     "load_idx",
+    "spike_frames",
 ]
 
 FASHION_MNIST_CLASSES = (

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 
 from loihi_deploy.encoders.auto import AUTO
 from loihi_deploy.encoders.bias import BIAS
+from loihi_deploy.encoders.events import EVENTS
 from loihi_deploy.encoders.first_layer import FIRST_LAYER
 from loihi_deploy.encoders.kind import Encoder
 from loihi_deploy.encoders.on_off import ON_OFF
@@ -18,7 +19,7 @@ from loihi_deploy.ir.edges import first_layer
 __all__ = ["ENCODERS", "Encoder", "encoder_named", "encoder_populations"]
 
 ENCODERS: dict[str, Encoder] = {
-    encoder.name: encoder for encoder in (AUTO, FIRST_LAYER, ON_OFF, BIAS, POISSON, TTFS)
+    encoder.name: encoder for encoder in (AUTO, FIRST_LAYER, ON_OFF, BIAS, POISSON, TTFS, EVENTS)
 }
 """Every encoder by its name."""
 

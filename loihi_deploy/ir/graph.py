@@ -129,6 +129,8 @@ class Input(Content):
         What the host computes, one after the other.
     mask_value : float or None
         Frames that hold nothing but this value, at the end of a sequence, are no part of it.
+    events : bool
+        Whether values are spikes, 0 or 1, of which each frame holds those of one step.
     """
 
     name: str
@@ -140,6 +142,7 @@ class Input(Content):
     origin: Input | None = field(default=None, metadata={"since": 2})
     before: tuple[HostMap | FrameMemory, ...] = field(default=(), metadata={"since": 2})
     mask_value: float | None = field(default=None, metadata={"since": 2})
+    events: bool = field(default=False, metadata={"since": 2})
 
     @property
     def remembers(self) -> bool:

@@ -1,0 +1,119 @@
+"""Tell nine speakers apart by sequences of 7 to 29 frames, with five trained networks, on the emulated chip.
+
+    python examples/japanese_vowels.py aeon-1.6.0-py3-none-any.whl [--seeds 5] [--epochs 120] [--choose]
+
+The data lie in the PyPI package aeon (`pip download --no-deps aeon`). The host keeps the linear memory of a Legendre
+memory unit, a causal convolution that is not trained. `--choose` compares networks in cross-validation.
+"""
+
+import argparse
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+import loihi_deploy as ld
+from loihi_deploy.frontends import import_tensorflow
+from loihi_deploy.frontends.keras_time import legendre_memory
+
+tf = import_tensorflow()
+MOST, STEPS = 29, (1, 2, 5)  # frames of a sequence, and steps of a frame
+NETWORKS = {  # order and length of the memory, and the last part of a sequence that is read
+    "no memory, mean": (0, 0, 1.0),
+    "memory of order 4 over 10 frames, last half": (4, 10, 0.5),
+    "memory of order 6 over 20 frames, mean": (6, 20, 1.0),
+}
+CHOSEN = list(NETWORKS)[1]
+ROW = "{}, {} steps a frame: floats {:.2%}, chip {:.2%}, {:,.0f} synaptic events, {:,.0f} spikes"
+
+
+def read(source: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences (n_frames, 12) and speakers, from a folder or from the wheel."""
+    name = f"JapaneseVowels_{part}.ts"
+    inside = zipfile.Path(source, "aeon/datasets/data/JapaneseVowels/") if source.is_file() else source
+    text = (inside / name).read_text(encoding="utf-8")
+    rows = [line.split(":") for line in text.partition("@data")[2].split()]
+    sequences = np.empty(len(rows), object)
+    sequences[:] = [np.array([dim.split(",") for dim in row[:-1]], np.float32).T for row in rows]
+    return sequences, np.array([int(row[-1]) - 1 for row in rows])
+
+
+def build(order: int, theta: int, sequences: np.ndarray) -> "tf.keras.Model":
+    """A network for any number of frames; what the memory holds is scaled as the frames are."""
+    layers, n = tf.keras.layers, sequences[0].shape[1]
+    frames = seen = layers.Input((None, n), name="frames")
+    if order:
+        state, given = legendre_memory(order, theta, "zoh")
+        response = np.array([np.linalg.matrix_power(state, k) @ given for k in range(MOST)])[::-1]
+        kernel = np.einsum("ij,ko->kijo", np.eye(n), response).reshape(MOST, n, n * order)
+        memory = layers.Conv1D(n * order, MOST, padding="causal", use_bias=False, trainable=False)
+        seen = layers.Concatenate()([frames, memory(frames)])
+        memory.set_weights([kernel])
+        held = np.concatenate([memory(sequence[None]).numpy()[0] for sequence in sequences])
+        memory.set_weights([kernel / held.std(axis=0)])
+    hidden = layers.Dense(100, activation="relu")(layers.GaussianNoise(0.3)(seen))
+    hidden = layers.Dense(64, activation="relu")(layers.Dropout(0.2)(hidden))
+    return tf.keras.Model(frames, layers.Dense(9)(layers.Dropout(0.2)(hidden)))
+
+
+def train(how: tuple, x: np.ndarray, labels: np.ndarray, seed: int, epochs: int) -> "tf.keras.Model":
+    """With the loss on the mean over what is read: targets of other frames are 0."""
+    tf.keras.utils.set_random_seed(seed)
+    padded, wanted = np.zeros((len(x), MOST, 12), np.float32), np.zeros((len(x), MOST, 9), np.float32)
+    for k, sequence in enumerate(x):
+        end, first = len(sequence), round((1 - how[2]) * len(sequence))
+        padded[k, :end] = sequence
+        wanted[k, first:end, labels[k]] = 1 / (end - first)
+
+    def loss(wanted: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        mean = tf.reduce_sum(tf.reduce_sum(wanted, 2, keepdims=True) * values, 1)
+        return tf.keras.losses.categorical_crossentropy(tf.reduce_sum(wanted, 1), mean, from_logits=True)
+
+    model = build(*how[:2], x)
+    rate = tf.keras.optimizers.schedules.CosineDecay(2e-3, epochs * -(-len(x) // 32))
+    model.compile(tf.keras.optimizers.AdamW(rate, weight_decay=1e-4), loss)
+    model.fit(padded, wanted, batch_size=32, epochs=epochs, verbose=0)
+    return model
+
+
+def scores(network: str, model: "tf.keras.Model", x: np.ndarray, test_x: np.ndarray, y: np.ndarray) -> list:
+    """Accuracy in floats and on the chip, synaptic events and spikes of a sequence, at each of `STEPS`."""
+    rows = []
+    for steps in STEPS:
+        how = {"steps_per_frame": steps, "readout": "window", "readout_window": NETWORKS[network][2]}
+        options = ld.DeployOptions(encoder="first_layer", **how)
+        deployment = ld.deploy(model, calibration=list(x), options=options)
+        found, ideal = deployment.evaluate(list(test_x), y), deployment.rate_accuracy(list(test_x), y)
+        counts = [(c.synaptic_events, c.spikes) for c in found.counters.populations.values()]
+        rows.append((ideal, found.accuracy, *np.sum(counts, axis=0) / len(y)))
+    return rows
+
+
+def show(title: str, found: list) -> None:
+    """Means over trainings."""
+    for steps, values in zip(STEPS, np.mean(found, axis=0), strict=True):
+        print(ROW.format(title, steps, *values), flush=True)
+
+
+def main() -> None:
+    """Compare networks on the training set if asked to, then train on all of it and test."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="the wheel of aeon, or a folder with the two .ts files")
+    for name, usual in (("--seeds", 5), ("--epochs", 120)):
+        parser.add_argument(name, type=int, default=usual)
+    parser.add_argument("--choose", action="store_true")
+    args = parser.parse_args()
+    (x, y), (test_x, test_y) = read(args.data, "TRAIN"), read(args.data, "TEST")
+    frames = np.concatenate(x)
+    x, test_x = ((part - frames.mean(axis=0)) / frames.std(axis=0) for part in (x, test_x))
+    for network in NETWORKS if args.choose else ():
+        folds = [np.arange(len(x)) % 3 == k for k in range(3)]
+        made = [train(NETWORKS[network], x[~out], y[~out], k, args.epochs) for k, out in enumerate(folds)]
+        found = [scores(network, m, x[~out], x[out], y[out]) for m, out in zip(made, folds, strict=True)]
+        show(f"Cross-validation, {network}", found)
+    made = [train(NETWORKS[CHOSEN], x, y, seed, args.epochs) for seed in range(args.seeds)]
+    show(f"Test, {CHOSEN}", [scores(CHOSEN, model, x, test_x, test_y) for model in made])
+
+
+if __name__ == "__main__":
+    main()
