@@ -269,6 +269,70 @@ class RunResult(Shown, OneLine):
 
 
 @dataclass(frozen=True)
+class Errors(OneLine):
+    """How far outputs are from the values that they should have; those of two runs of one program add.
+
+    Parameters
+    ----------
+    squared, power : float
+        Sums of squared differences, and of squared targets.
+    n_values : int
+        Values that were compared.
+    squared_by_step : (n_steps,) float array or None
+        The differences had every presentation ended after each of its steps, where that was asked for.
+    squared_by_frame, power_by_frame : (n_frames,) float arrays or None
+        The same by frame, where targets are those of frames, or that was asked for.
+    """
+
+    squared: float
+    power: float
+    n_values: int
+    squared_by_step: NDArray[np.float64] | None = None
+    squared_by_frame: NDArray[np.float64] | None = None
+    power_by_frame: NDArray[np.float64] | None = None
+
+    @property
+    def rmse(self) -> float:
+        """Root mean square difference."""
+        return float(np.sqrt(self.squared / max(self.n_values, 1)))
+
+    @property
+    def relative(self) -> float:
+        """Root mean square difference over the targets' root mean square; infinite where these are all 0."""
+        return (
+            float(np.sqrt(self.squared / self.power))
+            if self.power
+            else float("inf") * (self.squared > 0) or 0.0
+        )
+
+    @property
+    def relative_by_step(self) -> NDArray[np.float64]:
+        """`relative` after each step; empty where that was not asked for."""
+        return _relative(self.squared_by_step, np.asarray(self.power))
+
+    @property
+    def relative_by_frame(self) -> NDArray[np.float64]:
+        """`relative` of each frame, or after it; empty where that was not asked for."""
+        return _relative(self.squared_by_frame, self.power_by_frame)
+
+    def __add__(self, other: Errors) -> Errors:
+        return Errors(
+            self.squared + other.squared,
+            self.power + other.power,
+            self.n_values + other.n_values,
+            _added(self.squared_by_step, other.squared_by_step),
+            _added(self.squared_by_frame, other.squared_by_frame),
+            _added(self.power_by_frame, other.power_by_frame),
+        )
+
+
+def _relative(squared: NDArray[np.float64] | None, power: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    if squared is None or power is None:
+        return np.zeros(0)
+    return np.asarray(np.sqrt(squared / np.maximum(power, np.finfo(np.float64).tiny)), np.float64)
+
+
+@dataclass(frozen=True)
 class Evaluation(Shown, OneLine):
     """The outcome of `Deployment.evaluate`; those of two runs of one program add.
 
@@ -289,6 +353,8 @@ class Evaluation(Shown, OneLine):
     n_correct_by_frame, n_total_by_frame : (n_frames,) int64 arrays or None
         Correct decisions after each frame, of how many, where that was asked for. A sum of two outcomes has them where
         both have as many frames.
+    errors : Errors or None
+        How far outputs are from targets, where these are values; then nothing is correct or wrong, and `n_total` is 0.
     """
 
     n_correct: int
@@ -301,9 +367,13 @@ class Evaluation(Shown, OneLine):
     energy: Any = None
     n_correct_by_frame: NDArray[np.int64] | None = None
     n_total_by_frame: NDArray[np.int64] | None = None
+    errors: Errors | None = None
 
     def page(self) -> Page:
-        """Accuracy, and the activity of each population."""
+        """Accuracy, or errors, and the activity of each population."""
+        if self.errors is not None:
+            text = f"RMSE {self.errors.rmse:.4g}, relative error {percent(self.errors.relative)}, {self.seconds:.1f} s"
+            return Page((text,)) + self.counters.page() + Page(warned(self.warnings))
         text = f"Accuracy {percent(self.accuracy)} ({self.n_correct:,} of {self.n_total:,}), {self.seconds:.1f} s"
         return Page((text,)) + self.counters.page() + Page(warned(self.warnings))
 
@@ -340,11 +410,12 @@ class Evaluation(Shown, OneLine):
             activity,
             n_correct_by_frame=_added(self.n_correct_by_frame, other.n_correct_by_frame),
             n_total_by_frame=_added(self.n_total_by_frame, other.n_total_by_frame),
+            errors=None if self.errors is None or other.errors is None else self.errors + other.errors,
         )
 
 
-def _added(first: NDArray[np.int64] | None, second: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+def _added(first: NDArray[Any] | None, second: NDArray[Any] | None) -> NDArray[Any] | None:
     """The sum of two counts of one length; None where there is none."""
     if first is None or second is None or first.shape != second.shape:
         return None
-    return first + second
+    return np.asarray(first + second)

@@ -33,8 +33,9 @@ class Asked:
         None where they do not fit; of samples that are read part by part the first one.
     source : Source or None
         Samples that are read part by part.
-    labels : (n,) or (n, n_frames) int64 array, or None
-        Of samples, or of frames where the source answers every frame. None where there are none, or they do not fit.
+    labels : (n,) or (n, n_frames) int64 array, (n, size) or (n, n_frames, size) float64 array, or None
+        Of samples, or of frames where the source answers every frame; floats are values that outputs should have. None
+        where there are none, or they do not fit.
     problems : tuple of Problem
         What is wrong so far.
     """
@@ -46,7 +47,7 @@ class Asked:
     options: DeployOptions
     given: Samples | None
     source: Source | None
-    labels: NDArray[np.int64] | None
+    labels: NDArray[Any] | None
     problems: tuple[Problem, ...]
 
     @property
@@ -62,7 +63,7 @@ class Asked:
         return self.given
 
     @property
-    def classes(self) -> NDArray[np.int64]:
+    def classes(self) -> NDArray[Any]:
         """The labels of samples that have them."""
         assert self.labels is not None, "labels are asked for, or there is a problem"
         return self.labels
@@ -84,7 +85,10 @@ class Asked:
             how = reading(self.program, self.options, self.given)
             chosen = {"readout_window": how.window, "flush": how.flush, **chosen}
             every_frame = gives_every_frame(self.graph, self.options, self.given)
-            if every_frame and (self.labels is None or self.labels.ndim == 2):
+            of_frames = self.labels is not None and self.labels.ndim == (
+                3 if self.labels.dtype.kind == "f" else 2
+            )
+            if of_frames or (every_frame and self.labels is None):
                 chosen["by_frame"] = True
             if chosen.get("steps") is None and chosen.get("steps_per_frame") is None:
                 chosen["steps"] = presentation_steps(self.options, self.given)
@@ -103,6 +107,7 @@ def asked(
     y: Any = None,
     *,
     labelled: bool = False,
+    values: bool = False,
     in_parts: bool | None = False,
     problems: Iterable[Problem] = (),
 ) -> Asked:
@@ -119,6 +124,8 @@ def asked(
         Labels; those that come with a data set where there are none.
     labelled : bool
         Whether there must be labels.
+    values : bool
+        Whether these may be values that outputs should have.
     in_parts : bool or None
         Whether samples are read part by part; None leaves it to where they lie.
     problems : iterable of Problem
@@ -126,7 +133,8 @@ def asked(
     """
     graph, program, mapping, options = parts
     found = list(problems)
-    samples = source = labels = None
+    samples = source = None
+    labels: NDArray[Any] | None = None
     with gathered(found):
         x, labels_of_x = collected(x, graph.origins)
         y = labels_of_x if y is None else y
@@ -138,13 +146,35 @@ def asked(
     if labelled or y is not None:
         with gathered(found):
             n = None if samples is None else len(source or samples)
-            if samples is not None and _are_of_frames(graph, options, samples, y, n):
+            if values and samples is not None:
+                labels = _targets(graph, samples, y, n)
+            if labels is not None:
+                pass
+            elif samples is not None and _are_of_frames(graph, options, samples, y, n):
                 labels = frame_labels(
                     y, samples.n_frames, None if source else samples.lengths, graph.readouts[0]
                 )
             else:
                 labels = labels_for(graph, y, n)
     return Asked(summary, graph, program, mapping, options, samples, source, labels, tuple(found))
+
+
+def _targets(graph: Graph, samples: Samples, y: Any, n: int | None) -> NDArray[np.float64] | None:
+    """Values that the outputs of samples, or of frames, should have; None where labels are classes."""
+    found = np.asarray(y) if hasattr(y, "dtype") or isinstance(y, (list, tuple)) else None
+    if found is None or not graph.readouts or n is None or isinstance(y, np.ma.MaskedArray):
+        return None
+    node = graph.readouts[0]
+    of_samples, of_frames = (n, *node.shape), (n, samples.n_frames, *node.shape)
+    fits = found.shape == of_samples or (found.shape == of_frames and not samples.static)
+    one_hot = found.ndim == 2 and node.n_classes > 1 and bool(np.isin(found, (0, 1)).all())
+    if found.dtype.kind != "f" or not fits or one_hot:
+        return None
+    if not np.isfinite(found).all():
+        bad = int((~np.isfinite(found)).sum())
+        raise InputError.single("targets are not finite", "y", f"{bad} NaN or infinite values")
+    shape = (n, node.size) if found.shape == of_samples else (n, samples.n_frames, node.size)
+    return found.astype(np.float64).reshape(shape)
 
 
 def _are_of_frames(graph: Graph, options: DeployOptions, samples: Samples, y: Any, n: int | None) -> bool:

@@ -15,11 +15,17 @@ from loihi_deploy.backends.lengths import each_length, joined_evaluations, joine
 from loihi_deploy.backends.losses import input_ranges, losses
 from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.engines.activity import Meter
-from loihi_deploy.engines.host.readout import answers, decisions, decisions_by_step, values_by_frame
+from loihi_deploy.engines.host.readout import (
+    answers,
+    decisions,
+    decisions_by_step,
+    values_by_frame,
+    values_by_step,
+)
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
-from loihi_deploy.results import Activity, Counters, Evaluation, PopulationCounts, RunResult, RunState
+from loihi_deploy.results import Activity, Counters, Errors, Evaluation, PopulationCounts, RunResult, RunState
 
 
 def check(program: Program, samples: Samples, options: RunOptions, mapping: Any = None) -> None:
@@ -114,7 +120,7 @@ def _by_frame(job: Job, trace: NDArray[np.float64]) -> dict[str, NDArray[np.floa
 def evaluate(
     program: Program,
     samples: Samples,
-    labels: NDArray[np.integer[Any]],
+    labels: NDArray[Any],
     options: RunOptions,
     mapping: Any = None,
     *,
@@ -129,6 +135,7 @@ def evaluate(
     samples : Samples
     labels : (n,) int array, or (n, n_frames) int array
         Of the samples; or of each of their frames, which are counted then, where ``options.by_frame`` asks for answers.
+        In their place (n, size) or (n, n_frames, size) float arrays of the values that outputs should have.
     options : RunOptions
     mapping : Mapping
     by_step : bool
@@ -142,7 +149,7 @@ def evaluate(
     Evaluation
     """
     if samples.lengths is not None:
-        if options.stream:
+        if options.stream and labels.dtype.kind != "f":
             return _evaluated_in_a_row(program, samples, labels, options, mapping, by_step)
         parts = each_length(
             samples,
@@ -150,7 +157,7 @@ def evaluate(
             lambda which, part, how: evaluate(
                 program,
                 part,
-                labels[which][:, : part.n_frames] if labels.ndim == 2 else labels[which],
+                labels[which][:, : part.n_frames] if _are_of_frames(labels) else labels[which],
                 how,
                 mapping,
                 by_step=by_step,
@@ -165,16 +172,20 @@ def evaluate(
     n_correct = 0
     correct_by_step = np.zeros(job.steps, np.int64)
     correct_by_frame = np.zeros(samples.n_frames if options.by_frame else 0, np.int64)
-    of_frames = labels.ndim == 2
+    of_frames, are_values = _are_of_frames(labels), labels.dtype.kind == "f"
+    errors: Errors | None = None
     for part, chunk in job.chunks():
         tally.add(chunk.counts)
-        if options.by_frame:
+        if are_values:
+            found = _errors(job, chunk.trace, labels[part], by_step)
+            errors = found if errors is None else errors + found
+        elif options.by_frame:
             node = program.readout.readouts[0]
             decided = node.classes(_by_frame(job, chunk.trace)[node.name])
             correct_by_frame += (decided == labels[part].reshape(len(decided), -1)).sum(axis=0)
-        if not of_frames:
+        if not of_frames and not are_values:
             n_correct += int((decisions(program.readout, chunk.trace, job.width) == labels[part]).sum())
-        if by_step:
+        if by_step and not are_values:
             decided = decisions_by_step(program.readout, chunk.trace, *job.reading)
             correct_by_step += (decided == labels[part, None]).sum(axis=0)
         if chunk.activity is not None:
@@ -183,15 +194,48 @@ def evaluate(
     seconds = time.perf_counter() - start
     return Evaluation(
         int(correct_by_frame.sum()) if of_frames else n_correct,
-        labels.size,
+        0 if are_values else labels.size,
         counters,
         seconds,
-        correct_by_step if by_step else None,
+        correct_by_step if by_step and not are_values else None,
         tuple(losses(program, input_ranges(samples), samples.n_frames, counters)),
         activity,
-        n_correct_by_frame=correct_by_frame if options.by_frame else None,
-        n_total_by_frame=np.full(samples.n_frames, len(samples)) if options.by_frame else None,
+        n_correct_by_frame=correct_by_frame if options.by_frame and not are_values else None,
+        n_total_by_frame=np.full(samples.n_frames, len(samples))
+        if options.by_frame and not are_values
+        else None,
+        errors=errors,
     )
+
+
+def _are_of_frames(labels: NDArray[Any]) -> bool:
+    """Whether labels, or targets, are those of frames."""
+    return labels.ndim == (3 if labels.dtype.kind == "f" else 2)
+
+
+def _errors(job: Job, trace: NDArray[np.float64], wanted: NDArray[np.float64], by_step: bool) -> Errors:
+    """How far the first readout is from targets (n, size), or from those of every frame (n, n_frames, size)."""
+    readout = job.line.program.readout
+    node = readout.readouts[0]
+
+    def activated(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return node.activated(values.reshape(-1, node.size)).reshape(values.shape)
+
+    every = wanted if wanted.ndim == 3 else wanted[:, None]
+    frames = power = steps = None
+    if job.options.by_frame:
+        found = activated(_by_frame(job, trace)[node.name])
+        frames = np.square(found - every).sum(axis=(0, 2))
+        power = np.broadcast_to(np.square(every), found.shape).sum(axis=(0, 2))
+    if by_step and wanted.ndim == 2:
+        found = activated(values_by_step(readout, trace, *job.reading))
+        steps = np.square(found - every).sum(axis=(0, 2))
+    if wanted.ndim == 3 and frames is not None:
+        squared = float(frames.sum())
+    else:
+        outputs = answers(readout, trace, job.width)[node.name].reshape(len(trace), -1)
+        squared = float(np.square(outputs - wanted).sum())
+    return Errors(squared, float(np.square(wanted).sum()), wanted.size, steps, frames, power)
 
 
 def _evaluated_in_a_row(

@@ -190,7 +190,8 @@ class Answering(Parts):
         y : (n_samples,) int array or (n_samples, n_classes) one-hot array
             Labels: indices of the readout's values, or 0 and 1 for a single sigmoid. Not given where a data set holds
             them. Where the source gives an answer for every frame, (n_samples, n_frames) are labels of frames, each of
-            which is a decision then.
+            which is a decision then. Floats (n_samples, *output_shape), or (n_samples, n_frames, *output_shape), are
+            values that outputs should have: ``Evaluation.errors`` says how far they are off, by step and by frame, too.
         by_step : bool
             Also count decisions as if every presentation had ended after each of its steps
             (``Evaluation.accuracy_by_step``).
@@ -223,6 +224,7 @@ class Answering(Parts):
             "Cannot evaluate the deployment",
             *(x, y),
             labelled=True,
+            values=True,
             in_parts=None if client is None else True,
             problems=problems,
         )

@@ -91,6 +91,7 @@ class Parts(Shown, Content):
         y: Any = None,
         *,
         labelled: bool = False,
+        values: bool = False,
         in_parts: bool | None = False,
         problems: Iterable[Problem] = (),
         compared: bool = False,
@@ -102,7 +103,9 @@ class Parts(Shown, Content):
             remedy = "Use evaluate, which counts decisions on labelled samples"
             problems.append(Problem(what, "deployment", remedy=remedy))
         parts = (self.graph, self.program, self.mapping, self.options)
-        given = asked(summary, parts, x, y, labelled=labelled, in_parts=in_parts, problems=problems)
+        given = asked(
+            summary, parts, x, y, labelled=labelled, values=values, in_parts=in_parts, problems=problems
+        )
         if not compared or given.given is None:
             return given
         unread = reading_problems(self.source or self.graph, self.options, given.given)

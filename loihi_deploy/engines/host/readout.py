@@ -77,10 +77,17 @@ def decisions_by_step(
     -------
     (n, steps) int64 array
     """
+    return readout.readouts[0].classes(values_by_step(readout, trace, window, hold, flush))
+
+
+def values_by_step(
+    readout: Graph, trace: NDArray[np.float64], window: float | None, hold: int, flush: int
+) -> NDArray[np.float64]:
+    """What the first readout would give, (n, steps, size), before its activation; see `decisions_by_step`."""
     node = readout.readouts[0]
     end = np.arange(1, trace.shape[1] + 1)
     width = np.array([min(window_steps(max(k - flush, 1), window, hold), k) for k in end.tolist()])
-    return node.classes(_means(trace[:, :, : node.size], end, width) + node.bias)
+    return np.asarray(_means(trace[:, :, : node.size], end, width) + node.bias)
 
 
 def values_by_frame(
