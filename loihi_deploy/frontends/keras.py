@@ -70,7 +70,8 @@ def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
     builder = GraphBuilder(f"Keras model {model.name!r}", options.synapse)
     outputs = model_outputs(model)
     layers = list(all_layers(model))
-    unknown_length = any(tuple(tensor.shape)[1:2] == (None,) for tensor in listed(model.inputs))
+    shapes = [tuple(tensor.shape)[1:] for tensor in listed(model.inputs)]
+    unknown_length = any(shape[:1] == (None,) and None not in shape[1:] for shape in shapes)
     leading = 2 if unknown_length or any(_is_over_time(layer) for layer in layers) else 1
     channels_first = any(getattr(layer, "data_format", None) == "channels_first" for layer in layers)
     inputs = {}
