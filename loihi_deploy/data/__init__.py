@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from loihi_deploy.checked import checked
 from loihi_deploy.data.cifar import CIFAR10_CLASSES, TEST_FILE, TRAIN_FILES, read_batch
-from loihi_deploy.data.events import camera_frames, spike_frames
 from loihi_deploy.data.idx import FILE_NAMES, read_idx
+from loihi_deploy.data.sensor_events import camera_frames, spike_frames
 from loihi_deploy.errors import DataError, InputError, Problem
 
 __all__ = [

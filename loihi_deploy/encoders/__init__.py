@@ -6,8 +6,8 @@ from difflib import get_close_matches
 
 from loihi_deploy.encoders.auto import AUTO
 from loihi_deploy.encoders.bias import BIAS
-from loihi_deploy.encoders.events import EVENTS
 from loihi_deploy.encoders.first_layer import FIRST_LAYER
+from loihi_deploy.encoders.given_spikes import EVENTS
 from loihi_deploy.encoders.kind import Encoder
 from loihi_deploy.encoders.on_off import ON_OFF
 from loihi_deploy.encoders.poisson import POISSON
