@@ -23,7 +23,8 @@ from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates
-from loihi_deploy.ir import Graph, samples_for
+from loihi_deploy.ir import Graph, collected, samples_for
+from loihi_deploy.ir.labels import class_labels
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping, map_to_cores
 from loihi_deploy.options import DeployOptions
@@ -56,12 +57,13 @@ def deploy(
         program: without calibration, and of the options only ``steps`` and ``readout_window`` say anything.
     board : str, path, Board or Chip
         Name of a board, path of a board file, a board, or a single chip.
-    calibration : array or mapping of arrays
+    calibration : array, mapping of arrays or data set
         Samples, (n, *input_shape), that firing rates are set from; some hundred are enough. Not needed where
         ``options.normalization`` is 'none'.
     options : DeployOptions, optional
     labels : (n,) int array, optional
-        Classes of the calibration samples, which ``options.steps`` is chosen with; else the source's decisions.
+        Classes of the calibration samples, which ``options.steps`` is chosen with; else those that a data set brings
+        along, or the source's decisions.
     fix, max_cores, downgrade, avoid
         As for `map_to_cores`.
     trust : bool
@@ -92,6 +94,9 @@ def deploy(
     if options.steps is not None and options.synapse == DeployOptions.synapse:
         options = replace(options, synapse=SHORT_SYNAPSE)
     graph = convert(source, options)
+    calibration, brought = collected(calibration, graph.origins)
+    if labels is None and brought is not None and options.steps is not None and graph.readouts:
+        labels = class_labels(brought, graph.readouts[0])
     samples = None if calibration is None else samples_for(graph, calibration)
     if samples is not None:
         logger.info("comparing the conversion with its source")

@@ -67,6 +67,14 @@ class Commands(click.Group):
             ctx.fail(f"No such command {name!r}.{did_you_mean(name, self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with its first sentence, however long."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, command.get_short_help_str(limit=1000)) for name, command in found if command]
+            )
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for; quietly ended where nobody reads what it prints."""
         try:

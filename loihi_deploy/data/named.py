@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -122,12 +123,18 @@ def check_named(*names: str) -> None:
         Naming each.
     """
     problems = [
-        Problem("no such file or folder", name, remedy=f"Give one of: {FORMS}; or {', '.join(BUNDLED)}")
+        Problem("no such file or folder", name, remedy=_near(name))
         for name in names
         if name not in BUNDLED and not os.path.exists(split_key(name)[0])
     ]
     if problems:
         raise DataError("Cannot read the data", problems)
+
+
+def _near(name: str) -> str:
+    """The bundled set that may have been meant, or everything that may be given."""
+    near = get_close_matches(name, BUNDLED, n=1)
+    return f"Did you mean {near[0]!r}" if near else f"Give one of: {FORMS}; or {', '.join(BUNDLED)}"
 
 
 def read_labels(name: str) -> NDArray[Any]:

@@ -347,7 +347,9 @@ def _flat(node: Input, values: NDArray[Any]) -> tuple[NDArray[Any], bool] | Prob
     static = values.ndim >= 1 and values.shape[1:] in shapes
     if not static and not (values.ndim >= 2 and values.shape[2:] in shapes and values.shape[1] > 0):
         wanted = f"(n, {', '.join(map(str, given_shape))})"
-        return Problem("wrong shape", node.name, values.shape, wanted, "Reshape the samples")
+        single = values.shape in shapes
+        remedy = "Make the one sample a batch: x[None]" if single else "Reshape the samples"
+        return Problem("wrong shape", node.name, values.shape, wanted, remedy)
     flat = values.reshape(len(values), 1 if static else values.shape[1], node.size)
     if node.channels_first:
         images = flat.reshape(*flat.shape[:2], *given_shape)

@@ -219,6 +219,18 @@ def test_bad_input_is_one_clear_error_with_status_2(folder, arguments, message):
     assert sorted(folder.iterdir()) == before
 
 
+def test_the_list_of_commands_cuts_no_sentence():
+    listed = " ".join(cli("--help").output.split())
+    for name, command in commands.commands.items():
+        sentence = re.split(r"\.(?= |$)", " ".join(command.help.split()))[0]
+        assert f"{name} {sentence}" in listed
+
+
+def test_a_bundled_set_that_is_spelt_wrongly(folder):
+    result = cli("evaluate", folder / "net.loihi", "--data", "fashion-mnits")
+    assert "Did you mean 'fashion-mnist'" in result.stderr
+
+
 def test_every_deploy_option_is_an_option_of_compile():
     known = {param.name: param for param in commands.commands["compile"].params}
     for field in fields(ld.DeployOptions):

@@ -139,6 +139,21 @@ def test_sequences_of_batches(classifier, version):
     assert deployment.evaluate(Batches(), steps=20).n_correct == deployment.evaluate(x, y, 20).n_correct
 
 
+def test_labels_of_a_calibration_data_set_choose_the_presentation(classifier):
+    deployment, x, y = classifier
+    tf = import_tensorflow()
+    graph, wrong = deployment.source, (y + (np.arange(len(y)) % 4 == 0)) % 3
+    options = ld.DeployOptions(steps="auto")
+    wanted = ld.deploy(graph, calibration=x, options=options, labels=wrong)
+    for labels in (wrong, np.eye(3)[wrong]):
+        data = tf.data.Dataset.from_tensor_slices((x, labels)).batch(7)
+        assert ld.deploy(graph, calibration=data, options=options) == wanted
+    values = tf.data.Dataset.from_tensor_slices((x, x[:, :3])).batch(7)  # no classes
+    assert ld.deploy(graph, calibration=values, options=options) == ld.deploy(
+        graph, calibration=x, options=options
+    )
+
+
 def test_labels_come_with_a_data_set_or_one_hot(classifier):
     deployment, x, y = classifier
     tf = import_tensorflow()

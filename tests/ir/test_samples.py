@@ -32,6 +32,13 @@ def test_images_may_leave_out_their_single_channel(shape):
     assert samples_for(IMAGES, np.zeros(shape)).arrays["x"].shape == (50, 1, 16)
 
 
+def test_one_sample_is_told_to_be_a_batch():
+    x = np.arange(6.0).reshape(2, 3)
+    with pytest.raises(InputError, match=r"x\[None\]"):
+        samples_for(GRAPH, x)
+    assert samples_for(GRAPH, x[None]).arrays["x"].shape == (1, 1, 6)  # what the remedy says
+
+
 def test_samples_with_channels_first_are_stored_with_channels_last():
     graph = Graph((Input("x", (1, 2, 3), channels_first=True),), (), ())
     images = np.arange(30.0).reshape(5, 1, 2, 3)  # height, width, channels
