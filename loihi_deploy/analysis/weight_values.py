@@ -32,8 +32,10 @@ def weight_values(graph: Graph, program: Program, options: DeployOptions) -> dic
     -------
     dict of dict
         By layer: 'edges', 'before', 'after', and 'rms_error', relative to the weights' own. Layers whose weights have
-        no counterpart in the graph (put in front, or joined) are left out.
+        no counterpart in the graph (put in front, joined, or given in integers) are left out.
     """
+    if not graph.populations:
+        return {}
     chip = partition(graph, options.encoder, options.encoder_rate).chip
     populations = {population.name: population for population in chip.populations}
     values = {}

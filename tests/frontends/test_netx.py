@@ -232,6 +232,11 @@ def test_what_needs_floats_is_refused_and_options_that_decide_nothing_are(tmp_pa
         with pytest.raises(InputError, match="no floats to compare with"):
             call(x.reshape(2, 12))
     assert deployment.evaluate(x.reshape(2, 12), [0, 1], 10).n_total == 2
+    values = deployment.report_values(x.reshape(2, 12), [0, 1], 10)
+    assert values["accuracy"]["n_total"] == 2
+    assert "rate_network" not in values["accuracy"]
+    assert "stages" not in values
+    deployment.report(tmp_path / "h.html", x.reshape(2, 12), steps=10)
     with pytest.raises(InputError) as caught:
         ld.deploy(path, calibration=x, options=ld.DeployOptions(encoder="bias", steps="auto"))
     assert len(caught.value.problems) == 3

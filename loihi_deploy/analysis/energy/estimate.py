@@ -301,7 +301,7 @@ def _priced(
         seconds.inverse(),
         _encoder(program, mapping, counts, counters, samples.total_frames / len(samples), wires.chip),
         measured(mapping.board.chip.name),
-        _notes(program, counts, len(chips)),
+        _notes(program, wires, counts),
     )
 
 
@@ -356,7 +356,8 @@ def _encoder(
     return values
 
 
-def _notes(program: Program, counts: Counts, n_chips: int) -> tuple[str, ...]:
+def _notes(program: Program, wires: Wiring, counts: Counts) -> tuple[str, ...]:
+    """What the estimate leaves out, or takes as the most that it can be."""
     notes = ["Not in it: the host's own energy, input and output of the board, loading the network"]
     if counts.between_chips:
         notes.append(
@@ -370,4 +371,7 @@ def _notes(program: Program, counts: Counts, n_chips: int) -> tuple[str, ...]:
             f"Updated in every step, whatever the input: {', '.join([*driven, *noisy])} (biases from the input, or "
             "noise)"
         )
-    return (*notes, *DIFFERENCES) if n_chips else tuple(notes)
+    margins = int(wires.compartments.sum()) - program.n_compartments
+    if noisy and margins:
+        notes.append(f"Updated in every step, too: {margins} compartments that stand for no neuron, beside noise")
+    return (*notes, *DIFFERENCES)
