@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loihi_deploy.tables import Page, Table, by, warned
+from loihi_deploy.tables import Page, Table, by, percent, warned
 
 
 def mapping_page(values: Mapping[str, Any], cores: bool = False) -> Page:
@@ -13,7 +13,7 @@ def mapping_page(values: Mapping[str, Any], cores: bool = False) -> Page:
     parts = [_population_table(values)]
     if values["n_chips"] > 1:
         parts.append(_chip_table(values))
-    parts.append(_limit_table(values))
+    parts.append(limit_table(values))
     if cores:
         parts.append(_core_table(values))
     traffic = values["messages"]
@@ -57,14 +57,58 @@ def _chip_table(values: Mapping[str, Any]) -> Table:
     return Table("Chips", ("chip", "cores", "neurons", "messages out", "messages in"), rows)
 
 
-def _limit_table(values: Mapping[str, Any]) -> Table:
+def limit_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What cores have, and what layers ask for.
+
+    A row for each limit: 'what'; 'used', 'limit' and 'share' of the fullest core, whether that is 'exceeded', and the
+    'mean' of all cores; 'needed', the cores that all layers need for it together, whatever the plan, None where that is
+    not bounded; and whether it is the 'binding' one, for which most are needed.
+
+    Parameters
+    ----------
+    values : dict
+        From ``Mapping.values()``.
+    """
+    needed: dict[str, float] = {}
+    for population in values["populations"]:
+        for name, share in population["bounds"].items():
+            needed[name] = needed.get(name, 0.0) + share
+    binding = max(needed, key=lambda name: needed[name], default="")
     rows = []
     for name, limit in values["limits"].items():
-        used = [core["usage"][name] for core in values["cores"]]
-        most, mean = max(used, default=0), sum(used) / max(len(used), 1)
-        rows.append((name, f"{limit:,}", f"{most:,}", f"{limit - most:,}", f"{mean:,.1f}"))
-    columns = ("limit", "allowed", "fullest core", "free there", "mean")
-    return Table("Limits of a core", columns, tuple(rows))
+        used = limit - values["free"][name]
+        share = used / limit if limit else float(used > 0)
+        rows.append(
+            {
+                "what": name.replace("_", " "),
+                "used": used,
+                "limit": limit,
+                "share": share,
+                "mean": sum(core["usage"][name] for core in values["cores"]) / max(len(values["cores"]), 1),
+                "exceeded": used > limit,
+                "needed": needed.get(name),
+                "binding": name == binding,
+            }
+        )
+    return rows
+
+
+def limit_table(values: Mapping[str, Any]) -> Table:
+    """Limits of a core, the fullest core and the mean of all beside them, and the cores that they ask for."""
+    rows = tuple(
+        (
+            row["what"],
+            f"{row['limit']:,}",
+            f"{row['used']:,}",
+            percent(row["share"]),
+            f"{row['mean']:,.1f}",
+            "" if row["needed"] is None else f"{row['needed']:.1f}",
+            "exceeded" if row["exceeded"] else "binding" * row["binding"],
+        )
+        for row in limit_rows(values)
+    )
+    columns = ("limit", "allowed", "fullest core", "used", "mean", "cores needed", "")
+    return Table("Limits of a core", columns, rows)
 
 
 def _core_table(values: Mapping[str, Any]) -> Table:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from loihi_deploy.errors import missing_extra
+from loihi_deploy.mapping.core_plan import limit_rows
 from loihi_deploy.report.drawing import INK, drawn
 from loihi_deploy.report.network import network_drawing
-from loihi_deploy.report.resources import resource_rows
 from loihi_deploy.report.sections import sections
 from loihi_deploy.report.sheets import advice_of, comparison_table
 from loihi_deploy.tables import percent, with_unit
@@ -61,7 +61,7 @@ def _part(name: str, values: Values, number: int) -> dict[str, Any]:
 
 def _cards(values: Values) -> Iterator[dict[str, Any]]:
     mapping = values["mapping"]
-    exceeded = any(row["exceeded"] for row in resource_rows(mapping))
+    exceeded = any(row["exceeded"] for row in limit_rows(mapping))
     fits = f"{values['n_chips']} of {values['n_board_chips']} chips"
     yield _card("does it fit?", "no" if exceeded else "yes", f"{fits} of {values['board']}", exceeded)
     yield _card("cores", f"{values['n_cores']:,}", f"any plan needs {mapping['bound']:,}")

@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from loihi_deploy.mapping.core_plan import limit_rows, limit_table
 from loihi_deploy.report import pictures
 from loihi_deploy.report.cost_tables import energy_sentences, energy_tables
 from loihi_deploy.report.drawing import as_svg, colour
-from loihi_deploy.report.resources import resource_rows
 from loihi_deploy.report.sheets import (
     LATENCY,
     frame_table,
     latency_table,
     layer_table,
-    limit_table,
     provenance_table,
     rate_table,
     stage_table,
@@ -141,13 +140,13 @@ def _map(values: Values, picture: Picture) -> dict[str, Any]:
 
 
 def _resources(values: Values, picture: Picture) -> dict[str, Any]:
-    rows = resource_rows(values["mapping"])
+    rows = limit_rows(values["mapping"])
     binding = next(row for row in rows if row["binding"])
     needed = f"{binding['needed']:.1f} cores"
     text = f"Binding: {binding['what']}. All layers together need {needed} for it, whatever the plan."
     bound = f"{values['n_cores']:,} cores; any plan needs {values['mapping']['bound']:,} or more."
     drawing = picture(pictures.resources(rows), f"The fullest core beside each limit. {text}")
-    return _section("Resources", [text, bound], [drawing], (limit_table(values),))
+    return _section("Resources", [text, bound], [drawing], (limit_table(values["mapping"]),))
 
 
 def _weights(values: Values, picture: Picture) -> dict[str, Any]:

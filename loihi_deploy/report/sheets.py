@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from loihi_deploy.mapping.core_plan import limit_table
 from loihi_deploy.report.cost_tables import energy_tables
 from loihi_deploy.report.pages import layers_page
-from loihi_deploy.report.resources import resource_rows
 from loihi_deploy.tables import Page, Table, percent, warned, with_unit
 
 Values = Mapping[str, Any]
@@ -34,7 +34,7 @@ def report_page(values: Values) -> Page:
         parts.append(rate_table(values))
     if "by_frame" in values.get("accuracy", {}):
         parts.append(frame_table(values))
-    parts += [limit_table(values), latency_table(values), LATENCY]
+    parts += [limit_table(values["mapping"]), latency_table(values), LATENCY]
     if "energy" in values:
         parts += energy_tables(values["energy"])
     parts += advice_of(values)
@@ -109,23 +109,6 @@ def latency_table(values: Values) -> Table:
     )
     columns = ("layer", "first speaks", "hears all from", "with synapses of 1 ms")
     return Table("Latency, in steps from the first on", columns, rows)
-
-
-def limit_table(values: Values) -> Table:
-    """Limits of a core, the fullest core beside them, and the cores that they ask for."""
-    rows = tuple(
-        (
-            row["what"],
-            f"{row['used']:,}",
-            f"{row['limit']:,}",
-            percent(row["share"]),
-            "" if row["needed"] is None else f"{row['needed']:.1f}",
-            "exceeded" if row["exceeded"] else "binding" * row["binding"],
-        )
-        for row in resource_rows(values["mapping"])
-        if row["used"]
-    )
-    return Table("Limits of a core", ("limit", "fullest core", "allowed", "used", "cores needed", ""), rows)
 
 
 def provenance_table(values: Values) -> Table:

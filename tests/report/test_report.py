@@ -19,9 +19,9 @@ import loihi_deploy as ld
 from loihi_deploy.analysis.latency import latencies
 from loihi_deploy.cli import commands
 from loihi_deploy.errors import InputError, MissingExtraError, OutputError
+from loihi_deploy.mapping.core_plan import limit_rows
 from loihi_deploy.report import write_reports
 from loihi_deploy.report.network import network_drawing
-from loihi_deploy.report.resources import resource_rows
 from tests.analysis.test_frames import frames as sequences
 from tests.analysis.test_frames import network
 
@@ -264,7 +264,7 @@ def test_latency_is_that_of_the_program():
 
 
 def test_the_binding_limit_is_that_which_most_cores_are_needed_for():
-    rows = {row["what"]: row for row in resource_rows(VALUES["mapping"])}
+    rows = {row["what"]: row for row in limit_rows(VALUES["mapping"])}
     (binding,) = [row for row in rows.values() if row["binding"]]
     bounds = [population["bounds"] for population in VALUES["mapping"]["populations"]]
     assert binding["needed"] == pytest.approx(max(sum(b[name] for b in bounds) for name in bounds[0]))

@@ -373,5 +373,7 @@ def _notes(program: Program, wires: Wiring, counts: Counts) -> tuple[str, ...]:
         )
     margins = int(wires.compartments.sum()) - program.n_compartments
     if noisy and margins:
-        notes.append(f"Updated in every step, too: {margins} compartments that stand for no neuron, beside noise")
+        notes.append(
+            f"Updated in every step, too: {margins} compartments that stand for no neuron, beside noise"
+        )
     return (*notes, *DIFFERENCES)
