@@ -33,8 +33,6 @@ ENERGY_SAMPLES = 20
 """Samples that energy and time are estimated on."""
 RASTER_NEURONS = 150
 """Neurons of a layer whose spikes are shown."""
-FRAME_SAMPLES, FRAME_COUNTS = 100, 12
-"""Samples, and numbers of frames, that accuracy is given for by frame."""
 OUTPUT_STEPS = 25
 """Presentation times for which the outputs of a sample are given."""
 MOST_CLASSES = 50
@@ -100,26 +98,39 @@ def measured_values(
 def accuracy_values(
     parts: Reported, samples: Samples, labels: NDArray[np.int64], steps: int
 ) -> tuple[dict[str, Any], Any]:
-    """Accuracy at the end and after each step, of the rate network, and the confusion matrix; the counts of the run."""
-    options = parts.run_options(steps, samples)
-    result = backends.evaluate(parts.program, samples, labels, options, parts.mapping, by_step=True)
-    readout = parts.graph.readouts[0]
+    """Accuracy, and what goes with it.
+
+    Returns
+    -------
+    values : dict
+        Accuracy at the end, after each step or of sequences after each frame, and of the rate network, and the
+        confusion matrix. Labels of frames are counted frame by frame.
+    counters : Counters
+        Of the run.
+    """
+    in_frames, of_frames = samples.n_frames > 1, labels.ndim == 2
+    options = replace(parts.run_options(steps, samples), by_frame=in_frames)
+    result = backends.evaluate(parts.program, samples, labels, options, parts.mapping, by_step=not in_frames)
+    readout, there = parts.graph.readouts[0], labels >= 0
     values: dict[str, Any] = {
         "value": result.accuracy,
         "n_correct": result.n_correct,
         "n_total": result.n_total,
-        "by_step": result.accuracy_by_step.tolist(),
     }
+    if in_frames:
+        values["by_frame"] = result.accuracy_by_frame.tolist()
+    else:
+        values["by_step"] = result.accuracy_by_step.tolist()
     if has_decisions(parts.source, samples, parts.options):
-        ideal = rate_decisions(parts.source, samples, parts.options, options.hold(samples.n_frames))
-        values["rate_network"] = float((ideal == labels).mean())
-    if samples.n_frames > 1:
-        values["by_frame"] = _accuracy_by_frame(parts, samples, labels, steps // samples.n_frames)
+        hold = options.hold(samples.n_frames)
+        ideal = rate_decisions(parts.source, samples, parts.options, hold, every_frame=of_frames)
+        values["rate_network"] = float((ideal == labels)[there].mean())
     if readout.n_classes <= MOST_CLASSES:
-        outputs = backends.run(parts.program, samples, options, parts.mapping).outputs
-        decided = readout.classes(outputs.reshape(len(samples), -1), activated=True)
+        run = backends.run(parts.program, samples, options, parts.mapping)
+        outputs = run.by_frame[readout.name] if of_frames else run.outputs
+        decided = readout.classes(outputs.reshape(*labels.shape, -1), activated=True)
         confusion = np.zeros((readout.n_classes, readout.n_classes), np.int64)
-        np.add.at(confusion, (labels, decided), 1)
+        np.add.at(confusion, (labels[there], decided[there]), 1)
         values["confusion"] = confusion.tolist()
     return values, result.counters
 
@@ -167,13 +178,15 @@ def sample_values(
 ) -> dict[str, Any]:
     """One sample: its input, spikes of each layer, and outputs for some presentation times."""
     program, one = parts.program, samples.take(slice(index, index + 1))
+    if one.lengths is not None:
+        one, steps = _without_padding(one, steps)
     everyone = {name: ["events"] for name in program.nodes}
     options = replace(parts.run_options(steps, one), record=everyone)
     result = backends.run(program, one, options, parts.mapping)
     shapes = {node.name: node.shape for node in program.encoder.inputs}
     values: dict[str, Any] = {
         "index": index,
-        "label": None if labels is None else int(labels[index]),
+        "label": None if labels is None or labels.ndim == 2 else int(labels[index]),
         "steps": steps,
         "inputs": {
             name: {"shape": list(shapes[name]), "frames": array[0].astype(np.float64).tolist()}
@@ -190,7 +203,7 @@ def sample_values(
             int(readout.classes(outputs, activated=True)[0]) if readout.n_classes > 1 else None
         )
         values["outputs"] = [float(value) for value in outputs[0]]
-        shorter = list(_shorter(one, steps, OUTPUT_STEPS))
+        shorter = list(_shorter(one, steps))
         values["output_steps"] = [k for k, _ in shorter]
         values["outputs_by_step"] = [
             backends.run(program, part, parts.run_options(k, part), parts.mapping).outputs.ravel().tolist()
@@ -199,32 +212,19 @@ def sample_values(
     return values
 
 
-def _shorter(samples: Samples, steps: int, most: int) -> Iterator[tuple[int, Samples]]:
-    """Shorter presentations of samples, the whole one last: steps, and for sequences fewer frames."""
+def _without_padding(one: Samples, steps: int) -> tuple[Samples, int]:
+    """A sample of fewer frames than others, and the steps of its presentation."""
+    assert one.lengths is not None, "sequences of different length"
+    length = int(one.lengths[0])
+    return one.take_frames(length), steps // one.n_frames * length
+
+
+def _shorter(samples: Samples, steps: int) -> Iterator[tuple[int, Samples]]:
+    """Up to `OUTPUT_STEPS` shorter presentations, the whole one last: steps, and for sequences fewer frames."""
     unit = steps // samples.n_frames if samples.n_frames > 1 else 1
     n = steps // unit
-    for k in sorted({max(1, round(k * n / most)) for k in range(1, most + 1)}):
+    for k in sorted({max(1, round(k * n / OUTPUT_STEPS)) for k in range(1, OUTPUT_STEPS + 1)}):
         yield k * unit, samples if samples.n_frames == 1 else samples.take_frames(k)
-
-
-def _accuracy_by_frame(
-    parts: Reported, samples: Samples, labels: NDArray[np.int64], steps_per_frame: int
-) -> dict[str, Any]:
-    """Accuracy, had the sequences ended after some of their frames, each read as a whole one is."""
-    which = _evenly(len(samples), FRAME_SAMPLES)
-    some, right = samples.take(which), labels[which]
-    found = [
-        (
-            part.n_frames,
-            backends.evaluate(parts.program, part, right, parts.run_options(k, part), parts.mapping),
-        )
-        for k, part in _shorter(some, steps_per_frame * samples.n_frames, FRAME_COUNTS)
-    ]
-    return {
-        "samples": len(which),
-        "frames": [n for n, _ in found],
-        "accuracy": [result.accuracy for _, result in found],
-    }
 
 
 def _raster(events: NDArray[np.int64], size: int) -> dict[str, Any]:

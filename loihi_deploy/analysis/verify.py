@@ -256,7 +256,8 @@ def verify_stages(
         The network as it was converted, its program, the samples and the rest.
     mapping : Mapping
         Its cores, for nengo-loihi's emulator.
-    labels : (n,) int array or None
+    labels : (n,) or (n, n_frames) int array, or None
+        Of labels of frames the last one of each sample counts: it is what is decided in the end.
     reference_samples : int
         Samples for nengo-loihi's emulator; 0 leaves the stage out.
     try_changes : bool
@@ -268,6 +269,8 @@ def verify_stages(
     delays = transport_delays(program) if how.flush else None
     source_options = deployed.options
     n = len(samples)
+    if labels is not None and labels.ndim == 2:
+        labels = labels[np.arange(n), (labels >= 0).sum(axis=1) - 1]
     expected, normalized = _rates(graph, samples, window, source_options, hold)
 
     readout = graph.readouts[0]

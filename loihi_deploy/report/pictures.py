@@ -17,7 +17,8 @@ def accuracy_by_step(accuracy: Values) -> Any:
     """Accuracy against presentation time, of sequences by frame; the rate network as a line."""
     figure, axes = new_figure(2.6)
     if "by_frame" in accuracy:
-        times, found = accuracy["by_frame"]["frames"], accuracy["by_frame"]["accuracy"]
+        found = accuracy["by_frame"]
+        times = np.arange(1, len(found) + 1)
         axes.plot(times, 100 * np.asarray(found), "o-", ms=4, color=GOOD, lw=1.8, label="this deployment")
         axes.set(xlabel="frames", ylabel="accuracy, %")
     else:

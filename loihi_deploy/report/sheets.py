@@ -12,6 +12,8 @@ from loihi_deploy.tables import Page, Table, percent, warned, with_unit
 
 Values = Mapping[str, Any]
 OPTION = "option "
+FRAMES = 12
+"""Numbers of frames that a table of accuracy has, evenly spaced."""
 LATENCY = (
     "A layer can first speak a step after the last one before it can, and hears the whole sample once the filters of "
     "synapses are over, too. DeployOptions(synapse=0.001), or layer_synapses, shortens these."
@@ -93,8 +95,10 @@ def rate_table(values: Values) -> Table:
 def frame_table(values: Values) -> Table:
     """Accuracy, had sequences ended after some of their frames."""
     found = values["accuracy"]["by_frame"]
-    rows = tuple((str(n), percent(a)) for n, a in zip(found["frames"], found["accuracy"], strict=True))
-    return Table(f"Accuracy by frame, {found['samples']} samples", ("frames", "accuracy"), rows)
+    n = len(found)
+    shown = sorted({round(k * n / FRAMES) for k in range(1, FRAMES + 1)} - {0})
+    rows = tuple((str(k), percent(found[k - 1])) for k in shown)
+    return Table("Accuracy by frame", ("frames", "accuracy"), rows)
 
 
 def latency_table(values: Values) -> Table:

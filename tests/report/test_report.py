@@ -232,11 +232,8 @@ def test_a_sequence_is_reported_by_frame(tmp_path):
     accuracy = values["accuracy"]
     assert accuracy["value"] == 1
     assert accuracy["rate_network"] == deployment.rate_accuracy(x, y)
-    assert accuracy["by_frame"] == {
-        "samples": 20,
-        "frames": [1, 2, 3, 4],
-        "accuracy": [deployment.evaluate(x[:, :n], y).accuracy for n in (1, 2, 3, 4)],
-    }
+    assert accuracy["by_frame"] == deployment.evaluate(x, y, by_frame=True).accuracy_by_frame.tolist()
+    assert "by_step" not in accuracy
     assert values["sample"]["output_steps"] == [6, 12, 18, 24]
     np.testing.assert_array_equal(
         values["sample"]["outputs_by_step"],
@@ -247,7 +244,25 @@ def test_a_sequence_is_reported_by_frame(tmp_path):
     check = deployment.check(x, y, ld.Criteria(max_drop=1.0))
     assert check.measured.figures["drop"] == deployment.rate_accuracy(x, y) - 1
     write_reports(tmp_path / "r.txt", {"net": values})
-    assert "Accuracy by frame, 20 samples" in (tmp_path / "r.txt").read_text(encoding="utf-8")
+    assert "Accuracy by frame" in (tmp_path / "r.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 3, 4, 5, 2, 5]])
+def test_labels_of_frames_are_reported_frame_by_frame(lengths):
+    x = sequences(6, 5)
+    deployment = ld.deploy(network(), "loihi", x, ld.DeployOptions(readout="each", steps_per_frame=20))
+    given = x if lengths is None else ld.Sequences(x, lengths=lengths)
+    y = deployment.predict(x).argmax(axis=2)
+    values = deployment.report_values(given, y)
+    jsonschema.validate(values, SCHEMA)
+    accuracy = values["accuracy"]
+    assert accuracy["n_correct"] == accuracy["n_total"] == np.sum(lengths or [5] * 6)
+    assert accuracy["by_frame"] == [1.0] * 5
+    assert np.sum(accuracy["confusion"]) == np.trace(accuracy["confusion"]) == accuracy["n_total"]
+    assert accuracy["rate_network"] == deployment.rate_accuracy(given, y)
+    assert values["stages"]["stages"][-1]["accuracy"] == 1
+    assert values["sample"]["label"] is None
+    assert values["sample"]["output_steps"] == [20, 40, 60, 80, 100]
 
 
 def test_latency_is_that_of_the_program():
