@@ -2,8 +2,7 @@
 
     python examples/japanese_vowels.py aeon-1.6.0-py3-none-any.whl [--seeds 5] [--epochs 120] [--choose]
 
-The data lie in the PyPI package aeon (`pip download --no-deps aeon`). The host keeps the linear memory of a Legendre
-memory unit, a causal convolution that is not trained. `--choose` compares networks in cross-validation.
+The data lie in the PyPI package aeon (`pip download --no-deps aeon`). `--choose` compares networks in cross-validation.
 """
 
 import argparse
@@ -39,7 +38,7 @@ def read(source: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build(order: int, theta: int, sequences: np.ndarray) -> "tf.keras.Model":
-    """A network for any number of frames; what the memory holds is scaled as the frames are."""
+    """The host keeps the linear memory of a Legendre memory unit, a causal convolution that is not trained."""
     layers, n = tf.keras.layers, sequences[0].shape[1]
     frames = seen = layers.Input((None, n), name="frames")
     if order:
@@ -105,7 +104,8 @@ def main() -> None:
     args = parser.parse_args()
     (x, y), (test_x, test_y) = read(args.data, "TRAIN"), read(args.data, "TEST")
     frames = np.concatenate(x)
-    x, test_x = ((part - frames.mean(axis=0)) / frames.std(axis=0) for part in (x, test_x))
+    for part in (x, test_x):
+        part[:] = [(sequence - frames.mean(axis=0)) / frames.std(axis=0) for sequence in part]
     for network in NETWORKS if args.choose else ():
         folds = [np.arange(len(x)) % 3 == k for k in range(3)]
         made = [train(NETWORKS[network], x[~out], y[~out], k, args.epochs) for k, out in enumerate(folds)]

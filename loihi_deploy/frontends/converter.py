@@ -62,9 +62,10 @@ def walk_converter(converter: Any, options: DeployOptions) -> NetworkWalk:
         layer_neuron=partial(_layer_neuron, converter, layers),
     )
     for output, probe in zip(model.outputs, converter.outputs.values(), strict=True):
-        walk.readout(
-            probe, output._keras_history[0].name, tuple(output.shape[batch_axes:]), output_type(output)
-        )
+        # of a model over time: an answer for every step, where the output has an axis of them
+        every = converter.temporal_model and len(output.shape) > batch_axes
+        name, shape = output._keras_history[0].name, tuple(output.shape[batch_axes:])
+        walk.readout(probe, name, shape, output_type(output), "each" if every else "")
     return walk
 
 

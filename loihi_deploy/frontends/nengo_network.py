@@ -346,6 +346,7 @@ class NetworkWalk:
         name: str,
         shape: Shape | None = None,
         dtype: Literal["float16", "float32", "float64"] = "float64",
+        over_frames: Literal["", "each"] = "",
     ) -> None:
         """Make a probe a readout, of a shape where it is not flat."""
         target = probe.obj
@@ -369,7 +370,7 @@ class NetworkWalk:
             self.counted[
                 "synapses of probes were left out: outputs are averaged over the readout window"
             ] += 1
-        self.builder.readout(name, expression, shape, "softmax" if softmax else "linear", dtype)
+        self.builder.readout(name, expression, shape, "softmax" if softmax else "linear", dtype, over_frames)
 
     def graph(self) -> Graph:
         """The finished graph."""
