@@ -18,6 +18,7 @@ from loihi_deploy.backends.preflight import OnBoard
 from loihi_deploy.backends.request import (
     RunOptions,
     event_problems,
+    gap_problems,
     memory_of_frames_problems,
     state_problems,
     timing_problems,
@@ -200,6 +201,7 @@ def _problems(
         problems += sign_problems(program, samples.arrays)
         problems += event_problems(program, samples.arrays, None if problems else options.hold(n_frames))
     problems += timing_problems(program, n_frames, stream)
+    problems += gap_problems(program, options.reset)
     n = None if samples is None else len(samples)
     problems += memory_of_frames_problems(program, n, stream)
     problems += state_problems(program, options.state, 1 if stream else n)

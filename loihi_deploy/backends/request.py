@@ -290,6 +290,13 @@ def event_problems(
             yield Problem("values that are no spikes", f"input '{name}'", float(other[0]), "0 or 1", remedy)
 
 
+def gap_problems(program: Program, reset: str) -> Iterator[Problem]:
+    """What cannot follow each other without a reset."""
+    if reset == "gap" and program.bias_inputs:
+        what = "biases that are input values stand in registers, which are written when the network is loaded"
+        yield Problem(what, "reset", "gap", remedy="Use reset=True, or deploy with another encoder")
+
+
 def timing_problems(program: Program, n_frames: int, stream: bool) -> Iterator[Problem]:
     """What an encoder with one spike for each sample cannot do."""
     timed = [p.name for p in program.encoder.populations if p.neuron.kind == "ttfs"]

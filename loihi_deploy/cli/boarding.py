@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from loihi_deploy.cli.arguments import backend_option, board_option, json_option
+from loihi_deploy.cli.arguments import backend_option, board_option, json_option, steps_option
+from loihi_deploy.cli.given import Given, data_options
 from loihi_deploy.cli.group import commands
 from loihi_deploy.cli.outputs import output_option, write_output
 from loihi_deploy.cli.presenting import check_backend, deployment_argument
@@ -16,20 +17,44 @@ from loihi_deploy.cli.terminal import Terminal
 
 @commands.command(runs_saved=True)
 @deployment_argument
+@data_options()
+@steps_option
 @json_option
 @click.pass_obj
-def preflight(terminal: Terminal, deployment_file: Path) -> int:
-    """Say everything that would fail if DEPLOYMENT_FILE (.loihi) ran on a Loihi board; exit status 1 if anything."""
+def preflight(
+    terminal: Terminal,
+    /,
+    deployment_file: Path,
+    given: Given,
+    steps: int | None,
+) -> int:
+    """Say everything that would fail if DEPLOYMENT_FILE (.loihi) ran on a Loihi board; exit status 1 if anything.
+
+    With labelled samples, also what accuracy each way to reset the chip between samples leaves, on the emulator.
+    """
     from loihi_deploy.deployment import load
 
-    found = load(deployment_file).preflight()
+    deployment = load(deployment_file)
+    resets = None
+    if given:
+        given.check(need_labels=True)
+        read = given.read(deployment)
+        resets = deployment.compare_resets(read.x, read.y, steps)
+    found = deployment.preflight()
     figures = {
         "ready": found.ready,
         "machine": [str(problem) for problem in found.machine],
         "program": [str(problem) for problem in found.program],
         "doubts": [str(problem) for problem in found.doubts],
+        "resets": resets and resets.values(),
     }
-    terminal.figures(figures, lambda: click.echo(str(found)))
+
+    def text() -> None:
+        click.echo(str(found))
+        if resets is not None:
+            resets.page().show()
+
+    terminal.figures(figures, text)
     return 0 if found.ready else 1
 
 

@@ -14,7 +14,12 @@ from loihi_deploy import backends
 from loihi_deploy.analysis.frames import gives_every_frame, reading_of
 from loihi_deploy.analysis.latency import answer_delay
 from loihi_deploy.backends import RunOptions
-from loihi_deploy.backends.argument_problems import flag_problems, reset_problems, shown
+from loihi_deploy.backends.argument_problems import (
+    flag_problems,
+    reset_problems,
+    shown,
+    whole_number_problems,
+)
 from loihi_deploy.backends.stream import Stream
 from loihi_deploy.deployment.parts import Parts, refuse
 from loihi_deploy.engines.host.readout import window_steps
@@ -25,6 +30,7 @@ from loihi_deploy.results import Evaluation, RunResult, RunState
 
 if TYPE_CHECKING:
     from loihi_deploy.analysis.energy import Energy
+    from loihi_deploy.analysis.resets import Resets
 
 
 class Answering(Parts):
@@ -302,6 +308,45 @@ class Answering(Parts):
             width = None if how == "mean" else hold
             flush = answer_delay(self.program) if options.flush is None else options.flush
         return Stream(self.graph, self.program, hold, width, flush, on_overflow, seed)
+
+    def compare_resets(
+        self,
+        x: Any,
+        y: Any = None,
+        steps: int | None = None,
+        *,
+        gaps: Iterable[int] = (0, 10, 50),
+        steps_per_frame: int | None = None,
+    ) -> Resets:
+        """Accuracy on the emulator by each way to bring a chip from one sample to the next: what to expect of a board.
+
+        Parameters
+        ----------
+        x, y, steps, steps_per_frame
+            As for `evaluate`.
+        gaps : iterable of int
+            Steps without input between two samples, each of which is tried.
+
+        Returns
+        -------
+        Resets
+            ``ways``, each with its accuracy; print it.
+
+        Raises
+        ------
+        InputError
+            If samples, labels or gaps do not fit.
+        """
+        from loihi_deploy.analysis.resets import resets
+
+        asked = list(gaps) if isinstance(gaps, Iterable) else [gaps]
+        limits = [problem for gap in asked for problem in whole_number_problems("gaps", gap, 0)]
+        refuse("Cannot compare ways to reset", limits)
+
+        def evaluated(**how: Any) -> Evaluation:
+            return self.evaluate(x, y, steps, steps_per_frame=steps_per_frame, progress=False, **how)
+
+        return resets(evaluated, asked)
 
     def energy(
         self,

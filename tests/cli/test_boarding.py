@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -32,3 +33,17 @@ def test_without_a_driver_and_with_one(saved, monkeypatch):
     assert values["ready"]
     assert not values["machine"]
     assert values["doubts"]
+    assert values["resets"] is None
+
+
+def test_with_labelled_samples_it_says_what_each_way_to_reset_leaves(saved, tmp_path):
+    x = ld.benchmarks.inputs("nxtf-mnist", 3)
+    np.savez(tmp_path / "set.npz", x=x, y=np.arange(3))
+    arguments = ["preflight", str(saved), "--data", str(tmp_path / "set.npz"), "--steps", "5"]
+    values = json.loads(CliRunner().invoke(commands, [*arguments, "--json"]).stdout)
+    assert [way["arguments"] for way in values["resets"]] == [
+        {"reset": True},
+        *({"reset": "gap", "gap": gap} for gap in (0, 10, 50)),
+    ]
+    assert all(way["n_total"] == 3 for way in values["resets"])
+    assert "Between samples" in CliRunner().invoke(commands, arguments).stdout

@@ -7,7 +7,8 @@ import pytest
 
 from loihi_deploy.backends import RunOptions, run
 from loihi_deploy.backends.preflight import preflight
-from loihi_deploy.errors import BackendError
+from loihi_deploy.deployment import Deployment
+from loihi_deploy.errors import BackendError, InputError
 from loihi_deploy.ir import Dense, Graph, Input, Link, NeuronModel, Population, Projection, Readout
 from loihi_deploy.ir.samples import samples_for
 from loihi_deploy.mapping import map_to_cores
@@ -268,3 +269,38 @@ def test_more_spikes_than_a_snip_carries_are_refused_before_anything_is_loaded(b
     np.testing.assert_array_equal(
         present("hardware", mapping=mapping, streamed=False).outputs, present("emulator").outputs
     )
+
+
+def test_accuracy_by_each_way_to_reset():
+    program = replace(
+        PROGRAM, populations=tuple(replace(p, bias=np.minimum(p.bias, 0)) for p in PROGRAM.populations)
+    )
+    deployment = Deployment.from_parts(GRAPH, program, map_to_cores(program, "loihi"))
+    x = RNG.random((30, 8))
+    y = deployment.run(x, 30).outputs.argmax(axis=1)
+    found = deployment.compare_resets(x, y, 30, gaps=(0, 40))
+    rest, none, long = found.ways
+    assert rest.accuracy == 1
+    for way, gap in ((none, 0), (long, 40)):
+        outputs = deployment.run(x, 30, reset="gap", gap=gap).outputs
+        assert way.n_correct == (outputs.argmax(axis=1) == y).sum()
+        assert (outputs != deployment.run(x, 30).outputs).any() or gap
+    assert "a gap of 40 steps" in str(found)
+    with pytest.raises(InputError, match="gaps"):
+        deployment.compare_resets(x, y, 30, gaps=(-1,))
+
+
+def test_biases_of_samples_have_no_gaps():
+    biased = quantize(partition(GRAPH, "bias"))
+    with pytest.raises(InputError, match="stand in registers"):
+        run(biased, samples_for(GRAPH, X), RunOptions(20, reset="gap", gap=3))
+    for options in (
+        {"reset": "gap", "gap": -1},
+        {"reset": "sleep"},
+        {"gap": 3},
+        {"streamed": True},
+        {"reset": "gap", "return_state": True},
+        {"reset": "snip", "stream": True},
+    ):
+        with pytest.raises(InputError):
+            present("emulator", **options)
