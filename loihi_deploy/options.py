@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import wraps
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
 from loihi_deploy.checked import Range, fits, misfits
 from loihi_deploy.encoders import ENCODERS
@@ -43,8 +43,8 @@ RENAMED = {"balance_steps": "bias_correction_steps"}
 _Options = TypeVar("_Options", bound="DeployOptions")
 
 
-def _accepts_renamed(kind: type[_Options]) -> type[_Options]:
-    """Let a type's options be given by the names that they once had."""
+def _remembers(kind: type[_Options]) -> type[_Options]:
+    """Let a type's options be given by the names that they once had, and let it know which were given."""
     made: Callable[..., None] = kind.__init__
 
     @wraps(made)
@@ -55,12 +55,17 @@ def _accepts_renamed(kind: type[_Options]) -> type[_Options]:
             if old in values:
                 values[new] = values.pop(old)
         made(self, *args, **values)
+        names = [item.name for item in fields(self)]
+        given = {*names[: len(args)], *values}
+        if given >= set(names):  # as `dataclasses.replace` does it: those that are not the default ones
+            given = {name for name in names if getattr(self, name) != getattr(kind(), name)}
+        object.__setattr__(self, "given", frozenset(given))
 
     kind.__init__ = init  # type: ignore[method-assign, assignment]
     return kind
 
 
-@_accepts_renamed
+@_remembers
 @dataclass(frozen=True, eq=False)
 class DeployOptions(Content):
     """Options of `loihi_deploy.deploy`.
@@ -119,7 +124,7 @@ class DeployOptions(Content):
     steps : int or 'auto', optional
         Presentation time in steps of inputs that stand still, for which everything is chosen on calibration data:
         synapses of a Keras model (1 ms), target rate, steps of the bias correction, voltages at the start and readout
-        window. Options that are not the default ones stay. Runs are of this length unless they say otherwise. 'auto' is
+        window. Options that are given stay. Runs are of this length unless they say otherwise. 'auto' is
         the shortest of some times that loses at most `max_drop`.
     max_drop : float
         For 'auto': how far accuracy may be below the source's on calibration data, as a fraction; without labels how
@@ -142,11 +147,19 @@ class DeployOptions(Content):
         read so many steps later. If not given, the network's latency: a step for each hop, and the delays of synapses
         of 10 ms or less (longer ones are memory). 0 reads frames while they are shown.
 
+    Attributes
+    ----------
+    given : frozenset of str
+        Names of the options that were given, also where they are the default ones; behind `dataclasses.replace`, of
+        those that are not.
+
     Raises
     ------
     InputError
         Listing every option that is out of range.
     """
+
+    given: ClassVar[frozenset[str]] = frozenset()
 
     neuron: Literal["if", "lif"] = "if"
     synapse: float = 0.003

@@ -79,6 +79,7 @@ def deploy(
         One of its kinds for each stage, each with every problem of that stage.
     """
     options = options or DeployOptions()
+    given = options.given
     board = as_board(board)
     logger.info("reading the network")
     if labels is not None and options.steps is None:
@@ -91,7 +92,7 @@ def deploy(
     plan: dict[str, Any] = {"fix": fix, "max_cores": max_cores, "downgrade": downgrade, "avoid": avoid}
     if isinstance(source, Program):
         return _deploy_program(source, board, calibration, options, plan)
-    if options.steps is not None and options.synapse == DeployOptions.synapse:
+    if options.steps is not None and "synapse" not in options.given:
         options = replace(options, synapse=SHORT_SYNAPSE)
     graph = convert(source, options)
     calibration, brought = collected(calibration, graph.origins)
@@ -107,7 +108,7 @@ def deploy(
         chosen = replace(options, normalization="none")
     if options.steps is not None:
         logger.info("choosing what the presentation time decides")
-        chosen = for_presentation(converted, samples, labels, chosen, board)
+        chosen = for_presentation(converted, samples, labels, chosen, board, given)
         options = replace(chosen, normalization=options.normalization)
     made = lower(converted, samples, chosen, board)
     logger.info("planning cores")

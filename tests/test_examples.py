@@ -17,6 +17,10 @@ QUICK = {
     "backend_choice.py": ["--neurons", "20", "--seconds", "0.05"],
     "cifar10.py": ["--data", "cifar10", "--epochs", "1", "--steps", "20", "--limit", "5"],
     "fashion_mnist_keras.py": ["--data", "mnist", "--epochs", "1", "--steps", "20", "--limit", "5"],
+    "few_steps.py": [
+        *("--data", "mnist", "--digits", "--seeds", "1", "--epochs", "1", "--tune", "1"),
+        *("--filters", "3", "4", "5", "--steps", "12", "--limit", "5"),
+    ],
     "japanese_vowels.py": ["vowels", "--epochs", "1", "--seeds", "1"],
     "mnist_record.py": ["--data", "mnist", "--epochs", "1", "--limit", "5"],
     "nef_oscillator.py": ["--neurons", "50", "--seconds", "0.3"],

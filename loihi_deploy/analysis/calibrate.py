@@ -131,14 +131,16 @@ def balance_thresholds(
         Normalized on the rate network: that is where it starts.
     calibration : Samples
     options : DeployOptions
-        `target_rate`, `percentile`, `bias_correction_steps`, `readout_window` and those of the encoder are used.
+        `target_rate`, `percentile`, `bias_correction_steps`, `readout_window` and those of weights and the encoder are
+        used.
     board : str, path, Board or Chip
         As for `quantize`.
     """
     steps = measuring_steps(options, calibration)
     host = encoder_populations(graph, options.encoder)
     for _ in range(THRESHOLD_ROUNDS):
-        program = quantize(partition(graph, options.encoder, options.encoder_rate), board)
+        parts = partition(graph, options.encoder, options.encoder_rate)
+        program = quantize(parts, board, options.weight_percentile, weight_bits=options.weight_bits)
         samples = calibration.take(slice(CORRECTION_SAMPLES))
         rates = backends.firing_rates(program, samples, steps, read_window(graph, options, samples))
         factors = {}
@@ -180,8 +182,8 @@ def search_rates(
     def error(candidate: Graph) -> tuple[float, float]:
         parts = partition(candidate, options.encoder, options.encoder_rate)
         if options.bias_correction_steps:
-            parts = correct_biases(parts, samples, steps, window, board)
-        program = quantize(parts, board)
+            parts = correct_biases(parts, samples, steps, window, board, options.weight_bits)
+        program = quantize(parts, board, options.weight_percentile, weight_bits=options.weight_bits)
         how = reading(program, options, samples).of(run_options)
         outputs = backends.run(program, samples, how).outputs.reshape(len(ideal), -1)
         wrong = float((outputs.argmax(axis=1) != ideal.argmax(axis=1)).mean())

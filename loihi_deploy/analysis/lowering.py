@@ -110,7 +110,8 @@ def lower(
         )
     means = None
     if options.rounding == "mean" and calibration is not None:
-        means = mean_rates(quantize(partitioned, board), calibration)
+        trial = quantize(partitioned, board, options.weight_percentile, weight_bits=options.weight_bits)
+        means = mean_rates(trial, calibration)
     logger.info("quantizing")
     program = quantize(partitioned, board, options.weight_percentile, means, options.weight_bits)
     return Lowered(graph, program, None if calibration is None else mean_rates(program, calibration))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,8 +65,9 @@ def for_presentation(
     labels: Any,
     options: DeployOptions,
     board: Board,
+    given: Collection[str] = (),
 ) -> DeployOptions:
-    """Choose what ``options.steps`` decides; options that are not the default ones stay.
+    """Choose what ``options.steps`` decides.
 
     Parameters
     ----------
@@ -79,6 +80,8 @@ def for_presentation(
     options : DeployOptions
         `steps` a number, or 'auto' for the shortest time that loses at most `max_drop`.
     board : Board
+    given : collection of str
+        Names of options that stay what they are.
 
     Raises
     ------
@@ -106,12 +109,12 @@ def for_presentation(
         converted, calibration.take(slice(SAMPLES)), None if classes is None else classes[:SAMPLES]
     )
     if options.steps != "auto":
-        return _chosen(converted, calibration, replace(options, steps=options.steps), board, judge).options
+        return _chosen(converted, calibration, options, board, judge, given).options
     drops = {}
     for steps in LADDER:
         if steps <= _hops(converted, calibration, options, board):
             continue
-        chosen = _chosen(converted, calibration, replace(options, steps=steps), board, judge)
+        chosen = _chosen(converted, calibration, replace(options, steps=steps), board, judge, given)
         drops[steps] = chosen.drop
         if chosen.drop <= options.max_drop + ROUNDING:
             return chosen.options
@@ -138,10 +141,15 @@ def _quietly(converted: Graph, calibration: Samples, options: DeployOptions, boa
 
 
 def _chosen(
-    converted: Graph, calibration: Samples, options: DeployOptions, board: Board, judge: _Judge
+    converted: Graph,
+    calibration: Samples,
+    options: DeployOptions,
+    board: Board,
+    judge: _Judge,
+    given: Collection[str],
 ) -> Chosen:
     found: list[tuple[float, int, DeployOptions, Program]] = []
-    for candidate in _candidates(options, converted.dt):
+    for candidate in _candidates(options, converted, given):
         program = _quietly(converted, calibration, candidate, board)
         hops = max(layer.hops for layer in latencies(program))
         if judge.steps(options) <= hops:
@@ -157,7 +165,7 @@ def _chosen(
             )
         found.append((judge.drop(program, candidate), len(found), candidate, program))
     drop, _, best, program = min(found, key=lambda each: each[:2])
-    if not _by_hand(options, "readout_window"):
+    if "readout_window" not in given:
         windows = [(judge.drop(program, replace(best, readout_window=window)), window) for window in WINDOWS]
         smallest = min(drop for drop, _ in windows)
         near = [window for found, window in windows if found == smallest]
@@ -166,21 +174,17 @@ def _chosen(
     return Chosen(best, drop)
 
 
-def _candidates(options: DeployOptions, dt: float) -> Iterator[DeployOptions]:
+def _candidates(options: DeployOptions, graph: Graph, given: Collection[str]) -> Iterator[DeployOptions]:
     rates = [options.target_rate]
+    scales = any(population.neuron.scales for population in graph.populations)
     from_data = options.normalization in ("auto", "percentile", "maximum")
-    if from_data and not _by_hand(options, "target_rate"):
-        rates = [rate / dt for rate in RATES]
+    if from_data and scales and "target_rate" not in given:
+        rates = [rate / graph.dt for rate in RATES]
     correction = options.bias_correction_steps
-    if not _by_hand(options, "bias_correction_steps"):
+    if "bias_correction_steps" not in given:
         correction = CORRECTION_STEPS
     for rate in rates:
         yield replace(options, target_rate=rate, bias_correction_steps=correction)
-
-
-def _by_hand(options: DeployOptions, name: str) -> bool:
-    """Whether an option is not the default one."""
-    return bool(getattr(options, name) != getattr(DeployOptions, name))
 
 
 class _Judge:

@@ -6,8 +6,9 @@ of the input need a step for each hop: neurons with positive biases fire too ear
     threshold * (1/2 - delay * bias of a step)
 
 at the start mends both: half a threshold of advance, less what the bias will have added before the input is there; the
-delay is a step for each hop and a / (1 - a) for each synapse, a = exp(-dt / tau). It holds for neurons without leak.
-Sequences gain nothing: their state is kept from frame to frame.
+delay is a step for each hop and a / (1 - a) for each synapse, a = exp(-dt / tau). A leaky neuron's voltage goes from v
+towards its bias b in the meantime, so it starts where that brings it to 1/2. Sequences gain nothing: their state is
+kept from frame to frame.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LOWEST, HIGHEST = -1.0, 1.0
 
 
 def with_initial_voltages(partitioned: PartitionedGraph) -> PartitionedGraph:
-    """Charge the integrate-and-fire neurons on chip for static inputs.
+    """Charge the neurons on chip for static inputs.
 
     Parameters
     ----------
@@ -56,7 +57,9 @@ def _filter_delay(tau: float, dt: float) -> float:
 
 
 def _charged(population: Population, delay: float, dt: float) -> Population:
-    if population.neuron.kind != "if":
-        return population
-    voltage = np.clip(0.5 - delay * population.bias * dt, LOWEST, HIGHEST)
-    return replace(population, initial_voltage=voltage)
+    if population.neuron.kind == "if":
+        voltage = 0.5 - delay * population.bias * dt
+    else:
+        left = float(np.exp(-delay * dt / population.neuron.tau_rc))
+        voltage = (0.5 - population.bias * (1 - left)) / left
+    return replace(population, initial_voltage=np.clip(voltage, LOWEST, HIGHEST))

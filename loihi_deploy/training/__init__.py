@@ -8,7 +8,7 @@ from loihi_deploy.training.loop import Epoch, retrain
 from loihi_deploy.training.penalties import EventPenalty, RateRange, energy_costs, event_costs
 from loihi_deploy.training.quantized import QuantizedWeights
 from loihi_deploy.training.rates import FiringRates
-from loihi_deploy.training.recipes import train_convnet
+from loihi_deploy.training.recipes import few_steps_convnet, moved_images, train_convnet
 from loihi_deploy.training.rewriting import with_chip_layers
 
 __all__ = [
@@ -21,8 +21,10 @@ __all__ = [
     "chip_activation_class",
     "energy_costs",
     "event_costs",
+    "few_steps_convnet",
     "fine_tune",
     "folded",
+    "moved_images",
     "retrain",
     "train_convnet",
     "with_chip_layers",

@@ -60,6 +60,7 @@ def retrain(
     batch_size: int = 128,
     learning_rate: float = 1e-3,
     temperature: float = 2.0,
+    label_smoothing: float = 0.0,
     patience: int | None = None,
     augment: Augment | None = None,
     weights: QuantizedWeights | None = None,
@@ -90,6 +91,8 @@ def retrain(
         At the start; a cosine takes it to 0 (Adam).
     temperature : float
         That both softmaxes are softened with.
+    label_smoothing : float
+        Part of a label that is spread over all classes, 0..1.
     patience : int, optional
         Stop when so many epochs have brought no better one.
     augment : callable, optional
@@ -117,7 +120,7 @@ def retrain(
     TrainingError
         At the first loss or gradient that is not a number, with step and layer.
     """
-    task = Task(model, x, y, validation, teacher)
+    task = Task(model, x, y, validation, teacher, label_smoothing)
     batches = max(1, len(task.x) // batch_size)
     stepper = _Stepper(model, task, batches * epochs, learning_rate, temperature, penalties or {})
     run = {
@@ -126,6 +129,7 @@ def retrain(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "temperature": temperature,
+        "label_smoothing": label_smoothing,
         "seed": seed,
         "taught": teacher is not None,
         "rounded": weights is not None,
@@ -173,10 +177,12 @@ def _since_best(history: tuple[Epoch, ...]) -> int:
 class Task:
     """Samples, labels and the teacher's view, checked."""
 
-    def __init__(self, model: Any, x: Any, y: Any, validation: Any, teacher: Any) -> None:
+    def __init__(
+        self, model: Any, x: Any, y: Any, validation: Any, teacher: Any, smoothing: float = 0.0
+    ) -> None:
         dt = next((layer.settings["dt"] for layer in chip_activations(model)), DeployOptions.dt)
         readout = convert(model, DeployOptions(dt=dt)).readouts[0]
-        self.model, self.teacher = model, teacher
+        self.model, self.teacher, self._smoothing = model, teacher, smoothing
         self.n_classes, self.softmax = readout.n_classes, readout.activation == "softmax"
         if readout.activation not in ("linear", "softmax") or self.n_classes < 2:
             raise InputError.single(
@@ -203,6 +209,7 @@ class Task:
     def targets(self, batch: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
         """One-hot labels and, behind them, the teacher's outputs."""
         targets: NDArray[np.float32] = np.eye(self.n_classes, dtype=np.float32)[self.labels[rows]]
+        targets = targets * (1 - self._smoothing) + self._smoothing / self.n_classes
         if self.teacher is None:
             return targets
         return np.concatenate([targets, np.asarray(self.teacher(batch, training=False))], axis=1)

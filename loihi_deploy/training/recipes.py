@@ -2,10 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from loihi_deploy.data import Dataset
 from loihi_deploy.frontends.compat import import_tensorflow
+
+
+def few_steps_convnet(
+    shape: tuple[int, int, int],
+    n_classes: int,
+    filters: tuple[int, int, int] = (24, 64, 128),
+    seed: int = 0,
+) -> Any:
+    """A network for images that says much in few steps: three layers on chip, and averages over neurons.
+
+    Each layer less saves the steps of a hop, and an average over four neurons counts four times as finely as one. Its
+    batch norms are folded by `fine_tune`.
+
+    Parameters
+    ----------
+    shape : (height, width, channels)
+    n_classes : int
+    filters : three ints
+        Of the convolutions.
+    seed : int
+        Of initial weights.
+
+    Returns
+    -------
+    tf.keras.Model
+        Not compiled; its outputs are logits.
+    """
+    tf = import_tensorflow("Building a network")
+    tf.keras.utils.set_random_seed(seed)
+    layers = tf.keras.layers
+    stack = [layers.Input(shape, name="image"), layers.Conv2D(2, 1, activation="relu", name="encoder")]
+    for number, n in enumerate(filters, start=1):
+        stack += [
+            layers.Conv2D(n, 3, use_bias=False, kernel_initializer="he_normal", name=f"conv{number}"),
+            layers.BatchNormalization(momentum=0.98, name=f"norm{number}"),
+            layers.ReLU(name=f"relu{number}"),
+        ]
+        if number < len(filters):
+            stack.append(layers.AveragePooling2D(2, name=f"pool{number}"))
+    stack += [layers.Flatten(name="flatten"), layers.Dropout(0.3, name="drop")]
+    model = tf.keras.Sequential([*stack, layers.Dense(n_classes, name="classes")], name="few_steps")
+    signs = np.resize([1.0, -1.0], (1, 1, shape[2], 2)).astype(np.float32)
+    model.get_layer("encoder").set_weights([signs, np.array([0.0, 1.0], np.float32)])
+    return model
+
+
+def moved_images(
+    pixels: int = 1, mirrored: bool = False
+) -> Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]:
+    """An `augment` for images: each is moved by up to some pixels, and mirrored half of the time.
+
+    Parameters
+    ----------
+    pixels : int
+    mirrored : bool
+        Not for digits and letters.
+    """
+
+    def augment(batch: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        height, width = batch.shape[1:3]
+        padded = np.pad(batch, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
+        view: Any = np.lib.stride_tricks.sliding_window_view  # numpy's type of it knows one axis only
+        windows = view(padded, (height, width), axis=(1, 2))
+        rows, columns = rng.integers(0, 2 * pixels + 1, (2, len(batch)))
+        made = np.moveaxis(windows[np.arange(len(batch)), rows, columns], 1, -1).copy()
+        if mirrored:
+            chosen = rng.random(len(batch)) < 0.5
+            made[chosen] = made[chosen, :, ::-1]
+        return made
+
+    return augment
 
 
 def train_convnet(data: Dataset, epochs: int = 8, seed: int = 0, verbose: bool = False) -> Any:

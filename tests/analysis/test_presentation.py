@@ -1,6 +1,7 @@
 """Deployed for a presentation time."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,17 @@ def test_options_given_by_hand_stay():
     made = deployed(steps=20, target_rate=800.0, bias_correction_steps=30, readout_window=0.45)
     options = made.options
     assert (options.target_rate, options.bias_correction_steps, options.readout_window) == (800.0, 30, 0.45)
+
+
+def test_options_given_by_hand_stay_where_they_are_the_default_ones():
+    usual = ld.DeployOptions()
+    names = ("target_rate", "bias_correction_steps", "readout_window", "synapse")
+    made = deployed(steps=20, **{name: getattr(usual, name) for name in names})
+    assert all(getattr(made.options, name) == getattr(usual, name) for name in names)
+    assert usual.given == frozenset()
+    assert ld.DeployOptions(balance_steps=100).given == {"bias_correction_steps"}
+    assert replace(usual, steps=20).given == {"steps"}
+    assert ld.DeployOptions(steps=20, synapse=0.003) == replace(usual, steps=20)
 
 
 def test_auto_takes_the_shortest_time_that_loses_no_more_than_allowed():

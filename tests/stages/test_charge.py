@@ -58,9 +58,15 @@ def test_integers_are_parts_of_the_threshold_and_have_room_below_zero():
         assert ours == theirs
 
 
-def test_leaky_neurons_start_from_rest():
+def test_leaky_neurons_are_half_way_when_their_input_arrives():
     parts = charged(network(NeuronModel("lif", 0.02, 0.002)))
-    assert all(population.initial_voltage is None for population in parts.chip.populations)
+    for hops, population in enumerate(parts.chip.populations, start=1):
+        v = population.initial_voltage
+        for _ in range(1000 * hops):  # small steps of the membrane equation
+            v = v + 1e-6 * (1 + 1 / np.expm1(1.0)) * (population.bias - v) / 0.02
+        free = np.abs(population.initial_voltage) < 1
+        np.testing.assert_allclose(v[free], 0.5, atol=1e-3)
+        assert free.any()
 
 
 @pytest.mark.parametrize("backend", ["numpy", "nengo_loihi"])

@@ -6,6 +6,8 @@ import pytest
 import loihi_deploy as ld
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir.linear import identity
+from loihi_deploy.stages.quantize import quantize
 
 X = np.random.default_rng(0).uniform(0, 1, (60, 20))
 BITS = (8, 6, 5, 4, 3, 2)
@@ -70,6 +72,48 @@ def test_every_engine_takes_them(bits, backend):
     for name in record:
         assert (ours.recorded[name]["spikes"] == theirs.recorded[name]["spikes"]).all()
         assert ours.recorded[name]["spikes"].any()
+
+
+@pytest.mark.parametrize("normalization", ["thresholds", "search"])
+def test_rates_are_found_with_the_bits_that_are_deployed(normalization, monkeypatch):
+    seen = []
+
+    def watching(*args, **named):
+        seen.append(named.get("weight_bits", args[4] if len(args) > 4 else 8))
+        return quantize(*args, **named)
+
+    monkeypatch.setattr("loihi_deploy.analysis.calibrate.quantize", watching)
+    options = ld.DeployOptions(normalization=normalization, weight_bits=3, bias_correction_steps=20)
+    ld.deploy(network(), "loihi", X, options)
+    assert len(seen) > 2
+    assert set(seen) == {3}
+
+
+def test_a_large_layer_of_four_bits_takes_two_thirds_of_the_cores():
+    n = 3000
+    weights = np.random.default_rng(0).normal(size=(n, n)).astype(np.float32) / 50
+    graph = Graph(
+        (Input("x", (1, n, 1)),),
+        (
+            Population("a", (1, n, 1), NeuronModel(), 1000.0, np.zeros(n)),
+            Population("b", (n,), NeuronModel(), 1000.0, np.ones(n)),
+        ),
+        (
+            Projection("x", "a", identity((1, n, 1))),
+            Projection("a", "b", Dense(weights), 0.003),
+            Projection("b", "y", Dense(np.ones((1, n))), 0.003),
+        ),
+        (Readout("y", (1,), np.zeros(1)),),
+    )
+    found = {}
+    for bits in (8, 4):
+        mapping = ld.map_to_cores(
+            ld.quantize(ld.partition(graph, "first_layer"), weight_bits=bits), "nahuku32"
+        )
+        found[bits] = mapping.n_cores, mapping.bound
+        assert found[bits][1] <= found[bits][0]
+    assert found[4][0] <= 0.65 * found[8][0]
+    assert found[4][1] < found[8][1]
 
 
 def test_fewer_bits_take_fewer_cores():

@@ -1,0 +1,115 @@
+"""Images shown for few steps: a rate network deployed as it is, and trained on for the chip.
+
+    python examples/few_steps.py [--data FOLDER] [--digits] [--seeds 3] [--epochs 18] [--tune 4] [--keep FOLDER]
+
+FOLDER holds Fashion-MNIST or MNIST in IDX files (a part of Fashion-MNIST if not given). For each seed a rate network is
+trained, then trained on with the chip's neurons, and without. Options are chosen on validation samples; the
+rest is of test images. A drop is that from the network trained for as long. With --keep, a killed run goes on.
+"""
+
+import argparse
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import loihi_deploy as ld
+from loihi_deploy.training import few_steps_convnet, fine_tune, moved_images, retrain
+
+
+def main() -> None:
+    """Train, tune, deploy, compare."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="folder with IDX files")
+    parser.add_argument("--digits", action="store_true", help="images are not mirrored in training")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=18, help="of the rate network")
+    parser.add_argument(
+        "--tune", type=int, default=4, help="epochs of fine-tuning, and of training on beside it"
+    )
+    parser.add_argument("--filters", type=int, nargs=3, default=(24, 64, 128))
+    parser.add_argument("--bits", type=int, default=8, help="of a weight")
+    parser.add_argument("--penalty", type=float, default=0.0, help="loss for 100,000 synaptic events")
+    parser.add_argument("--steps", type=int, nargs="+", default=(100, 50, 32, 20, 10))
+    parser.add_argument("--limit", type=int, help="use only so many test images")
+    parser.add_argument("--keep", type=Path, help="folder of checkpoints")
+    args = parser.parse_args()
+    data = ld.data.load_idx(args.data) if args.data else ld.data.fashion_mnist()
+    x, y = data.x_test[: args.limit], data.y_test[: args.limit]
+    n_held = len(data.x_train) // 12
+    held = data.x_train[-n_held:], data.y_train[-n_held:]
+    x_train, y_train = data.x_train[:-n_held], data.y_train[:-n_held]
+
+    rates, found = [], defaultdict(list)
+    for seed in range(args.seeds):
+        folder = args.keep / f"{seed}" if args.keep else None
+        how = {"validation": held, "seed": seed, "augment": moved_images(mirrored=not args.digits)}
+        model = few_steps_convnet(x.shape[1:], len(data.class_names), tuple(args.filters), seed)
+        retrain(
+            model,
+            x_train,
+            y_train,
+            epochs=args.epochs,
+            learning_rate=4e-3,
+            label_smoothing=0.05,
+            checkpoint=folder / "rate.npz" if folder else None,
+            **how,
+        )
+        result = fine_tune(
+            model,
+            x_train,
+            y_train,
+            min(args.steps, key=lambda steps: abs(steps - 20)),
+            epochs=args.tune,
+            learning_rate=5e-4,
+            weight_bits=args.bits,
+            penalty_weight=args.penalty,
+            checkpoint=folder,
+            **how,
+        )
+        print(result)
+        rates.append((np.asarray(result.plain.predict(x, verbose=0)).argmax(axis=1) == y).mean())
+        plain = ld.DeployOptions(weight_bits=args.bits)
+        for steps in args.steps:
+            for name, network, options in (
+                ("no training", result.plain, plain),
+                ("fine-tuned", result.model, result.options),
+            ):
+                deployment = ld.deploy(
+                    network, calibration=held[0], labels=held[1], options=replace(options, steps=steps)
+                )
+                outcome = deployment.evaluate(x, y, energy=True)
+                chip = [outcome.counters.populations[p.name] for p in deployment.program.populations]
+                found[steps, name].append(
+                    (
+                        100 * (rates[-1] - outcome.accuracy),
+                        sum(counts.spikes for counts in chip) / len(x),
+                        sum(counts.synaptic_events for counts in chip) / len(x),
+                        deployment.mapping.n_cores,
+                        1e6 * outcome.energy.total.value,
+                        1e3 * outcome.energy.seconds.value,
+                    )
+                )
+    columns = ("steps", "network", "drop, points", "spikes", "events", "cores", "energy, µJ", "time, ms")
+    table = Table(
+        *columns, title=f"{data.name}: rate network {100 * np.mean(rates):.2f} %, {args.seeds} seeds"
+    )
+    for (steps, name), rows in found.items():
+        drop, spikes, events, cores, joules, ms = np.mean(rows, axis=0)
+        figures = (
+            f"{drop:.2f}",
+            f"{spikes:,.0f}",
+            f"{events:,.0f}",
+            f"{cores:.0f}",
+            f"{joules:.0f}",
+            f"{ms:.2f}",
+        )
+        table.add_row(str(steps), name, *figures)
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()
