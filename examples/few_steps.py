@@ -65,6 +65,7 @@ def main() -> None:
             min(args.steps, key=lambda steps: abs(steps - 20)),
             epochs=args.tune,
             learning_rate=5e-4,
+            encoder="first_layer",
             weight_bits=args.bits,
             penalty_weight=args.penalty,
             checkpoint=folder,
@@ -72,7 +73,7 @@ def main() -> None:
         )
         print(result)
         rates.append((np.asarray(result.plain.predict(x, verbose=0)).argmax(axis=1) == y).mean())
-        plain = ld.DeployOptions(weight_bits=args.bits)
+        plain = ld.DeployOptions(weight_bits=args.bits, encoder="first_layer")
         for steps in args.steps:
             for name, network, options in (
                 ("no training", result.plain, plain),

@@ -10,6 +10,7 @@ from loihi_deploy.training.quantized import QuantizedWeights
 from loihi_deploy.training.rates import FiringRates
 from loihi_deploy.training.recipes import few_steps_convnet, moved_images, train_convnet
 from loihi_deploy.training.rewriting import with_chip_layers
+from loihi_deploy.training.surrogate import SurrogateChip
 
 __all__ = [
     "Epoch",
@@ -18,6 +19,7 @@ __all__ = [
     "FiringRates",
     "QuantizedWeights",
     "RateRange",
+    "SurrogateChip",
     "chip_activation_class",
     "energy_costs",
     "event_costs",

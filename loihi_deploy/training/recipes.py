@@ -18,10 +18,11 @@ def few_steps_convnet(
     filters: tuple[int, int, int] = (24, 64, 128),
     seed: int = 0,
 ) -> Any:
-    """A network for images that says much in few steps: three layers on chip, and averages over neurons.
+    """A network for images that says much in few steps, whose first convolution is meant for the host.
 
-    Each layer less saves the steps of a hop, and an average over four neurons counts four times as finely as one. Its
-    batch norms are folded by `fine_tune`.
+    Two layers are left for the chip: each hop less saves its steps, and with them what biases do before the input is
+    there. An average over four neurons counts four times as finely as one. Deploy it with ``encoder='first_layer'``;
+    `fine_tune` folds its batch norms.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def few_steps_convnet(
     tf = import_tensorflow("Building a network")
     tf.keras.utils.set_random_seed(seed)
     layers = tf.keras.layers
-    stack = [layers.Input(shape, name="image"), layers.Conv2D(2, 1, activation="relu", name="encoder")]
+    stack = [layers.Input(shape, name="image")]
     for number, n in enumerate(filters, start=1):
         stack += [
             layers.Conv2D(n, 3, use_bias=False, kernel_initializer="he_normal", name=f"conv{number}"),
@@ -50,10 +51,7 @@ def few_steps_convnet(
         if number < len(filters):
             stack.append(layers.AveragePooling2D(2, name=f"pool{number}"))
     stack += [layers.Flatten(name="flatten"), layers.Dropout(0.3, name="drop")]
-    model = tf.keras.Sequential([*stack, layers.Dense(n_classes, name="classes")], name="few_steps")
-    signs = np.resize([1.0, -1.0], (1, 1, shape[2], 2)).astype(np.float32)
-    model.get_layer("encoder").set_weights([signs, np.array([0.0, 1.0], np.float32)])
-    return model
+    return tf.keras.Sequential([*stack, layers.Dense(n_classes, name="classes")], name="few_steps")
 
 
 def moved_images(

@@ -1,0 +1,67 @@
+"""Training through the chip's integers."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import loihi_deploy as ld
+from loihi_deploy.errors import InputError
+from loihi_deploy.training.surrogate import SurrogateChip
+from tests.training.small import task, trained
+
+X, Y = task()
+STEPS = 10
+
+
+@pytest.fixture(scope="module", params=[8, 3])
+def program(request):
+    options = ld.DeployOptions(steps=STEPS, weight_bits=request.param)
+    return ld.deploy(trained(epochs=3), "loihi", X[:100], options).program
+
+
+def emulated(program, x):
+    deployment = ld.deploy(program, "loihi", options=ld.DeployOptions(steps=STEPS))
+    return deployment.run(x, STEPS, record=[p.name for p in program.populations])
+
+
+def test_every_spike_is_that_of_the_emulator(program):
+    chip = SurrogateChip(program, STEPS)
+    result = emulated(program, X[:20])
+    for name, found in chip.spikes(X[:20]).items():
+        assert (found == result.recorded[name]["spikes"]).all()
+        assert found.any()
+    np.testing.assert_allclose(chip.logits(X[:20]), result.outputs, rtol=1e-5, atol=1e-6)
+    assert chip.program == program
+
+
+def test_what_was_learned_is_what_is_deployed(program):
+    chip = SurrogateChip(program, STEPS)
+    losses = chip.fit(X[:256], Y[:256], epochs=3)
+    assert losses[-1] < losses[0]
+    learned = chip.program
+    changed = [
+        (old.transform.values != new.transform.values).mean()
+        for old, new in zip(program.synapses, learned.synapses, strict=True)
+    ]
+    assert all(part > 0 for part in changed)
+    for name, found in chip.spikes(X[:20]).items():
+        assert (found == emulated(learned, X[:20]).recorded[name]["spikes"]).all()
+
+
+def test_derivatives_reach_every_layer(program):
+    import tensorflow as tf
+
+    chip = SurrogateChip(program, STEPS)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(chip.logits(X[:20])))
+    for gradient in tape.gradient(loss, chip.variables):
+        assert np.isfinite(gradient).all()
+        assert np.abs(gradient).max() > 0
+
+
+def test_what_it_cannot_compute():
+    options = ld.DeployOptions(neuron="lif", encoder="bias")
+    program = ld.deploy(trained(epochs=1), "loihi", X[:100], options).program
+    with pytest.raises(InputError, match="takes its biases from the input"):
+        SurrogateChip(program, STEPS)
