@@ -8,6 +8,7 @@
 # make fuzz    load and run 10,000 altered files under bounds checking (some minutes)
 # make model-fuzz    convert 300 drawn Keras models and compare them with what Keras predicts (some minutes)
 # make golden  compare networks of lava-dl with the spikes, currents and voltages that come with it (68 MB are loaded)
+# make sinabs  convert a network that sinabs wrote as NIR, and compare its layers (5 MB are loaded)
 # make qonnx   convert the MNIST CNN in ONNX that comes with qonnx, and run all test images (some minutes; 21 MB are loaded)
 # make brian2loihi  compare currents, voltages and spikes with Brian2Loihi, in an environment of its own: .venv-brian2
 # make sanafe  compare estimates of energy and time with SANA-FE, in an environment of its own: .venv-sanafe
@@ -25,7 +26,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: brian2loihi golden qonnx fuzz long-stream demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean compare-speed
+.PHONY: brian2loihi golden qonnx sinabs fuzz long-stream demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean compare-speed
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -94,6 +95,14 @@ QONNX := out/wheels/qonnx-1.0.0-py2.py3-none-any.whl
 
 qonnx: $(VENV)/.convert-test $(QONNX) $(MNIST)
 	LOIHI_DEPLOY_QONNX=$(QONNX) LOIHI_DEPLOY_MNIST=$(MNIST) $(VENV)/bin/python -m pytest --quiet -s --timeout=3600 tests/conformance/test_qonnx.py $(ARGS)
+
+SINABS := out/wheels/sinabs-3.1.3.tar.gz
+
+sinabs: $(VENV)/.convert-test $(SINABS)
+	LOIHI_DEPLOY_SINABS=$(SINABS) $(VENV)/bin/python -m pytest --quiet -s tests/conformance/test_sinabs.py $(ARGS)
+
+$(SINABS): | $(VENV)/.convert-test
+	$(VENV)/bin/python -m pip --disable-pip-version-check download --quiet --no-deps --no-binary :all: --no-build-isolation --dest out/wheels sinabs==3.1.3
 
 out/wheels/%.whl: | $(VENV)/.convert-test
 	$(VENV)/bin/python -m pip --disable-pip-version-check download --quiet --no-deps --only-binary :all: --python-version 3.10 --dest out/wheels $(subst _,-,$(word 1,$(subst -, ,$*)))==$(word 2,$(subst -, ,$*))

@@ -145,7 +145,8 @@ class DeployOptions(Content):
     flush : int, optional
         Steps that the last frame of a sequence is held longer, so that the answer to it arrives: all that is read is
         read so many steps later. If not given, the network's latency: a step for each hop, and the delays of synapses
-        of 10 ms or less (longer ones are memory). 0 reads frames while they are shown.
+        of 10 ms or less (longer ones are memory), or 0 for networks that take spikes, of netx and NIR. 0 reads frames
+        while they are shown.
 
     Attributes
     ----------

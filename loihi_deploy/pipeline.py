@@ -22,7 +22,7 @@ from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import InputError, Problem
-from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates
+from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates, takes_spikes
 from loihi_deploy.ir import Graph, collected, samples_for
 from loihi_deploy.ir.labels import class_labels
 from loihi_deploy.ir.program import Program
@@ -54,7 +54,9 @@ def deploy(
     source : Keras model, nengo_dl.Converter, nengo.Network, Graph, Program or path
         The trained network; a path is that of a saved Keras model: .keras, .h5, or a SavedModel folder; of an ONNX
         model; or of a network that lava-dl exported (netx, .net). Its integers are taken as they are, as those of a
-        program: without calibration, and of the options only ``steps`` and ``readout_window`` say anything.
+        program: without calibration, and of the options only ``steps``, ``readout_window`` and ``flush`` say anything.
+        Frames of these, and of a NIR graph, are spikes of a step each: the last one is held no longer (``flush=0``)
+        unless something else is said.
     board : str, path, Board or Chip
         Name of a board, path of a board file, a board, or a single chip.
     calibration : array, mapping of arrays or data set
@@ -90,6 +92,8 @@ def deploy(
         )
     source = opened(source, trust)
     plan: dict[str, Any] = {"fix": fix, "max_cores": max_cores, "downgrade": downgrade, "avoid": avoid}
+    if options.flush is None and (isinstance(source, Program) or takes_spikes(source)):
+        options = replace(options, flush=0)  # a frame is a step's spikes, and the last one came once
     if isinstance(source, Program):
         return _deploy_program(source, board, calibration, options, plan)
     if options.steps is not None and "synapse" not in options.given:
@@ -140,7 +144,7 @@ def _deploy_program(
     said = [
         name
         for name, value in options.as_dict().items()
-        if value != usual[name] and name not in ("steps", "readout_window", "normalization")
+        if value != usual[name] and name not in ("steps", "readout_window", "normalization", "flush")
     ]
     problems = [Problem("decides nothing where the integers are given", name) for name in said]
     if calibration is not None:

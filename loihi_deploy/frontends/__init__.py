@@ -132,6 +132,11 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
 
 def sets_firing_rates(source: Any) -> bool:
     """Whether the source comes with firing rates: a Converter with `scale_firing_rates`, a network of spikes (NIR)."""
-    if isinstance(source, NirNetwork):
+    if takes_spikes(source):
         return True
     return is_instance(source, "nengo_dl", "Converter") and source.scale_firing_rates is not None
+
+
+def takes_spikes(source: Any) -> bool:
+    """Whether the source is a network of spiking neurons that frames of spikes are given to, one for each step: NIR."""
+    return isinstance(source, NirNetwork)

@@ -99,10 +99,10 @@ def _discretize(model: Model) -> None:
                 others.append(problem)
             else:
                 too_large[ensemble] = problem
-    if others:
-        raise NotOnChipError("The chip's integers cannot hold these values", [*too_large.values(), *others])
-    if too_large:
+    if too_large:  # on the host; with them go the connections between them
         raise NoPlaceError(too_large)
+    if others:
+        raise NotOnChipError("The chip's integers cannot hold these values", others)
     for probe in model.probes:
         for k, block in enumerate(probe.target):
             discretize_probe(probe, k, scales[block])

@@ -73,6 +73,18 @@ def test_weights_too_large_for_the_threshold():
     assert simulate(driven(3 * 50.0 / factor))[1] != []  # and a third of the factor does not do
 
 
+def test_weights_too_large_of_an_ensemble_that_is_decoded():
+    """What belongs to the connections of such an ensemble does not fit either, and goes with it."""
+    with nengo.Network(seed=0) as net:
+        a = nengo.Ensemble(20, 1)
+        b = nengo.Ensemble(20, 1, gain=np.full(20, 1e6), bias=np.full(20, 1e7), label="b")
+        nengo.Connection(nengo.Node(0.5), a)
+        nengo.Connection(a, b)
+        nengo.Probe(b, synapse=0.01)
+    _, said = simulate(net)
+    assert re.search("Runs on the host.*'b'.*weights too large for the threshold", said[0])
+
+
 def test_weights_too_large_where_the_chip_was_asked_for():
     net = driven(50.0)
     nengo_loihi.add_params(net)
