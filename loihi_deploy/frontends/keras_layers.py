@@ -308,10 +308,14 @@ def _lowpass(layer: Any, inputs: list[Tensor]) -> Tensor:
     tau = values(cell.tau).ravel()
     if not np.allclose(tau, tau[0]):
         raise UnsupportedLayerError(
-            "a time constant for each element", f"{tau.min():g} to {tau.max():g} s", "Set trainable=False"
+            "a time constant for each element",
+            f"{tau.min():g} to {tau.max():g} s",
+            "Set trainable=False on the layer before training",
         )
     if np.any(values(cell.initial_level)):
-        raise UnsupportedLayerError("a synapse that does not start at 0", remedy="Set trainable=False")
+        raise UnsupportedLayerError(
+            "a synapse that does not start at 0", remedy="Set trainable=False on the layer before training"
+        )
     try:
         filtered = x.affine.filtered(float(tau[0]))
     except ValueError:

@@ -119,9 +119,10 @@ def global_average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
     """`GlobalAveragePooling1D` to `GlobalAveragePooling3D`; over time, an average of the outputs."""
     x, last = inputs[0], channels_last(layer)
     if x.leading == 2:
-        if len(x.shape) != 1 or not last:
+        if not last:
             raise UnsupportedLayerError(
-                "pooling over time and space at once", remedy="Wrap the pooling over space in TimeDistributed"
+                "an average over the elements of each step",
+                remedy="Use channels_last, which averages over the steps",
             )
         return replace(x, over_time="mean")
     spatial = spatial_part(x.shape, last)

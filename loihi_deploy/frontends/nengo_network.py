@@ -128,7 +128,7 @@ class NetworkWalk:
         self.populations: dict[Any, str] = {}
         self.drawn: dict[Any, tuple[NDArray[Any], NDArray[Any]]] = {}
         self.known: dict[Any, Affine] = {}
-        self.active: set[Any] = set()
+        self.active: list[Any] = []
         self.spiking_layers: set[Any] = set()
         self.counted: Counter[str] = Counter()
         self.into: dict[Any, list[Any]] = {}
@@ -169,15 +169,21 @@ class NetworkWalk:
         if obj in self.known:
             return self.known[obj]
         neurons = isinstance(obj, nengo.ensemble.Neurons)
-        if obj in self.active:
-            if not neurons:
-                self.problem(obj, "nodes feed each other in a circle", remedy="Put neurons into the circle")
-            return self._source(obj) if neurons else self._nothing(obj)
-        self.active.add(obj)
+        if neurons and obj in self.active:
+            return self._source(obj)
+        if obj in self.active and not self._behind_neurons(obj):
+            self.problem(obj, "nodes feed each other in a circle", remedy="Put neurons into the circle")
+            return self._nothing(obj)
+        self.active.append(obj)
         result = self._population(obj) if neurons else self._node(obj)
-        self.active.discard(obj)
+        self.active.pop()
         self.known[obj] = result
         return result
+
+    def _behind_neurons(self, node: Any) -> bool:
+        """Whether neurons, whose output is known, stand between a node that is being evaluated and itself."""
+        since = self.active[len(self.active) - self.active[::-1].index(node) :]
+        return any(isinstance(obj, nengo.ensemble.Neurons) for obj in since)
 
     def _source(self, neurons: Any) -> Affine:
         layout = self.layout(neurons)

@@ -9,6 +9,7 @@ from loihi_deploy.engines.rate_network import rate_activity
 from loihi_deploy.errors import InputError, PartitionError
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.stages.partition import partition
+from tests.remedies import follows
 
 RNG = np.random.default_rng(0)
 
@@ -125,9 +126,85 @@ def test_everything_that_stands_in_the_way_is_named():
     assert len(caught.value.problems) == 2
 
 
+def changed(graph, populations=(), projections=()):
+    return replace(
+        graph,
+        populations=(*graph.populations, *populations),
+        projections=(*graph.projections, *projections),
+    )
+
+
+def with_first_layer_alone():
+    graph = network(1)
+    out = Projection("a", "y", Dense(np.ones((3, 75))), 0.005)
+    return replace(graph, populations=graph.populations[:1], projections=(graph.projections[0], out))
+
+
+LONELY = Population("lonely", (2,), NeuronModel(), 1.0, 0.0)
+INTO_LONELY = Projection("x", "lonely", Dense(np.ones((2, 50))))
+MIXED = Projection("x", "b", Dense(np.ones((64, 50))))
+
+
+@pytest.mark.parametrize(
+    ("graph", "encoder", "advised", "advised_encoder"),
+    [
+        follows(
+            "Give at least one layer a ReLU or spiking activation",
+            lambda: replace(network(1), populations=(), projections=()),
+            "auto",
+            lambda: network(1),
+            "auto",
+        ),
+        follows(
+            "Decode it from a spiking layer",
+            lambda: changed(network(1), (), (Projection("x", "y", Dense(np.ones((3, 50)))),)),
+            "auto",
+            lambda: changed(network(1), (), (Projection("a", "y", Dense(np.ones((3, 75))), 0.005),)),
+            "auto",
+        ),
+        follows(
+            "Remove it or connect it to an input",
+            lambda: changed(network(1), (LONELY,)),
+            "auto",
+            lambda: network(1),
+            "auto",
+            id="a layer that nothing reaches, removed",
+        ),
+        follows(
+            "Remove it or connect it to an input",
+            lambda: changed(network(1), (LONELY,)),
+            "auto",
+            lambda: changed(network(1), (LONELY,), (INTO_LONELY,)),
+            "auto",
+            id="a layer that nothing reaches, connected",
+        ),
+        follows(
+            "Use encoder='on_off'",
+            lambda: changed(network(1), (), (MIXED,)),
+            "first_layer",
+            lambda: changed(network(1), (), (MIXED,)),
+            "on_off",
+        ),
+        follows(
+            "Use encoder='on_off', which keeps the first layer on chip",
+            with_first_layer_alone,
+            "first_layer",
+            with_first_layer_alone,
+            "on_off",
+        ),
+    ],
+)
+def test_what_is_advised_can_be_cut(graph, encoder, advised, advised_encoder):
+    with pytest.raises(PartitionError):
+        partition(graph(), encoder)
+    assert partition(advised(), advised_encoder).chip.populations
+
+
+@pytest.mark.follows("Try …")
 def test_an_encoder_that_does_not_exist():
     with pytest.raises(InputError, match="Try 'poisson'"):
         partition(network(1), "poison")
+    assert partition(network(1), "poisson")
 
 
 def test_weights_of_one_leave_the_host_only_additions():
