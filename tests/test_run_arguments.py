@@ -222,6 +222,9 @@ def test_samples_labels_and_options_are_told_of_at_once(call, samples):
     assert told == set(places.split()) - ({"x"} if samples is X else set())
 
 
+@pytest.mark.follows(
+    "Evaluate without it, and estimate energy with deployment.energy(x)",
+)
 def test_energy_from_another_engine_is_told_of_with_the_rest():
     with pytest.raises(InputError) as error:
         DEPLOYMENT.evaluate(X, Y[:3], 4, energy=True, backend="numpy", threads=0)
@@ -240,6 +243,9 @@ def test_a_mask_picks_the_neurons_that_are_true():
         assert (some == whole[:, :, mask]).all()
 
 
+@pytest.mark.follows(
+    "Give what a run of this program with return_state=True returned",
+)
 def test_a_state_of_another_program_is_refused():
     other = make(seed=1)
     assert other.program != DEPLOYMENT.program

@@ -83,6 +83,9 @@ def test_neurons_with_a_curve_of_their_own_keep_their_gains(neuron, normalizatio
     assert output_difference(graph, deployment.graph, samples_for(graph, X))[0] < 1e-5
 
 
+@pytest.mark.follows(
+    "Leave layers out of scale_firing_rates that are not rectified linear: …",
+)
 def test_a_scale_for_leaky_neurons_is_warned_of_with_a_figure_and_leaving_them_out_cures_it():
     graph = network(LIF, bias=1.0)
     scales = {"host": 500.0, "a": 3.0, "b": 3.0}
@@ -98,6 +101,9 @@ def test_a_scale_for_leaky_neurons_is_warned_of_with_a_figure_and_leaving_them_o
     assert not [problem for problem in problems if "no longer computes" in problem.what]
 
 
+@pytest.mark.follows(
+    "Keep the source's own gains with DeployOptions(normalization='none')",
+)
 def test_a_stage_that_claims_to_keep_the_function_and_does_not_is_an_error():
     graph = network(LIF, bias=1.0)
     changed = scale_firing_rates(graph, 2.0)
@@ -109,6 +115,9 @@ def test_a_stage_that_claims_to_keep_the_function_and_does_not_is_an_error():
 
 @pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")  # of runs
 @pytest.mark.parametrize("scale", [1.0, 20_000.0])
+@pytest.mark.follows(
+    "Use DeployOptions(normalization='scale_firing_rates', scale_firing_rates={…: …, ...}), or…",
+)
 def test_scales_that_silence_or_saturate_are_named_with_the_scale_that_helps(scale):
     graph = network(NeuronModel())
     deployment, problems = deployed(graph, normalization="scale_firing_rates", scale_firing_rates=scale)
@@ -128,6 +137,9 @@ def test_scales_that_silence_or_saturate_are_named_with_the_scale_that_helps(sca
 
 
 @pytest.mark.parametrize("target", [1.0, 5000.0])
+@pytest.mark.follows(
+    "Use a target_rate of …",
+)
 def test_target_rates_out_of_reach_are_named_with_one_that_helps(target):
     graph = network(NeuronModel())
     _, problems = deployed(graph, target_rate=target)
@@ -138,6 +150,10 @@ def test_target_rates_out_of_reach_are_named_with_one_that_helps(target):
     assert problems == []
 
 
+@pytest.mark.follows(
+    "Present samples for … steps",
+    "Use a step, dt, of … s",
+)
 def test_leaky_neurons_that_fire_too_slowly_need_more_steps_and_too_fast_ones_shorter_steps():
     slow = NeuronModel("lif", 0.4, 0.002)
     graph = network(slow, gain=0.3, bias=0.9)
@@ -156,6 +172,9 @@ def test_leaky_neurons_that_fire_too_slowly_need_more_steps_and_too_fast_ones_sh
     assert problems == []
 
 
+@pytest.mark.follows(
+    "Give calibration samples that reach it, or keep the source's own gains with DeployOptions(normalization='none')",
+)
 def test_a_layer_that_the_calibration_data_do_not_reach():
     graph = network(NeuronModel())
     silent = replace(

@@ -85,6 +85,9 @@ def test_a_deployment_knows_how_long_frames_are_shown():
     assert deployment.run(x[:, 0]).counters.sample_steps == 4 * 100  # samples that stand still
 
 
+@pytest.mark.follows(
+    "Use steps=…, or steps_per_frame=…",
+)
 def test_steps_that_are_no_multiple_name_steps_that_are():
     x = frames(4, 7)
     deployment = ld.deploy(network(), calibration=x)
@@ -147,6 +150,9 @@ def test_what_is_read_is_what_is_declared():
         assert min(errors, key=errors.get) == readout
 
 
+@pytest.mark.follows(
+    "Say how they are read: DeployOptions(readout='mean') is the mean over all frames, 'last' the last one…",
+)
 def test_where_nobody_says_how_frames_are_read_nothing_is_compared():
     x, y = frames(40, 6), np.zeros(40, int)
     deployment = ld.deploy(network(), calibration=x)

@@ -84,6 +84,9 @@ def test_auto_takes_the_shortest_time_that_loses_no_more_than_allowed():
         assert deployed(graph, labels=y, steps=shorter).evaluate(X, y).accuracy < 0.96
 
 
+@pytest.mark.follows(
+    "Allow a drop of …",
+)
 def test_auto_that_cannot_succeed_says_what_would(monkeypatch):
     monkeypatch.setattr("loihi_deploy.analysis.presentation.LADDER", (8, 10))
     with pytest.raises(InputError, match="no presentation time is long enough") as caught:
@@ -100,6 +103,9 @@ def test_networks_without_classes_are_judged_by_their_error():
     assert error <= 0.2
 
 
+@pytest.mark.follows(
+    "Present samples for … steps or more",
+)
 def test_a_time_too_short_for_the_depth_names_the_least_that_works():
     with pytest.raises(InputError, match="too short for the depth") as caught:
         deployed(steps=3)

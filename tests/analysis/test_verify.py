@@ -112,6 +112,9 @@ def test_tune(deployment, labels):
     assert curve[found.steps - 2] < found.rate_accuracy - 0.1
 
 
+@pytest.mark.follows(
+    "Allow more steps, or a drop of …, which … steps reach…",
+)
 def test_tune_that_cannot_succeed_says_what_would(deployment, labels):
     with pytest.raises(InputError, match="accuracy stays below") as caught:
         deployment.tune(X, labels, max_steps=8, max_drop=0.0)

@@ -54,6 +54,9 @@ def test_nothing_is_said_in_range():
 
 
 @pytest.mark.parametrize("encoder", ["on_off", "poisson", "ttfs"])
+@pytest.mark.follows(
+    "Scale the samples as the calibration samples were, or deploy it again with calibration samples like these",
+)
 def test_spikes_lost_beyond_the_range(encoder):
     deployment = deployed(encoder)
     (problem,), result = warned(lambda: deployment.run(255 * X, 40))
@@ -116,6 +119,9 @@ def test_clipped_biases():
     assert warned(lambda: deployment.run(X, 40))[0] == ()
 
 
+@pytest.mark.follows(
+    "Lower the firing rate of this layer, so that its weights are smaller beside its threshold",
+)
 def test_accumulators_that_wrap():
     program = DEPLOYMENT.program
     source = program.sources[0]
@@ -141,6 +147,9 @@ def test_the_range_is_saved_and_not_compared(tmp_path):
     assert node == replace(node, calibrated=None)
 
 
+@pytest.mark.follows(
+    "Deploy it with calibration samples like these, by which normalization='percentile' sets its firing rates",
+)
 def test_without_calibration_lost_spikes_are_told_of_all_the_same():
     deployment = ld.deploy(NETWORK, "loihi", options=ld.DeployOptions(encoder="on_off", normalization="none"))
     assert warned(lambda: deployment.run(X, 40))[0] == ()
@@ -158,6 +167,9 @@ def by_hand(scale):
 
 
 @pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")
+@pytest.mark.follows(
+    "Scale the firing rates of this layer once more by …, with scale_firing_rates, or…",
+)
 def test_spikes_lost_within_the_range():
     """The samples are those of the calibration: to scale them would be wrong, lower rates help."""
     (problem,) = by_hand(2000.0).run(X, 40).warnings

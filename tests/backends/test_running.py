@@ -339,6 +339,9 @@ def test_overflow_between_gaps(backend):
         )
 
 
+@pytest.mark.follows(
+    "Use backend='emulator', which gives the same spikes, or on_overflow='count'",
+)
 def test_overflow_that_a_board_does_not_tell_of():
     program, inputs = overflowing(1)
     with pytest.raises(BackendError, match="does not tell when an accumulator wraps") as caught:

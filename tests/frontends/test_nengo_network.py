@@ -366,6 +366,9 @@ def soft_lif():
         lambda: nengo.PoissonSpiking(nengo.LIFRate(amplitude=2)),
     ],
 )
+@pytest.mark.follows(
+    "Set ens.neuron_type = nengo.…(…amplitude=…), which spikes at these rates",
+)
 def test_rate_types_name_the_spiking_type_that_takes_their_place(make):
     def build(source):
         target = neurons(6, "rates", neuron_type=make())

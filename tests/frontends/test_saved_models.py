@@ -247,6 +247,9 @@ def test_a_class_of_the_callers_own_program_is_not_the_files(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.follows(
+    "Load the model in Python, with custom_objects={…: …}, and give it to loihi_deploy.deploy",
+)
 def test_layers_that_only_their_program_has_are_named_with_their_number(tmp_path):
     k = keras()
 
@@ -309,6 +312,9 @@ def test_weights_are_not_a_model(legacy, keras_3, tmp_path):
         assert "model.save" in problem.remedy
 
 
+@pytest.mark.follows(
+    "Save it again with model.save('model.keras'), or call loihi_deploy.deploy with the model itself",
+)
 def test_a_program_without_its_layers_is_no_model(keras_3, legacy, wanted, tmp_path, capfd):
     keras_3.export(tmp_path / "exported", verbose=False)
     (problem,) = refused(lambda: ld.convert(tmp_path / "exported"))

@@ -204,6 +204,9 @@ def test_weights_must_have_the_bits_that_are_said():
             replace(program, synapses=(replace(synapses, weight_bits=bits),))
 
 
+@pytest.mark.follows(
+    "Store them with … bits, which hold the same weights",
+)
 def test_widths_that_the_chip_does_not_store_are_refused_with_one_that_it_does():
     program = chain((4,), [("dense", 3)])
     seven = replace(program, synapses=(narrow(program.synapses[0], 7),))

@@ -135,6 +135,9 @@ def broken_rule(name, plan):
 
 
 @pytest.mark.parametrize("name", SPLIT)
+@pytest.mark.follows(
+    "Split the population over more cores",
+)
 def test_splitting_a_population_helps(name):
     before, after = SPLIT[name]
     assert broken_rule(name, before).remedy == "Split the population over more cores"
@@ -142,6 +145,9 @@ def test_splitting_a_population_helps(name):
 
 
 @pytest.mark.parametrize("name", APART)
+@pytest.mark.follows(
+    "Put the populations on cores of their own",
+)
 def test_cores_of_their_own_help(name):
     assert (
         broken_rule(name, two_populations(True, **APART[name])).remedy
@@ -159,6 +165,9 @@ def test_fewer_channels_per_axon_help(name):
         assemble(*conv_alone((6, 6, 4), POP32, 8, **limits))
 
 
+@pytest.mark.follows(
+    "Use fewer neurons in the populations that it sends to",
+)
 def test_fewer_neurons_behind_a_core_that_sends_to_too_many():
     plan = two_layers(40, 10, max_destination_groups=3)
     (warning,) = (w for w in assemble(*plan).warnings if "sends spikes to" in w)
@@ -166,6 +175,9 @@ def test_fewer_neurons_behind_a_core_that_sends_to_too_many():
     assert not assemble(*two_layers(40, 10, size=30, max_destination_groups=3)).warnings
 
 
+@pytest.mark.follows(
+    "To stream them, encode with fewer neurons or lower rates",
+)
 def test_input_spikes_that_are_too_many_to_be_streamed():
     rates = {"in": 500.0, "conv1": 10.0, "conv2": 10.0, "dense3": 10.0}
     (warning,) = map_to_cores(SMALL, "nahuku32", rates=rates).warnings
@@ -176,6 +188,9 @@ def test_input_spikes_that_are_too_many_to_be_streamed():
     assert not map_to_cores(fewer, "nahuku32", rates=rates).warnings
 
 
+@pytest.mark.follows(
+    "Use a larger board or a smaller network",
+)
 def test_more_chips_than_the_board_has():
     program = chain((64, 64, 3), [("conv", 3, 1, 40, 1)])
     mapping = map_to_cores(program, "loihi", downgrade=["chips"])
@@ -196,6 +211,9 @@ def test_no_rule_is_left_out_here():
 # What map_to_cores says
 
 
+@pytest.mark.follows(
+    "Leave the shape to be found, or fix a smaller one",
+)
 def test_a_fixed_shape_that_does_not_fit():
     (problem,) = problems_of(SMALL, fix={"conv1": (10, 10, 16)})
     assert problem.remedy == "Leave the shape to be found, or fix a smaller one"
@@ -203,6 +221,9 @@ def test_a_fixed_shape_that_does_not_fit():
     map_to_cores(SMALL, "nahuku32", fix={"conv1": (5, 10, 16)})
 
 
+@pytest.mark.follows(
+    "Near it are: …",
+)
 def test_numbers_of_cores_that_there_are():
     (problem,) = problems_of(SMALL, fix={"conv2": 797})
     numbers = [int(n) for n in re.findall(r"\d+", problem.remedy.split(":")[1])]
@@ -211,6 +232,9 @@ def test_numbers_of_cores_that_there_are():
         map_to_cores(SMALL, "nahuku32", fix={"conv2": n}, downgrade=["destinations"])
 
 
+@pytest.mark.follows(
+    "Pool its inputs …x… before it",
+)
 def test_pooling_where_every_pixel_takes_an_axon():
     program = chain((16, 16, 1), [("dense", 10)])
     board = board_with(max_in_axons=100)
@@ -220,6 +244,9 @@ def test_pooling_where_every_pixel_takes_an_axon():
     map_to_cores(chain(pooled, [("dense", 10)]), board)
 
 
+@pytest.mark.follows(
+    "Give its neurons fewer inputs",
+)
 def test_neurons_with_too_many_inputs_of_a_kind_that_cannot_be_counted():
     rng = np.random.default_rng(0)
 
@@ -238,6 +265,9 @@ def test_neurons_with_too_many_inputs_of_a_kind_that_cannot_be_counted():
     map_to_cores(program(40), board)
 
 
+@pytest.mark.follows(
+    "Give '…' … instead of … …",
+)
 def test_fewer_neurons_where_output_axons_run_out():
     program = chain((8, 8, 2), [("conv", 3, 1, 8), ("dense", 300)])
     board = board_with(max_out_axon_slots=1, synapse_memory_words=3000)
@@ -246,6 +276,9 @@ def test_fewer_neurons_where_output_axons_run_out():
     map_to_cores(with_channels(program, "dense2", kept), board)
 
 
+@pytest.mark.follows(
+    "Leave the shapes of … to be found",
+)
 def test_shapes_that_are_better_left_free():
     program = chain((8, 8, 2), [("conv", 3, 1, 8), ("conv", 3, 1, 60)])
     board = board_with(max_out_axon_slots=500)
@@ -260,6 +293,9 @@ def test_a_limit_on_cores_that_can_be_lifted():
     assert map_to_cores(SMALL, "nahuku32", max_cores=allowed).n_cores == allowed
 
 
+@pytest.mark.follows(
+    "Use a smaller network",
+)
 def test_a_network_for_which_no_board_is_large_enough():
     board = replace(
         load_board("loihi"),

@@ -106,6 +106,9 @@ def test_depthwise_behind_depthwise():
     assert all(core.usage["atoms"] == 0 for core in mapping.cores)
 
 
+@pytest.mark.follows(
+    "Leave it out of avoid, and be warned of it instead",
+)
 def test_what_no_plan_avoids_is_warned_of_or_refused_with_the_way_out():
     program = conv_and_sparse()
     mapping = map_to_cores(program, "loihi")

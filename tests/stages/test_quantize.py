@@ -204,6 +204,9 @@ def fold(remedy):
     return float(re.search(r"([\d.e+]+)-fold", remedy)[1])
 
 
+@pytest.mark.follows(
+    "Raise the firing rate of this layer …",
+)
 def test_weights_too_small_for_the_threshold_and_the_rate_that_cures_it():
     # the same layer at 1/20,000 of its rates: gain and bias shrink together
     graph = network([[1.0, -0.5]], gain=5e-5, bias=5e-3)
@@ -216,6 +219,9 @@ def test_weights_too_small_for_the_threshold_and_the_rate_that_cures_it():
     problem_of(scale_firing_rates(graph, {"layer": 0.9 * factor / 1.1}))
 
 
+@pytest.mark.follows(
+    "Lower the firing rates of the layers before it …: their spikes then count for more",
+)
 def test_weights_too_small_for_the_biases_and_the_rates_that_cure_it():
     graph = network([[1e-3, -5e-4]], bias=1e5)
     problem = problem_of(graph)
@@ -228,6 +234,9 @@ def test_weights_too_small_for_the_biases_and_the_rates_that_cure_it():
 
 
 @pytest.mark.parametrize(("weight", "bias", "cause"), [(1e4, 0.0, "weights"), (200.0, 1e8, "biases")])
+@pytest.mark.follows(
+    "Lower the firing rate of this layer …",
+)
 def test_threshold_too_low_and_the_rate_that_cures_it(weight, bias, cause):
     graph = network([[weight, 1.0]], bias=bias)
     problem = problem_of(graph)
@@ -236,6 +245,10 @@ def test_threshold_too_low_and_the_rate_that_cures_it(weight, bias, cause):
     integers(scale_firing_rates(graph, {"layer": 1 / fold(problem.remedy)}))
 
 
+@pytest.mark.follows(
+    "Give all projections into it the same synapse, as with DeployOptions(layer_synapses={…: …})",
+    "Choose a refractory period of … s or less",
+)
 def test_remedies_for_synapses_and_refractory_periods_help():
     graph = network([[1.0, 2.0]], second=[[1.0, 1.0]])
     projections = tuple(replace(p, tau=0.01) if p.name == "b->layer" else p for p in graph.projections)

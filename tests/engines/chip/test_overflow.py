@@ -35,6 +35,9 @@ def test_what_is_proven_holds(program, seed, rate):
 WIDE = replace(loihi_arithmetic(), accumulator_bits=29)
 
 
+@pytest.mark.follows(
+    "Use backend='numpy', which adds in 64 bits",
+)
 def test_sums_that_the_compiled_engine_cannot_hold():
     """140,000 inputs of 127 << 7 pass 2^31, 130,000 do not; both wrap in a chip's 29 bits and sign."""
     spikes = {"s": np.ones((1, 4, 140_000), bool)}

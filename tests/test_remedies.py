@@ -1,0 +1,480 @@
+"""Every remedy has a test that follows it; those without a better place are followed here."""
+
+import gzip
+import struct
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import loihi_deploy as ld
+from loihi_deploy.chip.boards import load_board
+from loihi_deploy.data import load_cifar10, load_idx
+from loihi_deploy.data.arrays import read_arrays
+from loihi_deploy.data.idx import read_idx_file
+from loihi_deploy.data.image_folder import read_images
+from loihi_deploy.data.named import Form, check_named, read_labelled, read_labels, read_samples
+from loihi_deploy.errors import LoihiDeployError
+from loihi_deploy.export import sanafe
+from loihi_deploy.files import write_file
+from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from tests import remedies
+from tests.remedies import follows
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(0, 1, (12, 6))
+Y = np.arange(12) % 3
+FRAMES = RNG.uniform(0, 1, (12, 4, 6))
+
+
+def network(outputs=3, names="ab", scale=1.0, out="linear", inputs=("x",)):
+    populations = tuple(Population(name, (10,), NeuronModel(), 1.0, 0.1) for name in names)
+    chain = [*names, "y"]
+    return Graph(
+        tuple(Input(name, (6,)) for name in inputs),
+        populations,
+        (
+            *(Projection(name, names[0], Dense(scale * RNG.normal(size=(10, 6)))) for name in inputs),
+            *(
+                Projection(pre, post, Dense(RNG.normal(size=(outputs if post == "y" else 10, 10))), 0.003)
+                for pre, post in pairwise(chain)
+            ),
+        ),
+        (Readout("y", (outputs,), np.zeros(outputs), out),),
+    )
+
+
+GRAPH = network()
+DEPLOYMENT = ld.deploy(GRAPH, "loihi", X)
+TWO_INPUTS = ld.deploy(network(inputs=("x", "z")), "loihi", {"x": X, "z": X})
+ONE_OUTPUT = network(outputs=1)
+INTEGERS = ld.Deployment.from_parts(
+    Graph(GRAPH.inputs, (), (), GRAPH.readouts), DEPLOYMENT.program, DEPLOYMENT.mapping
+)
+FORM = Form({"x": (6,)}, False, "0..1")
+
+
+def deploy(graph=GRAPH, calibration=X, labels=None, **options):
+    return ld.deploy(graph, "loihi", calibration, ld.DeployOptions(**options), labels=labels)
+
+
+def idx(values):
+    values = np.asarray(values, np.uint8)
+    return (
+        b"\x00\x00\x08"
+        + bytes([values.ndim])
+        + struct.pack(f">{values.ndim}I", *values.shape)
+        + values.tobytes()
+    )
+
+
+def idx_folder(folder, left_out=""):
+    """A folder of IDX files, without those whose name has some text."""
+    for part in ("train", "t10k"):
+        for name, values in (
+            (f"{part}-images-idx3-ubyte", np.ones((3, 2, 2))),
+            (f"{part}-labels-idx1-ubyte", [0, 1, 2]),
+        ):
+            if not left_out or left_out not in name:
+                (folder / name).write_bytes(idx(values))
+    return folder
+
+
+def cifar_folder(folder, content=None, names=None):
+    records = np.zeros((2, 3073), np.uint8)
+    for name in names or [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]:
+        (folder / name).write_bytes(records.tobytes() if content is None else content)
+    return folder
+
+
+def written(path, content):
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def saved(path, **arrays):
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def image(path):
+    from PIL import Image
+
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(path)
+    return path
+
+
+FILES = [
+    follows(
+        "Name the folder that holds the IDX files",
+        lambda p: load_idx(p / "no"),
+        lambda p: load_idx(idx_folder(p)),
+    ),
+    follows(
+        "Name the folder that holds the files of CIFAR-10",
+        lambda p: load_cifar10(p / "no"),
+        lambda p: load_cifar10(cifar_folder(p)),
+    ),
+    follows(
+        "Put … or ….gz there",
+        lambda p: load_idx(idx_folder(p, "t10k-labels")),
+        lambda p: (idx_folder(p, "t10k-labels"), written(p / "t10k-labels-idx1-ubyte.gz", gzip.compress(idx([0, 1, 2]))), load_idx(p)),
+    ),
+    follows(
+        "Fetch the file again",
+        lambda p: read_idx_file(written(p / "x-idx1-ubyte", idx([1, 2, 3])[:-1])),
+        lambda p: read_idx_file(written(p / "x-idx1-ubyte", idx([1, 2, 3]))),
+        id="a truncated IDX file",
+    ),
+    follows(
+        "Fetch the file again",
+        lambda p: load_cifar10(cifar_folder(p, b"short")),
+        lambda p: load_cifar10(cifar_folder(p)),
+        id="a truncated batch of CIFAR-10",
+    ),
+    follows(
+        "Unpack the binary version of CIFAR-10 there",
+        lambda p: load_cifar10(cifar_folder(p, names=["test_batch.bin"])),
+        lambda p: load_cifar10(cifar_folder(p)),
+    ),
+    follows(
+        "Give a row of numbers for each sample",
+        lambda p: read_arrays(str(written(p / "x.csv", "a,b\n"))),
+        lambda p: read_arrays(str(written(p / "x.csv", "a,b\n1,2\n"))),
+    ),
+    follows(
+        "Give one of: .npy, .npz with file.npz:key, .csv, an IDX file, an IDX folder or a folder of images by class",
+        lambda p: read_arrays(str(written(p / "x.dat", "1"))),
+        lambda p: read_arrays(str(written(p / "x.csv", "1,2\n"))),
+    ),
+    follows(
+        "Give one of those",
+        lambda p: read_arrays(saved(p / "a.npz", x=X) + ":z"),
+        lambda p: read_arrays(saved(p / "a.npz", x=X) + ":x"),
+    ),
+    follows(
+        "Write it with numpy.save or numpy.savez, without Python objects",
+        lambda p: (np.save(p / "o.npy", np.array([object()])), read_arrays(str(p / "o.npy"))),
+        lambda p: (np.save(p / "o.npy", X), read_arrays(str(p / "o.npy"))),
+    ),
+    follows(
+        "Take it out",
+        lambda p: read_images([image(p / "a.png"), written(p / "b.png", "no image")], (2, 2, 1)),
+        lambda p: read_images([image(p / "a.png")], (2, 2, 1)),
+    ),
+    follows(
+        "Give a folder of images by class, IDX files, a .npz file with x and y, or a .csv file with a column named …",
+        lambda p: (np.save(p / "x.npy", X), read_labelled(str(p / "x.npy"), FORM)),
+        lambda p: read_labelled(saved(p / "xy.npz", x=X, y=Y), FORM),
+    ),
+    follows(
+        "Give one of: .npy, .npz with file.npz:key, .csv, an IDX file, an IDX folder or…; or …",
+        lambda p: check_named(str(p / "nowhere")),
+        lambda p: check_named(str(written(p / "x.csv", "1,2\n")), "fashion-mnist"),
+    ),
+    follows(
+        "Write them with numpy.savez, each under the name of its input",
+        lambda p: read_samples(saved(p / "a.npz", x=X), Form({"x": (6,), "z": (6,)}, False, "0..1")),
+        lambda p: read_samples(saved(p / "a.npz", x=X, z=X), Form({"x": (6,), "z": (6,)}, False, "0..1")),
+    ),
+    follows(
+        "Say which: …:…",
+        lambda p: read_labels(saved(p / "a.npz", first=Y, second=Y)),
+        lambda p: read_labels(saved(p / "a.npz", first=Y, second=Y) + ":first"),
+    ),
+    follows("Give the path of a file", lambda p: write_file("", b""), lambda p: write_file(p / "x", b"")),
+    follows(
+        "Give the path of a file in it", lambda p: write_file(p, b""), lambda p: write_file(p / "x", b"")
+    ),
+    follows(
+        "Give the path of a file, or an open binary file",
+        lambda p: DEPLOYMENT.save(3),
+        lambda p: DEPLOYMENT.save(p / "net.loihi"),
+    ),
+    follows(
+        "Choose a path in a folder that exists and is writable",
+        lambda p: write_file(p / "no" / "x", b""),
+        lambda p: write_file(p / "x", b""),
+    ),
+    follows(
+        "Change the ending",
+        lambda p: DEPLOYMENT.report(p / "report.doc"),
+        lambda p: DEPLOYMENT.report(p / "report.txt"),
+    ),
+    follows(
+        "Give a .loihi file",
+        lambda p: ld.load(other_archive(p / "other.loihi")),
+        lambda p: (DEPLOYMENT.save(p / "net.loihi"), ld.load(p / "net.loihi")),
+    ),
+    follows(
+        "Save it again from its source",
+        lambda p: (DEPLOYMENT.save(p / "net.loihi"), damage(p / "net.loihi"), ld.load(p / "net.loihi")),
+        lambda p: (DEPLOYMENT.save(p / "net.loihi"), ld.load(p / "net.loihi")),
+    ),
+    follows(
+        "Give one: x[:1]",
+        lambda p: sanafe.to_sanafe(DEPLOYMENT, X, p / "a"),
+        lambda p: sanafe.to_sanafe(DEPLOYMENT, X[:1], p / "a"),
+    ),
+    follows(
+        "Name a file, or one of: …",
+        lambda p: load_board(3),
+        lambda p: load_board("loihi"),
+    ),
+    follows(
+        "…A board file of your own is given by its path",
+        lambda p: load_board("nowhere"),
+        lambda p: load_board(ld.chip.boards.config_folder() / "loihi.toml"),
+    ),
+]
+
+
+def other_archive(path):
+    import json
+    import zipfile
+
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", json.dumps({"format": "something else"}))
+    return path
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+
+
+ARGUMENTS = [
+    follows(
+        "Give samples, too",
+        lambda p: DEPLOYMENT.report_values(y=Y),
+        lambda p: DEPLOYMENT.report_values(X, Y, 4),
+    ),
+    follows(
+        "Use evaluate, which counts decisions on labelled samples",
+        lambda p: INTEGERS.verify(X, Y, 4),
+        lambda p: INTEGERS.evaluate(X, Y, 4),
+    ),
+    follows(
+        "Give one: Criteria(max_chips=1)",
+        lambda p: DEPLOYMENT.check(),
+        lambda p: DEPLOYMENT.check(criteria=ld.Criteria(max_chips=1)),
+    ),
+    follows(
+        "Give samples",
+        lambda p: DEPLOYMENT.check(criteria=ld.Criteria(max_host_spikes=1e9)),
+        lambda p: DEPLOYMENT.check(X, criteria=ld.Criteria(max_host_spikes=1e9), steps=4),
+    ),
+    follows(
+        "Give a class label for each sample",
+        lambda p: DEPLOYMENT.check(X, None, ld.Criteria(min_accuracy=0.1), steps=4),
+        lambda p: DEPLOYMENT.check(X, Y, ld.Criteria(min_accuracy=0.0), steps=4),
+    ),
+    follows(
+        "Map this program: map_to_cores(program, board)",
+        lambda p: ld.Deployment.from_parts(GRAPH, DEPLOYMENT.program, TWO_INPUTS.mapping),
+        lambda p: ld.Deployment.from_parts(
+            DEPLOYMENT.graph, DEPLOYMENT.program, ld.map_to_cores(DEPLOYMENT.program, "loihi")
+        ),
+    ),
+    follows(
+        "Give some hundred samples as calibration=..., or keep the source's own gains…",
+        lambda p: deploy(calibration=None),
+        lambda p: deploy(calibration=None, normalization="none"),
+        id="no calibration, the source's own gains",
+    ),
+    follows(
+        "Give some hundred samples as calibration=..., or keep the source's own gains…",
+        lambda p: deploy(calibration=None),
+        lambda p: deploy(),
+        id="no calibration, samples",
+    ),
+    follows(
+        "Give some hundred samples as calibration=..., or leave steps out",
+        lambda p: deploy(calibration=None, steps=20, normalization="none"),
+        lambda p: (deploy(steps=20), deploy(calibration=None, normalization="none")),
+    ),
+    follows(
+        "Leave steps out", lambda p: deploy(without_readout(), steps=20), lambda p: deploy(without_readout())
+    ),
+    follows(
+        "Leave steps out, and present sequences with steps_per_frame",
+        lambda p: deploy(calibration=FRAMES, steps=20),
+        lambda p: deploy(calibration=FRAMES, steps_per_frame=10).run(FRAMES, steps_per_frame=5),
+    ),
+    follows(
+        "Leave one of them out: steps are those of samples that stand still",
+        lambda p: ld.DeployOptions(steps=20, steps_per_frame=5),
+        lambda p: (ld.DeployOptions(steps=20), ld.DeployOptions(steps_per_frame=5)),
+    ),
+    follows(
+        "Give one of them: steps are those of the whole presentation",
+        lambda p: DEPLOYMENT.run(FRAMES, 20, steps_per_frame=5),
+        lambda p: (DEPLOYMENT.run(FRAMES, 20), DEPLOYMENT.run(FRAMES, steps_per_frame=5)),
+    ),
+    follows(
+        "Give record=[…]",
+        lambda p: DEPLOYMENT.run(X, 4, record="b"),
+        lambda p: DEPLOYMENT.run(X, 4, record=["b"]),
+    ),
+    follows(
+        "Use backend='emulator', which gives the same spikes",
+        lambda p: DEPLOYMENT.run(X, 4, backend="nengo_loihi", return_state=True),
+        lambda p: DEPLOYMENT.run(X, 4, backend="emulator", return_state=True),
+    ),
+    follows(
+        "Present fewer steps, or record less: fewer samples at a time, chosen neurons, or 'events' for 'spikes'",
+        lambda p: DEPLOYMENT.run(X, 10**12),
+        lambda p: DEPLOYMENT.run(X, 10),
+    ),
+    follows(
+        "Deploy it with another encoder",
+        lambda p: deploy(encoder="ttfs").run(FRAMES, 8),
+        lambda p: deploy(encoder="on_off").run(FRAMES, 8),
+    ),
+    follows(
+        "Deploy it again with calibration samples that have such values",
+        lambda p: deploy(encoder="bias").run(-X, 8),
+        lambda p: deploy(encoder="bias", calibration=np.concatenate([X, -X])).run(-X, 8),
+    ),
+    follows(
+        "Give at least one sample", lambda p: DEPLOYMENT.run(X[:0], 4), lambda p: DEPLOYMENT.run(X[:1], 4)
+    ),
+    follows(
+        "Give one array for each input: a dict by these names, or a list in this order",
+        lambda p: TWO_INPUTS.run(X, 4),
+        lambda p: (TWO_INPUTS.run({"x": X, "z": X}, 4), TWO_INPUTS.run([X, X], 4)),
+    ),
+    follows(
+        "Fill them in, or leave the samples out",
+        lambda p: DEPLOYMENT.run(np.ma.masked_less(X, 0.1), 4),
+        lambda p: (
+            DEPLOYMENT.run(np.ma.masked_less(X, 0.1).filled(0.0), 4),
+            DEPLOYMENT.run(X[(X >= 0.1).all(axis=1)], 4),
+        ),
+    ),
+    follows(
+        "Scale them as the network was trained on",
+        lambda p: DEPLOYMENT.run(1e35 * X, 4),
+        lambda p: DEPLOYMENT.run(X, 4),
+    ),
+    follows(
+        "Reshape the samples",
+        lambda p: DEPLOYMENT.run(X.T, 4),
+        lambda p: DEPLOYMENT.run(X.T.reshape(12, 6), 4),
+    ),
+    follows(
+        "Leave these samples out",
+        lambda p: DEPLOYMENT.evaluate(X, np.ma.masked_less(Y, 1), 4),
+        lambda p: DEPLOYMENT.evaluate(X[Y >= 1], Y[Y >= 1], 4),
+    ),
+    follows(
+        "Give class indices, or one-hot vectors of 0 and 1",
+        lambda p: DEPLOYMENT.evaluate(X, 0.5 + Y, 4),
+        lambda p: (DEPLOYMENT.evaluate(X, Y, 4), DEPLOYMENT.evaluate(X, np.eye(3)[Y], 4)),
+    ),
+    follows(
+        "End the network in a sigmoid, or in one output for each class",
+        lambda p: deploy(ONE_OUTPUT).evaluate(X, Y % 2, 4),
+        lambda p: (
+            deploy(network(outputs=1, out="sigmoid")).evaluate(X, Y % 2, 4),
+            DEPLOYMENT.evaluate(X, Y, 4),
+        ),
+    ),
+    follows(
+        "The populations are …",
+        lambda p: ld.normalize(GRAPH, X, {"c": 50.0}),
+        lambda p: ld.normalize(GRAPH, X, {"b": 50.0}),
+    ),
+    follows(
+        "There are …",
+        lambda p: deploy(layer_synapses={"c": 0.01}),
+        lambda p: deploy(layer_synapses={"b": 0.01}),
+    ),
+    follows(
+        "Quantize the network for this board's chip",
+        lambda p: ld.map_to_cores(DEPLOYMENT.program, coarse_board()),
+        lambda p: ld.map_to_cores(
+            ld.quantize(ld.partition(DEPLOYMENT.graph), coarse_board()), coarse_board()
+        ),
+    ),
+    follows(
+        "Give every layer a name of its own", lambda p: network(names="aa"), lambda p: network(names="ab")
+    ),
+    follows(
+        "Give firing rates by hand",
+        lambda p: deploy(recurrent()),
+        lambda p: deploy(recurrent(), normalization="scale_firing_rates", scale_firing_rates=100.0),
+    ),
+    follows(
+        "Give the trained model itself, or the file that model.save() wrote, not its outputs",
+        lambda p: ld.convert(np.zeros(3)),
+        lambda p: ld.convert(GRAPH),
+    ),
+    follows(
+        "Allow …",
+        lambda p: framed().tune(FRAMES, Y, max_steps=3, max_drop=1.0),
+        lambda p: framed().tune(FRAMES, Y, max_steps=4, max_drop=1.0),
+    ),
+    follows(
+        "Compare decisions of `run` with those of the source",
+        lambda p: with_memory().rate_accuracy(FRAMES, Y),
+        lambda p: with_memory().run(FRAMES, 8).outputs.argmax(axis=1),
+    ),
+]
+
+
+def without_readout():
+    return replace(GRAPH, readouts=(), projections=tuple(p for p in GRAPH.projections if p.post != "y"))
+
+
+def framed():
+    """A deployment of a source that reads the mean over all frames."""
+    return deploy(replace(GRAPH, readouts=(replace(GRAPH.readouts[0], over_frames="mean"),)))
+
+
+def with_memory():
+    """The same, with a long synapse of the source's own."""
+    slow = tuple(replace(p, tau=0.2) if p.pre == "a" else p for p in GRAPH.projections)
+    return deploy(
+        replace(GRAPH, projections=slow, readouts=(replace(GRAPH.readouts[0], over_frames="mean"),))
+    )
+
+
+def recurrent():
+    loop = Projection("b", "b", Dense(0.01 * np.eye(10)), 0.003)
+    return replace(GRAPH, projections=(*GRAPH.projections, loop))
+
+
+def coarse_board():
+    board = load_board("loihi")
+    arithmetic = replace(board.chip.arithmetic, decay_bits=10)
+    return replace(board, chip=replace(board.chip, arithmetic=arithmetic))
+
+
+@pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")
+@pytest.mark.parametrize(("broken", "advised"), [*FILES, *ARGUMENTS])
+def test_what_is_advised_works(broken, advised, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "advised").mkdir()
+    with pytest.raises(LoihiDeployError):
+        broken(tmp_path / "broken")
+    advised(tmp_path / "advised")
+
+
+def test_nothing_is_advised_that_nobody_followed():
+    given, followed = remedies.remedies(), remedies.markers()
+    alone = {
+        text: place
+        for text, place in given.items()
+        if text not in NOT_FOLLOWED and not any(remedies.said(marker, text) for marker in followed)
+    }
+    assert not alone, "remedies without a test that follows them"
+    gone = [marker for marker in followed if not any(remedies.said(marker, text) for text in given)]
+    assert not gone, "tests follow remedies that are not given"
+    assert NOT_FOLLOWED.keys() <= given.keys()
+
+
+NOT_FOLLOWED = {}
+"""Why some are not followed in a test."""
