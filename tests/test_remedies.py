@@ -19,6 +19,7 @@ from loihi_deploy.errors import LoihiDeployError
 from loihi_deploy.export import sanafe
 from loihi_deploy.files import write_file
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.stages.normalize import scale_firing_rates
 from tests import remedies
 from tests.remedies import follows
 
@@ -81,6 +82,11 @@ def idx_folder(folder, left_out=""):
     return folder
 
 
+def with_labels(folder):
+    written(folder / "t10k-labels-idx1-ubyte.gz", gzip.compress(idx([0, 1, 2])))
+    return folder
+
+
 def cifar_folder(folder, content=None, names=None):
     records = np.zeros((2, 3073), np.uint8)
     for name in names or [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]:
@@ -119,7 +125,11 @@ FILES = [
     follows(
         "Put … or ….gz there",
         lambda p: load_idx(idx_folder(p, "t10k-labels")),
-        lambda p: (idx_folder(p, "t10k-labels"), written(p / "t10k-labels-idx1-ubyte.gz", gzip.compress(idx([0, 1, 2]))), load_idx(p)),
+        lambda p: (
+            idx_folder(p, "t10k-labels"),
+            written(p / "t10k-labels-idx1-ubyte.gz", gzip.compress(idx([0, 1, 2]))),
+            load_idx(p),
+        ),
     ),
     follows(
         "Fetch the file again",
@@ -219,7 +229,7 @@ FILES = [
     ),
     follows(
         "Name a file, or one of: …",
-        lambda p: load_board(3),
+        lambda p: load_board("no/such.toml"),
         lambda p: load_board("loihi"),
     ),
     follows(
@@ -384,8 +394,8 @@ ARGUMENTS = [
     ),
     follows(
         "The populations are …",
-        lambda p: ld.normalize(GRAPH, X, {"c": 50.0}),
-        lambda p: ld.normalize(GRAPH, X, {"b": 50.0}),
+        lambda p: scale_firing_rates(GRAPH, {"c": 50.0}),
+        lambda p: scale_firing_rates(GRAPH, {"b": 50.0}),
     ),
     follows(
         "There are …",

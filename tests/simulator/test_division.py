@@ -30,6 +30,9 @@ def simulate(net, steps=20, **kwargs):
 
 @pytest.mark.parametrize("with_another", [True, False])
 @pytest.mark.parametrize("neuron", [nengo.AdaptiveLIF(), nengo.Izhikevich()], ids=lambda n: type(n).__name__)
+@pytest.mark.follows(
+    "Set on_chip = False for it",
+)
 def test_an_ensemble_that_leaves_the_chip_is_announced(neuron, with_another):
     with nengo.Network(seed=0) as net:
         nengo.Ensemble(20, 1, neuron_type=neuron, label="leaves")
@@ -63,6 +66,9 @@ def driven(scale):
     return net
 
 
+@pytest.mark.follows(
+    "Scale the transforms into it down by … or more",
+)
 def test_weights_too_large_for_the_threshold():
     _, said = simulate(driven(50.0))
     assert re.search("Runs on the host.*'b'.*weights too large for the threshold.*largest weight", said[0])
@@ -155,6 +161,9 @@ def test_one_time_constant_for_decoded_values_and_spikes():
     assert np.sqrt(np.mean(difference**2)) < 0.15
 
 
+@pytest.mark.follows(
+    "Give all connections into it the same synapse, those from nodes and ensembles too, or those from neurons … s; or…",
+)
 def test_the_remedies_for_mixed_synapses():
     with pytest.raises(NotOnChipError) as raised:
         simulate(reservoir(0.05, 0.1))
@@ -201,6 +210,9 @@ def convolved(gain):
     return net
 
 
+@pytest.mark.follows(
+    "Give it gain and bias, or set on_chip = False for it",
+)
 def test_neurons_of_different_gains_behind_a_convolution():
     _, said = simulate(convolved([2.0, 3.0]))
     assert re.search("Runs on the host.*'b'.*different gains.*found 2 to 3, allowed one", said[0])

@@ -314,6 +314,9 @@ def test_a_pickled_simulator_goes_on(make):
     assert closed.closed
 
 
+@pytest.mark.follows(
+    "Give smaller intercepts",
+)
 def test_what_nengo_says_of_gains_and_intercepts():
     with nengo.Network(seed=0) as net:
         nengo.Ensemble(2, 1, gain=[1, 1], bias=[1, 1], intercepts=[0.5, 0.5])
