@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
-from loihi_deploy.chip.boards import load_board
+from loihi_deploy.analysis.energy.wiring import wiring
+from loihi_deploy.chip.boards import config_folder, load_board
 from loihi_deploy.data import load_cifar10, load_idx
 from loihi_deploy.data.arrays import read_arrays
 from loihi_deploy.data.idx import read_idx_file
@@ -19,6 +20,7 @@ from loihi_deploy.errors import LoihiDeployError
 from loihi_deploy.export import sanafe
 from loihi_deploy.files import write_file
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir.program import Noise
 from loihi_deploy.stages.normalize import scale_firing_rates
 from tests import remedies
 from tests.remedies import follows
@@ -235,7 +237,7 @@ FILES = [
     follows(
         "…A board file of your own is given by its path",
         lambda p: load_board("nowhere"),
-        lambda p: load_board(ld.chip.boards.config_folder() / "loihi.toml"),
+        lambda p: load_board(config_folder() / "loihi.toml"),
     ),
 ]
 
@@ -432,7 +434,167 @@ ARGUMENTS = [
         lambda p: with_memory().rate_accuracy(FRAMES, Y),
         lambda p: with_memory().run(FRAMES, 8).outputs.argmax(axis=1),
     ),
+    follows(
+        "Leave one of them out",
+        lambda p: DEPLOYMENT.run(X, 4, stream=True, reset="gap"),
+        lambda p: (DEPLOYMENT.run(X, 4, stream=True), DEPLOYMENT.run(X, 4, reset="gap")),
+    ),
+    follows(
+        "Say reset='gap', or leave it out",
+        lambda p: DEPLOYMENT.run(X, 4, gap=3),
+        lambda p: (DEPLOYMENT.run(X, 4, reset="gap", gap=3), DEPLOYMENT.run(X, 4)),
+    ),
+    follows(
+        "Leave it out: spikes are the same",
+        lambda p: DEPLOYMENT.run(X, 4, streamed=True),
+        lambda p: DEPLOYMENT.run(X, 4),
+    ),
+    follows(
+        "Use stream=True, which continues",
+        lambda p: DEPLOYMENT.run(X, 4, reset="gap", return_state=True),
+        lambda p: DEPLOYMENT.run(X, 4, stream=True, return_state=True),
+    ),
+    follows(
+        "Start each sample from rest, or read the samples into memory and evaluate them in one process",
+        lambda p: DEPLOYMENT.evaluate(mapped(p), Y, 4, stream=True),
+        lambda p: (
+            DEPLOYMENT.evaluate(mapped(p), Y, 4),
+            DEPLOYMENT.evaluate(np.array(mapped(p)), Y, 4, stream=True),
+        ),
+    ),
+    follows(
+        "Leave client out: the board is attached to this process",
+        lambda p: DEPLOYMENT.evaluate(X, Y, 4, client=object(), backend="hardware"),
+        lambda p: DEPLOYMENT.evaluate(X, Y, 4),
+    ),
+    follows(
+        "Use another encoder",
+        lambda p: deploy(recurrent("a"), encoder="ttfs", **SCALED),
+        lambda p: deploy(recurrent("a"), encoder="on_off", **SCALED),
+    ),
+    follows(
+        "Map this program: loihi_deploy.map_to_cores(program, board)",
+        lambda p: wiring(DEPLOYMENT.program, TWO_INPUTS.mapping),
+        lambda p: wiring(DEPLOYMENT.program, ld.map_to_cores(DEPLOYMENT.program, "loihi")),
+    ),
+    follows(
+        "The nearest is …",
+        lambda p: ld.Criteria.from_names({"max_chip": 1}),
+        lambda p: ld.Criteria.from_names({"max_chips": 1}),
+    ),
+    follows(
+        "Give the values that the outputs should have, for a network that decides between no classes",
+        lambda p: DEPLOYMENT.check(X, Y, ld.Criteria(max_rmse=9.0), steps=4),
+        lambda p: deploy(ONE_OUTPUT).check(X, 0.5 * Y, ld.Criteria(max_rmse=1e9), steps=4),
+    ),
+    follows(
+        "Make a new one: --update-baseline, or Check.write_baseline in Python",
+        lambda p: DEPLOYMENT.check(X, Y, ld.Criteria(), baseline=p / "no.json", steps=4),
+        lambda p: DEPLOYMENT.check(X, Y, ld.Criteria(), baseline=kept_baseline(p / "kept.json"), steps=4),
+    ),
+    follows(
+        "Give one frame",
+        lambda p: sanafe.to_sanafe(deploy(encoder="bias"), FRAMES[:1], p / "a"),
+        lambda p: sanafe.to_sanafe(deploy(encoder="bias"), FRAMES[:1, 0], p / "a"),
+    ),
+    follows(
+        "Map a smaller network, or other layers",
+        lambda p: sanafe.to_sanafe(on_two_chips(fix={"b": 2}), X[:1], p / "a"),
+        lambda p: sanafe.to_sanafe(on_two_chips(fix=None), X[:1], p / "a"),
+    ),
+    follows(
+        "Leave it out",
+        lambda p: sanafe.to_sanafe(noisy(Noise(5)), X[:1], p / "a"),
+        lambda p: sanafe.to_sanafe(noisy(None), X[:1], p / "a"),
+    ),
+    follows(
+        "A file of your own is given by its path",
+        lambda p: DEPLOYMENT.energy(X, 4, coefficients="mine"),
+        lambda p: DEPLOYMENT.energy(X, 4, coefficients=costs(p)),
+    ),
+    follows(
+        "…Correct the key or remove it",
+        lambda p: DEPLOYMENT.energy(X, 4, coefficients=costs(p, "more = 3\n")),
+        lambda p: DEPLOYMENT.energy(X, 4, coefficients=costs(p)),
+    ),
+    follows(
+        'Add … = { value = …, source = "…", trust = "…" }',
+        lambda p: DEPLOYMENT.energy(X, 4, coefficients=costs(p, left_out="spike_pj")),
+        lambda p: DEPLOYMENT.energy(X, 4, coefficients=costs(p)),
+    ),
+    follows(
+        'Add description = "…"',
+        lambda p: DEPLOYMENT.energy(X, 4, coefficients=costs(p, left_out="description")),
+        lambda p: DEPLOYMENT.energy(X, 4, coefficients=costs(p)),
+    ),
+    follows(
+        "…Correct the name or the path",
+        lambda p: load_board(board_file(p, ("loihi1", "loihi7"))),
+        lambda p: load_board(board_file(p)),
+    ),
+    follows(
+        'Add … = { value = …, source = "…" }',
+        lambda p: load_board(board_file(p, ("n_chips =", "# n_chips ="))),
+        lambda p: load_board(board_file(p)),
+    ),
+    follows(
+        'Add … = "…"',
+        lambda p: load_board(board_file(p, ("description =", "# description ="))),
+        lambda p: load_board(board_file(p)),
+    ),
+    follows(
+        "Head its entries with […]",
+        lambda p: load_board(board_file(p, chip=("[core]", "[cores]"))),
+        lambda p: load_board(board_file(p, chip=("[core]", "[core]"))),
+    ),
 ]
+
+
+SCALED = {"normalization": "scale_firing_rates", "scale_firing_rates": 100.0}
+
+
+def mapped(folder):
+    """The samples in a file that is read part by part."""
+    np.save(folder / "x.npy", X)
+    return np.load(folder / "x.npy", mmap_mode="r")
+
+
+def kept_baseline(path):
+    DEPLOYMENT.check(X, Y, ld.Criteria(), steps=4).write_baseline(path)
+    return path
+
+
+def on_two_chips(fix):
+    """A deployment on a board whose chips have one core."""
+    board = load_board("kapoho_bay")
+    board = replace(board, chip=replace(board.chip, mesh_columns=1, mesh_rows=1, cores_per_tile=1))
+    mapping = ld.map_to_cores(DEPLOYMENT.program, board, fix=fix)
+    return ld.Deployment.from_parts(DEPLOYMENT.graph, DEPLOYMENT.program, mapping)
+
+
+def noisy(noise):
+    populations = tuple(replace(p, noise=noise) for p in DEPLOYMENT.program.populations)
+    program = replace(DEPLOYMENT.program, populations=populations)
+    return ld.Deployment.from_parts(DEPLOYMENT.graph, program, ld.map_to_cores(program, "loihi"))
+
+
+def costs(folder, more="", left_out=None):
+    """A file of coefficients, with more at its end, or without an entry."""
+    text = (config_folder() / "energy" / "sanafe2025.toml").read_text(encoding="utf-8")
+    if left_out is not None:
+        text = text.replace(f"\n{left_out} =", f"\n# {left_out} =")
+        text = text.replace(f"{left_out} =", f"# {left_out} =", int(text.startswith(left_out)))
+    return written(folder / "costs.toml", text + more)
+
+
+def board_file(folder, change=("", ""), chip=None):
+    """A board of one's own, and its chip where that is changed."""
+    text = (config_folder() / "loihi.toml").read_text(encoding="utf-8").replace(*change)
+    if chip is not None:
+        of_chip = (config_folder() / "loihi1.toml").read_text(encoding="utf-8").replace(*chip)
+        written(folder / "own.toml", of_chip)
+        text = text.replace('chip = "loihi1"', 'chip = "own.toml"')
+    return written(folder / "board.toml", text)
 
 
 def without_readout():
@@ -452,8 +614,8 @@ def with_memory():
     )
 
 
-def recurrent():
-    loop = Projection("b", "b", Dense(0.01 * np.eye(10)), 0.003)
+def recurrent(name="b"):
+    loop = Projection(name, name, Dense(0.01 * np.eye(10)), 0.003)
     return replace(GRAPH, projections=(*GRAPH.projections, loop))
 
 
@@ -486,5 +648,30 @@ def test_nothing_is_advised_that_nobody_followed():
     assert NOT_FOLLOWED.keys() <= given.keys()
 
 
-NOT_FOLLOWED = {}
+A_BOARD = "needs a board"
+ANOTHER = "needs another installation"
+NOT_FOLLOWED = {
+    "Install it with: pip install 'loihi-deploy[…]'": ANOTHER,
+    "Install it with: pip install 'tensorflow>=2.16'": ANOTHER,
+    "Install it with: pip install 'numpy<2'": ANOTHER,
+    "Install loihi-deploy again": ANOTHER,
+    "Install it: pip install 'loihi-deploy[convert]'": ANOTHER,
+    "Upgrade with: pip install -U loihi-deploy": "needs a newer version",
+    "Install NxSDK 1.0.0": A_BOARD,
+    "Install NxSDK on a host with a Loihi board, or use backend='emulator', which gives the same spikes": A_BOARD,
+    "Install NxSDK on a host with a Loihi board, or leave --backend out: the emulator gives the same spikes": A_BOARD,
+    "Map the network for that board, or choose another board": A_BOARD,
+    "Run loihi-deploy selftest --backend hardware first, which tries it": A_BOARD,
+    "For the chip itself use nengo_loihi.Simulator(network, target='loihi')": A_BOARD,
+    "Check the training: a diverged network cannot be deployed": "no call can follow it",
+    "Set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported, or call "
+    "loihi_deploy.frontends.import_tensorflow() first": "needs a process of its own: tests/frontends/test_compat.py",
+    "Set the environment variable NUMBA_CACHE_DIR to a folder that can be written to": (
+        "needs a process of its own: tests/engines/test_kept_code.py"
+    ),
+    "Give the workers more memory, or look at what they logged": "no call can follow it",
+    "Resize the samples beforehand": "no layer of Keras is known that leads there",
+    "Use Reshape, Permute, Flatten, ZeroPadding2D or Cropping2D": "no function is known that leads there",
+    "Use layers of Keras": "no layer is known that leads there",
+}
 """Why some are not followed in a test."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
+from loihi_deploy.backends.preflight import doubts
 from loihi_deploy.bench import networks as benchmarks
 from loihi_deploy.errors import InputError, MappingError
 from loihi_deploy.ir import Conv2D
@@ -14,6 +15,7 @@ from loihi_deploy.mapping import RULES, map_to_cores
 from loihi_deploy.mapping.rules import AVOIDABLE, SENDER_RULES
 from tests.mapping.networks import NOTHING, chain, check_rules, compartments, sparse, weights
 from tests.mapping.test_mapper import board_with
+from tests.remedies import follows
 
 
 def two_ways(size, channels, out, second="pointwise"):
@@ -88,6 +90,22 @@ def test_what_is_warned_of_can_be_avoided_at_the_price_that_is_named(rule):
     assert all(core.usage[rule] == 0 for core in avoiding.cores)
     assert mapping.n_cores < avoiding.n_cores == promised(mapping, rule)
     check_rules(program, avoiding)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        follows("Ask for a plan without them: avoid=['atoms']", "atoms"),
+        follows("Ask for a plan without them: avoid=['probed_senders']", "probed_senders"),
+    ],
+)
+def test_what_the_preflight_doubts_is_gone_in_the_plan_that_it_advises(rule):
+    program, board = CASES[rule]()
+    advice = f"Ask for a plan without them: avoid=['{rule}']"
+    mapping = map_to_cores(program, board)
+    assert advice in {problem.remedy for problem in doubts(program, mapping)}
+    mapping = map_to_cores(program, board, avoid=[rule])
+    assert advice not in {problem.remedy for problem in doubts(program, mapping)}
 
 
 @pytest.mark.parametrize("name", ["cifar10-convnet", "mnist-convnet", "nxtf-mnist"])
