@@ -649,6 +649,7 @@ def test_nothing_is_advised_that_nobody_followed():
 
 
 A_BOARD = "needs a board"
+NOT_YET = "to be followed"
 ANOTHER = "needs another installation"
 NOT_FOLLOWED = {
     "Install it with: pip install 'loihi-deploy[…]'": ANOTHER,
@@ -661,6 +662,7 @@ NOT_FOLLOWED = {
     "Install NxSDK on a host with a Loihi board, or use backend='emulator', which gives the same spikes": A_BOARD,
     "Install NxSDK on a host with a Loihi board, or leave --backend out: the emulator gives the same spikes": A_BOARD,
     "Map the network for that board, or choose another board": A_BOARD,
+    "Map the network for the attached board": A_BOARD,
     "Run loihi-deploy selftest --backend hardware first, which tries it": A_BOARD,
     "For the chip itself use nengo_loihi.Simulator(network, target='loihi')": A_BOARD,
     "Check the training: a diverged network cannot be deployed": "no call can follow it",
@@ -672,6 +674,10 @@ NOT_FOLLOWED = {
     "Give the workers more memory, or look at what they logged": "no call can follow it",
     "Resize the samples beforehand": "no layer of Keras is known that leads there",
     "Use Reshape, Permute, Flatten, ZeroPadding2D or Cropping2D": "no function is known that leads there",
+    "Make it without asynchronous=True": NOT_YET,
+    "Start workers: dask worker ADDRESS, or LocalCluster(n_workers=2)": NOT_YET,
+    "Ask for a plan without them: avoid=['axon_kinds']": "no network is known that has both plans",
+    "Give its learning rules one time constant": NOT_YET,
     "Use layers of Keras": "no layer is known that leads there",
 }
 """Why some are not followed in a test."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
-from loihi_deploy.analysis.calibration_checks import function_problems, output_difference
+from loihi_deploy.analysis.calibration_checks import function_problems, output_difference, rate_problems
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import LoihiDeployWarning, NormalizationError
 from loihi_deploy.ir import (
@@ -204,3 +204,18 @@ def test_the_source_is_kept_for_verification(tmp_path):
     assert len(set(arrays)) == len(
         arrays
     )  # weights that it shares with the normalized network are there once
+
+
+@pytest.mark.follows("Give calibration samples that reach it")
+def test_calibration_samples_that_reach_a_layer():
+    """A layer that only large values wake."""
+    graph = network(NeuronModel())
+    late = replace(graph.populations[1], bias=np.full(graph.populations[1].size, -0.5))
+    graph = replace(graph, populations=(graph.populations[0], late, graph.populations[2]))
+
+    def unreached(x):
+        problems = rate_problems(graph, samples_for(graph, x), ld.DeployOptions(), 100)
+        return [problem.where for problem in problems if "never fires" in problem.what]
+
+    assert late.name in unreached(0 * X)
+    assert late.name not in unreached(1000 * X)

@@ -295,6 +295,9 @@ def overflowing(sample):
 
 
 @pytest.mark.parametrize("backend", ["emulator", "numpy", "nengo_loihi"])
+@pytest.mark.follows(
+    "Lower the firing rate of this layer, so that its weights are smaller beside its threshold, or count…",
+)
 def test_overflow_names_layer_step_and_sample(backend):
     if backend == "nengo_loihi":
         pytest.importorskip("nengo_loihi")

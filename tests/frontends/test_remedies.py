@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from loihi_deploy.errors import ConversionError
-from loihi_deploy.frontends import convert, import_tensorflow
+import loihi_deploy as ld
+from loihi_deploy.errors import ConversionError, InputError
+from loihi_deploy.frontends import check_conversion, convert, import_tensorflow
+from loihi_deploy.ir import linear
 from loihi_deploy.training import with_chip_layers
 from tests.frontends import keras_models
 from tests.frontends.keras_models import chain, dense, ending, keras, layer, layers, randomized, relu_conv
@@ -397,3 +399,39 @@ def test_what_is_advised_converts(model, advised):
     with pytest.raises(ConversionError):
         convert(model())
     assert convert(advised()).populations
+
+
+@pytest.mark.follows("Check that the layer has not changed since the conversion; if it has not, report this")
+def test_a_model_that_changed_after_its_conversion():
+    model = chain(dense(4, activation="relu"), dense(3), shape=(5,))()
+    x = np.random.default_rng(0).random((4, 5)).astype(np.float32)
+    before = convert(model)
+    model.layers[1].bias.assign(model.layers[1].bias + 1)
+    with pytest.raises(ConversionError):
+        check_conversion(model, before, x)
+    assert check_conversion(model, convert(model), x)
+
+
+@pytest.mark.follows("Put a ReLU between them, or use padding='valid' in the second one")
+def test_convolutions_that_are_no_single_one(monkeypatch):
+    monkeypatch.setattr(linear, "MOST_ENTRIES", 1000)
+
+    def two(between, padding="same"):
+        made = [layer("Conv2D", 4, 3, padding="same"), *between, layer("Conv2D", 4, 3, padding=padding)]
+        return chain(relu_conv(4, 1), *made, layer("ReLU"), layer("GlobalAveragePooling2D"), dense(3))()
+
+    with pytest.raises(ConversionError):
+        convert(two([]))
+    assert convert(two([layer("ReLU")])).populations
+    assert convert(two([], "valid")).populations
+
+
+@pytest.mark.follows("Give dataset.take(n_batches)")
+def test_a_data_set_without_end():
+    tf = import_tensorflow()
+    x = np.random.default_rng(0).random((12, 5)).astype(np.float32)
+    endless = tf.data.Dataset.from_tensor_slices(x).batch(4).repeat()
+    deployment = ld.deploy(chain(dense(4, activation="relu"), dense(3), shape=(5,))(), calibration=x)
+    with pytest.raises(InputError):
+        deployment.run(endless, 4)
+    assert len(deployment.run(endless.take(3), 4).outputs) == 12

@@ -260,6 +260,9 @@ def test_streamed_spikes_are_those_that_are_loaded(bench):
     assert not any(board.spikes for board in bench.boards)
 
 
+@pytest.mark.follows(
+    "Deploy with DeployOptions(max_host_spikes=…), or load spikes before the run: streamed=False",
+)
 def test_more_spikes_than_a_snip_carries_are_refused_before_anything_is_loaded(bench):
     chip = replace(MAPPING.board.chip, host_spikes_per_step=2)
     mapping = map_to_cores(PROGRAM, replace(MAPPING.board, chip=chip))
