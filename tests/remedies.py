@@ -167,8 +167,19 @@ class _Module:
         return []
 
     def _in_tables(self, name: str, functions: tuple[ast.AST, ...]) -> list[ast.AST]:
-        """The values that a name runs over, in a loop over a table that is written out."""
-        return [
+        """What a name can be that stands for a column of a table that is written out, in a loop or looked up."""
+        looked_up = [
+            row.elts[names.index(name)]
+            for scope in functions
+            for node in ast.walk(scope)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple)
+            if name in (names := [getattr(each, "id", "") for each in node.targets[0].elts])
+            if isinstance(node.value, ast.Subscript) and isinstance(node.value.value, ast.Name)
+            for table in self._assigned(node.value.value.id, ())
+            for row in getattr(table, "values", ())
+            if isinstance(row, ast.Tuple) and len(row.elts) == len(names)
+        ]
+        return looked_up + [
             row.elts[names.index(name)]
             for scope in functions
             for node in ast.walk(scope)

@@ -36,8 +36,8 @@ EVALUATE = ("evaluate", "net.loihi", "--steps", "4", "--samples", "x.npy", "--la
     [
         follows(
             "Give --to",
-            ("export", "net.loihi", "-o", "out", "--samples", "x.npy"),
-            ("export", "net.loihi", "-o", "out", "--samples", "x.npy", "--to", "sanafe"),
+            ("export", "net.loihi", "-o", "out.v1", "--samples", "x.npy"),
+            ("export", "net.loihi", "-o", "out.v1", "--samples", "x.npy", "--to", "sanafe"),
         ),
         follows(
             "Give --samples DATA",

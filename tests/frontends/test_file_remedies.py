@@ -86,6 +86,17 @@ def as_part(path):
     return path
 
 
+def content(path, data):
+    path.write_bytes(data)
+    return path
+
+
+def deployment_file(path):
+    made = chain(dense(4, activation="relu"), dense(3), shape=(5,))()
+    ld.deploy(made, calibration=np.ones((9, 5))).save(path)
+    return path
+
+
 ADVICE = [
     follows(
         "Export the network with its input layer",
@@ -155,6 +166,46 @@ ADVICE = [
         lambda p: ld.convert(with_code(p / "model.keras")),
         lambda p: ld.convert(as_part(p / "model.keras")),
         id="code in a file, left out",
+    ),
+    follows(
+        "Save it again with model.save('model.keras'), or call loihi_deploy.deploy with the model itself",
+        lambda p: ld.convert(cut(model_file(p / "model.keras"))),
+        lambda p: ld.convert(model_file(p / "model.keras")),
+    ),
+    follows(
+        "Run it with loihi_deploy.load(path).run(x), or with the commands run, evaluate, verify and report",
+        lambda p: ld.deploy(deployment_file(p / "net.loihi")),
+        lambda p: ld.load(deployment_file(p / "net.loihi")).run(np.zeros((1, 5)), 4),
+    ),
+    follows(
+        "Make a deployment of it first: loihi-deploy compile MODEL -o net.loihi, or loihi_deploy.deploy(path, ...)",
+        lambda p: ld.load(model_file(p / "model.keras")),
+        lambda p: ld.deploy(model_file(p / "model.keras"), calibration=np.ones((9, 5))),
+    ),
+    follows(
+        "Build the network in Keras, set its weights, and save it with model.save('model.keras')",
+        lambda p: ld.convert(content(p / "model.pt", b"")),
+        lambda p: ld.convert(model_file(p / "model.keras")),
+    ),
+    follows(
+        "Give it as samples: calibration, --calibration or --samples",
+        lambda p: ld.deploy(content(p / "x.npy", b"\x93NUMPY\x01\x00")),
+        lambda p: ld.deploy(model_file(p / "model.keras"), calibration=np.ones((9, 5))),
+    ),
+    follows(
+        "Give a file that model.save() wrote, or a SavedModel folder",
+        lambda p: ld.convert(p),
+        lambda p: ld.convert(model_file(p / "model.keras")),
+    ),
+    follows(
+        "Give a file that model.save() wrote, or one that deployment.save() wrote",
+        lambda p: ld.convert(p / "nowhere.keras"),
+        lambda p: ld.convert(model_file(p / "model.keras")),
+    ),
+    follows(
+        "Give a file that model.save() wrote",
+        lambda p: ld.convert(content(p / "model.dat", b"nothing that anyone knows")),
+        lambda p: ld.convert(model_file(p / "model.keras")),
     ),
     follows(
         "Give the model itself; loihi_deploy.frontends.opened(path) reads one from a file",

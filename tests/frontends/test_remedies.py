@@ -187,10 +187,10 @@ ADVICE = [
     ),
     follows(
         "Take it out, or apply it to the samples beforehand",
-        chain(layer("Masking"), dense(4, activation="relu"), layer("Flatten"), dense(3), shape=(5, 4)),
+        chain(layer("Embedding", 9, 4), dense(4, activation="relu"), layer("Flatten"), dense(3), shape=(5,)),
         chain(dense(4, activation="relu"), layer("Flatten"), dense(3), shape=(5, 4)),
     ),
-    follows("Use Add, Concatenate or convolutions", joined("Multiply"), joined("Concatenate")),
+    follows("Use Add, Concatenate or convolutions; over time…", joined("Multiply"), joined("Concatenate")),
     follows("Use Add or Average", joined("Maximum"), joined("Average")),
     follows(
         "Use BatchNormalization, which is linear once it is trained",
@@ -377,7 +377,7 @@ ADVICE = [
         over_time(dense(5), RELU, LOWPASS, *END),
     ),
     follows(
-        "Give the network memory through synapses (keras_spiking.Lowpass) or recurrent neurons in Nengo",
+        "Give the network memory that the host keeps, Conv1D(padding='causal') or keras_lmu.LMU, or that the chip…",
         over_time(layer("LSTM", 5), dense(3)),
         over_time(dense(5), RELU, LOWPASS, *END),
     ),

@@ -313,7 +313,7 @@ def test_weights_are_not_a_model(legacy, keras_3, tmp_path):
 
 
 @pytest.mark.follows(
-    "Save it again with model.save('model.keras'), or call loihi_deploy.deploy with the model itself",
+    "Give the Keras model that it was made of, saved with model.save('model.keras')",
 )
 def test_a_program_without_its_layers_is_no_model(keras_3, legacy, wanted, tmp_path, capfd):
     keras_3.export(tmp_path / "exported", verbose=False)
