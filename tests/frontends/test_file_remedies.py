@@ -169,7 +169,7 @@ ADVICE = [
     ),
     follows(
         "Save it again with model.save('model.keras'), or call loihi_deploy.deploy with the model itself",
-        lambda p: ld.convert(cut(model_file(p / "model.keras"))),
+        lambda p: ld.convert(content(p / "model.h5", b"\x89HDF\r\n\x1a\n truncated")),
         lambda p: ld.convert(model_file(p / "model.keras")),
     ),
     follows(
