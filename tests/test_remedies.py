@@ -642,6 +642,7 @@ def test_nothing_is_advised_that_nobody_followed():
 A_BOARD = "needs a board"
 ANOTHER = "needs another installation"
 TO_BE_FOLLOWED = (
+    "Give more, or put the first layer on fewer cores with fix=",
     "Give its learning rules one time constant",
     "Start workers: dask worker ADDRESS, or LocalCluster(n_workers=2)",
     "Make it without asynchronous=True",

@@ -91,6 +91,11 @@ def content(path, data):
     return path
 
 
+def saved_folder(path):
+    chain(dense(4, activation="relu"), dense(3), shape=(5,))().save(path, save_format="tf")
+    return path
+
+
 def deployment_file(path):
     made = chain(dense(4, activation="relu"), dense(3), shape=(5,))()
     ld.deploy(made, calibration=np.ones((9, 5))).save(path)
@@ -183,9 +188,14 @@ ADVICE = [
         lambda p: ld.deploy(model_file(p / "model.keras"), calibration=np.ones((9, 5))),
     ),
     follows(
-        "Build the network in Keras, set its weights, and save it with model.save('model.keras')",
+        "Export the network to ONNX, which is read: torch.onnx.export(model, example_inputs, 'net.onnx')",
         lambda p: ld.convert(content(p / "model.pt", b"")),
-        lambda p: ld.convert(model_file(p / "model.keras")),
+        lambda p: ld.convert(onnx_file(p / "net.onnx", image_net())),
+    ),
+    follows(
+        "Give the folder: …",
+        lambda p: ld.convert(saved_folder(p / "model") / "saved_model.pb"),
+        lambda p: ld.convert(saved_folder(p / "model")),
     ),
     follows(
         "Give it as samples: calibration, --calibration or --samples",
