@@ -642,6 +642,10 @@ def test_nothing_is_advised_that_nobody_followed():
 A_BOARD = "needs a board"
 ANOTHER = "needs another installation"
 TO_BE_FOLLOWED = (
+    "Did you mean …",
+    "Make the one sample a batch: x[None]",
+    "Use shorter bins...",
+    "Use steps_per_frame=1: a frame holds the spikes of one step",
     "Give more, or put the first layer on fewer cores with fix=",
     "Give its learning rules one time constant",
     "Start workers: dask worker ADDRESS, or LocalCluster(n_workers=2)",

@@ -2,13 +2,15 @@
 
 Files of tests/files are altered in their bytes, their members, their fields (with digests made anew) and across fields;
 which one and how follows from a number. What comes back must be an error of this package or a result: no crash, no
-other exception, no access out of bounds (with ``NUMBA_BOUNDSCHECK=1``), no more than 1 GB or 10 s.
+other exception, no access out of bounds (with ``NUMBA_BOUNDSCHECK=1``), no more than 1 GB or 10 s. What runs is run on
+nengo-loihi's emulator, too, where that is installed: the spikes must be equal.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -73,6 +75,11 @@ NUMBERS: tuple[Any, ...] = (
     *({"float": "nan"}, {"float": "inf"}, {"float": "-inf"}, {"array": "arrays/0000.npy"}),
 )
 Members = dict[str, bytes]
+GOOD = (
+    *("refused", "ran", "refused to run"),
+    *("ran twice", "ran twice, with noise", "ran, not on nengo-loihi"),
+)
+"""What may come of a file."""
 
 
 def altered(number: int) -> bytes:
@@ -253,15 +260,15 @@ def _across(tree: Any, members: Members, rng: random.Random) -> None:
         rng.choice(arrays)["array"] = rng.choice(arrays)["array"]
 
 
-def outcome(path: Path) -> str:
-    """Load and run a file: 'refused', 'ran', 'refused to run', or what went wrong."""
+def outcome(path: Path, reference: bool, before: int) -> str:
+    """Load and run a file: one of `GOOD`, or what went wrong; `before` is the memory that the libraries take."""
     import loihi_deploy as ld
 
     started = time.perf_counter()
     signal.signal(signal.SIGALRM, _too_slow)
     signal.alarm(MAX_SECONDS)
     try:
-        found = _outcome(path, ld)
+        found = _outcome(path, ld, reference)
     except Exception as error:
         kind = "out of bounds" if isinstance(error, IndexError) else "raw"
         found = f"{kind}: {type(error).__name__}: {error}"[:200].replace("\n", " ")
@@ -269,12 +276,13 @@ def outcome(path: Path) -> str:
         signal.alarm(0)
     if time.perf_counter() - started > MAX_SECONDS:
         return "slow"
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MAX_BYTES:
+    if _peak() - before > MAX_BYTES:
         return "large"
     return found
 
 
-def _outcome(path: Path, ld: Any) -> str:
+def _outcome(path: Path, ld: Any, reference: bool = False) -> str:
+    """Load and run a file, on our engine and, where `reference` says so, on nengo-loihi's emulator."""
     try:
         deployment = ld.load(path)
     except ld.errors.ArtifactError:
@@ -284,12 +292,30 @@ def _outcome(path: Path, ld: Any) -> str:
             node.given.name: np.random.default_rng(0).random((2, node.given.size), np.float32)
             for node in deployment.graph.inputs
         }
-        deployment.run(x, steps=STEPS, record=[p.name for p in deployment.program.populations])
+        everyone = [p.name for p in deployment.program.populations]
+        ours = deployment.run(x, steps=STEPS, record=everyone)
         str(deployment.mapping)
         deployment.report(path.with_suffix(".json"))
     except ld.errors.LoihiDeployError:
         return "refused to run"
-    return "ran"
+    if not reference:
+        return "ran"
+    try:
+        theirs = deployment.run(x, steps=STEPS, record=everyone, backend="nengo_loihi")
+    except ld.errors.LoihiDeployError:
+        return "ran, not on nengo-loihi"
+    if any(p.noise is not None for p in deployment.program.populations):
+        return "ran twice, with noise"  # nengo-loihi draws it in another order
+    same = all(
+        np.array_equal(values["spikes"], theirs.recorded[name]["spikes"])
+        for name, values in ours.recorded.items()
+    )
+    return "ran twice" if same else "spikes differ"
+
+
+def _peak() -> int:
+    """The most memory that this process has taken, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _too_slow(*_: Any) -> None:
@@ -301,15 +327,19 @@ def work(first: int, stop: int) -> None:
     import loihi_deploy as ld
 
     warnings.simplefilter("ignore")
-    for path in FILES:  # what is compiled is compiled before the time is taken
+    reference = importlib.util.find_spec("nengo_loihi") is not None
+    for path in FILES:  # what is compiled, or imported, is so before the time is taken
         deployment = ld.load(path)
         x = {n.given.name: np.zeros((1, n.given.size), np.float32) for n in deployment.graph.inputs}
         deployment.run(x, steps=STEPS, record=[p.name for p in deployment.program.populations])
+        if reference:
+            deployment.run(x, steps=STEPS, backend="nengo_loihi")
+    before = _peak() if reference else 0  # TensorFlow, which nengo-loihi imports, takes most of a gigabyte
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "altered.loihi"
         for number in range(first, stop):
             path.write_bytes(altered(number))
-            found = outcome(path)
+            found = outcome(path, reference, before)
             print(number, found, flush=True)
             if found in ("large", "slow"):
                 return
@@ -327,7 +357,7 @@ def main(count: int, first: int = 0) -> int:
                 told, found = line.rstrip("\n").split(" ", 1)
                 number = int(told) + 1
                 totals[found.split(":")[0]] += 1
-                if found not in ("refused", "ran", "refused to run"):
+                if found not in GOOD:
                     print(f"file {told}: {found}", flush=True)
         if process.returncode:
             print(f"file {number}: crash, exit status {process.returncode}", flush=True)
@@ -335,7 +365,7 @@ def main(count: int, first: int = 0) -> int:
             number += 1
     checked = os.environ.get("NUMBA_BOUNDSCHECK", "0")
     print(f"{count} files: {dict(totals)}; bounds checking {checked}")
-    return int(not totals.keys() <= {"refused", "ran", "refused to run"})
+    return int(not totals.keys() <= set(GOOD))
 
 
 if __name__ == "__main__":
