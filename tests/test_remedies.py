@@ -644,7 +644,7 @@ ANOTHER = "needs another installation"
 TO_BE_FOLLOWED = (
     "Did you mean …",
     "Make the one sample a batch: x[None]",
-    "Use shorter bins...",
+    "Use shorter bins, or an encoder for values: DeployOptions(encoder='auto')",
     "Use steps_per_frame=1: a frame holds the spikes of one step",
     "Give more, or put the first layer on fewer cores with fix=",
     "Give its learning rules one time constant",
