@@ -177,7 +177,7 @@ def evaluate(
     }
     cost = result.energy
     if energy and not same_run:  # other engines do not count
-        cost = deployment.energy(found.x, n_steps, progress=_progress())
+        cost = deployment.energy(found.x, steps, progress=_progress())
     if cost is not None:
         figures["energy"] = cost.values()
 
