@@ -138,7 +138,7 @@ class Page:
 
     def show(self) -> None:
         """Print it; on a terminal paragraphs are wrapped between words."""
-        print(self.as_text(wrapped=sys.stdout.isatty()))
+        print(self.as_text(wrapped=sys.stdout is not None and sys.stdout.isatty()))
 
 
 class Shown:

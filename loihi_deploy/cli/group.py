@@ -13,7 +13,7 @@ import click
 
 from loihi_deploy import __version__
 from loihi_deploy.cli.outputs import STANDARD_OUTPUT
-from loihi_deploy.cli.process import quiet_errors, without
+from loihi_deploy.cli.process import leave, quiet_errors, without
 from loihi_deploy.cli.terminal import Terminal, print_error
 from loihi_deploy.errors import LoihiDeployError, OutputError
 
@@ -140,4 +140,7 @@ def commands() -> None:
 
 def main() -> None:
     """Entry point of ``loihi-deploy``."""
-    commands(prog_name="loihi-deploy", obj=OWN_PROCESS)
+    try:
+        commands(prog_name="loihi-deploy", obj=OWN_PROCESS)
+    except SystemExit as end:
+        leave(int(end.code or 0))

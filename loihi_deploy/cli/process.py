@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import re
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 # TensorFlow's C++ code writes such lines whatever TF_CPP_MIN_LOG_LEVEL says, until its logging is set up: I for
 # information, W, E; F, for what ends the process, is let through. (absl/log/internal/log_format.cc)
@@ -57,6 +58,20 @@ def _pass_on(read: int, write: int) -> None:
         for line in lines:
             if not CHATTER.match(line):
                 os.write(write, line)
+
+
+def leave(status: int) -> NoReturn:
+    """End this process, whose work is done, without taking it apart.
+
+    With TensorFlow loaded, Python frees one module after the other for more than a second of CPU time, and then ends
+    the process, which frees everything.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError, ValueError):  # what was to be said was flushed; nobody reads the rest
+                stream.flush()
+    os._exit(status)
 
 
 def without(*modules: str) -> None:

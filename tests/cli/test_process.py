@@ -48,3 +48,13 @@ def test_log_lines_of_compiled_libraries_stay_out(result):
 
 def test_what_is_not_needed_is_not_imported(result):
     assert result.stdout == "out no nengo_dl\n"
+
+
+def test_a_process_that_leaves_says_everything_and_keeps_its_status():
+    code = (
+        "import atexit, sys; from loihi_deploy.cli.process import leave; "
+        "atexit.register(print, 'at the end'); print('said'); print('told', file=sys.stderr); leave(3)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (result.returncode, result.stdout, result.stderr) == (3, "said\nat the end\n", "told\n")
