@@ -15,8 +15,8 @@ from loihi_deploy.backends.blocks import describe
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.engines.events import Events
 from loihi_deploy.engines.host.holding_back import Holding
-from loihi_deploy.errors import BackendError, InputError, LoihiDeployWarning
-from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.errors import BackendError, InputError, LoihiDeployWarning, MappingError
+from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.ir.program import HostLimit
 from loihi_deploy.ir.samples import samples_for
 from loihi_deploy.mapping.host_messages import messages_of_spikes
@@ -167,6 +167,43 @@ def test_a_limit_that_is_never_reached_changes_nothing():
     found = ld.deploy(GRAPH, small_board(), X, options)
     assert replace(found.program, host_limit=None).digest == FREE.program.digest
     np.testing.assert_array_equal(found.run(X, STEPS).outputs, FREE.run(X, STEPS).outputs)
+
+
+def test_an_image_is_cut_into_rows_where_fewer_messages_come_of_it():
+    kernel = Conv2D(RNG.normal(0.1, 0.3, (3, 3, 1, 8)), (1, 1), (0, 0), (8, 8, 1), (6, 6, 8))
+    neuron = NeuronModel()
+    source = Graph(
+        (Input("x", (8, 8, 1), signed=False),),
+        (Population("conv", (6, 6, 8), neuron, np.ones(()), np.zeros(288)),),
+        (
+            Projection("x", "conv", kernel),
+            Projection("conv", "out", Dense(RNG.normal(0, 1, (3, 288))), 0.003),
+        ),
+        (Readout("out", (3,), np.zeros(3)),),
+    )
+    x = RNG.uniform(0, 1, (20, 8, 8, 1))
+    board = small_board(compartments=100, cores=128)
+    by_channels = {"conv": (6, 6, 2)}
+    options = ld.DeployOptions(bias_correction_steps=0)
+    free = ld.deploy(source, board, x, options, fix=by_channels)
+    program, mapping = free.program, free.mapping
+
+    def map_again(rows):
+        return ld.map_to_cores(program, board, fix=rows)
+
+    assert host_link.slices_of_rows(program, mapping) == {"conv": (2, 6, 8)}
+    better = host_link.fewer_messages(program, mapping, map_again)
+    before, after = (messages_of_spikes(program, one).sum() for one in (mapping, better))
+    assert after < 0.6 * before
+    assert better.n_cores <= mapping.n_cores
+
+    def refuse(rows):
+        raise MappingError.single("does not fit", "conv")
+
+    assert host_link.fewer_messages(program, mapping, refuse) is mapping
+    assert host_link.fewer_messages(program, better, lambda rows: mapping) is better
+    kept = ld.deploy(source, board, x, replace(options, max_host_spikes=40), fix=by_channels)
+    assert {p.slice_shape for p in kept.mapping.populations} == {(6, 6, 2)}  # what was asked for stays
 
 
 @pytest.mark.parametrize("n_chips", [1, 3])

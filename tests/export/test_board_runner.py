@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 import loihi_deploy
+from loihi_deploy.analysis.host_link import with_limit
 from loihi_deploy.backends import RunOptions, board_driver, run
 from loihi_deploy.bench import networks as benchmarks
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.engines.host.decoder import Decoder
 from loihi_deploy.engines.host.encoder import Encoder
 from loihi_deploy.engines.host.readout import answers
-from loihi_deploy.errors import BackendError
+from loihi_deploy.errors import BackendError, LoihiDeployWarning, OutputError
 from loihi_deploy.export import board_folder, to_board_runner
 from loihi_deploy.ir import Dense, Graph, HostMap, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.ir.samples import samples_for
@@ -312,6 +313,43 @@ def test_spikes_that_a_snip_cannot_carry(call, runner):
     with pytest.raises(SystemExit, match="snips carry 1"):
         call(deployment, np.ones((1, 8)), "--stream")
     assert not runner.bench.boards
+
+
+def test_a_limit_on_what_the_host_sends(call, capsys):
+    free = deployed(graph())
+    program, mapping = with_limit(free.program, free.mapping, 3)
+    deployment = Deployment.from_parts(free.graph, program, mapping)
+    bright = np.ones((3, 8))
+    with pytest.warns(LoihiDeployWarning):
+        ours = deployment.run(bright, 40).outputs
+    np.testing.assert_array_equal(call(deployment, bright, "--steps", "40"), ours)
+    assert "were not sent" in capsys.readouterr().out
+
+
+def test_inputs_of_different_numbers_of_samples(call):
+    source = graph()
+    both = replace(
+        source,
+        inputs=(*source.inputs, Input("z", (8,))),
+        projections=(*source.projections, Projection("z", "front", Dense(np.eye(8)), 0.0)),
+    )
+    deployment = deployed(both)
+    x = RNG.random((2, 8))
+    ours = deployment.run({"x": x, "z": x}, 30).outputs
+    np.testing.assert_array_equal(call(deployment, {"x": x, "z": x}, "--steps", "30"), ours)
+    with pytest.raises(SystemExit, match="different numbers"):
+        call(deployment, {"x": x, "z": x[:1]})
+
+
+def test_a_population_that_only_filtered_inputs_drive(runner):
+    """Nothing comes without a filter: the sum starts at zero."""
+    assert runner.summed([], 3).tolist() == [0, 0, 0]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made"):
+        to_board_runner(deployed(graph()), tmp_path / "file" / "folder")
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):

@@ -1,20 +1,23 @@
 """The hardware path whole, against the stand-in: samples, probes, streams, errors in the middle, and the preflight."""
 
+import importlib.util
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from loihi_deploy.backends import RunOptions, run
-from loihi_deploy.backends.preflight import preflight
+from loihi_deploy.backends.preflight import OnBoard, preflight
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import BackendError, InputError
 from loihi_deploy.ir import Dense, Graph, Input, Link, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir.program import Noise
 from loihi_deploy.ir.samples import samples_for
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
 from tests.hardware import snips, standin
+from tests.mapping.networks import chain
 
 pytest.importorskip("nengo_loihi")
 
@@ -307,3 +310,36 @@ def test_biases_of_samples_have_no_gaps():
     ):
         with pytest.raises(InputError):
             present("emulator", **options)
+
+
+def test_what_a_preflight_knows_of_machine_and_mapping(bench, monkeypatch):
+    other = map_to_cores(chain((6, 6, 2), [("dense", 10)]), "loihi")
+    assert "made for another program" in str(preflight(PROGRAM, other).program[0])
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "nengo_loihi" else found(name)
+    )
+    assert "nengo-loihi is not installed" in str(preflight(PROGRAM, MAPPING).machine[0])
+
+
+def test_what_a_preflight_knows_of_ways_to_present():
+    biased = quantize(partition(GRAPH, "bias"))
+    mapping = map_to_cores(biased, "loihi")
+    assert not preflight(biased, mapping).program
+    assert "cannot change while the chip runs" in str(preflight(biased, mapping, n_frames=2).program[0])
+    for reset in ("snip", "gap"):
+        assert "Use reset=True" in str(preflight(biased, mapping, how=OnBoard(reset)).program[0])
+    hidden, last = PROGRAM.populations[-2:]
+    changed = {"hidden": replace(hidden, noise=Noise(5)), "last": replace(last, refractory=3)}
+    program = replace(PROGRAM, populations=tuple(changed.get(p.name, p) for p in PROGRAM.populations))
+    doubtful = preflight(program, map_to_cores(program, "loihi"), how=OnBoard("snip", streamed=True))
+    texts = "\n".join(map(str, doubtful.doubts))
+    for part in ("its own noise", "no board has run the snip", "128 times the refractory delay"):
+        assert part in texts
+    together = replace(
+        PROGRAM, populations=tuple({**changed, "hidden": hidden}.get(p.name, p) for p in PROGRAM.populations)
+    )
+    [problem] = preflight(together, map_to_cores(together, "loihi"), how=OnBoard(streamed=True)).program
+    assert "several refractory delays" in str(problem)
+    assert "streamed=False" in problem.remedy
+    assert not preflight(together, map_to_cores(together, "loihi")).program
