@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test compar
     from loihi_deploy import encoders as encoders
     from loihi_deploy import engines as engines
     from loihi_deploy import errors as errors
+    from loihi_deploy import exploration as exploration
     from loihi_deploy import export as export
     from loihi_deploy import frontends as frontends
     from loihi_deploy import ir as ir
@@ -38,6 +39,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test compar
     from loihi_deploy.chip.hardware import Chip as Chip
     from loihi_deploy.deployment import Deployment as Deployment
     from loihi_deploy.deployment import load as load
+    from loihi_deploy.exploration import Exploration as Exploration
+    from loihi_deploy.exploration import explore as explore
     from loihi_deploy.frontends import convert as convert
     from loihi_deploy.ir import Graph as Graph
     from loihi_deploy.ir import PartitionedGraph as PartitionedGraph
@@ -74,6 +77,7 @@ PUBLIC_NAMES = {
     "Deployment": "deployment:Deployment",
     "Energy": "analysis.energy:Energy",
     "Evaluation": "results:Evaluation",
+    "Exploration": "exploration:Exploration",
     "Graph": "ir:Graph",
     "Mapping": "mapping:Mapping",
     "PartitionedGraph": "ir:PartitionedGraph",
@@ -98,6 +102,8 @@ PUBLIC_NAMES = {
     "engines": "engines",
     "equalize": "stages.equalize:equalize",
     "errors": "errors",
+    "exploration": "exploration",
+    "explore": "exploration:explore",
     "export": "export",
     "frontends": "frontends",
     "ir": "ir",

@@ -26,7 +26,7 @@ LAYERS = (
     {"analysis"},
     {"deployment"},
     {"pipeline", "export"},
-    {"training"},
+    {"exploration", "training"},
     {"bench", "demo", "simulator"},
     {"cli"},
 )
@@ -46,6 +46,7 @@ IMPORTERS = {
     "onnx": {"frontends"},
     "nir": {"export.nir"},
     "nxsdk": {"backends.nengo_loihi"},
+    "optuna": {"exploration.study"},
     "sanafe": {"export.sanafe_runner"},  # copied to be run elsewhere, imported by nothing
     "tensorflow": {"frontends", "training"},
     "tf_keras": {"frontends", "training"},

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
-from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker
+from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker, wait
 
 from loihi_deploy import __version__
+from loihi_deploy.engines.threads import VARIABLE
 from loihi_deploy.errors import BackendError, InputError
 
 AHEAD = 3
@@ -29,7 +31,8 @@ class _Held(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         self.name, self.function, self.version = name, function, __version__
 
     def setup(self, worker: Any) -> None:
-        """Refuse to work with another version, which may count differently."""
+        """Refuse to work with another version, which may count differently; a call has a thread of its own."""
+        os.environ.setdefault(VARIABLE, "1")
         if self.version != __version__:
             raise BackendError.single(
                 "the worker has another version of loihi-deploy", worker.address, __version__, self.version
@@ -128,6 +131,19 @@ def results(client: Client, function: Callable[..., Any], calls: Iterable[tuple[
         finally:
             if waiting and client.status == "running":
                 client.cancel(list(waiting))
+
+
+def first(client: Client, futures: Sequence[Future]) -> tuple[int, Any]:
+    """The index of the first of some results that is there, and the result; see `results` for what is raised."""
+    while True:
+        for number, future in enumerate(futures):
+            if future.done():
+                return number, result(client, future)
+        with suppress(TimeoutError):  # then the first one's `result` sees whether there still is a worker
+            wait(futures, timeout=LOOK, return_when="FIRST_COMPLETED")
+            continue
+        if not client.nthreads():
+            return 0, result(client, futures[0])
 
 
 def result(client: Client, future: Future) -> Any:

@@ -265,7 +265,7 @@ def _overflow(first_wrap: tuple[int, int, str], first_sample: int) -> Accumulato
 
 
 @contextmanager
-def progress_bar(progress: bool | None, n: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(progress: bool | None, n: int, what: str = "samples") -> Iterator[Callable[[int], None]]:
     """A bar on stderr, where that is a terminal or where it was asked for."""
     if progress is False or (progress is None and not sys.stderr.isatty()):
         yield lambda n_done: None
@@ -275,5 +275,5 @@ def progress_bar(progress: bool | None, n: int) -> Iterator[Callable[[int], None
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("samples", total=n)
+        task = bar.add_task(what, total=n)
         yield lambda n_done: bar.advance(task, n_done)

@@ -4,7 +4,17 @@
 """
 
 # importing these registers the commands
-from loihi_deploy.cli import boarding, compiling, costs, exporting, gating, presenting, reports, showing
+from loihi_deploy.cli import (
+    boarding,
+    compiling,
+    costs,
+    exploring,
+    exporting,
+    gating,
+    presenting,
+    reports,
+    showing,
+)
 from loihi_deploy.cli.group import commands, main
 
 __all__ = [
@@ -12,6 +22,7 @@ __all__ = [
     "commands",
     "compiling",
     "costs",
+    "exploring",
     "exporting",
     "gating",
     "main",

@@ -1,0 +1,230 @@
+"""One trial: a deployment with some options, and what it does on the samples that choices are made on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.analysis.gate.criteria import FIGURES, Criteria
+from loihi_deploy.analysis.gate.measuring import ENERGY_SAMPLES, MILLI
+from loihi_deploy.analysis.latency import SHORT_SYNAPSE
+from loihi_deploy.chip.hardware import Board
+from loihi_deploy.data.named import evenly
+from loihi_deploy.deployment import Deployment
+from loihi_deploy.errors import LoihiDeployError, LoihiDeployWarning
+from loihi_deploy.ir import Graph, Samples
+from loihi_deploy.options import DeployOptions
+from loihi_deploy.pipeline import deploy
+
+FEW = 200
+"""Samples after which a trial is ended where it has no hope."""
+CERTAIN = 3.0
+"""Standard errors by which a trial must be beyond a limit to have none."""
+MARK = 0.002971215073
+"""Stands for `DeployOptions.synapse` in a network that is converted once, for all trials: a value that nobody gives."""
+BY_COST = ("cores", "chips", "energy_mj", "latency_ms")
+"""Figures that some samples tell as well as all: those that trials are compared by before they have seen all."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Samples, and what is right for them.
+
+    Parameters
+    ----------
+    samples : Samples
+    right : (n,) int array, or (n, size) float array
+        Classes; or the values that the outputs should have.
+    source_right : (n,) bool array
+        Which of them the rate network decides so; nothing to go by where there are values.
+    """
+
+    samples: Samples
+    right: NDArray[Any]
+    source_right: NDArray[np.bool_]
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether decisions are judged, and not values."""
+        return self.right.ndim == 1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a trial found.
+
+    Parameters
+    ----------
+    options : DeployOptions
+        That make it again.
+    figures : dict of float
+        By the names of `FIGURES`; empty where it could not be deployed.
+    stopped : str
+        Why it was not judged on all samples; '' where it was.
+    """
+
+    options: DeployOptions
+    figures: Mapping[str, float]
+    stopped: str = ""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Deploys a converted network with options: what all trials have in common, and a worker is sent once.
+
+    Parameters
+    ----------
+    converted : Graph
+        With the synapse `MARK` where `DeployOptions.synapse` says which.
+    board : Board
+    calibration : Samples
+    labels : (n,) int array or None
+        Of the calibration samples.
+    judged : Judged
+        What choices are made on.
+    keep : Criteria
+    minimize : tuple of str
+        Names of figures.
+    """
+
+    converted: Graph
+    board: Board
+    calibration: Samples
+    labels: NDArray[np.int64] | None
+    judged: Judged
+    keep: Criteria
+    minimize: tuple[str, ...]
+
+    def deployed(self, options: DeployOptions) -> Deployment:
+        """The deployment that `deploy` makes of the source with these options."""
+        if options.steps is not None and options.synapse == DeployOptions.synapse:
+            options = replace(options, synapse=SHORT_SYNAPSE)
+        return deploy(
+            with_synapse(self.converted, options.synapse),
+            self.board,
+            self.calibration,
+            options,
+            labels=self.labels,
+        )
+
+    def __call__(self, options: DeployOptions, beaten_by: Sequence[Sequence[float]] = ()) -> Trial:
+        """Deploy and judge; see `Trial`.
+
+        Parameters
+        ----------
+        options : DeployOptions
+        beaten_by : sequence of sequences of float
+            What is to be minimized, of deployments that hold every limit: one that is no better than one of these in
+            anything need not be judged on all samples.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", LoihiDeployWarning
+            )  # what a point warns of, it warns of when it is made
+            try:
+                deployment = self.deployed(options)
+                return self._judge(deployment, beaten_by)
+            except LoihiDeployError as error:
+                return Trial(options, {}, f"cannot be deployed: {error}")
+
+    def _judge(self, deployment: Deployment, beaten_by: Sequence[Sequence[float]]) -> Trial:
+        limits = self.keep.limits
+        figures: dict[str, float] = {
+            "cores": float(deployment.mapping.n_cores),
+            "chips": float(deployment.mapping.n_chips),
+        }
+        for name in figures.keys() & limits.keys():
+            if figures[name] > limits[name]:
+                return Trial(deployment.options, figures, over(name, figures[name], limits[name]))
+        n = len(self.judged.samples)
+        few, some = slice(0, min(FEW, n)), evenly(n, ENERGY_SAMPLES)
+        cost = deployment.energy(self.judged.samples.take(some), progress=False)
+        figures["energy_mj"], figures["latency_ms"] = cost.total.high / MILLI, cost.seconds.high / MILLI
+        outputs, counts = _outputs(deployment, self.judged.samples.take(few))
+        figures |= counts | scores(deployment, self.judged, outputs)
+        if n > few.stop:
+            if reason := self._hopeless(deployment, figures, outputs):
+                return Trial(deployment.options, figures, reason)
+            values = [figures[name] for name in self.minimize]
+            if set(self.minimize) <= set(BY_COST) and any(beats(other, values) for other in beaten_by):
+                return Trial(deployment.options, figures, "a deployment that holds every limit costs less")
+            rest, more = _outputs(deployment, self.judged.samples.take(slice(few.stop, n)))
+            part = few.stop / n
+            figures |= {
+                "overflows": counts["overflows"] + more["overflows"],
+                "host_spikes": part * counts["host_spikes"] + (1 - part) * more["host_spikes"],
+            }
+            figures |= scores(deployment, self.judged, np.concatenate([outputs, rest]))
+        return Trial(deployment.options, figures)
+
+    def _hopeless(self, deployment: Deployment, figures: Mapping[str, float], outputs: NDArray[Any]) -> str:
+        """Why a trial that has seen few samples will not hold a limit on all of them; '' where it may."""
+        for name, limit in self.keep.limits.items():
+            if name not in figures:
+                continue
+            beyond = (limit - figures[name]) if FIGURES[name].higher else (figures[name] - limit)
+            slack = 0.0
+            if name in ("drop", "accuracy"):
+                slack = CERTAIN * standard_error(name, deployment, self.judged, outputs)
+            elif name == "rmse":
+                slack = limit
+            if beyond > slack:
+                return over(name, figures[name], limit, f", on {len(outputs)} samples")
+        return ""
+
+
+def with_synapse(converted: Graph, tau: float) -> Graph:
+    """A network converted with the synapse `MARK`, with another one in its place."""
+    projections = tuple(replace(p, tau=tau) if p.tau == MARK else p for p in converted.projections)
+    return replace(converted, projections=projections)
+
+
+def _outputs(deployment: Deployment, samples: Samples) -> tuple[NDArray[Any], dict[str, float]]:
+    """Outputs (n, size) of samples, and the figures that a run counts."""
+    result = deployment.run(samples, progress=False)
+    populations = result.counters.populations
+    sent = sum(populations[p.name].spikes for p in deployment.program.encoder.populations)
+    overflows = sum(counts.overflows_q + counts.overflows_u for counts in populations.values())
+    outputs = np.asarray(result.outputs).reshape(len(samples), -1)
+    return outputs, {"host_spikes": sent / result.counters.sample_steps, "overflows": float(overflows)}
+
+
+def correct(deployment: Deployment, judged: Judged, outputs: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of the first samples are decided as they should be."""
+    readout = deployment.graph.readouts[0]
+    return np.asarray(readout.classes(outputs, activated=True) == judged.right[: len(outputs)])
+
+
+def scores(deployment: Deployment, judged: Judged, outputs: NDArray[Any]) -> dict[str, float]:
+    """How good the outputs of the first samples are."""
+    if not judged.has_classes:
+        return {"rmse": float(np.sqrt(np.square(outputs - judged.right[: len(outputs)]).mean()))}
+    accuracy = float(correct(deployment, judged, outputs).mean())
+    return {"accuracy": accuracy, "drop": float(judged.source_right[: len(outputs)].mean()) - accuracy}
+
+
+def standard_error(name: str, deployment: Deployment, judged: Judged, outputs: NDArray[Any]) -> float:
+    """Of the accuracy, or the drop, on the first samples: at least that of one decision among them."""
+    right = correct(deployment, judged, outputs).astype(np.float64)
+    if name == "drop":
+        right -= judged.source_right[: len(right)]
+    n = len(right)
+    return float(np.sqrt(max(right.var(), 1 / n) / n))
+
+
+def over(name: str, value: float, limit: float, where: str = "") -> str:
+    """A limit that does not hold, in words."""
+    figure = FIGURES[name]
+    sign = "≥" if figure.higher else "≤"
+    return f"{figure.text} {figure.shown(value)}, {sign} {figure.shown(limit)} asked{where}"
+
+
+def beats(values: Sequence[float], others: Sequence[float]) -> bool:
+    """Whether values, the less the better, are no worse than others in anything, and better in something."""
+    pairs = list(zip(values, others, strict=True))
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

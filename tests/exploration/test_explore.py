@@ -1,0 +1,327 @@
+"""Exploration of a small network: what is found holds, is made again, and survives being killed."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import loihi_deploy as ld
+from loihi_deploy.analysis.gate.criteria import FIGURES
+from loihi_deploy.errors import InputError, MissingExtraError
+from loihi_deploy.exploration import search, trial
+from loihi_deploy.exploration.outcome import Point, front_of, holds
+from loihi_deploy.exploration.space import Between, checked_space, default_space
+from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+
+pytest.importorskip("optuna")
+
+N = 500
+KEEP = ld.Criteria(max_drop=0.1)
+
+
+def network():
+    """Twelve values, one layer, four classes."""
+    rng = np.random.default_rng(0)
+    return Graph(
+        (Input("x", (12,)),),
+        (
+            Population("encoder", (12,), NeuronModel(), 1.0, 0.0),
+            Population("hidden", (24,), NeuronModel(), 1.0, 0.05),
+        ),
+        (
+            Projection("x", "encoder", Dense(np.eye(12))),
+            Projection("encoder", "hidden", Dense(rng.normal(size=(24, 12))), 0.003),
+            Projection("hidden", "classes", Dense(rng.normal(size=(4, 24))), 0.003),
+        ),
+        (Readout("classes", (4,), np.zeros(4)),),
+    )
+
+
+def samples():
+    return np.random.default_rng(1).uniform(0, 1, (N, 12)).astype(np.float32)
+
+
+def explored(**given):
+    what = {"board": "loihi", "keep": KEEP, "n_trials": 8, "progress": False, **given}
+    return ld.explore(network(), samples(), **what)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return explored(n_trials=24)
+
+
+def test_the_front_holds_every_limit_and_nothing_beats_it(found):
+    assert found.front
+    assert len(found.points) + len(found.failed) == 25
+    judged = [point for point in found.points if not point.stopped]
+    for point in found.front:
+        assert holds(point.figures, KEEP)
+        for other in judged:
+            if holds(other.figures, KEEP):
+                costs = [[each.figures[name] for name in found.minimize] for each in (other, point)]
+                assert not trial.beats(*costs)
+
+
+def test_a_point_is_made_again_by_its_options_and_by_its_name(found, tmp_path):
+    calibration = found.maker.calibration
+    for point in found.front:
+        again = found.deployment(point.name)
+        assert again.mapping.n_cores == point.figures["cores"]
+        by_hand = ld.deploy(network(), "loihi", calibration, point.options)
+        assert by_hand.program == again.program
+    found.save(found.front[0].name, tmp_path / "best.loihi")
+    assert ld.load(tmp_path / "best.loihi") == found.deployment(found.front[0].name)
+
+
+def test_figures_are_those_of_the_deployment(found):
+    point, judged = found.front[0], found.maker.judged
+    checked = found.deployment(point.name).check(judged.samples, judged.right, KEEP)
+    for name in ("accuracy", "drop", "cores", "chips", "energy_mj", "latency_ms", "host_spikes", "overflows"):
+        assert point.figures[name] == pytest.approx(checked.measured.figures[name], rel=1e-12)
+
+
+def test_final_figures_are_of_samples_that_no_choice_was_made_on(found):
+    assert found.n_chosen_on + found.n_held_out == N
+    parts = search._parts(
+        network(),
+        samples(),
+        None,
+        ld.DeployOptions(),
+        None,
+        0.5,
+        0,
+        KEEP,
+        ("energy_mj", "latency_ms", "cores"),
+    )
+    ours, theirs = (
+        {row.tobytes() for row in part.samples.first_frames()["x"]}
+        for part in (parts.chosen_on, parts.held_out)
+    )
+    assert not ours & theirs
+    assert {row.tobytes() for row in parts.calibration.first_frames()["x"]} <= ours
+    for point in found.front:
+        deployment = found.deployment(point.name)
+        accuracy = deployment.evaluate(parts.held_out.samples, parts.held_out.right).accuracy
+        assert point.final["accuracy"] == accuracy
+        assert point.final["drop"] == 1 - accuracy  # without labels the network's own decisions are right
+
+
+def test_it_finds_less_than_what_auto_chooses(found):
+    auto = found.point("auto")
+    assert auto.options.steps != "auto"
+    assert holds(auto.figures, KEEP)
+    assert min(point.figures["energy_mj"] for point in found.front) <= auto.figures["energy_mj"]
+    assert f"{found.front[0].figures['energy_mj'] / auto.figures['energy_mj']:.2f} times" in str(found)
+
+
+def test_the_table_and_the_picture(found):
+    pytest.importorskip("matplotlib")
+    text = str(found)
+    for point in found.front:
+        assert f"{point.name}: " in text
+        assert FIGURES["drop"].shown(point.final["drop"]) in text
+    texts = [text.get_text() for text in found.plot().axes[0].texts]
+    assert [text.split(" (")[0] for text in texts] == [point.name for point in found.front]
+    values = found.values()
+    assert [point["name"] for point in values["front"]] == [point.name for point in found.front]
+
+
+def test_the_same_seed_gives_the_same_trials(found):
+    again = explored(n_trials=6)
+    assert [point.options for point in again.points[:6]] == [point.options for point in found.points[:6]]
+
+
+def test_hopeless_trials_end_on_few_samples(found):
+    ended = [point for point in found.points if "asked, on 200 samples" in point.stopped]
+    judged = replace(found.maker, keep=ld.Criteria(max_drop=0.0, max_cores=1))
+    few = judged(ld.DeployOptions(steps=3, target_rate=50.0, readout_window=0.3, bias_correction_steps=0))
+    assert few.stopped.endswith("asked, on 200 samples")
+    assert few.figures["drop"] > 0.3
+    assert all(point.figures["drop"] > KEEP.max_drop for point in ended)
+    none = replace(found.maker, keep=ld.Criteria(max_cores=0))
+    assert none(ld.DeployOptions(steps=20)).stopped == "cores 1, ≤ 0 asked"
+
+
+def test_trials_that_cost_more_than_a_record_are_not_judged_further(found):
+    options = found.front[0].options
+    costs = [found.front[0].figures[name] for name in found.minimize]
+    assert found.maker(options).stopped == ""
+    assert found.maker(options, [costs]).stopped == ""  # no worse than itself
+    assert "costs less" in found.maker(options, [[cost * 0.9 for cost in costs]]).stopped
+
+
+def test_what_cannot_be_deployed_is_told_of():
+    space = {"steps": [1, 2], "target_rate": [600.0]}
+    result = explored(space=space, n_trials=3, minimize=["energy"], keep=ld.Criteria(max_cores=0))
+    assert result.front == ()
+    assert len(result.failed) >= 1
+    assert "too short for the depth" in result.failed[-1]
+    assert "No trial holds every limit: cores 1 at best" in str(result)
+
+
+def test_an_exploration_goes_on_where_it_was_ended(tmp_path):
+    store = tmp_path / "trials.db"
+    first = explored(n_trials=3, storage=store)
+    then = explored(n_trials=7, storage=store)
+    assert len(then.points) + len(then.failed) == 8
+    assert [point.name for point in then.points][: len(first.points)] == [
+        point.name for point in first.points
+    ]
+    assert [point.figures for point in then.points][: len(first.points)] == [p.figures for p in first.points]
+    same = explored(n_trials=7, storage=store)
+    assert same.points == then.points
+    with pytest.raises(InputError, match=r"limits: differs.*Explore as before, or give another file"):
+        explored(n_trials=7, storage=store, keep=ld.Criteria(max_drop=0.2))
+
+
+KILLED = """
+import os, signal, sys
+from loihi_deploy.exploration import trial
+from tests.exploration.test_explore import explored
+
+made = trial.Maker.__call__
+count = 0
+
+def die(self, *args):
+    global count
+    count += 1
+    if count == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return made(self, *args)
+
+trial.Maker.__call__ = die
+explored(n_trials=9, storage=sys.argv[1])
+"""
+
+
+def test_a_killed_exploration_goes_on_with_the_trial_that_was_lost(tmp_path):
+    import optuna
+
+    store = tmp_path / "trials.db"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", KILLED, str(store)], cwd=root, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{store}")
+    lost = [each for each in study.trials if each.state.name == "RUNNING"]
+    assert len(lost) == 1
+    result = explored(n_trials=9, storage=store)
+    assert len(result.points) + len(result.failed) == 10
+    again = [each for each in study.trials if each.params == lost[0].params and each.number > lost[0].number]
+    assert [each.state.name for each in again if "trial" in each.user_attrs] != []
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"space": {"stepz": (1, 2)}}, "The nearest is 'steps'"),
+        ({"space": {"steps": (9, 3)}}, "a list of choices"),
+        ({"space": {"steps": (0, 3)}}, "not a presentation time"),
+        ({"space": {"encoder": ["auto", "nothing"]}}, "unknown choice"),
+        ({"space": {"encoder": []}}, "at least one value"),
+        ({"minimize": ["accuracy"]}, "Give drop"),
+        ({"minimize": []}, "at least one"),
+        ({"minimize": ["weight"]}, "energy, latency, drop, rmse, cores, chips, host_spikes, overflows"),
+        ({"n_trials": 0}, "1 or more"),
+        ({"held_out": 0.95}, "0.9"),
+        ({"keep": ld.Criteria(max_rmse=0.1)}, "labels that are values"),
+        ({"y": np.zeros((N, 4)) + 0.5}, "max_rmse"),
+    ],
+)
+def test_what_cannot_be_explored_is_refused(given, says):
+    with pytest.raises(InputError, match=says):
+        explored(**given)
+
+
+def test_the_default_space_leaves_nothing_to_be_chosen_by_labels():
+    """So that options alone make a point again: a value that is the default one would be chosen anew by `deploy`."""
+    made = ld.ir.samples_for(network(), samples())
+    space = checked_space(default_space(network(), made, ld.DeployOptions(), 40), ld.DeployOptions())
+    assert space["steps"] == Between(4.0, 40.0, True)
+    for name in ("target_rate", "readout_window"):
+        assert not space[name].whole
+    assert ld.DeployOptions.bias_correction_steps != search.CORRECTION_STEPS
+    assert {"synapse", "encoder", "weight_bits", "percentile"} <= set(space)
+
+
+def test_sequences_are_explored_by_steps_for_each_frame():
+    frames = np.repeat(samples()[:60, None], 3, axis=1)
+    options = ld.DeployOptions(readout="mean", bias_correction_steps=0)
+    what = {"board": "loihi", "keep": KEEP, "n_trials": 2, "progress": False, "options": options}
+    result = ld.explore(network(), frames, **what)
+    assert {point.name for point in result.points} == {"0", "1"}
+    assert all(point.options.steps_per_frame for point in result.points)
+
+
+def test_values_are_explored_by_their_error():
+    graph = network()
+    x = samples()[:80]
+    wanted = ld.engines.rate_network.rate_outputs(graph, {"x": x})["classes"]
+    result = ld.explore(
+        *(graph, x, wanted + 0.5, "loihi"),
+        keep=ld.Criteria(max_rmse=1e6),
+        space={"target_rate": (100.0, 900.0)},
+        n_trials=2,
+        progress=False,
+    )
+    assert len(result.front) >= 1
+    assert result.front[0].figures["rmse"] > 0
+    assert "drop" not in result.front[0].figures
+
+
+def test_the_synapse_is_set_without_converting_anew():
+    keras = pytest.importorskip("tf_keras")
+    layers = keras.layers
+    model = keras.Sequential(
+        [layers.Input((12,)), layers.Dense(8, "relu"), layers.Dense(8, "relu"), layers.Dense(3)]
+    )
+    marked = ld.convert(model, ld.DeployOptions(synapse=trial.MARK))
+    for tau in (0.0, 0.001, 0.005):
+        assert trial.with_synapse(marked, tau) == ld.convert(model, ld.DeployOptions(synapse=tau))
+
+
+def test_points_of_equal_cost_stand_once():
+    points = [
+        Point(name, ld.DeployOptions(), {"energy_mj": e, "cores": c, "drop": d}, stopped)
+        for name, e, c, d, stopped in (
+            ("0", 2.0, 1, 0.0, ""),
+            ("1", 1.0, 2, 0.0, ""),
+            ("2", 1.0, 2, 0.05, ""),
+            ("3", 3.0, 3, 0.0, ""),
+            ("4", 0.5, 1, 0.2, ""),
+            ("5", 0.5, 1, 0.0, "on few samples"),
+        )
+    ]
+    assert [point.name for point in front_of(points, ("energy_mj", "cores"), KEEP)] == ["1", "0"]
+
+
+def test_toml_names_what_differs_from_the_defaults():
+    options = ld.DeployOptions(steps=9, equalize=True, encoder="bias", layer_synapses={"a b": 0.002})
+    text = Point("7", options, {}).toml()
+    assert text.splitlines() == [
+        'layer_synapses = {"a b" = 0.002}',
+        'encoder = "bias"',
+        "equalize = true",
+        "steps = 9",
+    ]
+
+
+def test_without_optuna_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingExtraError, match=r"loihi-deploy\[explore\]"):
+        explored()
+
+
+def test_trials_are_made_by_workers():
+    distributed = pytest.importorskip("distributed")
+    how = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "host": "127.0.0.1"}
+    with distributed.LocalCluster(**how) as workers, distributed.Client(workers) as client:
+        result = explored(client=client, n_trials=6)
+    assert len(result.points) + len(result.failed) == 7
+    for point in result.front:
+        assert trial.Maker.__call__(result.maker, point.options).figures == point.figures
+        assert point.final["accuracy"] > 0
