@@ -99,7 +99,7 @@ def _value(text: str) -> Any:
     "--trials",
     default=60,
     show_default=True,
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10_000),
     help="In all, those in --storage included.",
 )
 @click.option(
@@ -114,7 +114,7 @@ def _value(text: str) -> Any:
     type=click.FloatRange(0.0, 0.9),
     help="Part of the samples that no choice is made on, for the final figures.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the trials.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31), help="Of the trials.")
 @click.option("--trust", is_flag=True, help="Let code in the model file run (Lambda layers and the like).")
 @click.option(
     "--output",

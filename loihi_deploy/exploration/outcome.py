@@ -48,9 +48,12 @@ class Point(OneLine):
     final: Mapping[str, float] = field(default_factory=dict)
 
     def toml(self) -> str:
-        """The options as a file for ``loihi-deploy compile --options``; the others are the default ones."""
+        """The options as a file for ``loihi-deploy compile --options``; the others are the default ones.
+
+        The normalization is always said: for benchmark networks `compile` has another default.
+        """
         usual = DeployOptions().as_dict()
-        chosen = {k: v for k, v in self.options.as_dict().items() if v != usual[k]}
+        chosen = {k: v for k, v in self.options.as_dict().items() if v != usual[k] or k == "normalization"}
         return "".join(f"{name} = {_toml(value)}\n" for name, value in chosen.items())
 
     def values(self) -> dict[str, Any]:

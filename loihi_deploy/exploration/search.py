@@ -44,6 +44,8 @@ FIGURE_NAMES = {"energy": "energy_mj", "latency": "latency_ms"}
 logger = logging.getLogger(__name__)
 
 Part = Annotated[float, Range(0.0, 0.9)]
+Trials = Annotated[int, Range(1, 10_000)]
+Seed = Annotated[int, Range(0, 2**31)]
 
 
 @checked
@@ -57,11 +59,11 @@ def explore(
     space: Mapping[str, Any] | None = None,
     minimize: Collection[str] = ("energy", "latency", "cores"),
     keep: Criteria | None = None,
-    n_trials: int = 60,
+    n_trials: Trials = 60,
     options: DeployOptions | None = None,
     storage: Any = None,
     held_out: Part = 0.5,
-    seed: int = 0,
+    seed: Seed = 0,
     client: Any = None,
     trust: bool = False,
     progress: bool | None = None,
@@ -126,8 +128,6 @@ def explore(
         As `deploy`, where the network cannot be converted.
     """
     names = _minimized(minimize)
-    if n_trials < 1:
-        raise InputError.single("no trial", "n_trials", n_trials, "1 or more")
     board = as_board(board)
     source = opened(model, trust)
     if isinstance(source, Program):

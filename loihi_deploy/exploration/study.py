@@ -6,13 +6,15 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from loihi_deploy.errors import InputError, Problem, missing_extra
 from loihi_deploy.exploration.outcome import exceeds, holds
 from loihi_deploy.exploration.space import Between, Space, options_with
 from loihi_deploy.exploration.trial import Maker, Trial
+from loihi_deploy.files import check_writable
 from loihi_deploy.options import DeployOptions
 
 STARTUP = 10
@@ -20,6 +22,8 @@ STARTUP = 10
 SEEDS = (1.0, 0.8, 0.65, 0.5)
 """Presentation times that are tried first, as parts of that of ``steps="auto"``."""
 STUDY = "loihi-deploy explore"
+SQLITE = b"SQLite format 3\0"
+"""How such a file begins (https://www.sqlite.org/fileformat.html)."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,15 +54,7 @@ class Study:
         self._open: dict[str, Between | tuple[Any, ...]] = {}
         with _quietly() as optuna:
             self._optuna = optuna
-            kept = storage
-            if isinstance(storage, (str, os.PathLike)):
-                kept = optuna.storages.RDBStorage(f"sqlite:///{os.fspath(storage)}")
-            self._study = optuna.create_study(
-                storage=kept,
-                study_name=STUDY,
-                directions=["minimize"] * len(maker.minimize),
-                load_if_exists=True,
-            )
+            self._study = _opened(optuna, storage, len(maker.minimize))
             self._check(asked, storage)
             self._give_again()
             self._study.sampler = optuna.samplers.TPESampler(
@@ -152,6 +148,7 @@ class Study:
             Told of each that ends.
         """
         distributions = {name: self._distribution(values) for name, values in self._open.items()}
+        n_trials = n_trials if distributions else 1  # all would be the same
         done = [trial for _, trial in self.trials]
         advance(len(done))
         under_way: list[tuple[Any, Any]] = []
@@ -209,6 +206,47 @@ class Study:
         if values.whole:
             return kinds.IntDistribution(int(values.low), int(values.high), log=values.logarithmic)
         return kinds.FloatDistribution(values.low, values.high, log=values.logarithmic)
+
+
+def _opened(optuna: Any, storage: Any, n_directions: int) -> Any:
+    """The study in a store, begun where there is none.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    InputError
+        If it is another kind of file, or no store at all.
+    """
+    is_path = isinstance(storage, (str, os.PathLike))
+    if is_path:
+        check_writable(storage)
+        with suppress(FileNotFoundError):
+            start = Path(storage).read_bytes()[: len(SQLITE)]
+            if start and start != SQLITE:
+                raise InputError.single(
+                    "holds no exploration", str(storage), remedy="Give the path of a file that is to be made"
+                )
+    try:
+        if is_path:
+            from sqlalchemy.engine import URL
+
+            url = URL.create("sqlite", database=os.fspath(storage))
+            storage = optuna.storages.RDBStorage(url.render_as_string())
+        return optuna.create_study(
+            storage=storage,
+            study_name=STUDY,
+            directions=["minimize"] * n_directions,
+            load_if_exists=True,
+        )
+    except Exception as error:  # whatever Optuna, SQLAlchemy and SQLite raise
+        raise InputError.single(
+            "cannot be used to keep trials in",
+            "storage",
+            str(storage),
+            "the path of a file, or a storage of Optuna",
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}",
+        ) from error
 
 
 @contextmanager

@@ -99,6 +99,7 @@ RIGHT = {
     "preflight": (["net.loihi"], {}),
     "selftest": ([], {"board": "loihi", "backend": "numpy"}),
     "compile": (["tiny"], {"calibration": "x.npy", "bias_correction_steps": "3"}),
+    "explore": (["tiny"], {"samples": "x.npy", "trials": "1", "space": "target_rate=500", "max_drop": "1"}),
     "bench": ([], {}),
     "demo": ([], {}),
 }

@@ -226,7 +226,7 @@ def test_a_killed_exploration_goes_on_with_the_trial_that_was_lost(tmp_path):
         ({"minimize": ["accuracy"]}, "Give drop"),
         ({"minimize": []}, "at least one"),
         ({"minimize": ["weight"]}, "energy, latency, drop, rmse, cores, chips, host_spikes, overflows"),
-        ({"n_trials": 0}, "1 or more"),
+        ({"n_trials": 0}, "1 to 10000"),
         ({"held_out": 0.95}, "0.9"),
         ({"keep": ld.Criteria(max_rmse=0.1)}, "labels that are values"),
         ({"y": np.zeros((N, 4)) + 0.5}, "max_rmse"),
@@ -305,6 +305,7 @@ def test_toml_names_what_differs_from_the_defaults():
     assert text.splitlines() == [
         'layer_synapses = {"a b" = 0.002}',
         'encoder = "bias"',
+        'normalization = "auto"',
         "equalize = true",
         "steps = 9",
     ]
