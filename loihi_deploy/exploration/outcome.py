@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loihi_deploy.analysis.gate.criteria import FIGURES, Criteria
+from loihi_deploy.analysis.gate.judging import ROUNDING
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import InputError
 from loihi_deploy.exploration.trial import Maker, Trial, beats
@@ -212,8 +213,8 @@ class Exploration(Shown, OneLine):
 
 
 def exceeds(name: str, value: float, limit: float) -> float:
-    """How far a figure is on the wrong side of its limit; 0 or less where it holds."""
-    return limit - value if FIGURES[name].higher else value - limit
+    """How far a figure is on the wrong side of its limit; 0 or less where it holds, but for rounding."""
+    return (limit - value if FIGURES[name].higher else value - limit) - ROUNDING
 
 
 def holds(figures: Mapping[str, float], keep: Criteria) -> bool:
