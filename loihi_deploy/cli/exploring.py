@@ -180,6 +180,7 @@ def explore(
         result = exploration.explore(
             *(source, found.x, found.y, onto),
             calibration=few.x,
+            labels=few.y if found.y is not None else None,
             space=dict(space) or None,
             minimize=minimize,
             keep=Criteria(**given) if given else None,

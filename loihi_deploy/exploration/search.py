@@ -56,6 +56,7 @@ def explore(
     board: BoardLike = "nahuku32",
     *,
     calibration: Any = None,
+    labels: Any = None,
     space: Mapping[str, Any] | None = None,
     minimize: Collection[str] = ("energy", "latency", "cores"),
     keep: Criteria | None = None,
@@ -86,6 +87,8 @@ def explore(
     board : str, path, Board or Chip
     calibration : array or mapping of arrays, optional
         Samples that firing rates are set from; if not given, 500 of those that choices are made on.
+    labels : array, optional
+        Classes of `calibration`, which ``steps="auto"`` is chosen with; else the network's decisions.
     space : dict, optional
         What is tried, by the names of `DeployOptions`: ``(low, high)`` is a range, a list holds choices, anything else
         is one value. If not given: presentation time, target rate, percentile, synapses, encoder, weight bits and
@@ -138,7 +141,7 @@ def explore(
     logger.info("converting the network")
     converted = convert(source, replace(base, synapse=MARK))
     keep = keep or Criteria(max_drop=base.max_drop)
-    parts = _parts(converted, x, y, base, calibration, held_out, seed, keep, names)
+    parts = _parts(converted, x, y, base, (calibration, labels), held_out, seed, keep, names)
     check_conversion(source, with_synapse(converted, base.synapse), parts.calibration)
     maker = Maker(converted, board, parts.calibration, parts.labels, parts.chosen_on, keep, names)
     tries_steps = parts.calibration.n_frames == 1 and (space is None or "steps" in space)
@@ -203,7 +206,7 @@ def _parts(
     x: Any,
     y: Any,
     options: DeployOptions,
-    calibration: Any,
+    calibrated: tuple[Any, Any],
     held_out: float,
     seed: int,
     keep: Criteria,
@@ -252,11 +255,17 @@ def _parts(
         return Judged(samples.take(which), right[which], source_right[which])
 
     ours, theirs = order[n_held:], order[:n_held]
+    calibration, labels = calibrated
     if calibration is None:
+        if labels is not None:
+            raise InputError.single("labels of no samples", "labels", remedy="Give calibration, too")
         few = ours[evenly(len(ours), CALIBRATION_SAMPLES)]
         labels = right[few] if has_classes else None
         return _Parts(samples.take(few), labels, judged(ours), judged(theirs) if n_held else None)
-    return _Parts(samples_for(converted, calibration), None, judged(ours), judged(theirs) if n_held else None)
+    given = samples_for(converted, calibration)
+    if labels is not None:
+        labels = checked_labels(labels, len(given), readout)
+    return _Parts(given, labels, judged(ours), judged(theirs) if n_held else None)
 
 
 def _asked(maker: Maker, parts: _Parts, base: DeployOptions, space: Any) -> dict[str, str]:
@@ -265,15 +274,14 @@ def _asked(maker: Maker, parts: _Parts, base: DeployOptions, space: Any) -> dict
     def digest(judged: Judged | None) -> str:
         if judged is None:
             return "none"
-        right = hashlib.sha256(np.ascontiguousarray(judged.right).tobytes()).hexdigest()
-        return f"{judged.samples.digest[:16]} {right[:16]}"
+        return f"{judged.samples.digest} {_digest(judged.right)}"
 
     return {
         "version": __version__,
         "model": maker.converted.digest,
         "board": hashlib.sha256(repr(maker.board).encode()).hexdigest(),
         "options": base.digest,
-        "calibration": maker.calibration.digest,
+        "calibration": f"{maker.calibration.digest} {_digest(maker.labels)}",
         "samples": digest(maker.judged),
         "held out": digest(parts.held_out),
         "limits": repr(sorted(maker.keep.limits.items())),
@@ -282,6 +290,10 @@ def _asked(maker: Maker, parts: _Parts, base: DeployOptions, space: Any) -> dict
         if space is None
         else repr(sorted(space.items(), key=lambda item: item[0])),
     }
+
+
+def _digest(values: Any) -> str:
+    return "none" if values is None else hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 @contextmanager
