@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,15 +97,33 @@ class Trial:
     agreement: float
 
 
-def trials(deployed: Deployed) -> Iterator[Trial]:
-    """Try changes one by one; those that the chip cannot take are left out."""
-    for advice, agreement in _changes(deployed):
+def trials(deployed: Deployed, client: Any = None) -> Iterator[Trial]:
+    """Try changes, on the workers of a cluster if there is a client; those that the chip cannot take are left out."""
+    trying = _Trying(deployed)
+    numbers = range(len(list(_changes(deployed))))
+    found: Iterator[Trial | None] = map(trying, numbers)
+    if client is not None:
+        from loihi_deploy.backends.cluster import results
+
+        found = results(client, trying, ((number,) for number in numbers))
+    return (trial for trial in found if trial is not None)
+
+
+@dataclass(frozen=True)
+class _Trying:
+    """Tries the changes of a deployment by their numbers."""
+
+    deployed: Deployed
+
+    def __call__(self, number: int) -> Trial | None:
+        """The trial; None where the chip cannot hold it, so that it is no advice."""
+        advice, agreement = list(_changes(self.deployed))[number]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", LoihiDeployWarning)  # a trial's, not the user's
-                yield Trial(advice, agreement())
+                return Trial(advice, agreement())
         except LoihiDeployError:
-            continue  # the chip cannot hold it, so it is no advice
+            return None
 
 
 def _changes(deployed: Deployed) -> Iterator[tuple[str, Callable[[], float]]]:

@@ -13,33 +13,25 @@ from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.analysis.dequantize import rate_graph
-from loihi_deploy.analysis.frames import Reading, read_rates, reading
+from loihi_deploy.analysis.frames import reading
 from loihi_deploy.analysis.latency import LayerLatency, latencies, latency_sentence, transport_delays
 from loihi_deploy.analysis.remedies import LOSS, Deployed, Trial, advice, overflow_advice, trials
+from loihi_deploy.analysis.stage_runs import INTEGER, QUANTIZED, RATE, SPIKING, Rates, StageRuns, stage_values
 from loihi_deploy.backends import RunOptions
-from loihi_deploy.backends.losses import RESCALE, input_losses, input_ranges
+from loihi_deploy.backends.losses import RESCALE, input_losses
 from loihi_deploy.engines.host.readout import window_steps
-from loihi_deploy.engines.spiking_network import spiking_outputs, spiking_rates
 from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.ir.content import OneLine
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
-from loihi_deploy.options import DeployOptions
 from loihi_deploy.report import stage_table
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
 from loihi_deploy.tables import Page, Shown, Table, percent, warned
 
-Rates = Mapping[str, NDArray[Any]]
-"""Firing rates in Hz, (n_samples, size), by population."""
-
 logger = logging.getLogger(__name__)
 
 SOURCE = "source, floats"
-RATE = "rate network, floats"
-SPIKING = "spiking network, floats"
-QUANTIZED = "rate network, quantized"
-INTEGER = "integer program"
 REFERENCE = "nengo-loihi's emulator"
 
 SATURATED = 0.9
@@ -245,6 +237,7 @@ def verify_stages(
     labels: NDArray[np.int64] | None,
     reference_samples: int,
     try_changes: bool = True,
+    client: Any = None,
 ) -> Verification:
     """Run the network as it is after each stage; see `Deployment.verify`.
 
@@ -262,17 +255,19 @@ def verify_stages(
         Samples for nengo-loihi's emulator; 0 leaves the stage out.
     try_changes : bool
         Whether other settings are tried where decisions are lost.
+    client : distributed.Client, optional
+        Its workers share the samples, and the settings that are tried.
     """
     program, samples, steps = deployed.program, deployed.samples, deployed.steps
     decisions, how = deployed.decisions, reading(program, deployed.options, samples)
-    window, hold = how.window, steps // samples.n_frames
-    delays = transport_delays(program) if how.flush else None
-    source_options = deployed.options
-    n = len(samples)
+    chosen = deployed.options
+    partitioned = partition(graph, chosen.encoder, chosen.encoder_rate)
+    uncorrected = quantize(partitioned, deployed.board, chosen.weight_percentile, None, chosen.weight_bits)
+    runs = StageRuns(graph, rate_graph(uncorrected, partitioned), program, steps, how, chosen)
+    found = stage_values(runs, samples, client)
+    expected, n = found.rates[RATE], len(samples)
     if labels is not None and labels.ndim == 2:
         labels = labels[np.arange(n), (labels >= 0).sum(axis=1) - 1]
-    expected, normalized = _rates(graph, samples, window, source_options, hold)
-
     readout = graph.readouts[0]
 
     def decided(outputs: NDArray[Any], activated: bool = True) -> NDArray[np.int64]:
@@ -289,33 +284,25 @@ def verify_stages(
             layer_agreements({k: x[:m] for k, x in expected.items()}, known, graph.dt),
         )
 
-    stages = [stage(SOURCE, decisions, {}), stage(RATE, decided(normalized, False), expected)]
-    logger.info(SPIKING)
-    outputs, rates = _spiking(graph, samples, hold, how)
-    stages.append(stage(SPIKING, decided(outputs), rates))
-    logger.info(QUANTIZED)
-    partitioned = partition(graph, deployed.options.encoder, deployed.options.encoder_rate)
-    chosen = deployed.options
-    uncorrected = quantize(partitioned, deployed.board, chosen.weight_percentile, None, chosen.weight_bits)
-    rates, outputs = _rates(rate_graph(uncorrected, partitioned), samples, window, source_options, hold)
-    stages.append(stage(QUANTIZED, decided(outputs, False), rates))
-    logger.info(INTEGER)
-    options = how.of(RunOptions(steps, progress=False))
-    result = backends.run(program, samples, options)
-    ours = decided(result.outputs)
-    stages.append(stage(INTEGER, ours, backends.firing_rates(program, samples, steps, window, delays=delays)))
+    decided_by = {name: decided(found.outputs[name], name in (SPIKING, INTEGER)) for name in found.outputs}
+    ours = decided_by[INTEGER]
+    stages = [stage(SOURCE, decisions, {})]
+    stages += [
+        stage(name, decided_by[name], found.rates[name]) for name in (RATE, SPIKING, QUANTIZED, INTEGER)
+    ]
     theirs = ours[: min(n, reference_samples)]
     if len(theirs):
         logger.info(REFERENCE)
+        options = how.of(RunOptions(steps, progress=False))
         theirs, measured = _reference(program, samples.take(slice(len(theirs))), options, mapping)
         stages.append(stage(REFERENCE, theirs, measured))
     zeroed = {g.population: g.zeroed_weights / max(1, g.n_weights) for g in program.scale_groups}
     overflows = {
-        name: counts.overflows_q + counts.overflows_u for name, counts in result.counters.populations.items()
+        name: counts.overflows_q + counts.overflows_u for name, counts in found.counters.populations.items()
     }
     latency = latencies(program)
     fewer = replace(deployed, samples=samples.take(slice(TRIAL_SAMPLES)), decisions=decisions[:TRIAL_SAMPLES])
-    lost = tuple(input_losses(program, input_ranges(samples), samples.n_frames, result.counters))
+    lost = tuple(input_losses(program, found.ranges, samples.n_frames, found.counters))
     if any(problem.remedy == RESCALE for problem in lost):
         try_changes = False  # trials are calibrated on these samples, which the deployment was not
     differs = int((theirs != ours[: len(theirs)]).sum())
@@ -327,28 +314,13 @@ def verify_stages(
         latency,
         (
             *map(str, lost),
-            *remedies(stages, zeroed, differs, (lambda: tuple(trials(fewer))) if try_changes else None),
+            *remedies(
+                stages, zeroed, differs, (lambda: tuple(trials(fewer, client))) if try_changes else None
+            ),
             *overflow_advice(overflows),
             latency_sentence(program, steps),
         ),
     )
-
-
-def _spiking(
-    graph: Graph, samples: Samples, hold: int, how: Reading
-) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    """Outputs and rates of the spiking network in floats."""
-    outputs: NDArray[np.float64] | None = None
-    rates: dict[str, NDArray[np.float64]] = {}
-    for which, part in samples.of_equal_length():
-        given = (graph, part.arrays, hold * part.n_frames, how.window)
-        found = spiking_outputs(*given, flush=how.flush)
-        outputs = np.zeros((len(samples), *found.shape[1:])) if outputs is None else outputs
-        outputs[which] = found
-        for name, values in spiking_rates(*given, flush=how.flush).items():
-            rates.setdefault(name, np.zeros((len(samples), values.shape[1])))[which] = values
-    assert outputs is not None
-    return outputs, rates
 
 
 def _reference(
@@ -368,11 +340,3 @@ def _reference(
     }
     outputs = result.outputs.reshape(len(samples), -1)
     return program.readout.readouts[0].classes(outputs, activated=True), rates
-
-
-def _rates(
-    graph: Graph, samples: Samples, window: float | None, options: DeployOptions, hold: int
-) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
-    """Firing rates of every population, and the first readout, of the rate network: means over what is read."""
-    joined = read_rates(graph, samples, window, options, hold)
-    return {p.name: joined[p.name] for p in graph.populations}, joined[graph.readouts[0].name]

@@ -24,6 +24,7 @@ def firing_rates(
     window: float | None,
     kept: Collection[str] = (),
     delays: Mapping[str, int] | None = None,
+    first_sample: int = 0,
 ) -> dict[str, NDArray[np.float32]]:
     """Mean firing rates over the last part of a presentation, on the fast engine.
 
@@ -44,6 +45,8 @@ def firing_rates(
         Populations whose spikes count again in every later step.
     delays : dict of int, optional
         Steps by population; none if not given.
+    first_sample : int
+        Number of the first sample, where the samples are a part of more: random spikes depend on it.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def firing_rates(
 
     def counted(part: slice) -> dict[str, NDArray[np.int64]]:
         inputs, hold = held(samples.take(part).arrays, job.hold, flush)
-        return job.line.spike_counts(inputs, job.steps, hold, windows, kept, part.start)
+        return job.line.spike_counts(inputs, job.steps, hold, windows, kept, first_sample + part.start)
 
     parts = in_order(counted, parts_of(len(samples), job.chunk_size), job.threads)
     found = [counts for _, counts in parts]

@@ -32,6 +32,13 @@ def input_ranges(samples: Samples) -> dict[str, tuple[float, float]]:
     return {name: (float(values.min()), float(values.max())) for name, values in samples.all_frames().items()}
 
 
+def joined_ranges(ranges: Ranges, others: Ranges) -> dict[str, tuple[float, float]]:
+    """The least and the largest value of each input in either."""
+    return {
+        name: (min(low, others[name][0]), max(high, others[name][1])) for name, (low, high) in ranges.items()
+    }
+
+
 def losses(program: Program, ranges: Ranges, n_frames: int, counters: Counters) -> Iterator[Problem]:
     """What a run lost, first of its input.
 

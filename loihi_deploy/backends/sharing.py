@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.backends.job import checked_job, progress_bar
-from loihi_deploy.backends.losses import Ranges, input_ranges, losses
+from loihi_deploy.backends.losses import Ranges, input_ranges, joined_ranges, losses
 from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.backends.running import evaluate
 from loihi_deploy.engines.activity import Meter
@@ -83,7 +83,7 @@ def evaluate_parts(
     """
     start = time.perf_counter()
     first = source.first()
-    if problems := list(_problems(options, client)):
+    if problems := list(_problems(options, source, client)):
         raise InputError("Cannot evaluate part by part", problems)
     checked_job(program, first, options, mapping, meter)
     size = source.part_size()
@@ -94,20 +94,18 @@ def evaluate_parts(
     parts = list(parts_of(len(source), size))
     calls = ((source.part(part), labels[part], part.start) for part in parts)
     total: Evaluation | None = None
-    ranges: dict[str, tuple[float, float]] = {}
+    ranges: Ranges = {}
     with progress_bar(options.progress, len(source)) as advance:
         for part, (found, of_part) in zip(parts, _results(job, calls, client), strict=True):
             total = found if total is None else total + found
-            for name, (low, high) in of_part.items():
-                lowest, highest = ranges.get(name, (low, high))
-                ranges[name] = min(low, lowest), max(high, highest)
+            ranges = joined_ranges(ranges or of_part, of_part)
             advance(part.stop - part.start)
     assert total is not None, "there is a sample"
     warnings = tuple(losses(program, ranges, first.n_frames, total.counters))
     return replace(total, seconds=time.perf_counter() - start, warnings=warnings)
 
 
-def _problems(options: RunOptions, client: Any) -> Iterator[Problem]:
+def _problems(options: RunOptions, source: Source, client: Any) -> Iterator[Problem]:
     if options.stream or options.reset == "gap":
         remedy = (
             "Start each sample from rest, or read the samples into memory and evaluate them in one process"
@@ -119,6 +117,9 @@ def _problems(options: RunOptions, client: Any) -> Iterator[Problem]:
             True,
             remedy,
         )
+    if isinstance(source.x, Samples) and source.x.lengths is not None:
+        remedy = "Leave client out: such samples are presented length by length, in one process"
+        yield Problem("sequences of different lengths are not shared out", "x", remedy=remedy)
     if client is not None and options.backend == "hardware":
         remedy = "Leave client out: the board is attached to this process"
         yield Problem("workers have no board", "backend", options.backend, remedy=remedy)

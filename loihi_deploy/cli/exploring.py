@@ -10,22 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loihi_deploy.cli import settings
-from loihi_deploy.cli.arguments import (
-    NamedValue,
-    board_option,
-    data_option,
-    json_option,
-    labels_option,
-    pixels_option,
-    samples_option,
-)
-from loihi_deploy.cli.compiling import compile_command, graph_form, keras_form
+from loihi_deploy.cli.arguments import NamedValue, board_option, json_option
+from loihi_deploy.cli.compiling import compile_command, keras_form
 from loihi_deploy.cli.gating import limit_options
+from loihi_deploy.cli.given import Given, data_options, data_values, graph_form
 from loihi_deploy.cli.group import commands
-from loihi_deploy.cli.presenting import check_source, data_values, limit_help
 from loihi_deploy.cli.terminal import Terminal, shows_progress
 from loihi_deploy.data.arrays import FORMS
-from loihi_deploy.data.named import Form, NamedSamples, check_named, read_labelled, read_labels, read_samples
+from loihi_deploy.data.named import check_named, read_samples
 from loihi_deploy.errors import MissingExtraError, OutputError
 from loihi_deploy.files import check_writable, write_file
 
@@ -60,10 +52,7 @@ def _value(text: str) -> Any:
 
 @commands.command()
 @click.argument("model")
-@data_option
-@samples_option
-@labels_option
-@click.option("--limit", type=click.IntRange(1), help=limit_help)
+@data_options()
 @click.option(
     "--calibration",
     metavar="DATA",
@@ -77,7 +66,6 @@ def _value(text: str) -> Any:
     type=click.IntRange(1),
     help="How many of them are used, evenly spaced.",
 )
-@pixels_option
 @board_option
 @click.option(
     "--space",
@@ -129,13 +117,9 @@ def explore(
     terminal: Terminal,
     /,
     model: str,
-    data: str | None,
-    samples: str | None,
-    labels: str | None,
-    limit: int | None,
+    given: Given,
     calibration: str | None,
     calibration_samples: int,
-    pixels: str,
     board: str,
     space: tuple[tuple[str, Any], ...],
     minimize: tuple[str, ...],
@@ -162,19 +146,19 @@ def explore(
 
     if save and output is None:
         raise click.UsageError("--save needs -o: the folder to write to.")
-    check_source(data, samples, labels, False)
+    given.check()
     if calibration is not None:
         check_named(calibration)
-    given = {name: value for name, value in limits.items() if value is not None}
+    told = {name: value for name, value in limits.items() if value is not None}
     if no_overflow:
-        given["no_overflow"] = True
+        told["no_overflow"] = True
     onto = load_board(board)
     if output is not None:
         _make(output)
     source = benchmarks.NETWORKS[model]() if model in benchmarks.NETWORKS else opened(model, trust)
-    form = graph_form(source, pixels) if model in benchmarks.NETWORKS else keras_form(source, pixels)
-    found = _samples(data, samples, labels, form, limit)
-    calibrated_on = calibration or data or samples or ""
+    form = (graph_form if model in benchmarks.NETWORKS else keras_form)(source, given.pixels)
+    found = given.read_as(form)
+    calibrated_on = calibration or given.data or given.samples or ""
     few = read_samples(calibrated_on, form, calibration_samples, "train")
     with terminal.working(f"Exploring {model}"):
         result = exploration.explore(
@@ -183,7 +167,7 @@ def explore(
             labels=few.y if found.y is not None else None,
             space=dict(space) or None,
             minimize=minimize,
-            keep=Criteria(**given) if given else None,
+            keep=Criteria(**told) if told else None,
             n_trials=trials,
             storage=storage,
             held_out=held_out,
@@ -194,7 +178,7 @@ def explore(
         "model": model,
         "calibration": calibrated_on,
         "calibration_samples": calibration_samples,
-        "pixels": pixels,
+        "pixels": given.pixels,
         "board": board,
         "trust": trust,
     }
@@ -217,15 +201,6 @@ def explore(
 
     terminal.figures(figures, text)
     return 0 if result.front else 1
-
-
-def _samples(
-    data: str | None, samples: str | None, labels: str | None, form: Form, limit: int | None
-) -> NamedSamples:
-    if data is not None:
-        return read_labelled(data, form, limit)
-    assert samples is not None, "see check_source"
-    return read_samples(samples, form, limit, labels=None if labels is None else read_labels(labels))
 
 
 def _make(folder: Path) -> None:

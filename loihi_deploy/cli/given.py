@@ -75,7 +75,10 @@ class Given:
 
     def read(self, deployment: Deployment) -> NamedSamples:
         """The samples that the options name, with their labels if there are any."""
-        form = graph_form(deployment.graph, self.pixels)
+        return self.read_as(graph_form(deployment.graph, self.pixels))
+
+    def read_as(self, form: Form) -> NamedSamples:
+        """The same, for a network that takes samples of this form."""
         if self.data is not None:
             return read_labelled(self.data, form, self.limit)
         assert self.samples is not None  # see check

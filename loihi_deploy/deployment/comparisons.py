@@ -51,7 +51,13 @@ class Comparing(Parts):
         return float((decided == labels)[labels >= 0].mean())
 
     def verify(
-        self, x: Any, y: Any = None, steps: int | None = None, *, reference_samples: int = 5
+        self,
+        x: Any,
+        y: Any = None,
+        steps: int | None = None,
+        *,
+        reference_samples: int = 5,
+        client: Any = None,
     ) -> Verification:
         """Accuracy and firing rates after each stage on the way to the chip, and what to do about the largest loss.
 
@@ -69,6 +75,8 @@ class Comparing(Parts):
             Presentation time; what it was deployed for, or 100.
         reference_samples : int
             Samples for nengo-loihi's emulator, which is slow; 0 leaves it out.
+        client : distributed.Client, optional
+            Of a Dask cluster, whose workers share the samples, and the settings that are tried; as for `evaluate`.
 
         Raises
         ------
@@ -84,7 +92,9 @@ class Comparing(Parts):
         samples, source = given.samples, self.source or self.graph
         self._check_recording(samples, chosen)
         deployed = Deployed.of(self.graph, source, self.program, self.options, self.board, samples, chosen)
-        return verify_stages(self.graph, deployed, self.mapping, given.labels, reference_samples)
+        return verify_stages(
+            self.graph, deployed, self.mapping, given.labels, reference_samples, client=client
+        )
 
     def tune(self, x: Any, y: Any, max_steps: int = 200, max_drop: float = 0.005) -> Tuning:
         """Find the shortest presentation, and its readout window, that keeps accuracy.

@@ -263,6 +263,8 @@ def _parts(
         labels = right[few] if has_classes else None
         return _Parts(samples.take(few), labels, judged(ours), judged(theirs) if n_held else None)
     given = samples_for(converted, calibration)
+    if not has_classes:
+        labels = None
     if labels is not None:
         labels = checked_labels(labels, len(given), readout)
     return _Parts(given, labels, judged(ours), judged(theirs) if n_held else None)

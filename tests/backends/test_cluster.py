@@ -46,6 +46,18 @@ def deployment(data):
     return ld.deploy(graph, "loihi", data[0], options)
 
 
+def test_verification_is_that_of_one_process(client, data):
+    """On samples of which the last part is smaller, with settings that are tried because decisions are lost."""
+    x = ld.benchmarks.inputs("nxtf-mnist", 130).astype(np.float32)
+    graph = ld.benchmarks.NETWORKS["nxtf-mnist"]()
+    options = ld.DeployOptions(bias_correction_steps=0, encoder="poisson", target_rate=100.0)
+    deployment = ld.deploy(graph, "loihi", x, options)
+    y = np.random.default_rng(2).integers(0, 10, len(x))
+    alone = deployment.verify(x, y, 10, reference_samples=0)
+    assert any("loses most" in remedy for remedy in alone.remedies)
+    assert deployment.verify(x, y, 10, reference_samples=0, client=client) == alone
+
+
 def pids(client):
     return set(client.run(os.getpid).values())
 
