@@ -12,7 +12,7 @@ import pytest
 import loihi_deploy as ld
 from loihi_deploy.analysis.gate.criteria import FIGURES
 from loihi_deploy.errors import InputError, MissingExtraError
-from loihi_deploy.exploration import search, trial
+from loihi_deploy.exploration import explorer, trial
 from loihi_deploy.exploration.outcome import Point, front_of, holds
 from loihi_deploy.exploration.space import Between, checked_space, default_space
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
@@ -87,7 +87,7 @@ def test_figures_are_those_of_the_deployment(found):
 
 def test_final_figures_are_of_samples_that_no_choice_was_made_on(found):
     assert found.n_chosen_on + found.n_held_out == N
-    parts = search._parts(
+    parts = explorer._parts(
         network(),
         samples(),
         None,
@@ -246,7 +246,7 @@ def test_the_default_space_leaves_nothing_to_be_chosen_by_labels():
     assert space["steps"] == Between(4.0, 40.0, True)
     for name in ("target_rate", "readout_window"):
         assert not space[name].whole
-    assert ld.DeployOptions.bias_correction_steps != search.CORRECTION_STEPS
+    assert ld.DeployOptions.bias_correction_steps != explorer.CORRECTION_STEPS
     assert {"synapse", "encoder", "weight_bits", "percentile"} <= set(space)
 
 
