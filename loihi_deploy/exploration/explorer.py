@@ -38,6 +38,8 @@ from loihi_deploy.options import DeployOptions
 
 CALIBRATION_SAMPLES = 500
 """Taken from the samples, where no others are given to calibrate with."""
+MORE_STEPS = 1.3
+"""Longest presentation that is tried, as a multiple of what ``steps="auto"`` found to be enough."""
 FIGURE_NAMES = {"energy": "energy_mj", "latency": "latency_ms"}
 """Short names of what is minimized."""
 
@@ -153,9 +155,9 @@ def explore(
             logger.info("choosing with steps='auto', to compare with")
             limit = keep.max_drop if keep.max_drop is not None else base.max_drop
             auto = first([submit(options_with(base, {"steps": "auto", "max_drop": limit}))])[1]
-        most = (
-            2 * auto.options.steps if auto is not None and isinstance(auto.options.steps, int) else MOST_STEPS
-        )
+        most = MOST_STEPS
+        if auto is not None and isinstance(auto.options.steps, int):
+            most = round(MORE_STEPS * auto.options.steps)
         given = default_space(converted, parts.calibration, base, most) if space is None else space
         study.search(checked_space(given, base))
         if auto is not None and study.auto is None:

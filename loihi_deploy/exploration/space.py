@@ -17,7 +17,7 @@ SYNAPSES = (0.0, 0.0005, 0.001, 0.002)
 """Time constants in seconds: short ones, for short presentations."""
 MOST_STEPS = 100
 """Of a presentation, where no shorter one is known to do."""
-RATES = (0.2, 1.6)
+RATES = (0.25, 1.6)
 """Target rates, in spikes per step."""
 LOGARITHMIC = 8.0
 """A range whose upper end is so many times its lower one is searched by orders of magnitude."""
@@ -62,7 +62,7 @@ def default_space(
         space["steps_per_frame"] = (1, max(2, -(-MOST_STEPS // samples.n_frames)))
     if options.normalization in ("auto", "percentile", "maximum", "thresholds"):
         space["target_rate"] = tuple(rate / converted.dt for rate in RATES)
-        space["percentile"] = (98.0, 100.0)
+        space["percentile"] = (99.0, 100.0)
     inputs = {node.name for node in converted.inputs}
     if any(projection.pre not in inputs for projection in converted.projections):
         space["synapse"] = list(SYNAPSES)

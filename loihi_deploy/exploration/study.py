@@ -19,8 +19,13 @@ from loihi_deploy.options import DeployOptions
 
 STARTUP = 10
 """Trials drawn at random before what is known counts."""
-SEEDS = (1.0, 0.8, 0.65, 0.5)
-"""Presentation times that are tried first, as parts of that of ``steps="auto"``."""
+LONGER = {"synapse": 0.002, "readout_window": 0.85}
+"""A longer memory of few spikes: synapses that last, and a readout that looks back further."""
+SEEDS: tuple[tuple[float, float, Mapping[str, Any]], ...] = (
+    *((part, 1.0, {}) for part in (0.8, 0.65, 0.5)),
+    *((part, rate, LONGER) for rate in (1.0, 0.75, 0.5) for part in (1.0, 0.8, 0.65)),
+)
+"""What is tried first: presentation times and target rates as parts of those of ``steps="auto"``, and more."""
 STUDY = "loihi-deploy explore"
 SQLITE = b"SQLite format 3\0"
 """How such a file begins (https://www.sqlite.org/fileformat.html)."""
@@ -108,13 +113,14 @@ class Study:
         """Keep what ``steps="auto"`` gave, and try what is near it first."""
         steps = trial.options.steps
         if isinstance(steps, int):
-            for part in SEEDS:
-                self._study.enqueue_trial(self._near(trial.options, max(1, round(part * steps))))
+            known = trial.options.as_dict()
+            for part, rate, more in SEEDS:
+                changed = {"steps": max(1, round(part * steps)), "target_rate": rate * known["target_rate"]}
+                self._study.enqueue_trial(self._nearest({**known, **changed, **more}))
         self._study.set_user_attr("auto", _values(trial))
 
-    def _near(self, options: DeployOptions, steps: int) -> dict[str, Any]:
-        """Options as parameters, for a part of the presentation time, as far as the space has them."""
-        wanted = {**options.as_dict(), "steps": steps}
+    def _nearest(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of the space that are nearest to options by name; what has no place in it is left out."""
         found = {}
         for name, values in self._open.items():
             if isinstance(values, Between):
