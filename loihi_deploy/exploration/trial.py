@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.analysis.frames import presentation_steps, reading
 from loihi_deploy.analysis.gate.criteria import FIGURES, Criteria
 from loihi_deploy.analysis.gate.measuring import ENERGY_SAMPLES, MILLI
+from loihi_deploy.analysis.host_link import highest
 from loihi_deploy.analysis.latency import SHORT_SYNAPSE
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.data.named import evenly
@@ -27,8 +29,8 @@ CERTAIN = 3.0
 """Standard errors by which a trial must be beyond a limit to have none."""
 MARK = 0.002971215073
 """Stands for `DeployOptions.synapse` in a network that is converted once, for all trials: a value that nobody gives."""
-BY_COST = ("cores", "chips", "energy_mj", "latency_ms")
-"""Figures that some samples tell as well as all: those that trials are compared by before they have seen all."""
+BY_COST = ("cores", "chips", "energy_mj", "latency_ms", "host_spikes")
+"""Figures that are known before decisions are judged: those that trials are compared by before they have seen all."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Maker:
             self.board,
             self.calibration,
             options,
-            labels=self.labels,
+            labels=None if options.steps is None else self.labels,
         )
 
     def __call__(self, options: DeployOptions, beaten_by: Sequence[Sequence[float]] = ()) -> Trial:
@@ -145,20 +147,18 @@ class Maker:
         few, some = slice(0, min(FEW, n)), evenly(n, ENERGY_SAMPLES)
         cost = deployment.energy(self.judged.samples.take(some), progress=False)
         figures["energy_mj"], figures["latency_ms"] = cost.total.high / MILLI, cost.seconds.high / MILLI
-        outputs, counts = _outputs(deployment, self.judged.samples.take(few))
-        figures |= counts | scores(deployment, self.judged, outputs)
+        if "host_spikes" in (*limits, *self.minimize):
+            figures["host_spikes"] = _host_spikes(deployment, self.judged.samples)
+        outputs, figures["overflows"] = _outputs(deployment, self.judged.samples.take(few))
+        figures |= scores(deployment, self.judged, outputs)
         if n > few.stop:
             if reason := self._hopeless(deployment, figures, outputs):
                 return Trial(deployment.options, figures, reason)
             values = [figures[name] for name in self.minimize]
             if set(self.minimize) <= set(BY_COST) and any(beats(other, values) for other in beaten_by):
                 return Trial(deployment.options, figures, "a deployment that holds every limit costs less")
-            rest, more = _outputs(deployment, self.judged.samples.take(slice(few.stop, n)))
-            part = few.stop / n
-            figures |= {
-                "overflows": counts["overflows"] + more["overflows"],
-                "host_spikes": part * counts["host_spikes"] + (1 - part) * more["host_spikes"],
-            }
+            rest, overflows = _outputs(deployment, self.judged.samples.take(slice(few.stop, n)))
+            figures["overflows"] += overflows
             figures |= scores(deployment, self.judged, np.concatenate([outputs, rest]))
         return Trial(deployment.options, figures)
 
@@ -184,14 +184,19 @@ def with_synapse(converted: Graph, tau: float) -> Graph:
     return replace(converted, projections=projections)
 
 
-def _outputs(deployment: Deployment, samples: Samples) -> tuple[NDArray[Any], dict[str, float]]:
-    """Outputs (n, size) of samples, and the figures that a run counts."""
+def _outputs(deployment: Deployment, samples: Samples) -> tuple[NDArray[Any], float]:
+    """Outputs (n, size) of samples, and how many accumulators wrapped around."""
     result = deployment.run(samples, progress=False)
-    populations = result.counters.populations
-    sent = sum(populations[p.name].spikes for p in deployment.program.encoder.populations)
-    overflows = sum(counts.overflows_q + counts.overflows_u for counts in populations.values())
-    outputs = np.asarray(result.outputs).reshape(len(samples), -1)
-    return outputs, {"host_spikes": sent / result.counters.sample_steps, "overflows": float(overflows)}
+    overflows = sum(c.overflows_q + c.overflows_u for c in result.counters.populations.values())
+    return np.asarray(result.outputs).reshape(len(samples), -1), float(overflows)
+
+
+def _host_spikes(deployment: Deployment, samples: Samples) -> float:
+    """The most messages that a chip gets from the host in a step."""
+    program, options = deployment.program, deployment.options
+    hold = presentation_steps(options, samples) // samples.n_frames
+    flush = reading(program, options, samples).flush
+    return float(highest(program, deployment.mapping, samples, hold, flush))
 
 
 def correct(deployment: Deployment, judged: Judged, outputs: NDArray[Any]) -> NDArray[np.bool_]:
