@@ -106,9 +106,12 @@ def limit_table(values: Mapping[str, Any]) -> Table:
             "exceeded" if row["exceeded"] else "binding" * row["binding"],
         )
         for row in limit_rows(values)
+        if row["used"] or row["limit"]
     )
-    columns = ("limit", "allowed", "fullest core", "used", "mean", "cores needed", "")
-    return Table("Limits of a core", columns, rows)
+    columns = ("limit", "allowed", "fullest", "used", "mean", "cores", "")
+    return Table(
+        "Limits of a core, the fullest core, the mean of all, and cores that layers need", columns, rows
+    )
 
 
 def _core_table(values: Mapping[str, Any]) -> Table:
