@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import io
 import os
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,7 +91,7 @@ def to_sanafe(
     costs = load_coefficients(coefficients)
     samples = samples_for(deployment.graph, x)
     _check(deployment, samples, neurons)
-    full = with_margins(deployment.program, deployment.mapping)
+    full = with_margins(deployment.program, deployment.mapping, inf)
     arrays = {
         **_network(deployment, full, samples, steps, neurons == "replay"),
         **_places(deployment.mapping),

@@ -371,9 +371,10 @@ def _notes(program: Program, wires: Wiring, counts: Counts) -> tuple[str, ...]:
             f"Updated in every step, whatever the input: {', '.join([*driven, *noisy])} (biases from the input, or "
             "noise)"
         )
-    margins = int(wires.compartments.sum()) - program.n_compartments
-    if noisy and margins:
+    margins = int(wires.compartments.sum()) - wires.full.program.n_compartments
+    if margins:
         notes.append(
-            f"Updated in every step, too: {margins} compartments that stand for no neuron, beside noise"
+            f"Counted as updated in every step, and as silent: {margins:,} compartments that stand for no neuron, on "
+            "slices with a margin. They are followed where there is no noise and they have fewer synapses"
         )
     return (*notes, *DIFFERENCES)

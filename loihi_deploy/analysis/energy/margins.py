@@ -17,9 +17,13 @@ from numpy.typing import NDArray
 from loihi_deploy.ir import Sparse
 from loihi_deploy.ir.program import Program, Synapses
 from loihi_deploy.mapping import Mapping
+from loihi_deploy.mapping.plan import Slice
 from loihi_deploy.mapping.usage import slice_bundles
 
 Ints = NDArray[np.int64]
+
+MOST_SYNAPSES = 2_000_000
+"""Into the slices of a population that have a margin, up to which the margin is followed; more take too long."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +57,18 @@ class WithMargins:
     margins: MappingOf[str, Margin]
 
 
-def with_margins(program: Program, mapping: Mapping) -> WithMargins:
-    """Add margins to a program, as its mapping has them.
+def with_margins(program: Program, mapping: Mapping, most: float = MOST_SYNAPSES) -> WithMargins:
+    """Add margins to a program, as its mapping has them, but for those on slices with more than `most` synapses.
 
     Where any compartment is noisy none is added: noise is drawn for each compartment of a program in turn.
     """
     margins, populations, synapses = {}, [*program.populations], [*program.synapses]
+    noisy = any(p.noise is not None for p in program.populations)
     for p in program.populations:
+        if noisy or not 0 < _stored(program, mapping, p.name) <= most:
+            continue
         name = f"{p.name} (margin)"
         core, into = _margin(program, mapping, p.name, name)
-        if not len(core) or any(other.noise is not None for other in program.populations):
-            continue
         margins[name] = Margin(p.name, core)
         bias = np.zeros(len(core), np.int32)
         populations.append(replace(p, name=name, shape=core.shape, bias=bias, initial_voltage=None))
@@ -73,24 +78,38 @@ def with_margins(program: Program, mapping: Mapping) -> WithMargins:
     return WithMargins(program, margins)
 
 
+def _slices(mapping: Mapping, population: str) -> Iterator[tuple[int, Slice]]:
+    """Slices of a population that have a margin, with the numbers of their cores."""
+    for number, core in enumerate(mapping.cores):
+        for piece in core.slices:
+            if piece.population == population and piece.n_compartments > piece.size:
+                yield number, piece
+
+
+def _stored(program: Program, mapping: Mapping, population: str) -> int:
+    """Synapses, one for each pair of neuron and compartment, into slices that have a margin."""
+    return sum(
+        int(bundle.targets[bundle.set_of].sum()) * bundle.n_atoms
+        for _, piece in _slices(mapping, population)
+        for bundle in slice_bundles(program, piece, mapping.board.chip.core)
+    )
+
+
 def _margin(program: Program, mapping: Mapping, population: str, name: str) -> tuple[Ints, list[Synapses]]:
     """Core of each compartment of the margin of a population, and synapses into it."""
     cores: list[int] = []
     entries: dict[int, list[tuple[NDArray[Any], ...]]] = {}
-    for number, core in enumerate(mapping.cores):
-        for piece in core.slices:
-            if piece.population != population or piece.n_compartments == piece.size:
-                continue
-            margins = piece.margins()
-            place = np.full(piece.offset + piece.n_compartments, -1)
-            place[margins] = len(cores) + np.arange(len(margins))
-            cores += [number] * len(margins)
-            for bundle in slice_bundles(program, piece, mapping.board.chip.core):
-                for pre, compartment, mantissa in bundle.synapses():
-                    post = place[compartment]
-                    inside = post >= 0
-                    found = [np.broadcast_to(values, post.shape)[inside] for values in (pre, mantissa)]
-                    entries.setdefault(bundle.projection, []).append((found[0], post[inside], found[1]))
+    for number, piece in _slices(mapping, population):
+        margins = piece.margins()
+        place = np.full(piece.offset + piece.n_compartments, -1)
+        place[margins] = len(cores) + np.arange(len(margins))
+        cores += [number] * len(margins)
+        for bundle in slice_bundles(program, piece, mapping.board.chip.core):
+            for pre, compartment, mantissa in bundle.synapses():
+                post = place[compartment]
+                inside = post >= 0
+                found = [np.broadcast_to(values, post.shape)[inside] for values in (pre, mantissa)]
+                entries.setdefault(bundle.projection, []).append((found[0], post[inside], found[1]))
     synapses = [
         made
         for projection, parts in entries.items()

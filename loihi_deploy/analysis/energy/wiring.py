@@ -181,7 +181,7 @@ def _compartments(
         for piece in held.slices:
             k = number[piece.population]
             compartments[core, k] += piece.n_compartments
-            if not full.margins:  # there is none, or there is noise: then all count as updated
+            if f"{piece.population} (margin)" not in full.margins:  # what is not followed counts as updated
                 biased[core, k] += piece.n_compartments - piece.size
     for p in program.populations:
         np.add.at(biased[:, number[p.name]], place[p.name][_always(program, p)], 1)

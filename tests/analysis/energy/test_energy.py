@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import loihi_deploy as ld
 from loihi_deploy.analysis.energy import estimate, load_coefficients
 from loihi_deploy.analysis.energy.counting import counts_of, meter
+from loihi_deploy.analysis.energy.estimate import _notes
 from loihi_deploy.analysis.energy.margins import with_margins
 from loihi_deploy.analysis.energy.wiring import DENSE, SHARED, SPARSE, synapse_kind, wiring
 from loihi_deploy.backends import RunOptions
@@ -19,7 +20,7 @@ from loihi_deploy.engines.chip import plain
 from loihi_deploy.engines.events import Events
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout, samples_for
-from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
+from loihi_deploy.ir.program import Compartments, Noise, Program, SpikeSource, Synapses
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.traffic import core_of_neurons
@@ -150,6 +151,27 @@ def test_margins_count_as_what_they_are():
     mapping = map_to_cores(program, "nahuku32")
     assert any(any(piece.margin) for core in mapping.cores for piece in core.slices)
     check_counts(program, mapping, rng)
+
+
+def test_margins_that_are_not_followed_count_as_updated(monkeypatch):
+    rng = np.random.default_rng(2)
+    program = chain((6, 6, 64), [("conv", 3, 1, 64)], seed=1)
+    mapping = map_to_cores(program, "nahuku32")
+    margins = sum(core.n_compartments - core.n_neurons for core in mapping.cores)
+    sent = {"in": rng.random((1, 8, 6 * 6 * 64)) < 0.2}
+    counts, _ = metered(program, mapping, sent, simulated(program, mapping, sent, 8))
+    noisy = replace(program.populations[0], noise=Noise(1))
+    with_noise = replace(program, populations=(noisy,))
+    assert wiring(with_noise, map_to_cores(with_noise, "nahuku32")).biased.sum() == noisy.size + margins
+    assert with_margins(program, mapping, 1000).program == program
+    monkeypatch.setattr(with_margins, "__defaults__", (1000,))
+    wiring.cache_clear()
+    wires = wiring(program, mapping)
+    assert not wires.full.margins
+    assert wires.biased.sum() == (program.populations[0].bias != 0).sum() + margins
+    (found,) = [note for note in _notes(program, wires, counts) if "stand for no neuron" in note]
+    assert f"{margins:,} compartments" in found
+    wiring.cache_clear()
 
 
 def test_a_spike_may_reach_a_margin_twice():
