@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
+from loihi_deploy import export
 from loihi_deploy.errors import LoihiDeployError, LoihiDeployWarning
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 
@@ -119,6 +120,24 @@ CALLS = {
     "check_labels": (DEPLOYMENT.check_labels, {"y": Y, "n_samples": 5}),
     "rate_accuracy": (DEPLOYMENT.rate_accuracy, {"x": X, "y": Y}),
     "with_readout_window": (DEPLOYMENT.with_readout_window, {"window": 0.5}),
+    "energy": (
+        DEPLOYMENT.energy,
+        {"x": X, "steps": 3, "coefficients": "sanafe2025", "steps_per_frame": None, "seed": 0, "threads": 1},
+    ),
+    "predict": (DEPLOYMENT.predict, {"x": X, "steps": 3}),
+    "preflight": (DEPLOYMENT.preflight, {"n_frames": 1}),
+    "stream": (DEPLOYMENT.stream, {"steps_per_frame": 3}),
+    "stream.step": (lambda frame: DEPLOYMENT.stream(3).step(frame), {"frame": X[0]}),
+    "Sequences": (ld.Sequences, {"x": [X]}),
+    "report_values": (DEPLOYMENT.report_values, {"x": X, "y": Y, "steps": 3}),
+    "to_sanafe": (
+        export.to_sanafe,
+        {"deployment": DEPLOYMENT, "x": X[:1], "folder": "sanafe", "steps": 3, "neurons": "lif"},
+    ),
+    "to_netx": (export.to_netx, {"deployment": DEPLOYMENT, "path": "net.net"}),
+    "to_nir": (export.to_nir, {"deployment": DEPLOYMENT, "path": "net.nir"}),
+    "to_board_runner": (export.to_board_runner, {"deployment": DEPLOYMENT, "folder": "board"}),
+    "to_nengo": (export.to_nengo, {"deployment": DEPLOYMENT}),
     "fashion_mnist": (ld.data.fashion_mnist, {"n_train": 5, "n_test": 5}),
     "load_idx": (ld.data.load_idx, {"directory": "missing"}),
     "load_cifar10": (ld.data.load_cifar10, {"directory": "missing"}),

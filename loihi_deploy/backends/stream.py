@@ -129,12 +129,8 @@ class Stream:
                 "frame",
                 remedy="Call reset() before the next sequence",
             )
-        arrays = (
-            {name: np.asarray(values)[None] for name, values in frame.items()}
-            if isinstance(frame, dict)
-            else None
-        )
-        samples = samples_for(self._graph, np.asarray(frame)[None] if arrays is None else arrays)
+        arrays = {name: _alone(values) for name, values in frame.items()} if isinstance(frame, dict) else None
+        samples = samples_for(self._graph, _alone(frame) if arrays is None else arrays)
         if samples.n_frames != 1 or len(samples) != 1:
             raise InputError.single("not a single frame", "frame", np.shape(frame))
         problems = [
@@ -204,3 +200,12 @@ class Stream:
         outputs = node.activated(values[None])[0].astype(node.dtype)
         decision = int(node.classes(values)) if node.n_classes > 1 else None
         return StreamAnswer(frame, outputs, decision, self._step - (frame + 1) * self._hold)
+
+
+def _alone(frame: Any) -> NDArray[Any]:
+    """A frame as a batch of one."""
+    try:
+        return np.asarray(frame)[None]
+    except Exception as error:  # whatever an array-like of another package raises
+        found = f"{type(frame).__name__}: {error}"
+        raise InputError.single("samples are not an array", "frame", found) from error

@@ -299,7 +299,9 @@ class Answering(Parts):
         """
         options = self.options
         deployed_for = options.steps if isinstance(options.steps, int) else None
-        hold = steps_per_frame or options.steps_per_frame or deployed_for or DEFAULT_STEPS
+        hold = steps_per_frame
+        if hold is None:
+            hold = options.steps_per_frame or deployed_for or DEFAULT_STEPS
         asked = RunOptions(steps_per_frame=hold, seed=seed, on_overflow=on_overflow)
         refuse("Cannot open a stream", asked.problems(1))
         width: int | None = window_steps(hold, options.readout_window)

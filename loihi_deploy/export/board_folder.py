@@ -16,6 +16,7 @@ from loihi_deploy.analysis.latency import answer_delay
 from loihi_deploy.backends import board_driver
 from loihi_deploy.backends.blocks import Tree, describe
 from loihi_deploy.backends.preflight import OnBoard, program_problems
+from loihi_deploy.checked import checked
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.engines.host.neurons import (
     effective_taus,
@@ -40,6 +41,7 @@ python run.py --help tells what else can be chosen; loihi_deploy's docs/hardware
 """
 
 
+@checked
 def to_board_runner(deployment: Deployment, folder: str | os.PathLike[str]) -> Path:
     """Write a folder that runs a deployment on a board.
 
@@ -76,8 +78,8 @@ def to_board_runner(deployment: Deployment, folder: str | os.PathLike[str]) -> P
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.single(f"cannot be made: {error.strerror}", str(folder)) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no folder can have
+        raise OutputError.single(f"cannot be made: {error}", str(folder)) from error
     chip_of = tree["chip_of"]
     about = ABOUT.format(
         chips="one chip" if tree["n_chips"] == 1 else f"{tree['n_chips']} chips",

@@ -29,6 +29,7 @@ from loihi_deploy.analysis.energy.coefficients import Coefficients, load_coeffic
 from loihi_deploy.analysis.energy.margins import WithMargins, with_margins
 from loihi_deploy.analysis.energy.wiring import synapse_kind
 from loihi_deploy.backends import RunOptions, run
+from loihi_deploy.checked import checked
 from loihi_deploy.chip.hardware import Arithmetic
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.engines.chip.plain import arrival_delays
@@ -48,6 +49,7 @@ SYNAPSES = ("loihi_conv_synapse", "loihi_dense_synapse", "loihi_sparse_synapse")
 """SANA-FE's names of the kinds of synapses."""
 
 
+@checked
 def to_sanafe(
     deployment: Deployment,
     x: Any,

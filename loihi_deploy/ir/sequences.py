@@ -39,7 +39,7 @@ class Sequences:
             lengths = _lengths_of(mask)
         if lengths is None:
             found = [_listed_lengths(values) for values in (x.values() if isinstance(x, Mapping) else [x])]
-            lengths = found[0]
+            lengths = found[0] if found else None
             if lengths is None or any(other is None or other.tolist() != lengths.tolist() for other in found):
                 raise InputError.single(
                     "nobody says how long the sequences are",

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from loihi_deploy.checked import checked
 from loihi_deploy.chip.boards import config_folder, read_toml
 from loihi_deploy.errors import EnergyConfigError, Problem
 
@@ -120,6 +121,7 @@ def coefficient_sets() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (config_folder() / "energy").glob("*.toml")))
 
 
+@checked
 def load_coefficients(name_or_path: str | os.PathLike[str]) -> Coefficients:
     """Load a set by name, or from a file of the user's own.
 
