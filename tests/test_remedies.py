@@ -547,7 +547,59 @@ ARGUMENTS = [
         lambda p: load_board(board_file(p, chip=("[core]", "[cores]"))),
         lambda p: load_board(board_file(p, chip=("[core]", "[core]"))),
     ),
+    follows(
+        "Give one of them",
+        lambda p: ld.Sequences(FRAMES, [4] * 12, np.ones((12, 4), bool)),
+        lambda p: ld.Sequences(FRAMES, [4] * 12),
+    ),
+    follows(
+        "Give lengths, a mask, or a list with an array for each sequence",
+        lambda p: ld.Sequences(FRAMES),
+        lambda p: (ld.Sequences(FRAMES, [4] * 12), ld.Sequences([FRAMES[0], FRAMES[1, :2]])),
+    ),
+    follows(
+        "Call step(frame) first",
+        lambda p: DEPLOYMENT.stream(3).finish(),
+        lambda p: streamed(X[0]).finish(),
+    ),
+    follows(
+        "Call reset() before the next sequence",
+        lambda p: finished(X[0]).step(X[1]),
+        lambda p: anew(finished(X[0])).step(X[1]),
+    ),
+    follows(
+        "Make the one sample a batch: x[None]",
+        lambda p: DEPLOYMENT.run(X[0], 4),
+        lambda p: DEPLOYMENT.run(X[0][None], 4),
+    ),
+    follows(
+        "Leave them out, or let them choose: options=DeployOptions(steps='auto')",
+        lambda p: deploy(labels=Y),
+        lambda p: (deploy(), deploy(labels=Y, steps="auto", max_drop=1.0)),
+    ),
+    follows(
+        "Did you mean …",
+        lambda p: check_named("fashion_mnist"),
+        lambda p: check_named("fashion-mnist"),
+    ),
 ]
+
+
+def streamed(frame):
+    stream = DEPLOYMENT.stream(3)
+    stream.step(frame)
+    return stream
+
+
+def finished(frame):
+    stream = streamed(frame)
+    stream.finish()
+    return stream
+
+
+def anew(stream):
+    stream.reset()
+    return stream
 
 
 SCALED = {"normalization": "scale_firing_rates", "scale_firing_rates": 100.0}
@@ -642,8 +694,8 @@ def test_nothing_is_advised_that_nobody_followed():
 A_BOARD = "needs a board"
 ANOTHER = "needs another installation"
 TO_BE_FOLLOWED = (
-    "Did you mean …",
-    "Make the one sample a batch: x[None]",
+    "Use reset=True, or deploy with another encoder",
+    "Train it with rates",
     "Use shorter bins, or an encoder for values: DeployOptions(encoder='auto')",
     "Use steps_per_frame=1: a frame holds the spikes of one step",
     "Give more, or put the first layer on fewer cores with fix=",
@@ -653,8 +705,6 @@ TO_BE_FOLLOWED = (
     "Continue sequences of one length, or present them with reset=False",
     "Present them as the frames of one sample, or with deployment.stream()",
     "Ask for by_frame, or present them with reset=True",
-    "Call reset() before the next sequence",
-    "Call step(frame) first",
     "Lower the firing rate of this layer, or count overflows with on_overflow='count'",
     "Give numbers with commas, or JSON",
     "Deploy the network from behind it, or run it with this package: backend='hardware'",
@@ -674,10 +724,7 @@ TO_BE_FOLLOWED = (
     "Add a nir.… node",
     "Remove it, or connect it",
     "Cut the masked frames out, and pad at the end",
-    "Give one of them",
-    "Give lengths, a mask, or a list with an array for each sequence",
     "Give every frame of every sequence the same values",
-    "Leave them out, or let them choose: options=DeployOptions(steps='auto')",
     "Move it there, or train without it",
     "Put its layers in its place",
     "Check the samples for such values, or take a lower learning_rate",
