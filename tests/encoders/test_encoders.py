@@ -88,7 +88,7 @@ def deployed(encoder, signed=False, **options):
 
 @pytest.fixture(scope="module")
 def deployments():
-    return {encoder: deployed(encoder) for encoder in ENCODERS}
+    return {encoder: deployed(encoder) for encoder in VALUES}
 
 
 def run(deployment, x, backend="emulator", **arguments):
@@ -157,7 +157,7 @@ def test_compiled_encoder_equals_the_plain_one(deployments, encoder):
         assert result.counters.populations[name].lost_spikes == lost[name] == 0
 
 
-@pytest.mark.parametrize("encoder", [name for name in ENCODERS if name != "ttfs"])
+@pytest.mark.parametrize("encoder", [name for name in VALUES if name != "ttfs"])
 @pytest.mark.parametrize("backend", ["emulator", "numpy", "nengo_loihi"])
 def test_frames(deployments, encoder, backend):
     if backend == "nengo_loihi":
@@ -170,7 +170,7 @@ def test_frames(deployments, encoder, backend):
     assert (still.outputs != expected.outputs).any()
 
 
-@pytest.mark.parametrize("encoder", [name for name in ENCODERS if name != "ttfs"])
+@pytest.mark.parametrize("encoder", [name for name in VALUES if name != "ttfs"])
 def test_a_stream_can_be_cut_anywhere(deployments, encoder):
     x = samples(n=5, seed=4)
     expected = run(deployments[encoder], x, stream=True, chunk_size=5)
