@@ -253,6 +253,15 @@ def doubts(program: Program, mapping: Mapping, how: OnBoard | None = None) -> It
             "reset",
             remedy="Run loihi-deploy selftest --backend hardware first, which tries it",
         )
+    carried = board.chip.host_spikes_per_step
+    if how.streamed and (program.host_limit is None or program.host_limit.spikes > carried):
+        yield Problem(
+            "nothing holds the host to what nengo-loihi's snips carry in a step; a run that sends more is refused",
+            "host",
+            None if program.host_limit is None else program.host_limit.spikes,
+            carried,
+            f"Deploy with DeployOptions(max_host_spikes={carried})",
+        )
     if how.streamed:
         yield Problem(
             "a voltage that happens to be 128 times the refractory delay counts as a spike where spikes are streamed",

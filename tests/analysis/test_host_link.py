@@ -126,6 +126,11 @@ def test_it_can_be_streamed_to_several_chips(monkeypatch):
     np.testing.assert_array_equal(theirs, held.run(X[:2], STEPS).outputs)
     assert [len(made.n2Chips) for made in bench.boards] == [held.mapping.n_chips]
     free = ld.deploy(GRAPH, board, X, ld.DeployOptions(bias_correction_steps=0))
+    too_many = f"max_host_spikes={LIMIT}"
+    doubts = [[str(doubt) for doubt in each.preflight(streamed=True).doubts] for each in (free, held)]
+    assert [any(too_many in doubt for doubt in each) for each in doubts] == [True, False]
+    notes = ["too many input spikes per step" in " ".join(each.notes) for each in (free, held)]
+    assert notes == [True, False]
     with pytest.raises(BackendError, match=f"max_host_spikes={LIMIT}"):
         free.run(X[:2], STEPS, backend="hardware", streamed=True)
 
