@@ -207,8 +207,9 @@ def _make(folder: Path) -> None:
     """A folder that can be written to, before the work begins."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.single(f"cannot be made: {error.strerror}", str(folder)) from error
+    except (OSError, ValueError) as error:  # a null byte is no OSError
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise OutputError.single(f"cannot be made: {reason}", str(folder)) from error
     check_writable(folder / VALUES)
 
 
