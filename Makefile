@@ -5,6 +5,7 @@
 # make light   check what an installation without extras can do, with numpy 2, in an environment of its own: .venv-light
 # make rehearsal    record four networks as they are loaded to a board, and replay them from the registers (some minutes)
 # make docs    build the pages of docs/ into build/docs, in an environment of its own: .venv-docs
+# make pictures   draw the pictures of docs/ anew
 # make fuzz    load and run 10,000 altered files under bounds checking (some minutes)
 # make model-fuzz    convert 300 drawn Keras models and compare them with what Keras predicts (some minutes)
 # make golden  compare networks of lava-dl with the spikes, currents and voltages that come with it (68 MB are loaded)
@@ -53,6 +54,10 @@ coverage: $(VENV)/.convert-test-coverage
 	$(VENV)/bin/python -m coverage run -m pytest $(ARGS)
 	$(VENV)/bin/python -m coverage report --skip-covered --fail-under=$(FLOOR)
 
+.PHONY: pictures
+pictures: $(VENV)/.convert-test
+	$(VENV)/bin/python tools/draw_pictures.py
+
 fuzz: $(VENV)/.convert-test
 	LOIHI_DEPLOY_MODELS=300 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/frontends/test_drawn_models.py $(ARGS)
 
@@ -80,6 +85,10 @@ FLOOR := 85
 coverage: $(VENV)/.convert-test-coverage
 	$(VENV)/bin/python -m coverage run -m pytest $(ARGS)
 	$(VENV)/bin/python -m coverage report --skip-covered --fail-under=$(FLOOR)
+
+.PHONY: pictures
+pictures: $(VENV)/.convert-test
+	$(VENV)/bin/python tools/draw_pictures.py
 
 fuzz: $(VENV)/.convert-test
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=out/bounds-checked $(VENV)/bin/python tools/fuzz_files.py $(or $(ARGS),10000)

@@ -10,7 +10,7 @@ from loihi_deploy import __version__
 project = "loihi-deploy"
 release = __version__
 copyright = "the loihi-deploy contributors"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
 html_theme = "furo"
 html_title = "loihi-deploy"
 myst_heading_anchors = 3

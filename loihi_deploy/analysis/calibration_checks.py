@@ -110,7 +110,7 @@ def _layer_problems(
     fastest = float(np.percentile(active, 100.0 if on_host else options.percentile))
     goal = min(options.encoder_rate, 1 / dt) if on_host else min(TARGET_RATE, MOST_OF_A_STEP / dt)
     leaky = population.neuron.kind == "lif" and population.neuron.relu_offset is None
-    scaled = _scaled(population.name, goal / fastest, options)
+    scaled = _scaled(population, goal / fastest, options)
     lost = float(np.maximum(active - 1 / dt, 0).sum() / active.sum())
     # rates that were chosen for what the chip makes of them
     measured = options.normalization in ("thresholds", "search") or options.steps is not None
@@ -133,15 +133,17 @@ def _layer_problems(
         )
 
 
-def _scaled(name: str, factor: float, options: DeployOptions) -> str:
+def _scaled(population: Population, factor: float, options: DeployOptions) -> str:
     """The advice to scale a layer's rates once more by a factor, on top of what was asked for."""
-    if options.normalization not in ("none", "scale_firing_rates"):
+    scales, name = population.neuron.scales, population.name
+    if scales and options.normalization not in ("none", "scale_firing_rates"):
         return f"Use a target_rate of {factor * options.target_rate:.3g}"
     scale: Any = 1.0
     if options.normalization == "scale_firing_rates":
         scale = options.scale_firing_rates
         scale = scale.get(name, 1.0) if isinstance(scale, Mapping) else scale
-    return (
+    by_hand = (
         "Use DeployOptions(normalization='scale_firing_rates', "
-        f"scale_firing_rates={{{name!r}: {factor * scale:.3g}, ...}}), or normalization='percentile'"
+        f"scale_firing_rates={{{name!r}: {factor * scale:.3g}, ...}})"
     )
+    return f"{by_hand}, or normalization='percentile'" if scales else by_hand

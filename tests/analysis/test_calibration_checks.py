@@ -113,6 +113,19 @@ def test_a_stage_that_claims_to_keep_the_function_and_does_not_is_an_error():
     assert list(function_problems(graph, unchanged.graph, samples_for(graph, X), ld.DeployOptions())) == []
 
 
+def test_neurons_that_keep_their_gains_are_advised_a_scale_by_hand():
+    """No target rate acts on them."""
+    graph = network(NeuronModel(discretized=True))
+    _, problems = deployed(graph)
+    slow = {p.where: p.remedy for p in problems if "its fastest neurons spike" in p.what}
+    assert slow.keys() == {"a", "b"}
+    assert all("target_rate" not in remedy and "percentile" not in remedy for remedy in slow.values())
+    scales = {name: float(re.search(rf"'{name}': ([\d.e+]+)", remedy)[1]) for name, remedy in slow.items()}
+    scales["host"] = 500.0
+    _, problems = deployed(graph, normalization="scale_firing_rates", scale_firing_rates=scales)
+    assert not [p for p in problems if "its fastest neurons spike" in p.what]
+
+
 @pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")  # of runs
 @pytest.mark.parametrize("scale", [1.0, 20_000.0])
 @pytest.mark.follows(

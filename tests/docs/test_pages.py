@@ -79,3 +79,54 @@ def test_every_public_name_is_described():
     text = (pages.ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     described = re.findall(r"^(?:\.\. auto(?:function|class):: |\| `)(\w+)", text, re.MULTILINE)
     assert sorted(described) == sorted(ld.PUBLIC_NAMES)
+
+
+LINK = re.compile(r"\]\(([^)#\s]+)")
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.name)
+def test_links_to_other_pages_and_pictures_are_alive(page):
+    text = page.read_text(encoding="utf-8")
+    here = f"{repository()}/blob/main/"
+    for target in LINK.findall(text):
+        if target.startswith(here):
+            assert (pages.ROOT / target.removeprefix(here)).exists(), target
+        elif not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def repository():
+    text = (pages.ROOT / "pyproject.toml").read_text()
+    return re.search(r'^Repository = "(.*)"$', text, re.MULTILINE)[1]
+
+
+def test_every_page_is_in_a_table_of_contents():
+    index = (pages.ROOT / "docs" / "index.md").read_text()
+    listed = {
+        line
+        for block in pages.blocks(index)
+        if block.language == "{toctree}"
+        for line in block.code.splitlines()
+    }
+    docs = {
+        str(p.relative_to(pages.ROOT / "docs").with_suffix("")) for p in pages.PAGES if p.name != "README.md"
+    }
+    assert docs - {"index"} <= listed
+
+
+def test_every_picture_is_drawn_by_the_code(monkeypatch):
+    monkeypatch.syspath_prepend(pages.ROOT / "tools")
+    import draw_pictures as draw
+
+    shown = {name for page in pages.PAGES for name in re.findall(r"pictures/(\w+)\.svg", page.read_text())}
+    drawn = {picture.__name__ for picture in draw.PICTURES}
+    assert shown == drawn == {path.stem for path in draw.FOLDER.glob("*.svg")}
+
+
+def test_a_picture_can_be_drawn_again(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(pages.ROOT / "tools")
+    import draw_pictures
+
+    monkeypatch.setattr(draw_pictures, "PICTURES", (draw_pictures.pipeline, draw_pictures.arithmetic))
+    draw_pictures.draw(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"pipeline.svg", "arithmetic.svg"}
