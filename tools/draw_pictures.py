@@ -100,7 +100,7 @@ def arithmetic() -> Any:
     upper.axhline(0, color="#cccccc", linewidth=0.8)
     upper.set_ylabel("current u")
     lower.step(np.arange(1, steps + 1), recorded["v"][0, :, neuron], where="mid", color=CHIP)
-    threshold = deployment.program.nodes[layer].threshold
+    threshold = next(p.threshold for p in deployment.program.populations if p.name == layer)
     lower.axhline(threshold, color="#b5482a", linewidth=0.8, linestyle="--")
     lower.text(steps, threshold, "threshold", ha="right", va="bottom", color="#b5482a", fontsize=8)
     for step in np.flatnonzero(spikes[:, neuron]) + 1:
