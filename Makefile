@@ -86,10 +86,6 @@ coverage: $(VENV)/.convert-test-coverage
 	$(VENV)/bin/python -m coverage run -m pytest $(ARGS)
 	$(VENV)/bin/python -m coverage report --skip-covered --fail-under=$(FLOOR)
 
-.PHONY: pictures
-pictures: $(VENV)/.convert-test
-	$(VENV)/bin/python tools/draw_pictures.py
-
 fuzz: $(VENV)/.convert-test
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=out/bounds-checked $(VENV)/bin/python tools/fuzz_files.py $(or $(ARGS),10000)
 
