@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -55,13 +56,17 @@ class Lowered:
     graph : Graph
         Normalized, before it was cut.
     program : Program
-    rates : dict of (size,) arrays or None
-        Mean firing rates of the program's neurons, for the mapper; None without calibration data.
+    calibration : Samples or None
     """
 
     graph: Graph
     program: Program
-    rates: Mapping[str, NDArray[Any]] | None
+    calibration: Samples | None
+
+    @cached_property
+    def rates(self) -> Mapping[str, NDArray[Any]] | None:
+        """Mean firing rates of the program's neurons, for the mapper, measured when asked for; None without samples."""
+        return None if self.calibration is None else mean_rates(self.program, self.calibration)
 
 
 def lower(
@@ -114,7 +119,7 @@ def lower(
         means = mean_rates(trial, calibration)
     logger.info("quantizing")
     program = quantize(partitioned, board, options.weight_percentile, means, options.weight_bits)
-    return Lowered(graph, program, None if calibration is None else mean_rates(program, calibration))
+    return Lowered(graph, program, calibration)
 
 
 def _with_firing_rates(
