@@ -109,7 +109,7 @@ def stage_by_stage(source, calibration, board, options=None):
         )
     rates = None
     if options.rounding == "mean":
-        rates = ld.mean_rates(ld.quantize(parts, board), calibration)
+        rates = ld.mean_rates(ld.quantize(parts, board, options.weight_percentile), calibration)
     program = ld.quantize(parts, board, options.weight_percentile, rates)
     mapping = ld.map_to_cores(program, board, rates=ld.mean_rates(program, calibration))
     return ld.Deployment.from_parts(graph, program, mapping, options, calibration)
