@@ -69,7 +69,7 @@ def remedies() -> dict[str, str]:
                 given = call.args[places[name] :][:1]
             for node in given:
                 for text in module.texts(node, functions, modules):
-                    if text.strip(GAP + " .,;"):
+                    if text.strip(GAP + " .,:;"):
                         found.setdefault(text, f"{module.path.relative_to(PACKAGE)}:{call.lineno}")
     return found
 

@@ -116,6 +116,7 @@ def trained(name):
 
 RELU = spiking("SpikingActivation", "relu")
 LOWPASS = spiking("Lowpass", 0.1, trainable=False)
+CAUSAL = layer("Conv1D", 5, 3, padding="causal")
 END = layer("GlobalAveragePooling1D"), dense(3)
 
 ADVICE = [
@@ -385,6 +386,31 @@ ADVICE = [
         "Use keras_spiking.Lowpass",
         over_time(dense(5), RELU, spiking("Alpha", 0.1), *END),
         over_time(dense(5), RELU, LOWPASS, *END),
+    ),
+    follows(
+        "Use padding='causal', whose answer to a frame needs no later ones",
+        over_time(layer("Conv1D", 5, 3, padding="same"), RELU, *END),
+        over_time(CAUSAL, RELU, *END),
+    ),
+    follows(
+        "Use strides=1, and average at the end",
+        over_time(layer("Conv1D", 5, 3, strides=2, padding="causal"), RELU, *END),
+        over_time(CAUSAL, RELU, *END),
+    ),
+    follows(
+        "The chip keeps no delays behind neurons: let this layer come first, where the host does",
+        over_time(dense(5), RELU, CAUSAL, RELU, *END),
+        over_time(CAUSAL, RELU, dense(5), RELU, *END),
+    ),
+    follows(
+        "Flatten them in TimeDistributed",
+        over_time(CAUSAL, each_step(layer("Flatten")), RELU, *END, shape=(10, 4, 6)),
+        over_time(each_step(layer("Flatten")), CAUSAL, RELU, *END, shape=(10, 4, 6)),
+    ),
+    follows(
+        "Let Masking come first",
+        over_time(dense(5), layer("Masking"), RELU, *END),
+        over_time(layer("Masking"), dense(5), RELU, *END),
     ),
     follows(
         "Average all of them over time",
