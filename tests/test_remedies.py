@@ -694,6 +694,8 @@ def test_nothing_is_advised_that_nobody_followed():
 A_BOARD = "needs a board"
 ANOTHER = "needs another installation"
 TO_BE_FOLLOWED = (
+    "…, or normalization='percentile'",
+    "Deploy with DeployOptions(max_host_spikes=…)",
     "Leave client out: such samples are presented length by length, in one process",
     "Give drop, which is less where accuracy is more",
     "Give at least one",

@@ -129,7 +129,7 @@ def test_neurons_that_keep_their_gains_are_advised_a_scale_by_hand():
 @pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")  # of runs
 @pytest.mark.parametrize("scale", [1.0, 20_000.0])
 @pytest.mark.follows(
-    "Use DeployOptions(normalization='scale_firing_rates', scale_firing_rates={…: …, ...}), or…",
+    "Use DeployOptions(normalization='scale_firing_rates', scale_firing_rates={…: …, ...})…",
 )
 def test_scales_that_silence_or_saturate_are_named_with_the_scale_that_helps(scale):
     graph = network(NeuronModel())
