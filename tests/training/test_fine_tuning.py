@@ -17,7 +17,7 @@ HELD_OUT = task(300, seed=1)
 
 @pytest.fixture(scope="module", params=[2, 3])
 def model(request):
-    return trained(request.param, epochs=3)
+    return trained(request.param, epochs=12)
 
 
 def quiet(model, steps=12, x=X, y=Y, **how):
