@@ -161,20 +161,19 @@ def asked(
 
 def _targets(graph: Graph, samples: Samples, y: Any, n: int | None) -> NDArray[np.float64] | None:
     """Values that the outputs of samples, or of frames, should have; None where labels are classes."""
-    found = np.asarray(y) if hasattr(y, "dtype") or isinstance(y, (list, tuple)) else None
-    if found is None or not graph.readouts or n is None or isinstance(y, np.ma.MaskedArray):
+    if not isinstance(y, np.ndarray) or isinstance(y, np.ma.MaskedArray) or not graph.readouts or n is None:
         return None
     node = graph.readouts[0]
     of_samples, of_frames = (n, *node.shape), (n, samples.n_frames, *node.shape)
-    fits = found.shape == of_samples or (found.shape == of_frames and not samples.static)
-    one_hot = found.ndim == 2 and node.n_classes > 1 and bool(np.isin(found, (0, 1)).all())
-    if found.dtype.kind != "f" or not fits or one_hot:
+    fits = y.shape == of_samples or (y.shape == of_frames and not samples.static)
+    one_hot = y.ndim == 2 and node.n_classes > 1 and bool(np.isin(y, (0, 1)).all())
+    if y.dtype.kind != "f" or not fits or one_hot:
         return None
-    if not np.isfinite(found).all():
-        bad = int((~np.isfinite(found)).sum())
+    if not np.isfinite(y).all():
+        bad = int((~np.isfinite(y)).sum())
         raise InputError.single("targets are not finite", "y", f"{bad} NaN or infinite values")
-    shape = (n, node.size) if found.shape == of_samples else (n, samples.n_frames, node.size)
-    return found.astype(np.float64).reshape(shape)
+    shape = (n, node.size) if y.shape == of_samples else (n, samples.n_frames, node.size)
+    return y.astype(np.float64).reshape(shape)
 
 
 def _are_of_frames(graph: Graph, options: DeployOptions, samples: Samples, y: Any, n: int | None) -> bool:
