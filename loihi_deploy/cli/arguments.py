@@ -9,6 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
+from click.core import ParameterSource
 
 from loihi_deploy.data.arrays import FORMS
 from loihi_deploy.data.named import PIXELS
@@ -128,9 +129,11 @@ def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def options_from(values: dict[str, Any]) -> DeployOptions:
-    """Take what the options of `deploy_options` gave out of `values`."""
+    """Take what the options of `deploy_options` gave out of `values`; those that nobody gave stay open."""
     kinds = get_type_hints(DeployOptions)
-    chosen = {field.name: values.pop(field.name) for field in fields(DeployOptions)}
+    given = click.get_current_context().get_parameter_source
+    every = {field.name: values.pop(field.name) for field in fields(DeployOptions)}
+    chosen = {name: value for name, value in every.items() if given(name) is not ParameterSource.DEFAULT}
     for name, value in list(chosen.items()):
         if _is_by_name(kinds[name]):
             chosen[name] = by_name(value)

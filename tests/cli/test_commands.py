@@ -286,6 +286,15 @@ def test_labels_choose_the_presentation_as_those_of_deploy_do(own, tmp_path, for
     assert (made.program, made.options) == (wanted.program, wanted.options)
 
 
+@pytest.mark.parametrize("told", [(), ("--synapse", "0.003")])
+def test_what_is_given_stays_also_where_it_is_the_default(own, tmp_path, told):
+    data = ("--calibration", own / "set.npz:x")
+    result = cli("compile", own / "model.keras", *data, "--steps", "20", *told, "-o", tmp_path / "net.loihi")
+    assert result.exit_code == 0, result.stderr
+    made = ld.load(tmp_path / "net.loihi").options
+    assert made.synapse == (0.003 if told else 0.001)
+
+
 @pytest.mark.parametrize(
     ("told", "message"),
     [
