@@ -128,12 +128,22 @@ def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def given_ones(ctx: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that were given, or that a command chose: all but defaults that nobody named."""
+    chosen = {}
+    for param in ctx.command.params:
+        name = str(param.name)
+        by_default = ctx.get_parameter_source(name) is ParameterSource.DEFAULT
+        if name in values and not (by_default and values[name] == param.get_default(ctx)):
+            chosen[name] = values[name]
+    return chosen
+
+
 def options_from(values: dict[str, Any]) -> DeployOptions:
     """Take what the options of `deploy_options` gave out of `values`; those that nobody gave stay open."""
     kinds = get_type_hints(DeployOptions)
-    given = click.get_current_context().get_parameter_source
     every = {field.name: values.pop(field.name) for field in fields(DeployOptions)}
-    chosen = {name: value for name, value in every.items() if given(name) is not ParameterSource.DEFAULT}
+    chosen = given_ones(click.get_current_context(), every)
     for name, value in list(chosen.items()):
         if _is_by_name(kinds[name]):
             chosen[name] = by_name(value)

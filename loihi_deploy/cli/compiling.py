@@ -14,6 +14,7 @@ from loihi_deploy.cli.arguments import (
     board_option,
     by_name,
     deploy_options,
+    given_ones,
     json_option,
     options_from,
     pixels_option,
@@ -166,7 +167,7 @@ def compile_command(
     if output is not None:
         write_output(output, deployment.save)
     if write_options is not None:
-        write_file(write_options, settings.as_toml(ctx.command, ctx.params).encode())
+        write_file(write_options, settings.as_toml(ctx.command, given_ones(ctx, ctx.params)).encode())
 
     figures: dict[str, Any] = {
         **summary(deployment.program, deployment.mapping),
