@@ -361,7 +361,7 @@ def test_the_arithmetic_leaves_the_digest_as_it_was():
     state = hashlib.sha256()
     state.update(b"Program(")
     for spec in fields(Program):
-        if spec.name not in ("notes", "arithmetic"):
+        if spec.name != "notes" and "since" not in spec.metadata:  # left out where they say nothing new
             state.update(f"{spec.name}=".encode())
             content._feed(state, getattr(program, spec.name))
     state.update(b")")
