@@ -146,3 +146,30 @@ def test_a_slice_beyond_its_population(tmp_path, members):
     mapping = dict(manifest["content"]["items"])["mapping"]
     mapping["cores"][0]["slices"][0]["stop"][2] += 1
     assert "slice" in refused(tmp_path, files, manifest)
+
+
+def slices_of(manifest):
+    return dict(manifest["content"]["items"])["mapping"]["cores"][0]["slices"]
+
+
+def test_slices_that_share_compartments(tmp_path, members):
+    """Our engine runs the program; a chip, which runs the mapping, would give other spikes."""
+    files, manifest = members
+    slices = slices_of(manifest)
+    slices.append(json.loads(json.dumps(slices[0])))
+    assert "share compartments" in refused(tmp_path, files, manifest)
+
+
+def test_a_slice_without_its_wirings(tmp_path, members):
+    files, manifest = members
+    slices_of(manifest)[0]["wirings"] = []
+    assert "without a wiring" in refused(tmp_path, files, manifest)
+
+
+@pytest.mark.parametrize(
+    "change", [{"kind": "pixels", "channels": 2}, {"channels": 2}, {"kind": "rows", "axon": 16}]
+)
+def test_wirings_that_no_axon_has(tmp_path, members, change):
+    files, manifest = members
+    slices_of(manifest)[0]["wirings"][0] |= {"axon": 0, "channels": 1, **change}
+    assert "not a wiring" in refused(tmp_path, files, manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from loihi_deploy.errors import Problem
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping.figures import Mapping
-from loihi_deploy.mapping.layout import grids
+from loihi_deploy.mapping.layout import as_convolution, grids
 
 
 def mapping_problems(program: Program, mapping: Mapping) -> Iterable[Problem]:
@@ -31,7 +32,19 @@ def mapping_problems(program: Program, mapping: Mapping) -> Iterable[Problem]:
             synapses = program.synapses[wiring.projection : wiring.projection + 1]
             if [s.post for s in synapses] != [piece.population]:
                 yield Problem("a wiring of another projection", piece.population, wiring.projection)
+            elif wiring.kind == "pixels":
+                if as_convolution(program, wiring.projection) is None:
+                    yield Problem("pixels of what is no convolution", piece.population, wiring.projection)
+                elif wiring.compressed and piece.shape[:2] != (1, 1):
+                    yield Problem("several positions without indices", piece.population, piece.shape)
+        wired = sorted({wiring.projection for wiring in piece.wirings})
+        into = [number for number, s in enumerate(program.synapses) if s.post == piece.population]
+        if wired != into:
+            yield Problem("projections into a slice without a wiring", piece.population, wired, into)
     for core in mapping.cores:
+        places = sorted((piece.offset, piece.offset + piece.n_compartments) for piece in core.slices)
+        if any(stop > start for (_, stop), (start, _) in pairwise(places)):
+            yield Problem("slices that share compartments", f"chip {core.chip}, core {core.number}")
         if core.n_compartments > mapping.board.chip.core.max_compartments:
             found, limit = core.n_compartments, mapping.board.chip.core.max_compartments
             yield Problem(

@@ -55,7 +55,9 @@ class Wiring(Content):
         check_fields(self, self._problems)
 
     def _problems(self) -> Iterable[Problem]:
-        if self.axon not in (DISCRETE, POP16, POP32) or self.channels < 1 or self.projection < 0:
+        known = self.axon in (DISCRETE, POP16, POP32) and self.channels >= 1 and self.projection >= 0
+        alone = self.axon != DISCRETE or self.channels == 1
+        if not known or not alone or (self.kind == "rows" and self.axon != DISCRETE):
             yield Problem("not a wiring", "Wiring", repr(self))
 
 
