@@ -186,7 +186,8 @@ class DeployOptions(Content):
     max_host_spikes: int | None = field(default=None, metadata={"since": 2})
 
     def __post_init__(self) -> None:
-        if self.encoder == "events" and self.steps_per_frame is None and self.steps is None:
+        timed = isinstance(self.encoder, str) and self.encoder == "events"
+        if timed and self.steps_per_frame is None and self.steps is None:
             object.__setattr__(self, "steps_per_frame", 1)
         choices: dict[str, tuple[str, ...]] = {
             "neuron": ("if", "lif"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loihi_deploy import __version__
 from loihi_deploy.analysis.frames import rate_decisions
@@ -231,7 +232,7 @@ def _parts(
     elif classes is not None and class_labels(y, readout) is not None:
         right = checked_labels(y, n, readout)
     else:
-        right = np.asarray(y, np.float64)
+        right = _values(y)
         if right.size != n * readout.size:
             wanted = (n, readout.size)
             raise InputError.single("neither classes nor one value for each output", "y", right.shape, wanted)
@@ -345,3 +346,11 @@ def _outcome(maker: Maker, study: Study, parts: _Parts, client: Any) -> Explorat
         0 if parts.held_out is None else len(parts.held_out.samples),
         maker,
     )
+
+
+def _values(y: Any) -> NDArray[np.float64]:
+    """Labels as values that the outputs should have."""
+    given = np.asarray(y)
+    if given.dtype.kind not in "biuf":
+        raise InputError.single("labels are neither classes nor values", "y", given.dtype, "real numbers")
+    return given.astype(np.float64)
