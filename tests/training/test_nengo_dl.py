@@ -27,7 +27,7 @@ def keras_model(tf):
 
 
 def with_rate_curves(nengo_dl, nengo_loihi):
-    """NengoDL with the curves of nengo-loihi's neurons, which nengo-loihi brings only where NengoDL was loaded first."""
+    """Bring nengo-loihi's rate curves to NengoDL, as nengo-loihi does where NengoDL was loaded first."""
     from nengo_extras import loihi_training
 
     known = nengo_dl.neuron_builders.SimNeuronsBuilder.TF_NEURON_IMPL
