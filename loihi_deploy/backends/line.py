@@ -48,6 +48,8 @@ class _Plan:
         Whether lists of the chip, and of the host, are kept.
     width : int
         Neurons whose spikes are listed.
+    everyone : bool
+        Whether the spikes of every population on chip are listed.
     """
 
     wanted: Wanted
@@ -58,6 +60,7 @@ class _Plan:
     lists: bool
     lists_sent: bool
     width: int
+    everyone: bool
 
 
 class _Arrays(NamedTuple):
@@ -226,8 +229,10 @@ class Line:
 
     def _plan(self, wanted: Wanted, everyone: bool) -> _Plan:
         """What follows from what is wanted, which chunk after chunk is the same."""
-        if self._last_plan is not None and self._last_plan.wanted is wanted:
-            return self._last_plan
+        wanted = wanted if wanted.variables else NOTHING  # the same for every run that records nothing
+        last = self._last_plan
+        if last is not None and last.wanted is wanted and last.everyone == everyone:
+            return last
         chip = self.chip.sizes
         on_chip = {name: variables for name, variables in wanted.variables.items() if name in chip}
         of_events = [name for name in chip if "events" in on_chip.get(name, ())]
@@ -246,6 +251,7 @@ class Line:
             bool(of_events),
             len(on_chip) < len(wanted.variables),
             sum(self.encoder.sizes.values()) + sum(watched.values()),
+            everyone,
         )
         self._last_plan = plan
         return plan
