@@ -160,10 +160,11 @@ def test_slices_that_share_compartments(tmp_path, members):
     assert "share compartments" in refused(tmp_path, files, manifest)
 
 
-def test_a_slice_without_its_wirings(tmp_path, members):
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_slice_whose_wirings_are_missing_or_there_twice(tmp_path, members, times):
     files, manifest = members
-    slices_of(manifest)[0]["wirings"] = []
-    assert "without a wiring" in refused(tmp_path, files, manifest)
+    slices_of(manifest)[0]["wirings"] *= times
+    assert "not wired once" in refused(tmp_path, files, manifest)
 
 
 @pytest.mark.parametrize(

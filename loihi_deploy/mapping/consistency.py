@@ -37,10 +37,10 @@ def mapping_problems(program: Program, mapping: Mapping) -> Iterable[Problem]:
                     yield Problem("pixels of what is no convolution", piece.population, wiring.projection)
                 elif wiring.compressed and piece.shape[:2] != (1, 1):
                     yield Problem("several positions without indices", piece.population, piece.shape)
-        wired = sorted({wiring.projection for wiring in piece.wirings})
+        wired = sorted(wiring.projection for wiring in piece.wirings)
         into = [number for number, s in enumerate(program.synapses) if s.post == piece.population]
         if wired != into:
-            yield Problem("projections into a slice without a wiring", piece.population, wired, into)
+            yield Problem("projections into a slice that are not wired once", piece.population, wired, into)
     for core in mapping.cores:
         places = sorted((piece.offset, piece.offset + piece.n_compartments) for piece in core.slices)
         if any(stop > start for (_, stop), (start, _) in pairwise(places)):

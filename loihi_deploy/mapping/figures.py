@@ -28,6 +28,9 @@ COUNTED_EVER = ("compartments", "in_axons", "out_axon_slots", "synapse_words", "
 """What every version counts on a core; what others count is in their files alone."""
 _PARTS = ("cores", "populations", "chips")
 
+MOST_HZ = 1e12
+"""Firing rates are below; they add up to finite sums."""
+
 
 @dataclass(frozen=True, eq=False)
 class Mapping(Shown, Content):
@@ -85,8 +88,8 @@ class Mapping(Shown, Content):
             if max(pre.max(), post.max()) >= len(self.cores) or post.min() < 0 or self.flows[:, 2:].min() < 0:
                 yield Problem("flows between cores that are not there", "flows")
         for name, rate in (self.rates or {}).items():
-            if not 0 <= rate < np.inf:
-                yield Problem("not a firing rate", name, rate)
+            if not 0 <= rate <= MOST_HZ:
+                yield Problem("not a firing rate", name, rate, f"0 to {MOST_HZ:g} Hz")
 
     @cached_property
     def board(self) -> Board:
