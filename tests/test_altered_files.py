@@ -160,6 +160,13 @@ def test_slices_that_share_compartments(tmp_path, members):
     assert "share compartments" in refused(tmp_path, files, manifest)
 
 
+@pytest.mark.parametrize("offset", [1, 2**31])
+def test_slices_behind_compartments_that_are_not_there(tmp_path, members, offset):
+    files, manifest = members
+    slices_of(manifest)[-1]["offset"] += offset
+    assert "leave some between them" in refused(tmp_path, files, manifest)
+
+
 @pytest.mark.parametrize("times", [0, 2])
 def test_a_slice_whose_wirings_are_missing_or_there_twice(tmp_path, members, times):
     files, manifest = members

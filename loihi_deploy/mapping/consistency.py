@@ -43,8 +43,9 @@ def mapping_problems(program: Program, mapping: Mapping) -> Iterable[Problem]:
             yield Problem("projections into a slice that are not wired once", piece.population, wired, into)
     for core in mapping.cores:
         places = sorted((piece.offset, piece.offset + piece.n_compartments) for piece in core.slices)
-        if any(stop > start for (_, stop), (start, _) in pairwise(places)):
-            yield Problem("slices that share compartments", f"chip {core.chip}, core {core.number}")
+        if any(stop != start for (_, stop), (start, _) in pairwise([(0, 0), *places])):
+            what = "slices that share compartments, or leave some between them"
+            yield Problem(what, f"chip {core.chip}, core {core.number}")
         if core.n_compartments > mapping.board.chip.core.max_compartments:
             found, limit = core.n_compartments, mapping.board.chip.core.max_compartments
             yield Problem(
