@@ -3,6 +3,7 @@
 # make nengo-tests   run Nengo's own tests with `loihi_deploy.Simulator` (some minutes)
 # make nengo-loihi-tests   run nengo-loihi's own tests with it (some minutes; ARGS=--theirs with nengo-loihi's simulator)
 # make light   check what an installation without extras can do, with numpy 2, in an environment of its own: .venv-light
+# make long-stream   present a stream of 1,000,000 steps in constant memory (a minute)
 # make rehearsal    record four networks as they are loaded to a board, and replay them from the registers (some minutes)
 # make docs    build the pages of docs/ into build/docs, in an environment of its own: .venv-docs
 # make pictures   draw the pictures of docs/ anew
@@ -27,7 +28,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: brian2loihi golden qonnx sinabs fuzz long-stream demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean compare-speed
+.PHONY: pictures brian2loihi golden qonnx sinabs fuzz long-stream demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean compare-speed
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -42,24 +43,11 @@ nengo-tests: $(VENV)/.convert-test
 nengo-loihi-tests: $(VENV)/.convert-test
 	$(VENV)/bin/python -m pytest -c tests/nengo_loihi_suite/pytest.ini --pyargs nengo_loihi --quiet $(ARGS)
 
-model-dist: .venv-dist/.installed
-	rm -rf dist
-	.venv-dist/bin/python -m build --outdir dist .
-	.venv-dist/bin/python -m twine check --strict dist/*
+model-fuzz: $(VENV)/.convert-test
+	LOIHI_DEPLOY_MODELS=300 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/frontends/test_drawn_models.py $(ARGS)
 
-# Lines of the package that the tests must reach, in per cent.
-FLOOR := 85
-
-coverage: $(VENV)/.convert-test-coverage
-	$(VENV)/bin/python -m coverage run -m pytest $(ARGS)
-	$(VENV)/bin/python -m coverage report --skip-covered --fail-under=$(FLOOR)
-
-.PHONY: pictures
 pictures: $(VENV)/.convert-test
 	$(VENV)/bin/python tools/draw_pictures.py
-
-fuzz: $(VENV)/.convert-test
-	LOIHI_DEPLOY_MODELS=300 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/frontends/test_drawn_models.py $(ARGS)
 
 long-stream: $(VENV)/.convert-test
 	LOIHI_DEPLOY_STREAM_STEPS=1000000 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/backends/test_stream.py $(ARGS)

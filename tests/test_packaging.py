@@ -180,3 +180,13 @@ def test_the_changelog_opens_with_what_is_not_released():
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert headings[0] == "Unreleased"
     assert all(re.fullmatch(r"\d+\.\d+\.\d+ - \d{4}-\d\d-\d\d", heading) for heading in headings[1:])
+
+
+def test_every_make_target_stands_once_and_what_the_makefile_lists_is_there():
+    """A target that stands twice has the recipe of the second; one that is only .PHONY does nothing."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z][a-z0-9-]*):(?!=)", text, re.MULTILINE)
+    assert len(targets) == len(set(targets))
+    phony = set(re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split())
+    assert phony == set(targets)
+    assert set(re.findall(r"^# make ([a-z0-9-]+) ", text, re.MULTILINE)) == phony
