@@ -34,14 +34,17 @@ ARGS ?=
 demo: $(VENV)/.convert
 	$(VENV)/bin/loihi-deploy demo
 
+# Files of tests are handed to as many processes as there are cores, each of which loads TensorFlow: no more than four.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 test: $(VENV)/.convert-test
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 nengo-tests: $(VENV)/.convert-test
-	$(VENV)/bin/python -m pytest -c tests/nengo_suite/pytest.ini --pyargs nengo --quiet $(ARGS)
+	$(VENV)/bin/python -m pytest -c tests/nengo_suite/pytest.ini --pyargs nengo --quiet $(PARALLEL) $(ARGS)
 
 nengo-loihi-tests: $(VENV)/.convert-test
-	$(VENV)/bin/python -m pytest -c tests/nengo_loihi_suite/pytest.ini --pyargs nengo_loihi --quiet $(ARGS)
+	$(VENV)/bin/python -m pytest -c tests/nengo_loihi_suite/pytest.ini --pyargs nengo_loihi --quiet $(PARALLEL) $(ARGS)
 
 model-fuzz: $(VENV)/.convert-test
 	LOIHI_DEPLOY_MODELS=300 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/frontends/test_drawn_models.py $(ARGS)

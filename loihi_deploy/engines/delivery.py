@@ -241,7 +241,7 @@ def deliver_spikes(fields, geometry, weights, spikes, first_spike, n_spikes, acc
             k += ONE
         if n_spikes > 0:
             _touch(touched, first, n)
-        return np.int64(n_spikes * n)
+        return np.int64(n_spikes) * np.int64(n)
     events = uint64(0)
     if fields[KIND] == SPARSE or fields[GROUP_OUT] < fields[OUT_CHANNELS]:
         while k < end:

@@ -134,9 +134,24 @@ def import_nengo_dl(feature: str = "Training or converting with NengoDL") -> Any
         with warnings.catch_warnings(), _legacy_names() if legacy else nullcontext():
             # NengoDL 3.6 names Nengo 3.2 as the newest it was tested with; its converter's tests pass with 4.1
             warnings.filterwarnings("ignore", "This version of NengoDL has not been tested", UserWarning)
-            return importlib.import_module("nengo_dl")
+            nengo_dl = importlib.import_module("nengo_dl")
     except ImportError as error:
         raise missing_extra("nengo-dl", feature) from error
+    _complete_rate_curves(nengo_dl, tf)
+    return nengo_dl
+
+
+def _complete_rate_curves(nengo_dl: Any, tf: Any) -> None:
+    """Give nengo-loihi, if it was loaded first, the NengoDL that it looked for in vain, to train its neurons there."""
+    neurons: Any = sys.modules.get("nengo_loihi.neurons")
+    curves: Any = sys.modules.get("nengo_extras.loihi_training")
+    if neurons is None or curves is None or neurons.HAS_DL:
+        return
+    builders = nengo_dl.neuron_builders
+    curves.tf, neurons.tf, neurons.HAS_TF = tf, tf, True
+    curves.LoihiLIFBuilder.__bases__ = (builders.LIFBuilder,)
+    curves.LoihiSpikingRectifiedLinearBuilder.__bases__ = (builders.SpikingRectifiedLinearBuilder,)
+    neurons.nengo_dl, neurons.HAS_DL = nengo_dl, True
 
 
 @contextmanager

@@ -39,6 +39,32 @@ def test_nengo_dl_runs_and_leaves_no_stand_ins_behind():
     assert out.splitlines()[-1] == "verified True"
 
 
+@pytest.mark.parametrize("first", ["nengo_dl", "nengo_loihi"])
+def test_the_chip_s_neurons_are_trained_with_whichever_is_loaded_first(first):
+    pytest.importorskip("nengo_loihi")
+    imports = ["import_nengo_dl()", "import_nengo_loihi()"]
+    out = run(
+        f"""
+        import warnings
+        import nengo, numpy as np
+        from loihi_deploy.backends.nengo_loihi import import_nengo_loihi
+        from loihi_deploy.frontends import import_nengo_dl
+        {"; ".join(imports if first == "nengo_dl" else imports[::-1])}
+        nengo_dl, nengo_loihi = import_nengo_dl(), import_nengo_loihi()
+        warnings.simplefilter("ignore")
+        with nengo.Network(seed=0) as network:
+            probes = []
+            for neuron in (nengo_loihi.LoihiLIF(), nengo_loihi.LoihiSpikingRectifiedLinear()):
+                ensemble = nengo.Ensemble(1, 1, neuron_type=neuron, gain=[1.0], bias=[100.0])
+                probes.append(nengo.Probe(ensemble.neurons))
+        with nengo_dl.Simulator(network, progress_bar=False) as simulator:
+            simulator.run_steps(100)
+        print("spikes", *(int(np.count_nonzero(simulator.data[probe])) for probe in probes))
+        """
+    )
+    assert all(int(count) > 0 for count in out.split("spikes ")[1].split()), out
+
+
 @pytest.mark.parametrize("use", ["tensorflow", "tensorflow.keras"])
 def test_keras_3_loaded_first_is_a_clear_error(use):
     out = run(

@@ -26,20 +26,10 @@ def keras_model(tf):
     return tf.keras.Model(first, layers.Dense(3, name="classes")(layers.Flatten()(x)))
 
 
-def with_rate_curves(nengo_dl, nengo_loihi):
-    """Bring nengo-loihi's rate curves to NengoDL, as nengo-loihi does where NengoDL was loaded first."""
-    from nengo_extras import loihi_training
-
-    known = nengo_dl.neuron_builders.SimNeuronsBuilder.TF_NEURON_IMPL
-    known[nengo_loihi.LoihiLIF] = loihi_training.LoihiLIFBuilder
-    known[nengo_loihi.LoihiSpikingRectifiedLinear] = loihi_training.LoihiSpikingRectifiedLinearBuilder
-
-
 @pytest.mark.parametrize("kind", ["if", "lif"])
 def test_a_network_trained_with_the_chip_s_neurons(kind):
     nengo_dl = import_nengo_dl()
     nengo_loihi = pytest.importorskip("nengo_loihi")
-    with_rate_curves(nengo_dl, nengo_loihi)
     tf = ld.frontends.import_tensorflow()
     neuron = nengo_loihi.LoihiLIF() if kind == "lif" else nengo_loihi.LoihiSpikingRectifiedLinear()
     if kind == "lif":
