@@ -16,6 +16,8 @@ WIDTH, HEIGHT = 300, 46
 """Of a box, in pixels."""
 GAP, BELOW, LANE = 20, 28, 14
 """Between boxes of a row, below a row, and between lines that pass boxes by."""
+ROWS, WIDEST = 12, 3
+"""Rows from which on a network goes on in a column beside the first, and boxes that stand beside each other then."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,10 @@ class Box:
     place : {'host', 'chip'}
     text : str
         Shape, neurons, cores and rate.
-    row, column : int
+    row : int
+        From the input on.
+    column : int
+        Rows that are below each other are of the same column.
     x, y : float
         Its upper left corner.
     """
@@ -58,7 +63,12 @@ def network_drawing(values: Values) -> dict[str, Any]:
     right = max(box.x for box in boxes.values()) + WIDTH
     width = right + LANE * (len(passing) + 1) * bool(passing)
     height = max(box.y for box in boxes.values()) + HEIGHT + 12
-    drawn = [_line(boxes[pre], boxes[post]) for pre, post in edges if (pre, post) not in passing]
+    drawn = []
+    for pre, post in (edge for edge in edges if edge not in passing):
+        if boxes[post].column == boxes[pre].column:
+            drawn.append(_line(boxes[pre], boxes[post]))
+        else:
+            drawn.append(_way_round(boxes[pre], boxes[post], boxes[post].x - GAP / 2))
     for k, (pre, post) in enumerate(passing):
         drawn.append(_way_round(boxes[pre], boxes[post], right + LANE * (k + 1)))
     drawn += [_drawn(box) for box in boxes.values()]
@@ -90,7 +100,7 @@ def _parts(values: Values) -> Iterator[tuple[str, str, str]]:
 def _placed(
     parts: list[tuple[str, str, str]], edges: list[tuple[str, str]], order: Mapping[str, int]
 ) -> dict[str, Box]:
-    """Boxes in rows: each part below all that it hears, recurrent projections aside."""
+    """Boxes in rows, and many rows in columns: each part below all that it hears, recurrent projections aside."""
     rows: dict[str, int] = {}
     for name, _, _ in parts:
         above = [rows[pre] for pre, post in edges if post == name and order[pre] < order[name]]
@@ -98,11 +108,12 @@ def _placed(
     members = [[name for name in rows if rows[name] == row] for row in range(max(rows.values()) + 1)]
     widest = max(map(len, members))
     boxes = {}
+    columns = max(1, min(WIDEST // widest, -(-len(members) // ROWS)))
     for name, place, text in parts:
         mine = members[rows[name]]
-        column = mine.index(name)
-        x = (column + (widest - len(mine)) / 2) * (WIDTH + GAP) + 1
-        boxes[name] = Box(name, place, text, rows[name], column, x, rows[name] * (HEIGHT + BELOW) + 15)
+        column, row = divmod(rows[name], -(-len(members) // columns))
+        x = (column * widest + mine.index(name) + (widest - len(mine)) / 2) * (WIDTH + GAP) + 1
+        boxes[name] = Box(name, place, text, rows[name], column, x, row * (HEIGHT + BELOW) + 15)
     return boxes
 
 
@@ -125,7 +136,7 @@ def _line(pre: Box, post: Box) -> str:
 
 
 def _way_round(pre: Box, post: Box, lane: float) -> str:
-    """Between rows to the right of all boxes, along there, and back to a box that is not in the next row."""
+    """Between rows to a lane beside all boxes, or between columns, along there, and back to a box elsewhere."""
     x, y, to, top = pre.x + 0.75 * WIDTH, pre.y + HEIGHT, post.x + 0.75 * WIDTH, post.y
     return _path(
         f"M{x:g} {y:g}V{y + 9:g}H{lane:g}V{top - 13:g}H{to:g}V{top - 5:g}", f"M{to:g} {top:g}l-4-7h8z"

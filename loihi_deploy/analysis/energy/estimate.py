@@ -250,7 +250,7 @@ def _priced(
     activity: Activity,
     counters: Counters,
 ) -> Energy:
-    counts = counts_of(wires, activity)
+    counts, others = counts_of(wires, activity), measured(mapping.board.chip.name)
     n = counts.samples
     steps = counts.sample_steps // n
     chips = sorted(set(wires.chip.tolist()))
@@ -300,8 +300,8 @@ def _priced(
         longest,
         seconds.inverse(),
         _encoder(program, mapping, counts, counters, samples.total_frames / len(samples), wires.chip),
-        measured(mapping.board.chip.name),
-        _notes(program, wires, counts),
+        others,
+        (*_notes(program, wires, counts), *(DIFFERENCES if others else ())),
     )
 
 
@@ -377,4 +377,4 @@ def _notes(program: Program, wires: Wiring, counts: Counts) -> tuple[str, ...]:
             f"Counted as updated in every step, and as silent: {margins:,} compartments that stand for no neuron, on "
             "slices with a margin. They are followed where there is no noise and they have fewer synapses"
         )
-    return (*notes, *DIFFERENCES)
+    return tuple(notes)

@@ -175,13 +175,14 @@ def _compartments(
 ) -> tuple[Ints, Ints]:
     """Compartments in use by core and population, and those that are updated in every step."""
     number = {p.name: k for k, p in enumerate(program.populations)}
+    followed = {margin.population for margin in full.margins.values()}
     compartments = np.zeros((mapping.n_cores, len(number)), np.int64)
     biased = np.zeros_like(compartments)
     for core, held in enumerate(mapping.cores):
         for piece in held.slices:
             k = number[piece.population]
             compartments[core, k] += piece.n_compartments
-            if f"{piece.population} (margin)" not in full.margins:  # what is not followed counts as updated
+            if piece.population not in followed:  # a margin that is not followed counts as updated
                 biased[core, k] += piece.n_compartments - piece.size
     for p in program.populations:
         np.add.at(biased[:, number[p.name]], place[p.name][_always(program, p)], 1)
