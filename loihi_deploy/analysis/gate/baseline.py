@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -77,17 +78,35 @@ def read_baseline(path: str | os.PathLike[str]) -> Baseline:
             "is a baseline of another version", where, values.get("format"), FORMAT, remedy=UPDATE
         )
     try:
-        figures = {str(name): float(value) for name, value in values["figures"].items()}
-        layers = {str(name): dict(layer) for name, layer in values["layers"].items()}
-        network = {part: dict(values["network"][part]) for part in ("inputs", "layers", "readouts")}
-        data = {key: values["data"][key] for key in ("samples", "steps", "digest")}
+        figures = {str(name): _finite(value) for name, value in values["figures"].items()}
+        layers = {str(name): _layer(layer) for name, layer in values["layers"].items()}
+        network = {
+            part: {str(name): list(map(int, shape)) for name, shape in values["network"][part].items()}
+            for part in ("inputs", "layers", "readouts")
+        }
+        data = {key: int(values["data"][key]) for key in ("samples", "steps")}
         made_with = {str(name): str(value) for name, value in values["made_with"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        digest = str(values["data"]["digest"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError.single("is a damaged baseline", where, str(error), remedy=UPDATE) from error
     unknown = sorted(set(figures) - set(FIGURES))
     if unknown:
         raise DataError.single("is a damaged baseline", where, ", ".join(unknown), remedy=UPDATE)
-    return Baseline(Measured(figures, layers, network, data), made_with)
+    return Baseline(Measured(figures, layers, network, {**data, "digest": digest}), made_with)
+
+
+def _finite(value: Any) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{value} is no figure")
+    return number
+
+
+def _layer(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What was kept of a layer, as numbers and texts that can be shown."""
+    for key in WORDS.keys() & values.keys():
+        if not isinstance(values[key], str if key == "digest" else (int, float)):
+            raise TypeError(f"{key} is {values[key]!r}")
+    return dict(values)
 
 
 def check_same(before: Measured, now: Measured) -> None:

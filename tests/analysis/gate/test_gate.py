@@ -103,10 +103,31 @@ def test_a_line_for_each_criterion_with_value_limit_and_margin():
     assert text.endswith("1 of 2 criteria FAIL")
 
 
+@pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")
 def test_overflows_fail():
-    deployment = ld.deploy(network(), "loihi", X, OPTIONS)
-    verdicts = check(ld.Criteria(no_overflow=True), deployment).verdicts
+    verdicts = check(ld.Criteria(no_overflow=True)).verdicts
     assert verdicts == (Verdict("no_overflow", "overflows", 0.0, 0.0, 0.0, True),)
+    graph = Graph(
+        (Input("x", (20,)),),
+        (
+            Population("many", (1500,), NeuronModel(), 1.0, 0.0),
+            Population("few", (3,), NeuronModel(), 1.0, 0.0),
+        ),
+        (
+            Projection("x", "many", Dense(RNG.uniform(0.5, 1, (1500, 20)))),
+            Projection("many", "few", Dense(np.ones((3, 1500))), 0.003),
+            Projection("few", "y", Dense(np.eye(3)), 0.003),
+        ),
+        (Readout("y", (3,), np.zeros(3)),),
+    )
+    scales = {"many": 120.0, "few": 1.0}
+    options = replace(OPTIONS, normalization="scale_firing_rates", scale_firing_rates=scales)
+    x = RNG.uniform(0, 1, (10, 20))
+    deployment = ld.deploy(graph, "loihi", x, options)
+    (verdict,) = check(ld.Criteria(no_overflow=True), deployment, x[:5], None).verdicts
+    counted = deployment.run(x[:5], STEPS).counters.populations["few"]
+    assert verdict.value == counted.overflows_q + counted.overflows_u > 0
+    assert not verdict.passed
 
 
 def test_values_in_place_of_classes():
@@ -232,6 +253,10 @@ def test_a_baseline_of_another_network_or_other_samples(baseline):
         (lambda values: values.update(figures=[1]), "is a damaged baseline"),
         (lambda values: values.update(data=None), "is a damaged baseline"),
         (lambda values: values["figures"].update(speed=1.0), "is a damaged baseline"),
+        (lambda values: values["figures"].update(accuracy=float("nan")), "nan is no figure"),
+        (lambda values: values["layers"]["hidden"].update(firing_rate="fast"), "firing_rate is 'fast'"),
+        (lambda values: values["network"]["layers"].update(hidden=3), "is a damaged baseline"),
+        (lambda values: values["data"].update(steps=float("inf")), "is a damaged baseline"),
     ],
 )
 def test_a_file_that_is_no_baseline(baseline, change, says):
