@@ -695,7 +695,6 @@ A_BOARD = "needs a board"
 ANOTHER = "needs another installation"
 TO_BE_FOLLOWED = (
     "…, or normalization='percentile'",
-    "Deploy with DeployOptions(max_host_spikes=…)",
     "Leave client out: such samples are presented length by length, in one process",
     "Give drop, which is less where accuracy is more",
     "Give at least one",
@@ -711,7 +710,6 @@ TO_BE_FOLLOWED = (
     "Train it with rates",
     "Use shorter bins, or an encoder for values: DeployOptions(encoder='auto')",
     "Use steps_per_frame=1: a frame holds the spikes of one step",
-    "Give more, or put the first layer on fewer cores with fix=",
     "Give its learning rules one time constant",
     "Start workers: dask worker ADDRESS, or LocalCluster(n_workers=2)",
     "Make it without asynchronous=True",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.analysis.frames import measuring_steps
 from loihi_deploy.backends.line import line
+from loihi_deploy.data.named import evenly
 from loihi_deploy.errors import InputError, MappingError, Problem
 from loihi_deploy.ir import PartitionedGraph, Samples
 from loihi_deploy.ir.program import HostLimit, Program
@@ -106,7 +107,7 @@ def encoder_rate(program: Program, mapping: Mapping, samples: Samples, options: 
     options : DeployOptions
     """
     assert options.max_host_spikes is not None, "asked for where there is a limit"
-    some = samples.take(np.arange(min(SAMPLES, len(samples))) * len(samples) // min(SAMPLES, len(samples)))
+    some = samples.take(evenly(len(samples), SAMPLES))
     hold = measuring_steps(options, some) // some.n_frames
     means = messages(program, mapping, some, hold).mean(axis=1).max(axis=1)
     highest = float(np.percentile(means, KEPT_BY))

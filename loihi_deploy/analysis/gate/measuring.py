@@ -14,6 +14,7 @@ from loihi_deploy.analysis.energy import estimate
 from loihi_deploy.analysis.frames import has_decisions, rate_decisions
 from loihi_deploy.analysis.host_link import highest
 from loihi_deploy.backends import RunOptions
+from loihi_deploy.data.named import evenly
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.ir.labels import checked_labels, class_labels
@@ -93,8 +94,8 @@ def measure(
             "steps": options.total_steps(samples.n_frames),
             "digest": _data_digest(samples, y),
         }
-        n = min(ENERGY_SAMPLES, len(samples))
-        cost = estimate(program, mapping, samples.take(np.arange(n) * len(samples) // n), options)
+        some = samples.take(evenly(len(samples), ENERGY_SAMPLES))
+        cost = estimate(program, mapping, some, options)
         figures["energy_mj"] = cost.total.high / MILLI
         figures["latency_ms"] = cost.seconds.high / MILLI
     network = {
