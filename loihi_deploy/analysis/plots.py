@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from loihi_deploy.analysis.asking import Asked
 from loihi_deploy.analysis.reporting import Reported, accuracy_values, rate_values, sample_values
 from loihi_deploy.backends import RunOptions, check
 from loihi_deploy.backends.argument_problems import whole_number_problems
 from loihi_deploy.errors import InputError
-from loihi_deploy.ir import Samples, samples_for
 from loihi_deploy.report import pictures
 from loihi_deploy.report.drawing import drawn
 
@@ -27,15 +27,12 @@ class Plots:
     Parameters
     ----------
     parts : Reported
-    steps_of : callable
-        Gives the steps of a presentation: those given, or what the deployment was made for.
-    check_labels : callable
-        `Deployment.check_labels`.
+    asked : callable
+        Checks what a call is given: `loihi_deploy.analysis.asking.asked` for this deployment.
     """
 
     parts: Reported
-    steps_of: Callable[[Any, Samples], Any]
-    check_labels: Callable[[Any, int], Any]
+    asked: Callable[..., Asked]
 
     def cores(
         self, kind: Literal["population", "compartments", "synapse_words", "in_axons"] = "population"
@@ -53,21 +50,22 @@ class Plots:
 
     def rates(self, x: Any, steps: int | None = None) -> Any:
         """The distribution of firing rates of each layer on samples, as for `Deployment.run`."""
-        samples, n_steps = self._presented(x, steps)
-        values = rate_values(self.parts, samples, n_steps)
+        given, n_steps = self._presented(x, steps)
+        values = rate_values(self.parts, given.samples, n_steps)
         with drawn():
             return pictures.rates(values["layers"])
 
     def accuracy_by_step(self, x: Any, y: Any, steps: int | None = None) -> Any:
         """Accuracy against presentation time, the rate network's as a line; arguments as for `Deployment.evaluate`."""
-        samples, n_steps = self._presented(x, steps)
-        values, _ = accuracy_values(self.parts, samples, self.check_labels(y, len(samples)), n_steps)
+        given, n_steps = self._presented(x, steps, y, labelled=True)
+        values, _ = accuracy_values(self.parts, given.samples, given.classes, n_steps)
         with drawn():
             return pictures.accuracy_by_step(values)
 
     def raster(self, x: Any, steps: int | None = None, sample: int = 0) -> Any:
         """Spikes of one of the samples, a band for each layer."""
-        samples, n_steps = self._presented(x, steps)
+        given, n_steps = self._presented(x, steps)
+        samples = given.samples
         problems = list(whole_number_problems("sample", sample, 0))
         if problems or sample >= len(samples):
             raise InputError.single("no such sample", "sample", sample, f"0 to {len(samples) - 1}")
@@ -75,8 +73,8 @@ class Plots:
         with drawn():
             return pictures.raster(values)
 
-    def _presented(self, x: Any, steps: Any) -> tuple[Samples, int]:
-        samples = samples_for(self.parts.graph, x)
-        n_steps = self.steps_of(steps, samples)
-        check(self.parts.program, samples, RunOptions(n_steps))
-        return samples, n_steps
+    def _presented(self, x: Any, steps: Any, y: Any = None, labelled: bool = False) -> tuple[Asked, int]:
+        given = self.asked("Cannot draw the figure", x, y, labelled=labelled)
+        n_steps: Any = given.run_options(steps=steps).steps
+        check(self.parts.program, given.samples, RunOptions(n_steps))
+        return given, n_steps

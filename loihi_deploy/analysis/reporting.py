@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,11 +18,14 @@ from loihi_deploy.analysis.remedies import Deployed
 from loihi_deploy.analysis.verify import SATURATED, verify_stages
 from loihi_deploy.analysis.weight_values import weight_values
 from loihi_deploy.backends import RunOptions
+from loihi_deploy.data.named import evenly
+from loihi_deploy.errors import LoihiDeployWarning
 from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.report.values import counters_values, encoder_values, summary
+from loihi_deploy.results import Evaluation, RunResult
 
 REPORT_VERSION = 1
 """Of the values; raised when a reader of older ones could misread the newer."""
@@ -68,15 +72,24 @@ class Reported:
 def measured_values(
     parts: Reported, samples: Samples, labels: NDArray[np.int64] | None, steps: int
 ) -> dict[str, Any]:
-    """Everything that needs samples, by section; accuracy and what goes with it only with labels."""
+    """Everything that needs samples, by section; accuracy and what goes with it only with labels.
+
+    What the run lost is among the 'warnings', and warned of.
+    """
     values: dict[str, Any] = {}
+    options = parts.run_options(steps, samples)
+    result: RunResult | Evaluation
     if labels is None:
-        counters = backends.run(
-            parts.program, samples, parts.run_options(steps, samples), parts.mapping
-        ).counters
+        result = backends.run(parts.program, samples, options, parts.mapping)
     else:
-        values["accuracy"], counters = accuracy_values(parts, samples, labels, steps)
-    n_steps = parts.run_options(steps, samples).hold(samples.n_frames) * samples.n_frames
+        values["accuracy"], result = accuracy_values(parts, samples, labels, steps)
+        if parts.graph.readouts[0].n_classes <= MOST_CLASSES:
+            values["accuracy"]["confusion"] = confusion(parts, samples, labels, steps).tolist()
+    counters = result.counters
+    values["warnings"] = list(map(str, result.warnings))
+    for problem in result.warnings:
+        warnings.warn(LoihiDeployWarning(problem), stacklevel=4)
+    n_steps = options.hold(samples.n_frames) * samples.n_frames
     values["data"] = {
         "samples": len(samples),
         "frames": samples.n_frames,
@@ -89,7 +102,7 @@ def measured_values(
         values["stages"] = stage_values(parts, samples, labels, n_steps)
     values["rates"] = rate_values(parts, samples, n_steps)
     values["sample"] = sample_values(parts, samples, labels, n_steps)
-    some = samples.take(_evenly(len(samples), ENERGY_SAMPLES))
+    some = samples.take(evenly(len(samples), ENERGY_SAMPLES))
     energy = estimate(parts.program, parts.mapping, some, parts.run_options(n_steps, some))
     values["energy"] = energy.values()
     return values
@@ -97,21 +110,19 @@ def measured_values(
 
 def accuracy_values(
     parts: Reported, samples: Samples, labels: NDArray[np.int64], steps: int
-) -> tuple[dict[str, Any], Any]:
-    """Accuracy, and what goes with it.
+) -> tuple[dict[str, Any], Evaluation]:
+    """Accuracy, and the evaluation that it is of.
 
     Returns
     -------
     values : dict
-        Accuracy at the end, after each step or of sequences after each frame, and of the rate network, and the
-        confusion matrix. Labels of frames are counted frame by frame.
-    counters : Counters
-        Of the run.
+        Accuracy at the end, after each step or of sequences after each frame, and of the rate network. Labels of frames
+        are counted frame by frame.
+    result : Evaluation
     """
     in_frames, of_frames = samples.n_frames > 1, labels.ndim == 2
     options = replace(parts.run_options(steps, samples), by_frame=in_frames)
     result = backends.evaluate(parts.program, samples, labels, options, parts.mapping, by_step=not in_frames)
-    readout, there = parts.graph.readouts[0], labels >= 0
     values: dict[str, Any] = {
         "value": result.accuracy,
         "n_correct": result.n_correct,
@@ -124,22 +135,27 @@ def accuracy_values(
     if has_decisions(parts.source, samples, parts.options):
         hold = options.hold(samples.n_frames)
         ideal = rate_decisions(parts.source, samples, parts.options, hold, every_frame=of_frames)
-        values["rate_network"] = float((ideal == labels)[there].mean())
-    if readout.n_classes <= MOST_CLASSES:
-        run = backends.run(parts.program, samples, options, parts.mapping)
-        outputs = run.by_frame[readout.name] if of_frames else run.outputs
-        decided = readout.classes(outputs.reshape(*labels.shape, -1), activated=True)
-        confusion = np.zeros((readout.n_classes, readout.n_classes), np.int64)
-        np.add.at(confusion, (labels[there], decided[there]), 1)
-        values["confusion"] = confusion.tolist()
-    return values, result.counters
+        values["rate_network"] = float((ideal == labels)[labels >= 0].mean())
+    return values, result
+
+
+def confusion(parts: Reported, samples: Samples, labels: NDArray[np.int64], steps: int) -> NDArray[np.int64]:
+    """Samples, or frames that have labels, by class and decision."""
+    readout, there = parts.graph.readouts[0], labels >= 0
+    options = replace(parts.run_options(steps, samples), by_frame=labels.ndim == 2)
+    run = backends.run(parts.program, samples, options, parts.mapping)
+    outputs = run.by_frame[readout.name] if options.by_frame else run.outputs
+    decided = readout.classes(outputs.reshape(*labels.shape, -1), activated=True)
+    counts = np.zeros((readout.n_classes, readout.n_classes), np.int64)
+    np.add.at(counts, (labels[there], decided[there]), 1)
+    return counts
 
 
 def stage_values(
     parts: Reported, samples: Samples, labels: NDArray[np.int64] | None, steps: int
 ) -> dict[str, Any]:
     """What `Deployment.verify` finds, on fewer samples and without trying other settings."""
-    which = _evenly(len(samples), STAGE_SAMPLES)
+    which = evenly(len(samples), STAGE_SAMPLES)
     board = parts.mapping.board
     some = samples.take(which)
     deployed = Deployed.of(parts.graph, parts.source, parts.program, parts.options, board, some, steps)
@@ -155,7 +171,7 @@ def stage_values(
 
 def rate_values(parts: Reported, samples: Samples, steps: int) -> dict[str, Any]:
     """Distribution of firing rates of each layer: of its neurons' means over samples, in Hz."""
-    some = samples.take(_evenly(len(samples), RATE_SAMPLES))
+    some = samples.take(evenly(len(samples), RATE_SAMPLES))
     rates = backends.firing_rates(parts.program, some, steps, 1.0)
     values = {}
     for name, found in rates.items():
@@ -229,7 +245,7 @@ def _shorter(samples: Samples, steps: int) -> Iterator[tuple[int, Samples]]:
 
 def _raster(events: NDArray[np.int64], size: int) -> dict[str, Any]:
     """Events of evenly spaced neurons of a layer: steps, and places among those shown."""
-    shown = _evenly(size, RASTER_NEURONS)
+    shown = evenly(size, RASTER_NEURONS)
     place = np.full(size, -1, np.int64)
     place[shown] = np.arange(len(shown))
     kept = events[place[events[:, 2]] >= 0]
@@ -240,11 +256,6 @@ def _raster(events: NDArray[np.int64], size: int) -> dict[str, Any]:
         "steps": kept[:, 1].tolist(),
         "places": place[kept[:, 2]].tolist(),
     }
-
-
-def _evenly(n: int, limit: int) -> NDArray[np.int64]:
-    wanted = min(n, limit)
-    return np.arange(wanted) * n // max(wanted, 1)
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -299,4 +310,7 @@ def report_values(
         "weights": weight_values(parts.graph, program, parts.options),
         "latency": latency_values(program),
     }
-    return values if samples is None else {**values, **measured_values(parts, samples, labels, steps)}
+    if samples is None:
+        return values
+    measured = measured_values(parts, samples, labels, steps)
+    return {**values, **measured, "warnings": [*values["warnings"], *measured["warnings"]]}

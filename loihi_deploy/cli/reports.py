@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from loihi_deploy.cli.group import commands
 from loihi_deploy.cli.outputs import output_option
 from loihi_deploy.cli.presenting import as_classes
 from loihi_deploy.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from loihi_deploy.deployment import Deployment
 
 
 @commands.command(runs_saved=True)
@@ -57,13 +60,27 @@ def report(
             x = y = None
             if given:
                 found = given.read(deployment)
-                x, y = found.x, found.y if found.y is None else as_classes(deployment, found.y)
+                x, y = found.x, _labels(terminal, deployment, found.y)
             name = str(path) if str(path) not in reports else f"{path} ({k + 1})"
             reports[name] = deployment.report_values(x, y, steps, command=command)
     if output is not None:
         write_reports(output, reports)
         terminal.figures({"output": str(output)}, lambda: click.echo(f"Written to {output}"))
         return
+    if len(reports) > 1:
+        terminal.warn(*(f"{name}: {text}" for name, values in reports.items() for text in values["warnings"]))
     figures = next(iter(reports.values())) if len(reports) == 1 else {"reports": reports}
     shown = {name: {**values, "warnings": []} for name, values in reports.items()}
     terminal.figures(figures, lambda: reports_page(shown).show())
+
+
+def _labels(terminal: Terminal, deployment: Deployment, y: Any) -> Any:
+    """Labels that decisions are counted on: of samples, or of frames; None where they are values, which is said."""
+    if y is None or (classes := as_classes(deployment, y)) is not None:
+        return None if y is None else classes
+    if y.dtype.kind in "biu" and deployment.graph.readouts[0].n_classes > 1:
+        return y
+    terminal.warn(
+        "The labels are values, so the report has no accuracy; loihi-deploy evaluate says how far outputs are off"
+    )
+    return None

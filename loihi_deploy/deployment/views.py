@@ -81,7 +81,7 @@ class Showing(Parts):
         """Figures, drawn with matplotlib: ``deployment.plot.cores()``; see `Plots`."""
         from loihi_deploy.analysis.plots import Plots
 
-        return Plots(self._reported(), self._steps, self.check_labels)
+        return Plots(self._reported(), self._asked)
 
     def page(self) -> Page:
         """Layers, cores, the options that differ from their defaults, what took part, and every warning."""

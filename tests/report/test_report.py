@@ -18,10 +18,10 @@ from click.testing import CliRunner
 import loihi_deploy as ld
 from loihi_deploy.analysis.latency import latencies
 from loihi_deploy.cli import commands
-from loihi_deploy.errors import InputError, MissingExtraError, OutputError
+from loihi_deploy.errors import InputError, LoihiDeployWarning, MissingExtraError, OutputError
 from loihi_deploy.mapping.core_plan import limit_rows
 from loihi_deploy.report import write_reports
-from loihi_deploy.report.network import network_drawing
+from loihi_deploy.report.network import WIDTH, network_drawing
 from tests.analysis.test_frames import frames as sequences
 from tests.analysis.test_frames import network
 
@@ -263,6 +263,43 @@ def test_labels_of_frames_are_reported_frame_by_frame(lengths):
     assert values["stages"]["stages"][-1]["accuracy"] == 1
     assert values["sample"]["label"] is None
     assert values["sample"]["output_steps"] == [20, 40, 60, 80, 100]
+    (axes,) = deployment.plot.accuracy_by_step(given, y).axes
+    assert axes.lines[0].get_ydata().tolist() == [100.0] * 5
+
+
+def test_the_command_takes_labels_of_frames_and_says_that_values_are_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = sequences(6, 5)
+    options = ld.DeployOptions(readout="each", steps_per_frame=4)
+    deployment = ld.deploy(network(), "loihi", x, options)
+    deployment.save("net.loihi")
+    np.savez("frames.npz", x=x, y=deployment.predict(x).argmax(axis=2))
+    np.savez("values.npz", x=x, y=deployment.run(x).outputs)
+    result = CliRunner().invoke(commands, ["report", "net.loihi", "--data", "frames.npz"])
+    assert result.exit_code == 0, result.output
+    assert "Accuracy 100.00 % (30 of 30)" in result.stdout
+    result = CliRunner().invoke(commands, ["report", "net.loihi", "--data", "values.npz"])
+    assert result.exit_code == 0, result.output
+    assert "Accuracy" not in result.stdout
+    assert "loihi-deploy evaluate says" in result.stderr
+
+
+def test_what_a_run_loses_is_among_the_warnings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = sequences(20, 1)[:, 0]
+    deployment = ld.deploy(network(), "loihi", x, ld.DeployOptions(bias_correction_steps=0))
+    assert deployment.report_values(x, steps=STEPS)["warnings"] == list(deployment.notes)
+    with pytest.warns(LoihiDeployWarning, match="Scale the samples") as caught:
+        values = deployment.report_values(100 * x, np.zeros(20, int), STEPS)
+    assert [str(warning.message) for warning in caught] == values["warnings"][len(deployment.notes) :]
+    write_reports("r.html", {"net": values})
+    assert "Scale the samples" in Path("r.html").read_text(encoding="utf-8")
+    deployment.save("a.loihi")
+    np.save("x.npy", 100 * x)
+    both = ["report", "a.loihi", "a.loihi", "--samples", "x.npy", "--steps", str(STEPS)]
+    result = CliRunner().invoke(commands, both)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("a.loihi (2): ") == len(values["warnings"])
 
 
 def test_latency_is_that_of_the_program():
@@ -303,6 +340,38 @@ def test_the_network_is_drawn_with_a_line_for_each_projection():
     boxes = [element for element in root.iter() if element.get("class") == "box"]
     assert [float(box.get("y")) for box in boxes] == sorted(float(box.get("y")) for box in boxes)
     assert len({box.get("y") for box in boxes}) == 5
+
+
+def test_a_deep_network_is_drawn_in_columns():
+    names = [f"layer{k}" for k in range(28)]
+    values = {
+        "inputs": {"x": [4]},
+        "layers": [{"name": name, "place": "chip", "shape": [3], "neurons": 3, "cores": 1} for name in names],
+        "readouts": {"y": [2]},
+        "edges": [
+            *zip(["x", *names], [*names, "y"], strict=True),
+            ("layer2", "layer4"),
+            ("layer5", "layer20"),
+        ],
+    }
+    found = network_drawing(values)
+    root = ET.fromstring(found["svg"])
+    places = [(e.get("x"), e.get("y")) for e in root.iter() if e.get("class") == "box"]
+    assert len(set(places)) == 30
+    assert len({x for x, _ in places}) == 3
+    assert len({y for _, y in places}) == 10
+    # no upright part of a line runs through a box, and all lines are inside the drawing
+    _, _, width, height = map(float, root.get("viewBox").split())
+    lefts = sorted({float(x) for x, _ in places})
+    lanes = 0
+    for wire in (e.get("d") for e in root.iter() if e.get("class") == "wire"):
+        assert all(0 <= float(v) <= height for v in re.findall(r"V([\d.]+)", wire))
+        if "H" in wire:
+            lane = float(re.search(r"H([\d.]+)", wire)[1])
+            assert not any(left <= lane <= left + WIDTH for left in lefts)
+            assert lane < width
+            lanes += 1
+    assert lanes == 2 + 2  # from column to column, and past others
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
