@@ -56,7 +56,7 @@ long-stream: $(VENV)/.convert-test
 	LOIHI_DEPLOY_STREAM_STEPS=1000000 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/backends/test_stream.py $(ARGS)
 
 rehearsal: $(VENV)/.convert-test
-	LOIHI_DEPLOY_REHEARSAL=1 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/hardware tests/export/test_board_runner.py $(ARGS)
+	LOIHI_DEPLOY_REHEARSAL=1 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/hardware tests/export/test_board_runner.py tests/bench/test_selftest.py $(ARGS)
 
 light: .venv-light/.installed
 	.venv-light/bin/python tests/light/check.py

@@ -20,6 +20,7 @@ from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.mapping.plan import POP16
 from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
+from tests.conformance import test_engines as contract
 from tests.hardware import replay, standin
 from tests.mapping.networks import chain, networks, weights
 
@@ -88,6 +89,24 @@ def check(bench, program, mapping, spikes, steps, biases=None):
 
 
 PROGRAM = chain((6, 6, 2), [("conv", 3, 1, 4), ("dense", 10)], threshold=64 * 200)
+
+
+@pytest.mark.parametrize("transform", contract.TRANSFORMS)
+def test_every_projection_of_the_contract(bench, transform):
+    rng = np.random.default_rng(6)
+    program = contract.network(rng, contract.TRANSFORMS[transform](rng), 6)
+    expected = check(bench, program, map_to_cores(program, "nahuku32"), spikes_for(program, 25, rate=0.1), 25)
+    assert expected.counts["p"].spikes > 10
+
+
+@pytest.mark.parametrize("neuron", contract.NEURONS)
+def test_every_neuron_of_the_contract(bench, neuron):
+    rng = np.random.default_rng(0)
+    weights = contract.mantissas(rng, (40, 120))
+    weights = np.abs(weights) if neuron == "wrapping" else weights
+    program = contract.network(rng, Dense(weights), 7, **contract.NEURONS[neuron])
+    expected = check(bench, program, map_to_cores(program, "nahuku32"), spikes_for(program, 40, rate=0.2), 40)
+    assert (expected.counts["p"].overflows_u > 0) == (neuron == "wrapping")
 
 
 def test_three_samples_each_from_rest_and_with_its_own_spikes(bench):
@@ -175,7 +194,7 @@ def test_drawn_networks(program, seed):
 
 
 @pytest.mark.parametrize("name", NETWORK_NAMES)
-def test_networks_of_examples(bench, name):
+def test_networks_of_examples(bench, name, capsys):
     """Encoder and readout included, 50 steps."""
     graph = benchmarks.NETWORKS[name]()
     program = quantize(partition(graph))
@@ -193,6 +212,15 @@ def test_networks_of_examples(bench, name):
         np.testing.assert_array_equal(theirs.recorded[p.name]["spikes"], spikes)
     np.testing.assert_array_equal(theirs.outputs, ours.outputs)
     check_recording(bench, mapping)
+    if len(NETWORK_NAMES) > 1:
+        spikes = sum(ours.counters.populations[p.name].spikes for p in program.populations)
+        words = sum(replay.memory_words(core) for core in bench.boards[0].cores())
+        compartments = sum(core.n_compartments for core in mapping.cores)
+        with capsys.disabled():
+            print(
+                f"\n{name}: {compartments:,} compartments and {words:,} words of synapse memory on "
+                f"{mapping.n_cores} cores, core by core as mapped; {spikes:,} spikes in 50 steps equal"
+            )
 
 
 def test_a_single_altered_register_changes_what_is_replayed(bench):
