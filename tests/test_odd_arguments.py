@@ -113,7 +113,10 @@ CALLS = {
     ),
     "save": (DEPLOYMENT.save, {"path": "net.loihi"}),
     "report": (DEPLOYMENT.report, {"path": "report.txt", "x": X, "y": Y, "steps": 3}),
-    "check": (DEPLOYMENT.check, {"x": X, "y": Y, "criteria": ld.Criteria(max_chips=1), "steps": 3}),
+    "check": (
+        DEPLOYMENT.check,
+        {"x": X, "y": Y, "criteria": ld.Criteria(max_chips=1), "hardware": False, "steps": 3},
+    ),
     "Criteria": (ld.Criteria, {"min_accuracy": 0.5, "max_chips": 1, "no_overflow": True, "tolerance": {}}),
     "plot.cores": (DEPLOYMENT.plot.cores, {"kind": "population"}),
     "plot.raster": (DEPLOYMENT.plot.raster, {"x": X, "steps": 3, "sample": 0}),

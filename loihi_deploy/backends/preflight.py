@@ -6,7 +6,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from loihi_deploy.chip.nengo_loihi import nengo_loihi_problems
 from loihi_deploy.engines.chip.plain import arrival_delays
@@ -65,6 +65,11 @@ class Preflight(Shown):
     def ready(self) -> bool:
         """Whether nothing is known to fail."""
         return not self.machine and not self.program
+
+    def values(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        kinds = {"machine": self.machine, "program": self.program, "doubts": self.doubts}
+        return {"ready": self.ready, **{name: list(map(str, found)) for name, found in kinds.items()}}
 
     def page(self) -> Page:
         """Problems by kind, then the verdict."""
@@ -238,7 +243,7 @@ def doubts(program: Program, mapping: Mapping, how: OnBoard | None = None) -> It
     found = broken([core.usage for core in mapping.cores], names, board)
     yield from (problem for rule, problem in found if rule.severity == "warning")
     n_probes = sum(p.size for p in program.populations if p.name in host_reads(program))
-    if n_probes:
+    if n_probes and not how.streamed:
         yield Problem(
             "each neuron that the readout needs takes a spike counter, and nobody says how many there are",
             "probes",
@@ -261,6 +266,17 @@ def doubts(program: Program, mapping: Mapping, how: OnBoard | None = None) -> It
             None if program.host_limit is None else program.host_limit.spikes,
             carried,
             f"Deploy with DeployOptions(max_host_spikes={carried})",
+        )
+    slots = [core.usage["out_axon_slots"] for core in mapping.cores]
+    limit = board.chip.core.max_out_axon_slots
+    if any(slots):
+        fullest = slots.index(max(slots))
+        yield Problem(
+            "NxSDK counts output axons itself, and nengo-loihi's issue 326 failed on a board alone; there is room for "
+            f"{limit - max(slots):,} slots more by our count",
+            f"the fullest {names[fullest]}",
+            max(slots),
+            limit,
         )
     if how.streamed:
         yield Problem(

@@ -41,13 +41,7 @@ def preflight(
         read = given.read(deployment)
         resets = deployment.compare_resets(read.x, read.y, steps)
     found = deployment.preflight()
-    figures = {
-        "ready": found.ready,
-        "machine": [str(problem) for problem in found.machine],
-        "program": [str(problem) for problem in found.program],
-        "doubts": [str(problem) for problem in found.doubts],
-        "resets": resets and resets.values(),
-    }
+    figures = found.values() | {"resets": resets and resets.values()}
 
     def text() -> None:
         click.echo(str(found))

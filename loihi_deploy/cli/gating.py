@@ -62,6 +62,7 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @steps_option
 @limit_options
 @click.option("--no-overflow", is_flag=True, help="No accumulator may wrap around.")
+@click.option("--hardware", is_flag=True, help="Nothing may be known to fail on a Loihi board: as preflight.")
 @click.option("--baseline", type=Path, help="Figures of an earlier check: none may be worse.")
 @click.option(
     "--tolerance",
@@ -87,6 +88,7 @@ def check(
     update_baseline: bool,
     junit: Path | None,
     no_overflow: bool,
+    hardware: bool,
     **limits: Any,
 ) -> int:
     """Check DEPLOYMENT_FILE (.loihi) against limits: exit status 0 where all hold, 1 where one fails.
@@ -109,7 +111,7 @@ def check(
     criteria = Criteria.from_names({**kept, **told}, TABLE if kept else "criteria")
     if update_baseline and baseline is None:
         raise click.UsageError("--update-baseline needs --baseline: where to write it.")
-    if baseline is None and not criteria.limits:
+    if baseline is None and not criteria.limits and not hardware:
         raise InputError.single(
             "no limit to check", remedy="Give one, such as --max-chips 1, or --baseline FILE; see --help"
         )
@@ -125,8 +127,9 @@ def check(
         about = {"data": data_values(found)}
     if update_baseline and criteria.tolerance:  # which is for comparing, and nothing is compared
         criteria = Criteria.from_names({name: v for name, v in vars(criteria).items() if name != "tolerance"})
+    compared = None if update_baseline else baseline
     result = deployment.check(
-        x, y, criteria, baseline=None if update_baseline else baseline, steps=steps, progress=shows_progress()
+        *(x, y, criteria), baseline=compared, hardware=hardware, steps=steps, progress=shows_progress()
     )
     if junit is not None:
         result.write_junit(junit, str(deployment_file))

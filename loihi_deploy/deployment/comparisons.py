@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from loihi_deploy import backends
 from loihi_deploy.analysis.frames import rate_decisions, reading
 from loihi_deploy.backends import RunOptions
-from loihi_deploy.backends.argument_problems import fraction_problems, reset_problems, whole_number_problems
+from loihi_deploy.backends.argument_problems import (
+    flag_problems,
+    fraction_problems,
+    reset_problems,
+    whole_number_problems,
+)
 from loihi_deploy.deployment.parts import Parts, refuse
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import collected, samples_for
@@ -145,6 +151,7 @@ class Comparing(Parts):
         criteria: Criteria | None = None,
         *,
         baseline: str | os.PathLike[str] | None = None,
+        hardware: bool = False,
         steps: int | None = None,
         threads: int | None = None,
         progress: bool | None = None,
@@ -161,6 +168,8 @@ class Comparing(Parts):
             The limits; ``Criteria()`` without any only measures.
         baseline : path, optional
             What `Check.write_baseline` wrote: no figure may be worse by more than ``criteria.tolerance``.
+        hardware : bool
+            Whether nothing may be known to fail on a Loihi board either; see `preflight`.
         steps, threads, progress
             As for `run`.
 
@@ -179,10 +188,11 @@ class Comparing(Parts):
         """
         from loihi_deploy.analysis.gate import Criteria, judge, measure, read_baseline
 
+        refuse("Cannot check the deployment", flag_problems("hardware", hardware))
         if not isinstance(criteria, Criteria | None):
             raise InputError.single("not what is expected", "criteria", type(criteria).__name__, "Criteria")
         before = None if baseline is None else read_baseline(baseline)
-        if before is None and criteria is None:
+        if before is None and criteria is None and not hardware:
             raise InputError.single("no limit to check", "criteria", remedy="Give one: Criteria(max_chips=1)")
         samples, options = None, RunOptions(steps, threads=threads, progress=progress)
         if x is not None:
@@ -194,7 +204,10 @@ class Comparing(Parts):
             options = reading(self.program, self.options, samples).of(options)
         source = self.source or self.graph
         measured = measure(source, self.program, self.mapping, samples, y, options, self.options)
-        return judge(measured, self._made_with(), criteria or Criteria(), before)
+        found = judge(measured, self._made_with(), criteria or Criteria(), before)
+        if not hardware:
+            return found
+        return replace(found, preflight=self.preflight(1 if samples is None else samples.n_frames))
 
     def _made_with(self) -> dict[str, str]:
         """Board, versions and options, as texts by name."""

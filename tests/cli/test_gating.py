@@ -13,6 +13,7 @@ import loihi_deploy as ld
 from loihi_deploy.cli import commands
 from loihi_deploy.cli.gating import project_settings
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from tests.hardware import standin
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -71,6 +72,27 @@ def test_json_and_junit(folder):
     assert values["passed"] is True
     assert [row["name"] for row in values["criteria"]] == ["min_accuracy"]
     assert ET.parse("out.xml").getroot().get("tests") == "1"
+
+
+def test_what_a_board_would_refuse_fails_a_check(folder, monkeypatch):
+    pytest.importorskip("nengo_loihi")
+    alone = check("--hardware")
+    assert alone.exit_code == 1
+    assert "NxSDK" in alone.stdout
+    assert "criteria" not in alone.stdout
+    both = ("--data", "test.npz", "--min-accuracy", 1, "--hardware", "--junit", "out.xml", "--json", *STEPS)
+    failed = check(*both)
+    values = json.loads(failed.stdout)
+    assert (failed.exit_code, values["passed"], values["criteria"][0]["passed"]) == (1, False, True)
+    assert not values["hardware"]["ready"]
+    root = ET.parse("out.xml").getroot()
+    assert (root.get("tests"), root.get("failures")) == ("2", "1")
+    assert "NxSDK" in root.find("testcase[@name='hardware']/failure").text
+    standin.patch(monkeypatch)
+    ready = check(*both)
+    assert ready.exit_code == 0
+    assert ET.parse("out.xml").getroot().get("failures") == "0"
+    assert json.loads(ready.stdout)["hardware"]["doubts"]
 
 
 def test_runs_are_alike(folder):

@@ -180,6 +180,12 @@ def test_doubts_are_no_refusals(bench):
     assert found.ready
     assert "spike counter" in str(found.doubts[0])
     assert "Ready for the board" in str(found)
+    slots = max(core.usage["out_axon_slots"] for core in MAPPING.cores)
+    room = MAPPING.board.chip.core.max_out_axon_slots - slots
+    assert f"room for {room:,} slots more" in str(found)
+    streamed = "\n".join(map(str, preflight(PROGRAM, MAPPING, how=OnBoard(streamed=True)).doubts))
+    assert "spike counter" not in streamed
+    assert "128 times" in streamed
 
 
 @pytest.mark.parametrize(

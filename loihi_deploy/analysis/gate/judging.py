@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loihi_deploy.analysis.gate.baseline import Baseline, changes, check_same
 from loihi_deploy.analysis.gate.criteria import FIGURES, LIMITS, Criteria
@@ -14,6 +14,9 @@ from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.files import PathOrStream, write_file
 from loihi_deploy.ir.content import OneLine
 from loihi_deploy.tables import Page, Shown, Table
+
+if TYPE_CHECKING:
+    from loihi_deploy.backends.preflight import Preflight
 
 ROUNDING = 1e-12
 """What sums of floats may be off by without failing a limit that they meet."""
@@ -79,20 +82,27 @@ class Check(Shown, OneLine):
         Everything that was measured, limited or not.
     made_with : dict of str
         Versions and options of the deployment.
+    preflight : Preflight, optional
+        What would fail on a board, where that was asked for.
     """
 
     verdicts: tuple[Verdict, ...]
     changes: tuple[tuple[str, str, str, str], ...]
     measured: Measured
     made_with: dict[str, str]
+    preflight: Preflight | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether every criterion holds."""
-        return all(verdict.passed for verdict in self.verdicts)
+        """Whether every criterion holds, and nothing is known to fail on a board, where that was asked for."""
+        ready = self.preflight is None or self.preflight.ready
+        return ready and all(verdict.passed for verdict in self.verdicts)
 
     def page(self) -> Page:
-        """A row for each criterion; where one fails, what changed since the baseline."""
+        """A row for each criterion; where one fails, what changed since the baseline; what a board would refuse."""
+        after = Page(()) if self.preflight is None else self.preflight.page()
+        if not self.verdicts:
+            return after
         data = self.measured.data
         on = f", {data['samples']:,} samples, {data['steps']} steps" if data else ""
         columns = ("", "criterion", "value", "limit", "margin")
@@ -105,7 +115,7 @@ class Check(Shown, OneLine):
         failed = sum(not verdict.passed for verdict in self.verdicts)
         n = len(self.verdicts)
         parts.append(f"{failed} of {n} criteria FAIL" if failed else f"{n} of {n} criteria hold")
-        return Page(tuple(parts))
+        return Page(tuple(parts)) + after
 
     def values(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -115,6 +125,7 @@ class Check(Shown, OneLine):
             "changes": [
                 dict(zip(("where", "what", "then", "now"), row, strict=True)) for row in self.changes
             ],
+            "hardware": self.preflight and self.preflight.values(),
             **asdict(self.measured),
         }
 
@@ -133,10 +144,7 @@ class Check(Shown, OneLine):
             If it cannot be written; an existing file is left as it was.
         """
         name = re.sub(r"[^\w .:/-]", "?", name)
-        failed = [verdict for verdict in self.verdicts if not verdict.passed]
-        suite = ET.Element(
-            "testsuite", name="loihi-deploy check", tests=str(len(self.verdicts)), failures=str(len(failed))
-        )
+        suite = ET.Element("testsuite", name="loihi-deploy check")
         for verdict in self.verdicts:
             case = ET.SubElement(suite, "testcase", classname=name, name=verdict.name)
             _, _, value, limit, margin = verdict.row
@@ -145,6 +153,14 @@ class Check(Shown, OneLine):
                 failure.text = "\n".join(
                     [f"margin {margin}", *(f"{a}: {b} was {c}, is {d}" for a, b, c, d in self.changes)]
                 )
+        if self.preflight is not None:
+            case = ET.SubElement(suite, "testcase", classname=name, name="hardware")
+            if not self.preflight.ready:
+                problems = [*self.preflight.machine, *self.preflight.program]
+                failure = ET.SubElement(case, "failure", message=f"{len(problems)} would fail on a board")
+                failure.text = "\n".join(map(str, problems))
+        suite.set("tests", str(len(suite)))
+        suite.set("failures", str(len(suite.findall("testcase/failure"))))
         ET.indent(suite)
         write_file(target, ET.tostring(suite, encoding="utf-8", xml_declaration=True) + b"\n")
 
