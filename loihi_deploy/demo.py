@@ -11,7 +11,7 @@ import numpy as np
 
 from loihi_deploy.data import Dataset
 from loihi_deploy.engines.spiking_network import spiking_outputs
-from loihi_deploy.errors import OutputError
+from loihi_deploy.files import make_folder
 from loihi_deploy.ir import samples_for
 from loihi_deploy.pipeline import deploy
 from loihi_deploy.report import counters_values, demo_page, encoder_values, summary, write_report
@@ -57,10 +57,7 @@ def run_demo(
     LoihiDeployError
         As `deploy`; OutputError if the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError.single(f"cannot be made: {error.strerror}", str(folder)) from error
+    make_folder(folder)
     x, y = data.x_test[:n_test], data.y_test[:n_test]
     comparison = []
 

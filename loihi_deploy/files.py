@@ -11,6 +11,7 @@ import stat
 import sys
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from loihi_deploy.errors import OutputError
@@ -80,6 +81,23 @@ def check_writable(target: PathOrStream) -> None:
             os.unlink(temporary)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder, and those that it stands in, where they are not there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a name that no folder can have
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise OutputError.single(f"cannot be made: {reason}", str(folder)) from error
+    return folder
 
 
 def _check_stream(target: Any) -> None:

@@ -33,7 +33,7 @@ LAYERS = (
 # Who may import a framework, wherever in its code the import stands.
 IMPORTERS = {
     "distributed": {"backends.cluster"},
-    "h5py": {"export.netx", "frontends"},
+    "h5py": {"frontends"},
     "jinja2": {"report"},
     "keras": {"frontends", "training"},
     "keras_spiking": {"training"},

@@ -24,8 +24,8 @@ from loihi_deploy.engines.host.neurons import (
     lowpass_factor,
     summed_threshold,
 )
-from loihi_deploy.errors import BackendError, OutputError, Problem
-from loihi_deploy.files import write_file
+from loihi_deploy.errors import BackendError, Problem
+from loihi_deploy.files import make_folder, write_file
 from loihi_deploy.ir import Graph, Population, Projection, Transform
 from loihi_deploy.ir.program import Program
 
@@ -75,11 +75,7 @@ def to_board_runner(deployment: Deployment, folder: str | os.PathLike[str]) -> P
     plain = _stored(tree, arrays)
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a name that no folder can have
-        raise OutputError.single(f"cannot be made: {error}", str(folder)) from error
+    folder = make_folder(folder)
     chip_of = tree["chip_of"]
     about = ABOUT.format(
         chips="one chip" if tree["n_chips"] == 1 else f"{tree['n_chips']} chips",

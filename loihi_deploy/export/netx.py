@@ -11,9 +11,8 @@ otherwise.
 
 from __future__ import annotations
 
-import importlib
+import io
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,17 @@ from numpy.typing import NDArray
 
 from loihi_deploy.checked import checked
 from loihi_deploy.deployment import Deployment
-from loihi_deploy.errors import InputError, LoihiDeployWarning, OutputError, Problem, missing_extra
+from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.export.exchange import matrix_problems, warn_of_losses
 from loihi_deploy.export.padding import even
-from loihi_deploy.files import check_writable
+from loihi_deploy.files import check_writable, write_file
+from loihi_deploy.frontends.channels_first import order_of
+from loihi_deploy.frontends.hdf5 import import_h5py
 from loihi_deploy.ir import Conv2D, Shape
 from loihi_deploy.ir.program import Compartments, Program, Synapses
 
 UNIT_SHIFT = 6
 """Weights, thresholds and biases of a file are in units of 2^6."""
-MAX_MATRIX = 1 << 27
-"""Most weights of a matrix that is written out."""
 Layer = dict[str, Any]
 
 
@@ -67,24 +67,18 @@ def to_netx(deployment: Deployment, path: str | os.PathLike[str]) -> Path:
     LoihiDeployWarning
         Of everything that Lava, and Loihi 2, will do otherwise.
     """
-    try:
-        h5py = importlib.import_module("h5py")
-    except ImportError as error:
-        raise missing_extra("h5py", "Writing HDF5 files of lava-dl", "netx") from error
+    h5py = import_h5py("Writing HDF5 files of lava-dl", "netx")
     program = deployment.program
     problems = list(_problems(program))
     if problems:
         raise InputError("The network cannot be written as a netx file", problems)
     check_writable(path)
-    layers = _layers(program)
-    try:
-        with h5py.File(path, "w") as file:
-            for number, layer in enumerate(layers):
-                _write(file.create_group(f"layer/{number}"), layer)
-    except OSError as error:
-        raise OutputError.single(f"cannot be written: {error}", os.fspath(path)) from error
-    for problem in _losses(program):
-        warnings.warn(LoihiDeployWarning(problem), stacklevel=2)
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        for number, layer in enumerate(_layers(program)):
+            _write(file.create_group(f"layer/{number}"), layer)
+    write_file(path, stream.getvalue())
+    warn_of_losses("Lava, and Loihi 2,", _losses(program))
     return Path(path)
 
 
@@ -135,12 +129,8 @@ def _problems(program: Program) -> Iterator[Problem]:
         if loops and _is_convolution(program, synapses):
             yield Problem("a convolution that drives itself, too, which the format has not", p.name)
         for each in (*forward, *loops):
-            t = each.transform
-            matrix = each in loops or not _is_convolution(program, each)
-            if matrix and t.in_size * t.out_size > MAX_MATRIX:
-                yield Problem(
-                    "a matrix too large to be written out", each.name, t.in_size * t.out_size, MAX_MATRIX
-                )
+            if each in loops or not _is_convolution(program, each):
+                yield from matrix_problems(each.name, each.transform)
 
 
 def _is_convolution(program: Program, synapses: Synapses) -> bool:
@@ -156,11 +146,11 @@ def _is_convolution(program: Program, synapses: Synapses) -> bool:
     )
 
 
-def _losses(program: Program) -> Iterator[Problem]:
+def _losses(program: Program) -> tuple[tuple[str, list[str]], ...]:
     """What Lava does otherwise, each kind once, with the populations concerned."""
     highest = program.arithmetic.largest_v_max
     rounded = {p.name: _rounding(p) for p in program.populations if _rounding(p)}
-    for what, names in (
+    return (
         (
             "its biases are multiples of 64, so they are rounded, by up to "
             f"{max(rounded.values(), default=0):.2g} of the threshold in a step",
@@ -178,10 +168,7 @@ def _losses(program: Program) -> Iterator[Problem]:
             "outputs are the spikes of the last layer: a file has no readout of the host",
             [r.name for r in program.readout.readouts],
         ),
-    ):
-        if names:
-            shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-            yield Problem(f"Lava, and Loihi 2, will differ: {what}", shown)
+    )
 
 
 def _rounding(p: Compartments) -> float:
@@ -221,13 +208,13 @@ def _layers(program: Program) -> list[Layer]:
         else:
             if before is not None:
                 layers.append({"type": "flatten"})
-                weights = weights[:, _channels_first(before)]
+                weights = weights[:, order_of(before)]
             layer |= {"type": "dense", "weight": weights}
             loops = [s for s in program.into(p.name) if s.pre == p.name]
             if loops:
                 layer |= {"type": "dense_rec", "weight_rec": _weights(loops[0])}
         image = layer["type"] == "conv"
-        order = _channels_first(p.shape) if image else np.arange(p.size)
+        order = order_of(p.shape) if image else np.arange(p.size)
         layers.append({**layer, **_biases(p, order), "neuron": _neuron(program, p, order)})
         before = p.shape if image else None
     return layers
@@ -236,10 +223,6 @@ def _layers(program: Program) -> list[Layer]:
 def _shape(shape: Shape, image: bool) -> NDArray[np.int64]:
     """(channels, height, width)."""
     return np.array([shape[2], shape[0], shape[1]] if image else [int(np.prod(shape)), 1, 1])
-
-
-def _channels_first(shape: Shape) -> NDArray[np.intp]:
-    return np.moveaxis(np.arange(int(np.prod(shape))).reshape(shape), -1, 0).reshape(-1)
 
 
 def _weights(synapses: Synapses) -> NDArray[np.int32]:

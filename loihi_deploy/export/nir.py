@@ -18,8 +18,8 @@ step earlier for each layer that they passed; where ways of different lengths me
 from __future__ import annotations
 
 import importlib
+import io
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,16 +32,16 @@ from numpy.typing import NDArray
 from loihi_deploy.checked import checked
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.engines.host.neurons import lowpass_factor
-from loihi_deploy.errors import InputError, LoihiDeployWarning, OutputError, Problem, missing_extra
+from loihi_deploy.errors import InputError, Problem, missing_extra
+from loihi_deploy.export.exchange import matrix_problems, warn_of_losses
 from loihi_deploy.export.padding import even
-from loihi_deploy.files import check_writable
+from loihi_deploy.files import check_writable, write_file
+from loihi_deploy.frontends.channels_first import order_of
 from loihi_deploy.ir import Conv2D, Input, Shape, Transform
 from loihi_deploy.ir.program import Compartments, Program, SpikeSource
 
 NO_LEAK = 2.0**40
 """Time constant in steps of a membrane without a leak."""
-MAX_MATRIX = 1 << 27
-"""Most weights of a matrix that is written out."""
 
 
 @checked
@@ -86,12 +86,10 @@ def to_nir(deployment: Deployment, path: str | os.PathLike[str]) -> Path:
     made = _Graph(nir, program)
     made.write()
     graph = nir.NIRGraph(made.nodes, made.edges, metadata={}, type_check=False)
-    try:
-        nir.write(os.fspath(path), graph)
-    except OSError as error:
-        raise OutputError.single(f"cannot be written: {error}", os.fspath(path)) from error
-    for problem in _losses(program):
-        warnings.warn(LoihiDeployWarning(problem), stacklevel=2)
+    stream = io.BytesIO()
+    nir.write(stream, graph)
+    write_file(path, stream.getvalue())
+    warn_of_losses("other simulators of the graph", _losses(program))
     return Path(path)
 
 
@@ -106,20 +104,17 @@ def _problems(program: Program) -> Iterator[Problem]:
         if p.decay_u >= 1 << program.arithmetic.decay_bits:
             yield Problem("a decay of the current beyond a step", p.name, p.decay_u)
     for synapses in program.synapses:
-        t = synapses.transform
-        if not isinstance(t, Conv2D) and t.in_size * t.out_size > MAX_MATRIX:
-            yield Problem(
-                "a matrix too large to be written out", synapses.name, t.in_size * t.out_size, MAX_MATRIX
-            )
+        if not isinstance(synapses.transform, Conv2D):
+            yield from matrix_problems(synapses.name, synapses.transform)
     for node in program.encoder.inputs:
         if node.before:
             yield Problem("a function of the host in front of the input, which NIR has not", node.name)
 
 
-def _losses(program: Program) -> Iterator[Problem]:
+def _losses(program: Program) -> tuple[tuple[str, list[str]], ...]:
     """What other simulators do otherwise, each kind once, with the populations concerned."""
     highest = program.arithmetic.largest_v_max
-    for what, names in (
+    return (
         ("voltages stop at a lower bound, of which NIR knows nothing", [p.name for p in program.populations]),
         ("a refractory period, which NIR has not", [p.name for p in program.populations if p.refractory > 1]),
         ("a voltage at the start, which NIR has not", [p.name for p in _charged(program)]),
@@ -139,10 +134,7 @@ def _losses(program: Program) -> Iterator[Problem]:
             "decays of the chip round toward zero, those of floats do not: currents differ by less than 1 + 1 / decay",
             [p.name for p in program.populations if program.into(p.name)],
         ),
-    ):
-        if names:
-            shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-            yield Problem(f"other simulators of the graph will differ: {what}", shown)
+    )
 
 
 def _charged(program: Program) -> list[Compartments]:
@@ -282,7 +274,7 @@ class _Graph:
     def _matrix(self, pre: str, weights: Transform) -> NDArray[Any]:
         """Weights written out, the inputs in the graph's order."""
         matrix = weights.csr().toarray()
-        return np.asarray(matrix[:, _order(self._sender_shape(pre))]) if pre in self.images else matrix
+        return np.asarray(matrix[:, order_of(self._sender_shape(pre))]) if pre in self.images else matrix
 
     def _sender_shape(self, name: str) -> Shape:
         if name in self.program.nodes:
@@ -332,12 +324,7 @@ def _channels_first(shape: Shape) -> Shape:
     return (shape[2], *shape[:2])
 
 
-def _order(shape: Shape) -> NDArray[np.intp]:
-    """Where element i of (channels, height, width) stands in (height, width, channels)."""
-    return np.moveaxis(np.arange(int(np.prod(shape))).reshape(shape), -1, 0).reshape(-1)
-
-
 def _in_order(values: NDArray[Any], shape: Shape, image: bool) -> NDArray[np.float64]:
     """A value for each neuron, in the graph's order."""
     full = np.broadcast_to(values, (int(np.prod(shape)),)).astype(np.float64)
-    return full[_order(shape)] if image else full
+    return full[order_of(shape)] if image else full

@@ -34,8 +34,8 @@ from loihi_deploy.chip.hardware import Arithmetic
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.engines.chip.plain import arrival_delays
 from loihi_deploy.engines.host.biases import biases
-from loihi_deploy.errors import InputError, OutputError, Problem
-from loihi_deploy.files import write_file
+from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.files import make_folder, write_file
 from loihi_deploy.ir import Samples, samples_for
 from loihi_deploy.ir.program import Compartments
 from loihi_deploy.mapping import Mapping
@@ -103,11 +103,7 @@ def to_sanafe(
     }
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
-    where = Path(folder)
-    try:
-        where.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a name that no folder can have
-        raise OutputError.single(f"cannot be made: {error}", str(where)) from error
+    where = make_folder(folder)
     write_file(where / "architecture.yaml", _architecture(deployment, costs).encode())
     write_file(where / "network.npz", stream.getvalue())
     write_file(where / "run.py", Path(__file__).with_name(RUNNER).read_bytes())

@@ -352,11 +352,19 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         to_board_runner(deployed(graph()), tmp_path / "file" / "folder")
 
 
-def test_what_cannot_be_written_is_refused(tmp_path):
+@pytest.mark.follows(
+    "Deploy the network from behind it, or run it with this package: backend='hardware'",
+)
+def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
     source = graph()
     node = replace(source.inputs[0], origin=Input("x", (8,)), before=(HostMap(None, np.zeros(8), low=0.0),))
+    refused = deployed(replace(source, inputs=(node,)))
     with pytest.raises(BackendError, match="computes something of the samples"):
-        to_board_runner(deployed(replace(source, inputs=(node,))), tmp_path)
+        to_board_runner(refused, tmp_path)
+    assert (to_board_runner(deployed(source), tmp_path) / "run.py").exists()
+    standin.patch(monkeypatch)
+    x = RNG.uniform(0, 0.9, (2, 8))
+    np.testing.assert_array_equal(refused.run(x, 20, backend="hardware").outputs, refused.run(x, 20).outputs)
 
 
 def check_alone(tmp_path, deployment, x, *calls):

@@ -17,6 +17,7 @@ from loihi_deploy.ir import Conv2D, Dense
 from loihi_deploy.ir.program import Noise, SpikeSource, Synapses
 from tests.conformance.test_engines import NEURONS, TRANSFORMS, network
 from tests.export.test_nir import deployed, effective
+from tests.remedies import follows
 
 LOWEST = -(2**23) + 1
 
@@ -101,6 +102,54 @@ def test_what_a_file_cannot_say_is_refused_at_once(tmp_path):
     more = replace(program, sources=(*program.sources, SpikeSource("t", (3,))))
     with pytest.raises(InputError, match="one source"):
         ld.export.to_netx(deployed(more), tmp_path / "net.net")
+
+
+def two_ways(name):
+    """A program whose second population hears the host and the first one; its first population alone if not."""
+    program = network(np.random.default_rng(0), TRANSFORMS["dense"](np.random.default_rng(0)), 6)
+    if name == "chain":
+        return deployed(program)
+    second = replace(program.populations[0], name="other")
+    both = tuple(
+        Synapses(pre, "other", Dense(np.ones((40, n), np.int8)), 6) for pre, n in (("s", 120), ("p", 40))
+    )
+    return deployed(
+        replace(program, populations=(*program.populations, second), synapses=(*program.synapses, *both))
+    )
+
+
+def encoded(encoder):
+    options = ld.DeployOptions(normalization="none", bias_correction_steps=0, encoder=encoder)
+    return ld.deploy(benchmarks.nxtf_mnist(), "nahuku32", options=options)
+
+
+@pytest.mark.filterwarnings("ignore::loihi_deploy.errors.LoihiDeployWarning")
+@pytest.mark.parametrize(
+    ("broken", "advised"),
+    [
+        follows(
+            "Use an encoder on the host, which sends spikes: DeployOptions(encoder='on_off')",
+            lambda p: ld.export.to_netx(encoded("bias"), p),
+            lambda p: ld.export.to_netx(encoded("on_off"), p),
+        ),
+        follows(
+            "Deploy a sequential network, or write it as NIR",
+            lambda p: ld.export.to_netx(two_ways("both"), p),
+            lambda p: ld.export.to_netx(two_ways("chain"), p),
+            id="a sequential network",
+        ),
+        follows(
+            "Deploy a sequential network, or write it as NIR",
+            lambda p: ld.export.to_netx(two_ways("both"), p),
+            lambda p: ld.export.to_nir(two_ways("both"), p),
+            id="as NIR",
+        ),
+    ],
+)
+def test_what_is_advised_is_written(broken, advised, tmp_path):
+    with pytest.raises(InputError):
+        broken(tmp_path / "net")
+    assert advised(tmp_path / "net").exists()
 
 
 def test_what_lava_will_do_otherwise_is_said_and_stands_in_the_file(tmp_path):
