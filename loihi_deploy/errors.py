@@ -49,7 +49,7 @@ class Problem:
     limit : object
         What is allowed; None where there is no limit to show.
     remedy : str
-        One thing to try, as a sentence without a full stop.
+        One thing to try, as a sentence without a full stop; a question has its mark.
     """
 
     what: str
@@ -67,7 +67,8 @@ class Problem:
         text = f"{self.where}: {self.what}" if self.where else self.what
         if facts:
             text += f" ({', '.join(facts)})"
-        return f"{text}. {self.remedy}." if self.remedy else f"{text}."
+        end = "" if self.remedy.endswith("?") else "."
+        return f"{text}. {self.remedy}{end}" if self.remedy else f"{text}."
 
 
 class LoihiDeployError(Exception):

@@ -41,6 +41,16 @@ pixels_option = click.option(
     show_default=True,
     help="Range of pixels that the network was trained on, for images from folders, IDX files and bundled sets.",
 )
+calibration_samples_option = click.option(
+    "--calibration-samples",
+    default=500,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many of them are used, evenly spaced.",
+)
+trust_option = click.option(
+    "--trust", is_flag=True, help="Let code in the model file run (Lambda layers and the like)."
+)
 samples_option = click.option("--samples", metavar="DATA", help=f"Samples alone: {FORMS}.")
 labels_option = click.option(
     "--labels", metavar="FILE", help="Their labels, or target values: .npy, .npz, .csv or an IDX file."

@@ -13,11 +13,13 @@ from loihi_deploy.cli.arguments import (
     FIX,
     board_option,
     by_name,
+    calibration_samples_option,
     deploy_options,
     given_ones,
     json_option,
     options_from,
     pixels_option,
+    trust_option,
 )
 from loihi_deploy.cli.given import data_values, graph_form
 from loihi_deploy.cli.group import commands, did_you_mean
@@ -52,13 +54,7 @@ BY_HAND = ("none", "scale_firing_rates")
     help="Classes of these samples, which --steps is chosen with: .npy, .npz, .csv or an IDX file; those that the data "
     "hold, if not given.",
 )
-@click.option(
-    "--calibration-samples",
-    default=500,
-    show_default=True,
-    type=click.IntRange(1),
-    help="How many of them are used, evenly spaced.",
-)
+@calibration_samples_option
 @pixels_option
 @board_option
 @deploy_options
@@ -77,7 +73,7 @@ BY_HAND = ("none", "scale_firing_rates")
     metavar="RULE",
     help="Obey a rule that is only warned of, on more cores if need be.",
 )
-@click.option("--trust", is_flag=True, help="Let code in the model file run (Lambda layers and the like).")
+@trust_option
 @click.option(
     "--options",
     "options_file",
@@ -193,8 +189,8 @@ def _check_model(model: str, benchmarks: list[str]) -> None:
     kind = file_kind(model)
     problem = wrong_kind(model)
     if kind == "missing":
-        near = did_you_mean(model, benchmarks) or f" Benchmark networks are {', '.join(benchmarks)}."
-        remedy = f"{problem.remedy}, or the name of a benchmark network.{near}"[:-1]
+        near = did_you_mean(model, benchmarks) or f" Benchmark networks are {', '.join(benchmarks)}"
+        remedy = f"{problem.remedy}, or the name of a benchmark network.{near}"
         raise InputError("There is no model to read", replace(problem, remedy=remedy))
     if kind not in MODEL_KINDS:
         raise ConversionError("The file is not a model that can be read", problem)

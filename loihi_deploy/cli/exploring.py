@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loihi_deploy.cli import settings
-from loihi_deploy.cli.arguments import NamedValue, board_option, json_option
+from loihi_deploy.cli.arguments import (
+    NamedValue,
+    board_option,
+    calibration_samples_option,
+    json_option,
+    trust_option,
+)
 from loihi_deploy.cli.compiling import compile_command, keras_form
 from loihi_deploy.cli.gating import limit_options
 from loihi_deploy.cli.given import Given, data_options, data_values, graph_form
@@ -18,8 +24,8 @@ from loihi_deploy.cli.group import commands
 from loihi_deploy.cli.terminal import Terminal, shows_progress
 from loihi_deploy.data.arrays import FORMS
 from loihi_deploy.data.named import check_named, read_samples
-from loihi_deploy.errors import MissingExtraError, OutputError
-from loihi_deploy.files import check_writable, write_file
+from loihi_deploy.errors import MissingExtraError
+from loihi_deploy.files import check_writable, make_folder, write_file
 
 if TYPE_CHECKING:
     from loihi_deploy.exploration import Exploration
@@ -59,13 +65,7 @@ def _value(text: str) -> Any:
     help=f"Samples that firing rates are set from: {FORMS}; if not given, those of --data or --samples, training "
     "images of a set.",
 )
-@click.option(
-    "--calibration-samples",
-    default=500,
-    show_default=True,
-    type=click.IntRange(1),
-    help="How many of them are used, evenly spaced.",
-)
+@calibration_samples_option
 @board_option
 @click.option(
     "--space",
@@ -103,7 +103,7 @@ def _value(text: str) -> Any:
     help="Part of the samples that no choice is made on, for the final figures.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31), help="Of the trials.")
-@click.option("--trust", is_flag=True, help="Let code in the model file run (Lambda layers and the like).")
+@trust_option
 @click.option(
     "--output",
     "-o",
@@ -154,7 +154,7 @@ def explore(
         told["no_overflow"] = True
     onto = load_board(board)
     if output is not None:
-        _make(output)
+        check_writable(make_folder(output) / VALUES)
     source = benchmarks.NETWORKS[model]() if model in benchmarks.NETWORKS else opened(model, trust)
     form = (graph_form if model in benchmarks.NETWORKS else keras_form)(source, given.pixels)
     found = given.read_as(form)
@@ -201,16 +201,6 @@ def explore(
 
     terminal.figures(figures, text)
     return 0 if result.front else 1
-
-
-def _make(folder: Path) -> None:
-    """A folder that can be written to, before the work begins."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # a null byte is no OSError
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise OutputError.single(f"cannot be made: {reason}", str(folder)) from error
-    check_writable(folder / VALUES)
 
 
 def _write(

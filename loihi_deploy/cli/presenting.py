@@ -154,6 +154,10 @@ def evaluate(
     classes = as_classes(deployment, found.y)
     about = {"data": data_values(found), "steps": steps, "backend": backend}
     if classes is None:
+        if by_step or energy:
+            raise click.UsageError(
+                "--by-step and --energy go with classes, and these labels are values; `loihi-deploy energy` takes any."
+            )
         _evaluate_values(terminal, deployment, found, about)
         return 0
     same_run = energy and backend == "emulator"

@@ -46,7 +46,7 @@ def from_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> 
         ) from error
     known = kept(ctx.command)
     problems = [
-        Problem("unknown option", f"{path}: {key}", remedy=did_you_mean(key, known).strip(" ."))
+        Problem("unknown option", f"{path}: {key}", remedy=did_you_mean(key, known).strip())
         for key in content
         if key not in known
     ]
@@ -92,9 +92,10 @@ def _toml(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, tuple) and isinstance(value[0], tuple):  # pairs of NAME=VALUE
-        if value[0][0] == "":
-            return _toml(value[0][1])
-        return "{" + ", ".join(f"{_toml(name)} = {_toml(_plain(item))}" for name, item in value) + "}"
+        named = dict(value)  # of a name that was given twice, the last counts
+        if "" in named:
+            return _toml(named[""])
+        return "{" + ", ".join(f"{_toml(name)} = {_toml(_plain(item))}" for name, item in named.items()) + "}"
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def answer_frames(
     shape = deployment.graph.origins[0].shape
     with deployment.stream(steps_per_frame) as stream:
         any_frame = False
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_decoded(lines), 1):
             if line.strip():
                 any_frame = True
                 say(_text(stream.step(_frame(line, number, shape))))
@@ -45,13 +45,23 @@ def answer_frames(
             say(_text(stream.finish(), real_time_factor=round(stream.real_time_factor, 3)))
 
 
+def _decoded(lines: Iterable[str]) -> Iterator[str]:
+    """The lines, or an error where they are no text."""
+    try:
+        yield from lines
+    except UnicodeDecodeError as error:
+        raise InputError.single(
+            "not text", "standard input", str(error), remedy="Give numbers with commas, or JSON"
+        ) from error
+
+
 def _frame(line: str, number: int, shape: tuple[int, ...]) -> Any:
     try:
         if line.lstrip()[0] in "[{":
             values = json.loads(line)
             return values if isinstance(values, dict) else np.asarray(values, np.float64)
         flat = np.array(line.replace(",", " ").split(), np.float64)
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError.single(
             "not a frame", f"line {number}", line.strip()[:60], remedy="Give numbers with commas, or JSON"
         ) from error

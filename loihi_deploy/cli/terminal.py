@@ -78,7 +78,7 @@ class Terminal:
         self._warnings += [text for text in dict.fromkeys(texts) if text not in self._warnings]
 
     def _show_warnings(self) -> None:
-        if self._warnings and not self.as_json:
+        if self._warnings:  # with --json those that no figures were printed with, since the command failed
             n = len(self._warnings)
             click.echo("Warning:" if n == 1 else f"{n} warnings:", err=True)
             for text in self._warnings:
@@ -108,6 +108,7 @@ class Terminal:
         self.warn(*values.get("warnings", ()))
         if self.as_json:
             print_json({"command": self.command, **values, "warnings": self._warnings})
+            self._warnings = []
         else:
             with redirect_stdout(sys.stderr) if self.streams else nullcontext():
                 text()

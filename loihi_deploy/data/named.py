@@ -134,7 +134,7 @@ def check_named(*names: str) -> None:
 def _near(name: str) -> str:
     """The bundled set that may have been meant, or everything that may be given."""
     near = get_close_matches(name, BUNDLED, n=1)
-    return f"Did you mean {near[0]!r}" if near else f"Give one of: {FORMS}; or {', '.join(BUNDLED)}"
+    return f"Did you mean {near[0]!r}?" if near else f"Give one of: {FORMS}; or {', '.join(BUNDLED)}"
 
 
 def read_labels(name: str) -> NDArray[Any]:

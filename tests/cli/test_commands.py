@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import loihi_deploy as ld
 from loihi_deploy.cli import commands
-from loihi_deploy.errors import Problem
+from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 
 RNG = np.random.default_rng(0)
@@ -135,6 +135,10 @@ def test_evaluate_on_one_hot_labels_and_on_values(folder, tmp_path):
     values = printed("evaluate", folder / "net.loihi", *own)
     assert values["mean_absolute_error"] == pytest.approx(0.5)
     assert "Mean absolute error 0.5" in cli("evaluate", folder / "net.loihi", *own).output
+    for option in ("--by-step", "--energy"):
+        refused = cli("evaluate", folder / "net.loihi", *own, option)
+        assert refused.exit_code == 2
+        assert "go with classes" in refused.stderr
 
 
 def test_verify_names_its_data_and_needs_no_labels(folder):
@@ -163,7 +167,9 @@ def test_a_rule_that_is_only_warned_of_can_be_avoided():
     assert f"on {avoiding['n_cores']} cores instead of {plain['n_cores']}" in plain["mapping"]["warnings"][0]
 
 
+@pytest.mark.follows("…, or the name of a benchmark network.…")
 def test_compile_a_benchmark_network(tmp_path):
+    assert cli("compile", "mnist").exit_code == 2
     values = printed("compile", "mnist-convnet", "-o", tmp_path / "b.loihi")
     loaded = ld.load(tmp_path / "b.loihi")
     assert values["n_cores"] == loaded.mapping.n_cores
@@ -191,7 +197,7 @@ def test_compile_a_benchmark_network(tmp_path):
         (("compile", "mnist-convnet", "-o", "{folder}/missing/net.loihi"), "cannot be written"),
         (("report", "{net}", "-o", "{folder}/report.pdf"), ".html, .json, .txt"),
         (("complie",), "Did you mean 'compile'?"),
-        (("compile", "mnist-convnt"), "Did you mean 'mnist-convnet'"),
+        (("compile", "mnist-convnt"), "Did you mean 'mnist-convnet'?"),
         (("compile", "{model}", "--calibration", "{folder}/nothing"), "no such file or folder"),
         (("compile", "{net}"), "a deployment, which is compiled already"),
         (("compile", "{x}"), "an array of numbers, not a network"),
@@ -228,7 +234,7 @@ def test_the_list_of_commands_cuts_no_sentence():
 
 def test_a_bundled_set_that_is_spelt_wrongly(folder):
     result = cli("evaluate", folder / "net.loihi", "--data", "fashion-mnits")
-    assert "Did you mean 'fashion-mnist'" in result.stderr
+    assert result.stderr.endswith("Did you mean 'fashion-mnist'?\n")
 
 
 def test_every_deploy_option_is_an_option_of_compile():
@@ -339,7 +345,7 @@ def test_the_options_file_makes_the_deployment_again(own, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("targt_rate = 3", "Did you mean 'target_rate'"),
+        ("targt_rate = 3", "unknown option. Did you mean 'target_rate'?\n"),
         ("target_rate = 'x'", "not a valid float"),
         ("target_rate = [1]", "not a value that this option takes"),
         ("neuron = 3", "'if', 'lif'"),
@@ -366,6 +372,21 @@ def test_options_files_hold_tables_and_single_values(tmp_path):
     assert options["scale_firing_rates"] == 2.0
     assert options["normalization"] == "scale_firing_rates"
     assert options["layer_synapses"] == {"dense": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (("--fix", "dense=1", "--fix", "dense=2"), 'fix = {"dense" = 2}'),
+        (("--scale-firing-rates", "2", "--scale-firing-rates", "3"), "scale_firing_rates = 3.0"),
+    ],
+)
+def test_of_a_name_that_is_given_twice_the_last_counts_in_the_file_too(tmp_path, given, written):
+    toml, first, again = (tmp_path / name for name in ("net.toml", "first.loihi", "again.loihi"))
+    assert cli("compile", "mnist-convnet", *given, "--write-options", toml, "-o", first).exit_code == 0
+    assert written in toml.read_text()
+    assert cli("compile", "--options", toml, "-o", again).exit_code == 0
+    assert ld.load(first) == ld.load(again)
 
 
 def test_module_and_closed_and_full_standard_output():
@@ -406,6 +427,15 @@ def test_warnings_come_once_and_grouped(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert json.loads(out)["warnings"] == [line[4:] for line in expected]
     assert err == ""
+
+    def fails():
+        with Terminal("compile", as_json=True)():
+            warnings.warn(LoihiDeployWarning(Problem("lost", "a", remedy="Try it")), stacklevel=2)
+            raise InputError("No figures")
+
+    with pytest.raises(InputError):
+        fails()
+    assert capsys.readouterr().err.splitlines() == ["Warning:", "  - a: lost. Try it."]
     work(Terminal("compile", verbose=True))
     assert "of another library" in capsys.readouterr().err
 

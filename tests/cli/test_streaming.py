@@ -70,6 +70,18 @@ def test_answers_are_those_of_a_run_of_each_sequence(deployed, write):
         assert of_it[-1]["real_time_factor"] > 0
 
 
+@pytest.mark.follows("Give numbers with commas, or JSON")
+@pytest.mark.parametrize(
+    "text", ["a,b\n", "[1, [2]]\n", '[1, {"a": 2}]\n', "[" * 100_000 + "\n", b"\xff\xfe\n"]
+)
+def test_what_is_no_frame_is_said_with_what_is(deployed, text):
+    refused = stream(deployed[1], text)
+    assert refused.exit_code == 2
+    assert "Give numbers with commas, or JSON" in refused.stderr
+    answers(stream(deployed[1], "1,2,3,4\n"))
+    answers(stream(deployed[1], "[1, 2, 3, 4]\n"))
+
+
 def test_steps_of_a_frame_are_given(deployed):
     deployment, path = deployed
     found = answers(
