@@ -31,7 +31,6 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "AvgPool2d": ("kernel_size", "stride", "padding"),
     "Conv1d": ("weight", "stride", "padding", "dilation", "groups", "bias"),
     "Conv2d": ("weight", "stride", "padding", "dilation", "groups", "bias"),
-    "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak"),
     "CubaLIF": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold"),
     "Delay": ("delay",),
     "Flatten": ("start_dim", "end_dim"),

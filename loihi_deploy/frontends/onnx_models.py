@@ -188,8 +188,20 @@ class _Walk:
         return self.builder.graph(dt)
 
     def _follow(self, node: Any) -> None:
+        """Keep what an operator makes, or what is wrong with it."""
         name = node.name or (node.output[0] if node.output else node.op_type)
         where = f"operator {name!r} ({node.op_type})"
+        try:
+            self._apply(node, name, where)
+        except UnsupportedError as error:
+            self.builder.problems.append(Problem(str(error), where))
+        except (InputError, ValueError, IndexError, TypeError, KeyError) as error:
+            detail = str(error).split("\n")[0][:200]
+            self.builder.problems.append(
+                Problem("settings and shapes do not fit", where, detail, remedy=DAMAGED)
+            )
+
+    def _apply(self, node: Any, name: str, where: str) -> None:
         attributes = {item.name: self._attribute(item) for item in node.attribute}
         names = [given for given in node.input if given]
         if node.op_type == "Constant" and "value" in attributes:
@@ -208,22 +220,14 @@ class _Walk:
         if not all(given in self.values or given in self.constants for given in names):
             return  # behind an operator that was refused
         given = [self.values.get(item, self.constants.get(item)) for item in names]
-        try:
-            if not isinstance(given[0], Value) and node.op_type not in ("Add", "Mul", "MatMul"):
-                raise UnsupportedError("an operator on constants")
-            for value in given:
-                if isinstance(value, Value) and value.activation != "linear":
-                    raise UnsupportedError(
-                        f"something behind {value.activation}, which the host computes at the end"
-                    )
-            self.values[node.output[0]] = handler(self, name, given, attributes)
-        except UnsupportedError as error:
-            self.builder.problems.append(Problem(str(error), where))
-        except (InputError, ValueError, IndexError, TypeError, KeyError) as error:
-            detail = str(error).split("\n")[0][:200]
-            self.builder.problems.append(
-                Problem("settings and shapes do not fit", where, detail, remedy=DAMAGED)
-            )
+        if not isinstance(given[0], Value) and node.op_type not in ("Add", "Mul", "MatMul"):
+            raise UnsupportedError("an operator on constants")
+        for value in given:
+            if isinstance(value, Value) and value.activation != "linear":
+                raise UnsupportedError(
+                    f"something behind {value.activation}, which the host computes at the end"
+                )
+        self.values[node.output[0]] = handler(self, name, given, attributes)
 
     def relu(self, name: str, affine: Affine) -> Affine:
         """Neurons whose rates are the rectified expression."""

@@ -15,7 +15,9 @@ from loihi_deploy.cli import commands
 from loihi_deploy.engines.rate_network import rate_activity
 from loihi_deploy.errors import ConversionError, LoihiDeployError
 from loihi_deploy.frontends import opened
+from loihi_deploy.frontends.nir_file import NEEDED
 from tests.nir_steps import Steps
+from tests.remedies import follows
 
 DT = 0.001
 RNG = np.random.default_rng(0)
@@ -297,6 +299,94 @@ def test_the_command(good, tmp_path):
     assert result.exit_code == 0, result.output
     x = RNG.random((2, 2, 6, 6))
     assert ld.load(out).run(x, 10, progress=False).outputs.shape == (2, 5)
+
+
+def written(path, *nodes, edges=(), left_out=()):
+    """A small graph in a file, with nodes more and edges more, or without some of its own."""
+    graph = chain((6,), dense(4, 6), integrate(4))
+    kept = {name: node for name, node in graph.nodes.items() if name not in left_out}
+    kept |= {f"more{k}": node for k, node in enumerate(nodes)}
+    pairs = [pair for pair in (*graph.edges, *edges) if set(pair) <= set(kept)]
+    nir.write(path / "net.nir", nir.NIRGraph(kept, pairs, type_check=False))
+    return path / "net.nir"
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:100])
+    return path
+
+
+def behind(node):
+    return chain((6,), dense(4, 6), integrate(4), node)
+
+
+@pytest.mark.parametrize(
+    ("broken", "advised"),
+    [
+        follows(
+            "Write the file again with nir.write",
+            lambda p: ld.convert(truncated(written(p))),
+            lambda p: ld.convert(written(p)),
+        ),
+        follows(
+            "Build the network of these: …",
+            lambda p: ld.convert(behind(nir.CubaLI(*(np.full(4, v) for v in (0.005, 0.02, 1.0, 0.0))))),
+            lambda p: ld.convert(behind(nir.LI(*(np.full(4, v) for v in (0.02, 1.0, 0.0))))),
+        ),
+        follows(
+            "Add a nir.… node",
+            lambda p: ld.convert(written(p, left_out=["out"])),
+            lambda p: ld.convert(written(p)),
+        ),
+        follows(
+            "Remove it, or connect it",
+            lambda p: ld.convert(written(p, dense(4, 6))),
+            lambda p: ld.convert(written(p)),
+            id="a node that is removed",
+        ),
+        follows(
+            "Remove it, or connect it",
+            lambda p: ld.convert(written(p, nir.Input(np.array([4])))),
+            lambda p: ld.convert(written(p, nir.Input(np.array([4])), edges=[("more0", "n1")])),
+            id="an input that is connected",
+        ),
+    ],
+)
+def test_what_is_advised_is_read(broken, advised, tmp_path):
+    with pytest.raises(LoihiDeployError):
+        broken(tmp_path)
+    assert advised(tmp_path).populations
+
+
+KINDS = {
+    "Affine": (dense(4, 4, bias=0.1),),
+    "AvgPool2d": (nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),),
+    "Conv1d": (conv(2, 4, (3,)),),
+    "Conv2d": (conv(2, 4, (1, 1)),),
+    "CubaLIF": (cuba(4),),
+    "Delay": (nir.Delay(np.full(4, DT)),),
+    "Flatten": (nir.Flatten({"input": None}, 0, -1),),
+    "I": (nir.I(np.ones(4)),),
+    "IF": (integrate(4),),
+    "LI": (nir.LI(*(np.full(4, v) for v in (0.02, 1.0, 0.0))),),
+    "LIF": (lif(4),),
+    "Linear": (dense(4, 4),),
+    "Scale": (nir.Scale(np.full(4, 0.5)),),
+    "SumPool2d": (nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),),
+    "Threshold": (nir.Threshold(np.full(4, 0.8)),),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(NEEDED))
+def test_every_kind_of_node_that_is_named_is_read(kind):
+    """What an error advises to build a network of; images where they are wanted."""
+    if kind in ("Input", "Output"):
+        pytest.skip("in every graph")
+    front = {"Conv1d": (4, 6), "Conv2d": (4, 6, 6), "AvgPool2d": (4, 6, 6), "SumPool2d": (4, 6, 6)}.get(
+        kind, (4,)
+    )
+    spiking = nir.IF(np.array(1.0), np.array(1.0))  # of any number of neurons
+    assert ld.convert(chain(front, spiking, *KINDS[kind]), OPTIONS).populations
 
 
 def altered(path, change):

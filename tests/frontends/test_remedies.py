@@ -1,11 +1,14 @@
 """What is advised for Keras models is followed, and the model converts."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import loihi_deploy as ld
 from loihi_deploy.errors import ConversionError, InputError
 from loihi_deploy.frontends import check_conversion, convert, import_tensorflow
+from loihi_deploy.frontends.chip_activations import chip_activation_class
 from loihi_deploy.ir import linear
 from loihi_deploy.training import with_chip_layers
 from tests.frontends import keras_models
@@ -112,6 +115,37 @@ def trained(name):
         return made
 
     return make
+
+
+def memory(**changed):
+    """A layer that is one of keras_lmu to us, by its name and what is read of it; it computes no memory."""
+
+    def make():
+        class LMU(layers().Layer):
+            hidden_to_memory = memory_to_memory = input_to_hidden = False
+            hidden_cell, return_sequences = None, True
+            order, theta, memory_d, discretizer = 4, 5.0, 6, "zoh"
+
+            def call(self, x):
+                frames = import_tensorflow().concat([x] * 4, -1)
+                return frames if self.return_sequences else frames[:, -1]
+
+        LMU.__module__ = "keras_lmu.layers"
+        made = LMU()
+        made.layer = SimpleNamespace(kernel=None)
+        for name, value in changed.items():
+            setattr(made, name, value)
+        return made
+
+    return make
+
+
+def beside_its_frame():
+    """A memory and the frame side by side, in front of neurons."""
+    frames = layers().Input((10, 6))
+    joined = layers().Concatenate()([memory()()(frames), frames])
+    hidden = layers().Dense(5, "relu")(joined)
+    return keras().Model(frames, layers().Dense(3)(layers().GlobalAveragePooling1D()(hidden)))
 
 
 RELU = spiking("SpikingActivation", "relu")
@@ -408,6 +442,21 @@ ADVICE = [
         over_time(each_step(layer("Flatten")), CAUSAL, RELU, *END, shape=(10, 4, 6)),
     ),
     follows(
+        "Leave both at False: the memory then stands in front, on the host",
+        over_time(memory(hidden_to_memory=True), RELU, *END),
+        over_time(memory(), RELU, *END),
+    ),
+    follows(
+        "Use hidden_cell=None and input_to_hidden=False, and Dense(units, 'relu') behind it…",
+        over_time(memory(hidden_cell=SimpleNamespace()), *END),
+        beside_its_frame,
+    ),
+    follows(
+        "Use return_sequences=True, and take the last step at the end",
+        over_time(memory(return_sequences=False), dense(5, activation="relu"), dense(3)),
+        over_time(memory(), dense(5), RELU, spiking("Lowpass", 0.1, return_sequences=False), dense(3)),
+    ),
+    follows(
         "Let Masking come first",
         over_time(dense(5), layer("Masking"), RELU, *END),
         over_time(layer("Masking"), dense(5), RELU, *END),
@@ -425,6 +474,15 @@ def test_what_is_advised_converts(model, advised):
     with pytest.raises(ConversionError):
         convert(model())
     assert convert(advised()).populations
+
+
+@pytest.mark.follows("Use DeployOptions(dt=…)")
+def test_neurons_that_were_trained_for_another_step():
+    curve = chip_activation_class(keras())
+    model = chain(dense(4), lambda: curve("mean", dt=0.002), dense(3), shape=(5,))()
+    with pytest.raises(ConversionError):
+        convert(model)
+    assert convert(model, ld.DeployOptions(dt=0.002)).dt == 0.002
 
 
 @pytest.mark.follows("Check that the layer has not changed since the conversion; if it has not, report this")
