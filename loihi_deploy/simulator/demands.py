@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import nengo
@@ -11,10 +12,12 @@ from nengo_loihi.builder import Model
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.chip.nengo_loihi import nengo_loihi_problems
 from loihi_deploy.errors import BackendError, InputError, LoihiDeployWarning, MappingError, Problem
+from loihi_deploy.options import BACKEND_ALIASES
 
+ON_THE_CHIP = "For the chip itself use nengo_loihi.Simulator(network, target='loihi')"
 TARGETS = {
     "simreal": "Use nengo_loihi.Simulator(network, target='simreal') for the chip in floats",
-    "loihi": "For the chip itself use nengo_loihi.Simulator(network, target='loihi')",
+    "loihi": ON_THE_CHIP,
 }
 """What to do about targets of nengo-loihi that this simulator does not have."""
 WITHOUT_EFFECT = {
@@ -23,6 +26,58 @@ WITHOUT_EFFECT = {
     "unroll_simulation": "nothing is compiled to TensorFlow",
 }
 """Arguments of other simulators that scripts pass, and why they change nothing here."""
+_RUN = "Run it with data={node: values} and minibatch_size=n, and read sim.data[probe]"
+_TRAIN = "Do that in nengo_dl.Simulator, call its freeze_params(network), and simulate the network"
+_TIME = "Measure run() with time.perf_counter()"
+NOT_HERE = {
+    "predict": _RUN,
+    "predict_on_batch": _RUN,
+    "evaluate": _RUN,
+    "compile": _TRAIN,
+    "fit": _TRAIN,
+    "train": _TRAIN,
+    "loss": _TRAIN,
+    "load_params": _TRAIN,
+    "save_params": _TRAIN,
+    "freeze_params": _TRAIN,
+    "get_nengo_params": _TRAIN,
+    "check_gradients": _TRAIN,
+    "keras_model": _TRAIN,
+    "timers": _TIME,
+}
+"""What other simulators have, and what does its work here."""
+
+
+class NotHereError(BackendError, AttributeError):
+    """Something that another simulator has and this one has not."""
+
+
+def missing_attribute(name: str) -> AttributeError:
+    """The error for an attribute that a `Simulator` has not."""
+    if name in NOT_HERE:
+        return NotHereError.single(
+            "only other simulators have it", f"Simulator.{name}", remedy=NOT_HERE[name]
+        )
+    return AttributeError(f"'Simulator' object has no attribute {name!r}")
+
+
+def check_backend(backend: Any, known: Collection[str]) -> str:
+    """The name of a backend for networks of Nengo.
+
+    Raises
+    ------
+    BackendError
+        If it is none: another argument, where other simulators take it in this place.
+    """
+    name = BACKEND_ALIASES.get(backend, backend) if isinstance(backend, str) else None
+    if name in known:
+        return str(name)
+    remedy = "Use one of these, and give what other simulators take behind model by name: precompute=True"
+    if name == "hardware":
+        remedy = ON_THE_CHIP
+    raise BackendError.single(
+        "no such backend for networks of Nengo", "backend", repr(backend), ", ".join(known), remedy
+    )
 
 
 def check_target(target: Any) -> None:
@@ -85,7 +140,7 @@ def check_board(blocks: Any, board: Board) -> None:
                 f"block '{block.label}'",
                 len(rules),
                 chip.core.max_stdp_profiles,
-                "Give its learning rules one time constant",
+                "Set on_chip = False for the ensemble that it learns from",
             )
     if len(blocks) > board.n_cores:
         raise MappingError.single(

@@ -25,12 +25,18 @@ from loihi_deploy.chip.boards import load_board
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import BackendError, InputError, Problem
-from loihi_deploy.options import BACKEND_ALIASES
 from loihi_deploy.simulator.batch import Batch, Data, rows_by_sample
 from loihi_deploy.simulator.block_chip import Chip
 from loihi_deploy.simulator.building import NoPlaceError, build, initial_voltages
 from loihi_deploy.simulator.converted import LayerProbe, converted, is_converter
-from loihi_deploy.simulator.demands import check_board, check_model, check_target, warn_without_effect
+from loihi_deploy.simulator.demands import (
+    check_backend,
+    check_board,
+    check_model,
+    check_target,
+    missing_attribute,
+    warn_without_effect,
+)
 from loihi_deploy.simulator.division import Division, Placement, anything_on_chip
 from loihi_deploy.simulator.messages import Messages, fed
 from loihi_deploy.simulator.nengo_loihi_chip import ReferenceChip
@@ -126,15 +132,7 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
         self._others: list[Simulator] = []
         self._minibatch_size = minibatch_size
         self._board = load_board(board) if isinstance(board, str | Path) else board
-        backend = BACKEND_ALIASES.get(backend, backend)
-        if backend not in CHIPS:
-            raise BackendError.single(
-                "no such backend for networks of Nengo",
-                "backend",
-                backend,
-                ", ".join(CHIPS),
-                "For the chip itself use nengo_loihi.Simulator(network, target='loihi')",
-            )
+        backend = check_backend(backend, CHIPS)
         check_target(target)
         warn_without_effect(
             hardware_options=hardware_options, device=device, unroll_simulation=unroll_simulation
@@ -291,6 +289,10 @@ class Simulator(nengo.Simulator):  # type: ignore[misc]
                 host.signals[signal] = value
             host._sim_data.update(probed)
             host._probe_step_time()
+
+    def __getattr__(self, name: str) -> Any:
+        """Say by name what other simulators have and this one has not."""
+        raise missing_attribute(name)
 
     @property
     def precompute(self) -> bool:

@@ -1,12 +1,18 @@
 """What the simulator advises is followed, and the network runs."""
 
+import time
+from dataclasses import asdict
+
 import nengo
 import nengo_loihi
 import numpy as np
 import pytest
 
 import loihi_deploy as ld
+from loihi_deploy.chip.boards import load_board
+from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import LoihiDeployError
+from loihi_deploy.frontends import import_nengo_dl
 from tests.remedies import follows
 from tests.simulator import networks
 from tests.simulator.test_converted import make
@@ -57,7 +63,68 @@ def probed(layer):
     return made
 
 
+def learning(on_chip):
+    """A network that learns, on a chip that cannot."""
+    net, _ = networks.learning()
+    nengo_loihi.add_params(net)
+    net.config[net.ensembles[0]].on_chip = on_chip
+    data = asdict(load_board("nahuku32"))
+    data["chip"]["core"]["max_stdp_profiles"] = 0
+    run(net, board=Board.from_dict(data))
+
+
+def by_position(*arguments, **named):
+    """As `nengo_loihi.Simulator` takes what is behind `model`."""
+    net, _ = networks.channel()
+    with ld.Simulator(net, 0.001, 3, None, *arguments, progress_bar=False, **named) as sim:
+        sim.run_steps(3)
+        return sim.precompute
+
+
+def trained():
+    """A network with the parameters that NengoDL has for it."""
+    nengo_dl = import_nengo_dl()
+    net, _ = networks.channel()
+    with nengo_dl.Simulator(net, progress_bar=False) as sim:
+        sim.freeze_params(net)
+    return net
+
+
+def asked(name):
+    net, _ = networks.channel()
+    with ld.Simulator(net, progress_bar=False) as sim:
+        getattr(sim, name)
+
+
+def measured():
+    net, _ = networks.channel()
+    start = time.perf_counter()
+    run(net)
+    return time.perf_counter() - start
+
+
 ADVICE = [
+    follows(
+        "Set on_chip = False for the ensemble that it learns from",
+        lambda: learning(True),
+        lambda: learning(False),
+    ),
+    follows(
+        "Use one of these, and give what other simulators take behind model by name: precompute=True",
+        lambda: by_position(True),
+        lambda: by_position(precompute=True),
+    ),
+    follows(
+        "Run it with data={node: values} and minibatch_size=n, and read sim.data[probe]",
+        lambda: asked("predict"),
+        lambda: presented(2, minibatch_size=2),
+    ),
+    follows(
+        "Do that in nengo_dl.Simulator, call its freeze_params(network), and simulate the network",
+        lambda: asked("load_params"),
+        lambda: run(trained()),
+    ),
+    follows("Measure run() with time.perf_counter()", lambda: asked("timers"), measured),
     follows(
         "Give all of them the same synapse, or the ensemble on_chip = False",
         lambda: run(mixed(0.1)),
@@ -114,3 +181,12 @@ def test_what_is_advised_runs(broken, advised):
     with pytest.raises(LoihiDeployError):
         broken()
     advised()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of nengo-loihi
+def test_other_attributes_are_missing_as_always():
+    net, _ = networks.channel()
+    with ld.Simulator(net, progress_bar=False) as sim:
+        assert not hasattr(sim, "predict")
+        with pytest.raises(AttributeError, match="no attribute 'predicted'"):
+            sim.predicted()
