@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,8 +17,18 @@ from loihi_deploy.results import ChipState, Simulation
 if TYPE_CHECKING:
     from loihi_deploy.backends.preflight import OnBoard
 
-Spikes = Mapping[str, NDArray[np.bool_]]
-Record = Mapping[str, tuple[str, ...]]
+
+@dataclass(frozen=True)
+class ChipRun:
+    """Some steps of the chip part; the fields are the arguments of `loihi_deploy.engines.chip.plain.simulate`."""
+
+    program: Program
+    spikes: Mapping[str, NDArray[np.bool_]]
+    steps: int
+    record: Mapping[str, tuple[str, ...]]
+    state: ChipState | None = None
+    seed: int = 0
+    biases: Biases | None = None
 
 
 class Engine(Protocol):
@@ -32,31 +43,30 @@ class Engine(Protocol):
     counts_wraps: bool
     """Whether it counts accumulators that wrap around, and tells which was the first."""
 
-    def simulate(
-        self,
-        program: Program,
-        spikes: Spikes,
-        steps: int,
-        record: Record,
-        state: ChipState | None = None,
-        seed: int = 0,
-        biases: Biases | None = None,
-    ) -> Simulation:
-        """Run some steps; see `loihi_deploy.engines.chip.plain.simulate` for the arguments."""
+    def simulate(self, run: ChipRun) -> Simulation:
+        """Run some steps."""
 
 
 class Plain:
     """Line by line in numpy."""
 
     continues = counts_wraps = True
-    simulate = staticmethod(plain.simulate)
+
+    def simulate(self, run: ChipRun) -> Simulation:
+        """Run some steps."""
+        return plain.simulate(run.program, run.spikes, run.steps, run.record, run.state, run.seed, run.biases)
 
 
 class Compiled:
     """In compiled code; encoder and readout have a faster way to it in `loihi_deploy.backends.line`."""
 
     continues = counts_wraps = True
-    simulate = staticmethod(compiled.simulate)
+
+    def simulate(self, run: ChipRun) -> Simulation:
+        """Run some steps."""
+        return compiled.simulate(
+            run.program, run.spikes, run.steps, run.record, run.state, run.seed, run.biases
+        )
 
 
 class NengoLoihi:
@@ -74,54 +84,37 @@ class NengoLoihi:
     def __init__(self, mapping: Any) -> None:
         self._mapping = mapping
 
-    def simulate(
-        self,
-        program: Program,
-        spikes: Spikes,
-        steps: int,
-        record: Record,
-        state: ChipState | None = None,
-        seed: int = 0,
-        biases: Biases | None = None,
-    ) -> Simulation:
-        """Run on it; there is no state to start from."""
+    def simulate(self, run: ChipRun) -> Simulation:
+        """Run some steps; there is no state to start from."""
         from loihi_deploy.backends import nengo_loihi
 
-        return nengo_loihi.simulate(program, self._mapping, spikes, steps, record, seed=seed, biases=biases)
+        return nengo_loihi.simulate(
+            *(run.program, self._mapping, run.spikes, run.steps, run.record), seed=run.seed, biases=run.biases
+        )
 
 
-class Hardware(NengoLoihi):
+class Hardware:
     """The chip, through nengo-loihi and NxSDK.
 
     Parameters
     ----------
     mapping : Mapping
+        The program's cores.
     how : OnBoard, optional
         How samples are presented; a load for each if not given.
     """
 
+    continues = counts_wraps = False
+
     def __init__(self, mapping: Any, how: OnBoard | None = None) -> None:
-        super().__init__(mapping)
-        self._how = how
+        self._mapping, self._how = mapping, how
 
-    counts_wraps = False
-
-    def simulate(
-        self,
-        program: Program,
-        spikes: Spikes,
-        steps: int,
-        record: Record,
-        state: ChipState | None = None,
-        seed: int = 0,
-        biases: Biases | None = None,
-    ) -> Simulation:
-        """Run on it; there is no state to start from."""
+    def simulate(self, run: ChipRun) -> Simulation:
+        """Run some steps; there is no state to start from."""
         from loihi_deploy.backends.board import simulate_on_board
 
-        return simulate_on_board(
-            program, self._mapping, spikes, steps, record, seed=seed, biases=biases, how=self._how
-        )
+        arguments = run.program, self._mapping, run.spikes, run.steps, run.record
+        return simulate_on_board(*arguments, seed=run.seed, biases=run.biases, how=self._how)
 
 
 class InARow:
@@ -142,30 +135,24 @@ class InARow:
         self._engine, self._gap, self.counts_wraps = engine, gap, engine.counts_wraps
         self._state: ChipState | None = None
 
-    def simulate(
-        self,
-        program: Program,
-        spikes: Spikes,
-        steps: int,
-        record: Record,
-        state: ChipState | None = None,
-        seed: int = 0,
-        biases: Biases | None = None,
-    ) -> Simulation:
-        """Run on it, from where the last call ended."""
-        n, period = n_samples(spikes, biases or {}), steps + self._gap
+    def simulate(self, run: ChipRun) -> Simulation:
+        """Run some steps of each sample, from where the last call ended."""
+        n, period = n_samples(run.spikes, run.biases or {}), run.steps + self._gap
         in_a_row = {}
-        for name, array in spikes.items():
+        for name, array in run.spikes.items():
             padded = np.zeros((n, period, array.shape[2]), bool)
-            padded[:, :steps] = array
+            padded[:, : run.steps] = array
             in_a_row[name] = padded.reshape(1, n * period, -1)
-        dense = {name: tuple({*variables, "spikes"} - {"events"}) for name, variables in record.items()}
-        found = self._engine.simulate(program, in_a_row, n * period, dense, self._state, seed)
+        dense = {name: tuple({*variables, "spikes"} - {"events"}) for name, variables in run.record.items()}
+        found = self._engine.simulate(
+            replace(run, spikes=in_a_row, steps=n * period, record=dense, state=self._state)
+        )
         self._state = found.state
         recorded: dict[str, dict[str, NDArray[Any]]] = {}
-        for name, variables in record.items():
+        for name, variables in run.record.items():
             values = {
-                key: array.reshape(n, period, -1)[:, :steps] for key, array in found.recorded[name].items()
+                key: array.reshape(n, period, -1)[:, : run.steps]
+                for key, array in found.recorded[name].items()
             }
             values["events"] = np.argwhere(values["spikes"])
             recorded[name] = {variable: values[variable] for variable in variables}

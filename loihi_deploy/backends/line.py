@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.backends.chip_engines import Engine
+from loihi_deploy.backends.chip_engines import ChipRun, Engine
 from loihi_deploy.backends.chunk import Chunk, Wanted, recorded_spikes
 from loihi_deploy.engines.activity import Meter
 from loihi_deploy.engines.chip import kernels as columns
@@ -321,7 +321,7 @@ class Line:
         ):  # the last frame is held a part of its steps: other engines know whole ones
             drive = {name: np.repeat(values, hold, axis=1)[:, :steps] for name, values in drive.items()}
         before = state.chip if state else None
-        simulation = other.simulate(self.program, arriving, steps, record, before, seed, drive)
+        simulation = other.simulate(ChipRun(self.program, arriving, steps, record, before, seed, drive))
         out = Events.from_dense(
             {name: simulation.recorded[name]["spikes"] for name in self.decoded}, n, steps
         )

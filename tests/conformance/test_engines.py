@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from loihi_deploy.backends.chip_engines import ENGINES
+from loihi_deploy.backends.chip_engines import ENGINES, ChipRun
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.ir import Conv2D, Dense, Graph, Readout
 from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, SpikeSource, Synapses
@@ -29,16 +29,17 @@ class BlockChip:
     def __init__(self, mapping):
         self._mapping = mapping
 
-    def simulate(self, program, spikes, steps, record, state=None, seed=0, biases=None):
+    def simulate(self, run):
         pytest.importorskip("nengo_loihi")
         from loihi_deploy.backends import nengo_loihi
         from loihi_deploy.simulator.block_chip import Chip
 
+        program, spikes, steps, record = run.program, run.spikes, run.steps, run.record
         made = nengo_loihi.build_model(program, self._mapping, nengo_loihi._probed_variables(program, record))
         samples = {key: [] for key in made.probes}
         overflows = {}
         for sample in range(len(next(iter(spikes.values())))):
-            chip = Chip(made.model, seed, {})
+            chip = Chip(made.model, run.seed, {})
             first = {name: chip.layout.first_input[made.inputs[name]] for name in spikes}
             chip.begin(steps)
             with warnings.catch_warnings():
@@ -73,7 +74,7 @@ def run(name, program, spikes, steps, record, seed=0, **given):
     if needs_cores:
         pytest.importorskip("nengo_loihi")
     engine = ALL[name](map_to_cores(program, BOARD) if needs_cores else None)
-    return engine.simulate(program, spikes, steps, record, seed=seed, **given)
+    return engine.simulate(ChipRun(program, spikes, steps, record, seed=seed, **given))
 
 
 NEURONS = {
