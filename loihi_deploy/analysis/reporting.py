@@ -21,6 +21,7 @@ from loihi_deploy.backends import RunOptions
 from loihi_deploy.data.named import evenly
 from loihi_deploy.errors import LoihiDeployWarning
 from loihi_deploy.ir import Graph, Samples
+from loihi_deploy.ir.labels import are_of_frames
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.options import DeployOptions
@@ -120,7 +121,8 @@ def accuracy_values(
         are counted frame by frame.
     result : Evaluation
     """
-    in_frames, of_frames = samples.n_frames > 1, labels.ndim == 2
+    of_frames = are_of_frames(labels)
+    in_frames = of_frames or samples.n_frames > 1
     options = replace(parts.run_options(steps, samples), by_frame=in_frames)
     result = backends.evaluate(parts.program, samples, labels, options, parts.mapping, by_step=not in_frames)
     values: dict[str, Any] = {

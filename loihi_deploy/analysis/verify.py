@@ -302,7 +302,7 @@ def verify_stages(
     }
     latency = latencies(program)
     fewer = replace(deployed, samples=samples.take(slice(TRIAL_SAMPLES)), decisions=decisions[:TRIAL_SAMPLES])
-    lost = tuple(input_losses(program, found.ranges, samples.n_frames, found.counters))
+    lost = tuple(input_losses(program, found.ranges, samples.total_frames, found.counters))
     if any(problem.remedy == RESCALE for problem in lost):
         try_changes = False  # trials are calibrated on these samples, which the deployment was not
     differs = int((theirs != ours[: len(theirs)]).sum())

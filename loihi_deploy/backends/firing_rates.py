@@ -57,20 +57,23 @@ def firing_rates(
         hold = steps // samples.n_frames
         return joined_rates(
             [
-                (which, firing_rates(program, part, hold * part.n_frames, window, kept, delays))
+                (
+                    which,
+                    firing_rates(program, part, hold * part.n_frames, window, kept, delays, first_sample),
+                )
                 for which, part in samples.of_equal_length()
             ]
         )
     delays = {} if delays is None else delays
     flush = max(delays.values(), default=0)
-    job = checked_job(program, samples, RunOptions(steps, flush=flush, progress=False))
+    job = checked_job(program, samples, RunOptions(steps, flush=flush, progress=False, first_sample=first_sample))
     length = window_steps(steps, window, job.hold)
     ends = {name: steps + delays.get(name, 0) for name in program.nodes}
     windows = {name: (end - length, end) for name, end in ends.items()}
 
     def counted(part: slice) -> dict[str, NDArray[np.int64]]:
         inputs, hold = held(samples.take(part).arrays, job.hold, flush)
-        return job.line.spike_counts(inputs, job.steps, hold, windows, kept, first_sample + part.start)
+        return job.line.spike_counts(inputs, job.steps, hold, windows, kept, job.numbers(part))
 
     parts = in_order(counted, parts_of(len(samples), job.chunk_size), job.threads)
     found = [counts for _, counts in parts]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.backends.argument_problems import shown
@@ -89,13 +90,18 @@ class Job:
         """Window, steps of a frame, and those that the last one is held longer."""
         return self.options.readout_window, self.hold, self.options.flush
 
+    def numbers(self, part: slice) -> NDArray[np.int64]:
+        """Numbers of some of the samples: what random spikes depend on."""
+        own = self.samples.numbers
+        return self.options.first_sample + (np.arange(part.start, part.stop) if own is None else own[part])
+
     def chunks(self) -> Iterator[tuple[slice, Chunk]]:
         """Results of consecutive chunks of samples, in order; a bounded number of them exists at a time."""
         options = self.options
         with progress_bar(options.progress, len(self.samples)) as advance:
             for part, chunk in self._stream() if options.stream else self._batches():
                 if options.on_overflow == "raise" and chunk.first_wrap is not None:
-                    raise _overflow(chunk.first_wrap, options.first_sample + part.start)
+                    raise _overflow(chunk.first_wrap, self.numbers(part))
                 advance(part.stop - part.start)
                 yield part, chunk
 
@@ -117,7 +123,7 @@ class Job:
         state = None if options.state is None else part_of(options.state, part)
         inputs, hold = held(self.samples.take(part).arrays, self.hold, options.flush)
         return self._present(
-            *(inputs, self.steps, hold, state, options.return_state), options.first_sample + part.start
+            *(inputs, self.steps, hold, state, options.return_state), self.numbers(part)
         )
 
     def _present(
@@ -127,9 +133,9 @@ class Job:
         hold: int,
         state: RunState | None,
         keep_state: bool,
-        first_sample: int = 0,
+        numbers: NDArray[np.int64] | None = None,
     ) -> Chunk:
-        how = (steps, hold, self.wanted, self.options.seed, state, keep_state, first_sample)
+        how = (steps, hold, self.wanted, self.options.seed, state, keep_state, numbers)
         if self.engine is None:
             return self.line.present(inputs, *how, self.meter)
         return self.line.present_on(self.engine, inputs, *how)
@@ -254,10 +260,10 @@ def _default_chunk_size(program: Program, backend: str, n: int, steps: int, thre
     return max(1, min(round(CHUNK_SECONDS / seconds_per_sample), -(-n // (4 * threads))))
 
 
-def _overflow(first_wrap: tuple[int, int, str], first_sample: int) -> AccumulatorOverflowError:
+def _overflow(first_wrap: tuple[int, int, str], numbers: NDArray[np.int64]) -> AccumulatorOverflowError:
     sample, step, population = first_wrap
     return AccumulatorOverflowError.single(
-        f"an accumulator wrapped around at step {step + 1} of sample {first_sample + sample}",
+        f"an accumulator wrapped around at step {step + 1} of sample {numbers[sample]}",
         f"layer '{population}'",
         remedy="Lower the firing rate of this layer, so that its weights are smaller beside its threshold, or count "
         "overflows with on_overflow='count'",

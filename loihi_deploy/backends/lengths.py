@@ -25,7 +25,8 @@ def parts_of_one_length(samples: Samples, options: RunOptions) -> Iterator[tuple
         return
     for k in range(len(samples)):
         which = np.array([k])
-        yield from ((which, part) for _, part in samples.take(which).of_equal_length())
+        [(_, part)] = samples.take(which).of_equal_length()
+        yield which, replace(part, numbers=which)
 
 
 def each_length(
@@ -61,7 +62,7 @@ def each_length(
 
 
 def joined_runs(parts: Sequence[tuple[Which, RunResult]], n: int, keep_state: bool) -> RunResult:
-    """Results in the order of the samples; what is recorded, and outputs by frame, are 0 behind the end of a sample."""
+    """Results in the order of the samples, without warnings; what is recorded, and outputs by frame, end in zeros."""
     order = np.concatenate([which for which, _ in parts])
     results = [result for _, result in parts]
     first = results[0]
@@ -92,9 +93,8 @@ def joined_runs(parts: Sequence[tuple[Which, RunResult]], n: int, keep_state: bo
         recorded,
         sum(result.seconds for result in results),
         results[-1].state if keep_state else None,
-        tuple(dict.fromkeys(problem for result in results for problem in result.warnings)),
-        _in_order(activity, order),
-        by_frame,
+        activity=_in_order(activity, order),
+        by_frame=by_frame,
     )
 
 

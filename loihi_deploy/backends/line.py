@@ -113,7 +113,7 @@ class Line:
         seed: int,
         state: RunState | None,
         keep_state: bool,
-        first_sample: int = 0,
+        numbers: NDArray[np.int64] | None = None,
         meter: Meter | None = None,
     ) -> Chunk:
         """Present samples on the compiled engine.
@@ -129,15 +129,15 @@ class Line:
             From which to continue.
         keep_state : bool
             Whether the state after the last step is returned.
-        first_sample : int
-            Number of the first sample in the run, which random spikes depend on.
+        numbers : (n,) int array, optional
+            Those of the samples in the run, which random spikes depend on; from 0 on if not given.
         meter : Meter, optional
             Counts what the cores do; `wanted` records just what it needs, which is not returned.
         """
         encoder, chip, plan = self.encoder, self.chip, self._plan(wanted, meter is not None)
         frames = encoder.together(inputs)
         n = len(frames)
-        arrays = self._arrays(plan, n, state, first_sample, seed)
+        arrays = self._arrays(plan, n, state, numbers, seed)
         trace = np.zeros((n, steps, self.n_outputs))
         spikes = np.zeros((n, steps, plan.recording.n_spikes), bool)
         values = np.zeros((n, steps, plan.recording.n_values), np.int32)
@@ -187,7 +187,7 @@ class Line:
         hold: int,
         counted: Mapping[str, tuple[int, int]],
         kept: Collection[str] = (),
-        first_sample: int = 0,
+        numbers: NDArray[np.int64] | None = None,
     ) -> dict[str, NDArray[np.int64]]:
         """Spikes of every neuron from some step on, of samples that start from rest, on the compiled engine.
 
@@ -200,7 +200,7 @@ class Line:
             First step whose spikes count, and the one behind the last, by population.
         kept : collection of str
             Populations whose first spike counts again in every later step, and no other.
-        first_sample : int
+        numbers : (n,) int array, optional
             As for `present`.
 
         Returns
@@ -211,7 +211,7 @@ class Line:
         encoder, chip, plan = self.encoder, self.chip, self._plan(NOTHING, True)
         frames = encoder.together(inputs)
         n = len(frames)
-        arrays = self._arrays(plan, n, None, first_sample, 0)
+        arrays = self._arrays(plan, n, None, numbers, 0)
         recorded = plan.recording, (np.zeros((n, steps, 0), bool), np.zeros((n, steps, 0), np.int32))
         lost = np.zeros(len(encoder.sizes), np.int64)
         drive, _ = biases(self.program, inputs)
@@ -256,12 +256,14 @@ class Line:
         self._last_plan = plan
         return plan
 
-    def _arrays(self, plan: _Plan, n: int, state: RunState | None, first_sample: int, seed: int) -> _Arrays:
+    def _arrays(
+        self, plan: _Plan, n: int, state: RunState | None, numbers: NDArray[np.int64] | None, seed: int
+    ) -> _Arrays:
         """State of `n` samples, from rest or as it was left."""
         rng = np.random.RandomState(seed) if self.chip.is_noisy else None
         if state is None:
             return _Arrays(
-                self.encoder.start(n, first_sample, seed),
+                self.encoder.start(n, numbers, seed),
                 self.chip.start(n),
                 [decoder.start(n) for decoder in plan.decoders],
                 rng,
@@ -298,13 +300,13 @@ class Line:
         seed: int,
         state: RunState | None,
         keep_state: bool,
-        first_sample: int = 0,
+        numbers: NDArray[np.int64] | None = None,
     ) -> Chunk:
         """Present samples on another engine of the chip part, between the same encoder and readout; see `present`."""
         frames = self.encoder.together(inputs)
         n, n_frames = frames.shape[:2]
         encoder = self.encoder
-        arrays = encoder.load(state.encoder, n) if state else encoder.start(n, first_sample, seed)
+        arrays = encoder.load(state.encoder, n) if state else encoder.start(n, numbers, seed)
         lost = np.zeros(len(self.encoder.sizes), np.int64)
         emitted = self.encoder.run(frames, 0, steps, hold, arrays, lost)
         if not keep_state:

@@ -48,7 +48,7 @@ def losses(program: Program, ranges: Ranges, n_frames: int, counters: Counters) 
     ranges : dict of (float, float)
         Of the samples, by input: see `input_ranges`.
     n_frames : int
-        Of each sample.
+        Of all samples.
     counters : Counters
         Of the run.
     """
@@ -90,10 +90,9 @@ def _lost_in_front(
 ) -> Iterator[tuple[Problem, set[str]]]:
     """Spikes and biases lost by the layers that take input values, each with the inputs concerned."""
     driven = {b.population for b in program.bias_inputs}
-    n_values = counters.samples * n_frames
     for name, count in counters.populations.items():
         if name in driven:
-            share = count.clipped_biases / (n_values * count.size)
+            share = count.clipped_biases / (n_frames * count.size)
             what = "biases taken from the input are clipped: their registers end there"
             part = f"{100 * share:.1f} % of them"
         else:

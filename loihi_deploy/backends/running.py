@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from loihi_deploy.engines.host.readout import (
     values_by_frame,
     values_by_step,
 )
-from loihi_deploy.errors import InputError
+from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Samples
+from loihi_deploy.ir.labels import are_of_frames
 from loihi_deploy.ir.program import Program
 from loihi_deploy.results import Activity, Counters, Errors, Evaluation, PopulationCounts, RunResult, RunState
 
@@ -68,7 +70,8 @@ def run(
             lambda which, part, how: run(program, part, how, mapping, meter),
             lambda result: result.state,
         )
-        return joined_runs(parts, len(samples), options.return_state)
+        joined_run = joined_runs(parts, len(samples), options.return_state)
+        return replace(joined_run, warnings=_lost(program, samples, joined_run.counters))
     start = time.perf_counter()
     job = checked_job(program, samples, options, mapping, meter)
     tally = _Tally(job)
@@ -106,10 +109,14 @@ def run(
         },
         time.perf_counter() - start,
         joined(states) if states else None,
-        tuple(losses(program, input_ranges(samples), samples.n_frames, counters)),
+        _lost(program, samples, counters),
         activity,
         {name: np.concatenate(parts) for name, parts in by_frame.items()},
     )
+
+
+def _lost(program: Program, samples: Samples, counters: Counters) -> tuple[Problem, ...]:
+    return tuple(losses(program, input_ranges(samples), samples.total_frames, counters))
 
 
 def _by_frame(job: Job, trace: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -148,23 +155,27 @@ def evaluate(
     -------
     Evaluation
     """
+    if by_step and are_of_frames(labels):
+        remedy = "Ask for by_frame, or give one for each sample"
+        raise InputError.single("labels of frames, and answers after steps", "by_step", remedy=remedy)
     if samples.lengths is not None:
-        if options.stream and labels.dtype.kind != "f":
-            return _evaluated_in_a_row(program, samples, labels, options, mapping, by_step)
+        if options.stream:
+            return _evaluated_in_a_row(program, samples, samples.lengths, labels, options, mapping, by_step)
         parts = each_length(
             samples,
             options,
             lambda which, part, how: evaluate(
                 program,
                 part,
-                labels[which][:, : part.n_frames] if _are_of_frames(labels) else labels[which],
+                labels[which][:, : part.n_frames] if are_of_frames(labels) else labels[which],
                 how,
                 mapping,
                 by_step=by_step,
                 meter=meter,
             ),
         )
-        return joined_evaluations(parts)
+        total = joined_evaluations(parts)
+        return replace(total, warnings=_lost(program, samples, total.counters))
     start = time.perf_counter()
     job = checked_job(program, samples, options, mapping, meter)
     tally = _Tally(job)
@@ -172,7 +183,7 @@ def evaluate(
     n_correct = 0
     correct_by_step = np.zeros(job.steps, np.int64)
     correct_by_frame = np.zeros(samples.n_frames if options.by_frame else 0, np.int64)
-    of_frames, are_values = _are_of_frames(labels), labels.dtype.kind == "f"
+    of_frames, are_values = are_of_frames(labels), labels.dtype.kind == "f"
     errors: Errors | None = None
     for part, chunk in job.chunks():
         tally.add(chunk.counts)
@@ -198,7 +209,7 @@ def evaluate(
         counters,
         seconds,
         correct_by_step if by_step and not are_values else None,
-        tuple(losses(program, input_ranges(samples), samples.n_frames, counters)),
+        _lost(program, samples, counters),
         activity,
         n_correct_by_frame=correct_by_frame if options.by_frame and not are_values else None,
         n_total_by_frame=np.full(samples.n_frames, len(samples))
@@ -206,11 +217,6 @@ def evaluate(
         else None,
         errors=errors,
     )
-
-
-def _are_of_frames(labels: NDArray[Any]) -> bool:
-    """Whether labels, or targets, are those of frames."""
-    return labels.ndim == (3 if labels.dtype.kind == "f" else 2)
 
 
 def _errors(job: Job, trace: NDArray[np.float64], wanted: NDArray[np.float64], by_step: bool) -> Errors:
@@ -227,7 +233,7 @@ def _errors(job: Job, trace: NDArray[np.float64], wanted: NDArray[np.float64], b
         found = activated(_by_frame(job, trace)[node.name])
         frames = np.square(found - every).sum(axis=(0, 2))
         power = np.broadcast_to(np.square(every), found.shape).sum(axis=(0, 2))
-    if by_step and wanted.ndim == 2:
+    if by_step:
         found = activated(values_by_step(readout, trace, *job.reading))
         steps = np.square(found - every).sum(axis=(0, 2))
     if wanted.ndim == 3 and frames is not None:
@@ -241,12 +247,19 @@ def _errors(job: Job, trace: NDArray[np.float64], wanted: NDArray[np.float64], b
 def _evaluated_in_a_row(
     program: Program,
     samples: Samples,
-    labels: NDArray[np.integer[Any]],
+    lengths: NDArray[np.int64],
+    labels: NDArray[Any],
     options: RunOptions,
     mapping: Any,
     by_step: bool,
 ) -> Evaluation:
     """Evaluate sequences of different length that follow each other without a reset."""
+    if labels.dtype.kind == "f":
+        raise InputError.single(
+            "values for sequences of different length that follow each other without a reset",
+            "y",
+            remedy="Present them with reset=True",
+        )
     if by_step:
         raise InputError.single(
             "decisions after each step, of sequences of different length that follow each other without a reset",
@@ -258,8 +271,7 @@ def _evaluated_in_a_row(
     by_frame = total = None
     if options.by_frame:
         decided = node.classes(result.by_frame[node.name].reshape(*labels.shape[:1], -1, node.size), True)
-        ends = samples.n_frames if samples.lengths is None else samples.lengths[:, None]
-        there = np.arange(samples.n_frames) < ends
+        there = np.arange(samples.n_frames) < lengths[:, None]
         right = (decided == labels.reshape(len(labels), -1)) & there
         by_frame, total = right.sum(axis=0), np.broadcast_to(there, right.shape).sum(axis=0)
     if by_frame is not None and total is not None and labels.ndim == 2:

@@ -101,7 +101,7 @@ def evaluate_parts(
             ranges = joined_ranges(ranges or of_part, of_part)
             advance(part.stop - part.start)
     assert total is not None, "there is a sample"
-    warnings = tuple(losses(program, ranges, first.n_frames, total.counters))
+    warnings = tuple(losses(program, ranges, len(source) * first.n_frames, total.counters))
     return replace(total, seconds=time.perf_counter() - start, warnings=warnings)
 
 

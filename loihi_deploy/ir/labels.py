@@ -77,6 +77,11 @@ def frame_labels(
     return labels
 
 
+def are_of_frames(labels: NDArray[Any]) -> bool:
+    """Whether checked labels, or values that outputs should have, are those of frames."""
+    return labels.ndim == (3 if labels.dtype.kind == "f" else 2)
+
+
 def class_labels(y: Any, readout: Readout) -> Any:
     """Labels as class numbers, also from one-hot rows; None where they are values that the outputs should have."""
     labels = _array(y)

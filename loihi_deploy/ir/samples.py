@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,15 @@ class Samples:
         What they were made of, by the name that it was given under: `arrays`, where the host computes nothing before.
     lengths : (n,) int64 array or None
         Frames of each sample, where they differ: what stands behind them in the arrays is no part of it.
+    numbers : (n,) int64 array or None
+        Those of the samples among all, where these were taken by their length; None counts from 0.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     static: bool
     given: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     lengths: NDArray[np.int64] | None = None
+    numbers: NDArray[np.integer[Any]] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arrays", _read_only(self.arrays))
@@ -75,7 +78,8 @@ class Samples:
         arrays, given = (
             {name: values[which] for name, values in part.items()} for part in (self.arrays, self.given)
         )
-        return Samples(arrays, self.static, given, None if self.lengths is None else self.lengths[which])
+        lengths, numbers = (None if row is None else row[which] for row in (self.lengths, self.numbers))
+        return Samples(arrays, self.static, given, lengths, numbers)
 
     def of_equal_length(self) -> Iterator[tuple[NDArray[np.intp], Samples]]:
         """The samples by their number of frames, each with its indices, without anything behind them."""
@@ -84,7 +88,7 @@ class Samples:
             return
         for length in np.unique(self.lengths).tolist():
             which = np.flatnonzero(self.lengths == length)
-            yield which, self.take(which).take_frames(length)
+            yield which, replace(self.take(which).take_frames(length), numbers=which)
 
     def take_frames(self, n_frames: int) -> Samples:
         """The first so many frames of every sample."""
@@ -92,7 +96,7 @@ class Samples:
             {name: values[:, :n_frames] for name, values in part.items()}
             for part in (self.arrays, self.given)
         )
-        return Samples(arrays, self.static, given)
+        return Samples(arrays, self.static, given, numbers=self.numbers)
 
     def first_frames(self) -> dict[str, NDArray[Any]]:
         """Arrays (n, size) of the first frames: all that static samples have."""

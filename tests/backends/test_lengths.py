@@ -1,14 +1,17 @@
 """Sequences of different length: what is padded is never presented and never counted."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import loihi_deploy as ld
+from loihi_deploy import backends
 from loihi_deploy.analysis.latency import answer_delay
-from loihi_deploy.errors import InputError
-from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.backends import RunOptions
+from loihi_deploy.errors import AccumulatorOverflowError, InputError, LoihiDeployWarning
+from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout, samples_for
 
 RNG = np.random.default_rng(0)
 W1, W2, W3 = (RNG.normal(size=shape) / np.sqrt(shape[1]) for shape in ((30, 8), (20, 30), (3, 20)))
@@ -111,6 +114,7 @@ def test_labels_are_of_sequences_or_of_frames():
     assert (again.n_correct, again.n_total) == (found.n_correct, found.n_total)
 
 
+@pytest.mark.follows("Ask for by_frame, or present them with reset=True")
 def test_sequences_follow_each_other_without_a_reset():
     deployment = deployed("mean", flush=0)
     result = deployment.run(LISTED, reset=False, record=["second"])
@@ -125,6 +129,8 @@ def test_sequences_follow_each_other_without_a_reset():
     assert deployment.evaluate(LISTED, y, reset=False).accuracy == 1
     with pytest.raises(InputError, match="by_step"):
         deployment.evaluate(LISTED, y, reset=False, by_step=True)
+    deployment.evaluate(LISTED, y, reset=False, by_frame=True)
+    deployment.evaluate(LISTED, y, by_step=True)
 
 
 def test_energy_and_verification_know_lengths():
@@ -169,7 +175,71 @@ def test_bad_sequences_are_refused(case):
     assert re.search(what, str(refusal.value).replace("\n", " ")), str(refusal.value)
 
 
+@pytest.mark.follows("Continue sequences of one length, or present them with reset=False")
 def test_states_of_sequences_of_different_length_are_refused():
     with pytest.raises(InputError, match="state of sequences of different length"):
         deployed("mean").run(LISTED, return_state=True)
-    deployed("mean").run(LISTED, return_state=True, reset=False)  # the remedy
+    deployed("mean").run(LISTED, return_state=True, reset=False)
+    deployed("mean").run(PADDED[:, :2][LENGTHS > 1], return_state=True)
+
+
+def test_random_spikes_are_those_of_the_sample_whatever_its_length():
+    deployment = deployed("mean", encoder="poisson", bias_correction_steps=0, flush=0)
+    [encoder] = deployment.program.encoder.populations
+    longest = np.stack([np.resize(sequence, (5, 8)) for sequence in LISTED])
+    whole = deployment.run(longest, record=[encoder.name], seed=3).recorded[encoder.name]["spikes"]
+    found = deployment.run(LISTED, record=[encoder.name], seed=3).recorded[encoder.name]["spikes"]
+    for k, n in enumerate(LENGTHS):
+        m = n * PER_FRAME
+        assert (found[k, :m] == whole[k, :m]).all()
+        assert found[k, :m].any()
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_an_overflow_names_the_sample_among_all(reset):
+    deployment = deployed("mean", flush=0)
+    program = deployment.program
+    [strong] = program.into("second")
+    weights = np.full(strong.transform.weights.shape, 127, np.int8)
+    synapses = tuple(
+        replace(s, transform=Dense(weights), shift=7) if s is strong else s for s in program.synapses
+    )
+    program = replace(program, synapses=synapses)
+    silent = [np.where(k == 4, 1.0, 0.0) * np.ones((n, 8)) for k, n in enumerate(LENGTHS)]
+    samples = samples_for(network("mean"), silent)
+    options = RunOptions(steps_per_frame=PER_FRAME, on_overflow="raise", stream=not reset)
+    with pytest.raises(AccumulatorOverflowError, match="of sample 4"):
+        backends.run(program, samples, options)
+
+
+@pytest.mark.follows("Present them with reset=True")
+def test_values_of_sequences_that_follow_each_other_are_refused():
+    """They were compared with outputs of sequences that each start from rest."""
+    deployment = deployed("mean")
+    with pytest.raises(InputError, match="values for sequences of different length"):
+        deployment.evaluate(LISTED, np.zeros((6, 3)), reset=False)
+    deployment.evaluate(LISTED, np.zeros((6, 3)))
+
+
+def test_what_is_lost_is_told_once_for_all_lengths():
+    deployment = deployed("mean", encoder="on_off")
+    bright = [20 * sequence for sequence in LISTED]
+    with pytest.warns(LoihiDeployWarning):
+        result = deployment.run(bright)
+    with pytest.warns(LoihiDeployWarning):
+        evaluation = deployment.evaluate(bright, np.zeros(6, int))
+    assert result.warnings == evaluation.warnings
+    [lost] = [problem for problem in result.warnings if "spikes are lost" in problem.what]
+    counts = result.counters.populations[deployment.program.encoder.populations[0].name]
+    share = counts.lost_spikes / (counts.spikes + counts.lost_spikes)
+    assert f"{100 * share:.1f} % of its spikes" in lost.value
+
+
+@pytest.mark.follows("Ask for by_frame, or give one for each sample")
+@pytest.mark.parametrize("labels", [np.zeros((6, 2), int), np.full((6, 2, 3), 0.5)])
+def test_labels_of_frames_are_not_counted_after_steps(labels):
+    deployment, frames = deployed("each"), np.stack([np.resize(x, (2, 8)) for x in LISTED])
+    with pytest.raises(InputError, match="by_step: labels of frames"):
+        deployment.evaluate(frames, labels, by_step=True)
+    deployment.evaluate(frames, labels, by_frame=True)
+    deployment.evaluate(frames, labels[:, 0], by_step=True)

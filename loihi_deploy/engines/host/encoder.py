@@ -130,11 +130,14 @@ class Encoder:
         """Arrays (n, frames, size) of every input side by side, in float64."""
         return np.concatenate([inputs[name] for name in self._inputs], axis=2, dtype=np.float64)
 
-    def start(self, n: int, first_sample: int = 0, seed: int = 0) -> tuple[NDArray[Any], ...]:
+    def start(
+        self, n: int, numbers: NDArray[np.int64] | None = None, seed: int = 0
+    ) -> tuple[NDArray[Any], ...]:
         """Voltages, refractory times and filtered values of `n` samples at rest; see `neurons.initial_voltages`."""
+        numbers = np.arange(n) if numbers is None else numbers
         voltage = np.tile(self._start, (n, 1))
         for p in self._drawn:
-            voltage[:, self._part(p.name)] = initial_voltages(p, self.graph.dt, n, first_sample, seed)
+            voltage[:, self._part(p.name)] = initial_voltages(p, self.graph.dt, numbers, seed)
         held = () if self._holding is None else self._holding.start(n)
         return voltage, np.zeros_like(voltage), np.zeros((n, self._n_filtered)), *held
 

@@ -66,15 +66,15 @@ def initial_voltage(population: Population, dt: float) -> NDArray[np.float64]:
 
 
 def initial_voltages(
-    population: Population, dt: float, n: int, first_sample: int, seed: int
+    population: Population, dt: float, numbers: NDArray[np.int64], seed: int
 ) -> NDArray[np.float64]:
-    """What stands in the place of voltages at the start: (n, size), for n samples from number `first_sample` on."""
+    """What stands in the place of voltages at the start: (n, size), for the n samples of these numbers."""
     if population.neuron.kind == "poisson":
         key = _mixed(np.uint64((seed << 32 | zlib.crc32(population.name.encode())) & (1 << 64) - 1))
-        sample = _mixed(key + np.arange(first_sample, first_sample + n, dtype=np.uint64))
+        sample = _mixed(key + numbers.astype(np.uint64))
         keys = _mixed(sample[:, None] + np.arange(population.size, dtype=np.uint64))
         return np.asarray((keys >> np.uint64(12)), dtype=np.float64)
-    return np.tile(initial_voltage(population, dt), (n, 1))
+    return np.tile(initial_voltage(population, dt), (len(numbers), 1))
 
 
 def _mixed(x: Any) -> Any:

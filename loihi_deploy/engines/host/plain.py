@@ -62,7 +62,7 @@ def encode(
                 arrays.setdefault(f"{key}/filtered", np.zeros((n, population.size)))
         voltage = arrays.setdefault(
             f"{population.name}/voltage",
-            neurons.initial_voltages(population, encoder.dt, n, first_sample, seed),
+            neurons.initial_voltages(population, encoder.dt, first_sample + np.arange(n), seed),
         )
         refractory = arrays.setdefault(f"{population.name}/refractory_time", np.zeros((n, population.size)))
         out = np.zeros((n, steps, population.size), dtype=bool)
