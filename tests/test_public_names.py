@@ -95,3 +95,7 @@ def test_a_representation_says_dtype_and_shape():
     assert "gain=float64[]" in repr(population)
     assert "bias=float64[2]" in repr(population)
     assert "populations=('conv0', 'conv1', 'conv2', 'conv3')" in repr(GRAPH)
+
+
+def test_a_board_is_a_short_line():
+    assert repr(ld.load_board("nahuku32")) == "Board('nahuku32', n_chips=32, chip=Chip('loihi', 128 cores))"

@@ -359,6 +359,9 @@ class Chip(_Checked):
     core: CoreLimits
     arithmetic: Arithmetic
 
+    def __repr__(self) -> str:
+        return f"Chip({self.name!r}, {self.n_cores} cores)"
+
     @property
     def n_tiles(self) -> int:
         """Tiles per chip."""
@@ -388,6 +391,9 @@ class Board(_Checked):
     description: str
     n_chips: int
     chip: Chip
+
+    def __repr__(self) -> str:
+        return f"Board({self.name!r}, n_chips={self.n_chips}, chip={self.chip!r})"
 
     @property
     def n_cores(self) -> int:
