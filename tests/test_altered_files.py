@@ -181,3 +181,13 @@ def test_wirings_that_no_axon_has(tmp_path, members, change):
     files, manifest = members
     slices_of(manifest)[0]["wirings"][0] |= {"axon": 0, "channels": 1, **change}
     assert "not a wiring" in refused(tmp_path, files, manifest)
+
+
+@pytest.mark.parametrize("gain", [1e300, -1e300, 1e30])
+def test_gains_that_no_sum_holds(tmp_path, members, gain):
+    """The file's own digest is right, its program runs, and a report could not draw its weights."""
+    files, manifest = members
+    files["arrays/9999.npy"] = fuzz_files._npy(np.array(gain))
+    graph = dict(manifest["content"]["items"])["graph"]
+    graph["populations"][-1]["gain"] = {"array": "arrays/9999.npy"}
+    assert "too large for sums" in refused(tmp_path, files, manifest)

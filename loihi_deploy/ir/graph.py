@@ -22,6 +22,9 @@ from loihi_deploy.ir.content import Content, frozen_array, one_for_each
 from loihi_deploy.ir.prelude import FrameMemory, HostMap
 from loihi_deploy.ir.transforms import Shape, Transform
 
+LARGEST_DRIVE = 1e30
+"""Largest input of a neuron that a spike stands for: some powers of ten below float32's, so that sums stay finite."""
+
 
 @dataclass(frozen=True, eq=False)
 class NeuronModel(Content):
@@ -378,6 +381,8 @@ class Graph(Content):
             yield Problem("a name stands for two things", name, remedy="Give every layer a name of its own")
         sources = {node.name: node.size for node in self.all_nodes if not isinstance(node, Readout)}
         targets = {node.name: node.size for node in self.all_nodes if not isinstance(node, Input)}
+        largest = {p.name: float(np.abs(p.gain).max(initial=0.0)) for p in self.populations}
+        gains = {name: gain for name, gain in largest.items() if np.isfinite(gain)}
         for projection in self.projections:
             for end, sizes, size in (
                 (projection.pre, sources, projection.transform.in_size),
@@ -389,11 +394,20 @@ class Graph(Content):
                     yield Problem(
                         "the transform does not fit", f"{projection.name} at {end}", size, sizes[end]
                     )
-            if not np.isfinite(projection.transform.values).all():
+            values, gain = projection.transform.values, gains.get(projection.post, 0.0)
+            bad = int((~np.isfinite(values)).sum())
+            if bad:
                 yield Problem(
                     "weights are not finite",
                     projection.name,
-                    f"{int((~np.isfinite(projection.transform.values)).sum())} NaN or infinite values",
+                    f"{bad} NaN or infinite values",
+                    remedy="Check the training: a diverged network cannot be deployed",
+                )
+            elif not float(np.abs(values).max(initial=0.0)) * gain <= LARGEST_DRIVE * self.dt:
+                yield Problem(
+                    "weights times gains are too large for sums in float32",
+                    projection.name,
+                    limit=f"{LARGEST_DRIVE:g} for a spike, which lasts a step",
                     remedy="Check the training: a diverged network cannot be deployed",
                 )
             if not projection.tau >= 0:
