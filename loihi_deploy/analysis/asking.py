@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from loihi_deploy.analysis.frames import gives_every_frame, presentation_steps, reading
 from loihi_deploy.backends import RunOptions, request_problems
 from loihi_deploy.errors import InputError, Problem, gathered
-from loihi_deploy.ir import Graph, Samples, collected, samples_for
-from loihi_deploy.ir.labels import checked_labels, frame_labels
+from loihi_deploy.ir import Graph, Readout, Samples, collected, samples_for
+from loihi_deploy.ir.labels import are_of_frames, checked_labels, frame_labels
 from loihi_deploy.ir.program import Program
 from loihi_deploy.ir.source import Source, is_read_in_parts, source_of
 from loihi_deploy.options import DeployOptions
@@ -85,10 +85,7 @@ class Asked:
             how = reading(self.program, self.options, self.given)
             chosen = {"readout_window": how.window, "flush": how.flush, **chosen}
             every_frame = gives_every_frame(self.graph, self.options, self.given)
-            of_frames = self.labels is not None and self.labels.ndim == (
-                3 if self.labels.dtype.kind == "f" else 2
-            )
-            if of_frames or (every_frame and self.labels is None):
+            if every_frame if self.labels is None else are_of_frames(self.labels):
                 chosen["by_frame"] = True
             if chosen.get("steps") is None and chosen.get("steps_per_frame") is None:
                 chosen["steps"] = presentation_steps(self.options, self.given)
@@ -125,7 +122,8 @@ def asked(
     labelled : bool
         Whether there must be labels.
     values : bool
-        Whether these may be values that outputs should have.
+        Whether these may be values that outputs should have: floats, or, where there need be no labels, any numbers of
+        an output that decides between no classes.
     in_parts : bool or None
         Whether samples are read part by part; None leaves it to where they lie.
     problems : iterable of Problem
@@ -146,39 +144,45 @@ def asked(
     if labelled or y is not None:
         with gathered(found):
             n = None if samples is None else len(source or samples)
-            if values and samples is not None:
-                labels = _targets(graph, samples, y, n)
-            if labels is not None:
-                pass
-            elif samples is not None and _are_of_frames(graph, options, samples, y, n):
-                labels = frame_labels(
-                    y, samples.n_frames, None if source else samples.lengths, graph.readouts[0]
-                )
-            else:
+            if samples is not None and n is not None and graph.readouts:
+                labels = _targets(graph.readouts[0], samples, y, n, whole=not labelled) if values else None
+                if labels is None and _have_frames(graph, options, samples, y, n):
+                    lengths = None if source else samples.lengths
+                    labels = frame_labels(y, samples.n_frames, lengths, graph.readouts[0])
+            if labels is None:
                 labels = labels_for(graph, y, n)
     return Asked(summary, graph, program, mapping, options, samples, source, labels, tuple(found))
 
 
-def _targets(graph: Graph, samples: Samples, y: Any, n: int | None) -> NDArray[np.float64] | None:
-    """Values that the outputs of samples, or of frames, should have; None where labels are classes."""
-    if not isinstance(y, np.ndarray) or isinstance(y, np.ma.MaskedArray) or not graph.readouts or n is None:
+def _targets(
+    readout: Readout, samples: Samples, y: Any, n: int, *, whole: bool
+) -> NDArray[np.float64] | None:
+    """Values that the outputs of samples, or of frames, should have; None where labels are classes, or do not fit."""
+    if not isinstance(y, (np.ndarray, list, tuple)) or isinstance(y, np.ma.MaskedArray):
         return None
-    node = graph.readouts[0]
-    of_samples, of_frames = (n, *node.shape), (n, samples.n_frames, *node.shape)
-    fits = y.shape == of_samples or (y.shape == of_frames and not samples.static)
-    one_hot = y.ndim == 2 and node.n_classes > 1 and bool(np.isin(y, (0, 1)).all())
-    if y.dtype.kind != "f" or not fits or one_hot:
+    try:
+        found = np.asarray(y)
+    except ValueError:  # rows of different length, which labels of frames may be
         return None
-    if not np.isfinite(y).all():
-        bad = int((~np.isfinite(y)).sum())
+    kinds = "biuf" if whole and readout.n_classes == 1 else "f"
+    one_hot = found.ndim == 2 and readout.n_classes > 1 and bool(np.isin(found, (0, 1)).all())
+    if found.dtype.kind not in kinds or one_hot:
+        return None
+    for of in [(n,)] if samples.static else [(n,), (n, samples.n_frames)]:
+        shapes = [(*of, *readout.shape), (*of, readout.size), *([of] if readout.size == 1 else [])]
+        if found.shape in shapes:
+            break
+    else:
+        return None
+    if not np.isfinite(found).all():
+        bad = int((~np.isfinite(found)).sum())
         raise InputError.single("targets are not finite", "y", f"{bad} NaN or infinite values")
-    shape = (n, node.size) if y.shape == of_samples else (n, samples.n_frames, node.size)
-    return y.astype(np.float64).reshape(shape)
+    return found.astype(np.float64).reshape(*of, readout.size)
 
 
-def _are_of_frames(graph: Graph, options: DeployOptions, samples: Samples, y: Any, n: int | None) -> bool:
+def _have_frames(graph: Graph, options: DeployOptions, samples: Samples, y: Any, n: int) -> bool:
     """Whether labels are those of frames, as many rows as samples: only a source that answers every frame has them."""
-    if not graph.readouts or not gives_every_frame(graph, options, samples):
+    if not gives_every_frame(graph, options, samples):
         return False
     return hasattr(y, "__len__") and len(y) == n and all(map(np.ndim, y))
 

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from loihi_deploy import backends
 from loihi_deploy.analysis.frames import gives_every_frame, reading_of
 from loihi_deploy.analysis.latency import answer_delay
@@ -21,7 +19,7 @@ from loihi_deploy.backends.argument_problems import (
     whole_number_problems,
 )
 from loihi_deploy.backends.stream import Stream
-from loihi_deploy.deployment.parts import Parts, refuse
+from loihi_deploy.deployment.parts import Parts, between_samples, refuse
 from loihi_deploy.engines.host.readout import window_steps
 from loihi_deploy.errors import LoihiDeployWarning, Problem
 from loihi_deploy.ir import samples_for
@@ -133,16 +131,13 @@ class Answering(Parts):
             neurons=neurons,
             by_frame=by_frame,
             seed=seed,
-            stream=_streams(reset, stream),
             state=state,
             return_state=return_state,
             on_overflow=on_overflow,
             threads=threads,
             chunk_size=chunk_size,
             progress=progress,
-            reset=reset if isinstance(reset, str) else "rest",
-            gap=gap,
-            streamed=streamed,
+            **between_samples(reset, gap, streamed, stream),
         )
         result = backends.run(self.program, given.samples, options, self.mapping)
         _warn(result.warnings)
@@ -240,14 +235,11 @@ class Answering(Parts):
             backend=backend,
             by_frame=by_frame,
             seed=seed,
-            stream=_streams(reset, stream),
             on_overflow=on_overflow,
             threads=threads,
             chunk_size=chunk_size,
             progress=progress,
-            reset=reset if isinstance(reset, str) else "rest",
-            gap=gap,
-            streamed=streamed,
+            **between_samples(reset, gap, streamed, stream),
         )
         samples, labels = given.samples, given.classes
         estimator, program = None, self.program
@@ -399,11 +391,6 @@ class Answering(Parts):
 def _flags(**values: Any) -> list[Problem]:
     """What is wrong with arguments that must be True or False."""
     return [problem for name, value in values.items() for problem in flag_problems(name, value)]
-
-
-def _streams(reset: Any, stream: Any) -> Any:
-    """Whether samples are presented without a reset; what is neither True nor False as it is."""
-    return True if isinstance(reset, (bool, np.bool_)) and not reset else stream
 
 
 def _warn(problems: Iterable[Problem]) -> None:

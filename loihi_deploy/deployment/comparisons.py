@@ -15,9 +15,8 @@ from loihi_deploy.backends.argument_problems import (
     reset_problems,
     whole_number_problems,
 )
-from loihi_deploy.deployment.parts import Parts, refuse
-from loihi_deploy.errors import InputError
-from loihi_deploy.ir import collected, samples_for
+from loihi_deploy.deployment.parts import Parts, between_samples, refuse
+from loihi_deploy.errors import Problem
 
 if TYPE_CHECKING:
     from loihi_deploy.analysis.gate import Check, Criteria
@@ -163,7 +162,7 @@ class Comparing(Parts):
         x : array, mapping of arrays or data set, optional
             As for `run`; not needed where only cores and chips are limited.
         y : array, optional
-            Labels as for `evaluate`, or values that the outputs should have, for networks without classes.
+            Labels as for `evaluate`: of samples or of frames, or values that the outputs should have.
         criteria : Criteria, optional
             The limits; ``Criteria()`` without any only measures.
         baseline : path, optional
@@ -188,22 +187,27 @@ class Comparing(Parts):
         """
         from loihi_deploy.analysis.gate import Criteria, judge, measure, read_baseline
 
-        refuse("Cannot check the deployment", flag_problems("hardware", hardware))
-        if not isinstance(criteria, Criteria | None):
-            raise InputError.single("not what is expected", "criteria", type(criteria).__name__, "Criteria")
+        summary = "Cannot check the deployment"
+        problems = list(flag_problems("hardware", hardware))
         before = None if baseline is None else read_baseline(baseline)
-        if before is None and criteria is None and not hardware:
-            raise InputError.single("no limit to check", "criteria", remedy="Give one: Criteria(max_chips=1)")
-        samples, options = None, RunOptions(steps, threads=threads, progress=progress)
+        asked: Any = criteria
+        if not isinstance(asked, Criteria | None):
+            problems.append(Problem("not what is expected", "criteria", type(asked).__name__, "Criteria"))
+        elif before is None and asked is None and hardware is not True:
+            remedy = "Give one: Criteria(max_chips=1)"
+            problems.append(Problem("no limit to check", "criteria", remedy=remedy))
+        samples = labels = None
+        options = RunOptions()
         if x is not None:
-            x, labels_of_x = collected(x, self.graph.origins)
-            y = labels_of_x if y is None else y
-            samples = samples_for(self.graph, x)
-            chosen = self._steps(steps, samples)
-            options = RunOptions(chosen, threads=threads, progress=progress)
-            options = reading(self.program, self.options, samples).of(options)
+            y = y if self.graph.readouts else None  # where nothing is decided labels say nothing
+            given = self._asked(summary, x, y, values=True, problems=problems)
+            options = given.run_options(steps=steps, threads=threads, progress=progress)
+            samples, labels = given.samples, given.labels
+        elif y is not None:
+            problems.append(Problem("labels without samples", "y", remedy="Give samples, too"))
+        refuse(summary, problems)
         source = self.source or self.graph
-        measured = measure(source, self.program, self.mapping, samples, y, options, self.options)
+        measured = measure(source, self.program, self.mapping, samples, labels, options, self.options)
         found = judge(measured, self._made_with(), criteria or Criteria(), before)
         if not hardware:
             return found
@@ -239,13 +243,7 @@ class Comparing(Parts):
         """
         from loihi_deploy.backends.preflight import OnBoard, preflight
 
-        options = RunOptions(
-            backend="hardware",
-            stream=not reset,
-            reset=reset if isinstance(reset, str) else "rest",
-            gap=gap,
-            streamed=streamed,
-        )
+        options = RunOptions(backend="hardware", **between_samples(reset, gap, streamed))
         problems = [*whole_number_problems("n_frames", n_frames, 1), *reset_problems(reset)]
         refuse("Cannot check the deployment", problems or options.problems(1))
         return preflight(

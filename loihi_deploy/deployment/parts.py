@@ -75,14 +75,9 @@ class Parts(Shown, Content):
         """
         return labels_for(self.graph, y, n_samples)
 
-    def _steps(self, steps: Any, samples: Samples, steps_per_frame: Any = None) -> Any:
-        """Steps of a presentation: those given, else those that the deployment was made for, else 100 or more.
-
-        None where steps for each frame are given, which say it.
-        """
-        if steps is not None or steps_per_frame is not None:
-            return steps
-        return presentation_steps(self.options, samples)
+    def _steps(self, steps: Any, samples: Samples) -> Any:
+        """Steps of a presentation: those given, else those that it was deployed for, else 100 or more."""
+        return presentation_steps(self.options, samples) if steps is None else steps
 
     def _asked(
         self,
@@ -115,6 +110,17 @@ class Parts(Shown, Content):
         """Refuse steps that cannot be run, or whose spikes cannot be held for one sample."""
         everyone = [*self.program.nodes]
         backends.check(self.program, samples.take(slice(1)), RunOptions(steps, record=everyone))
+
+
+def between_samples(reset: Any, gap: Any, streamed: Any, stream: Any = False) -> dict[str, Any]:
+    """Options of a run that say how samples follow each other, from arguments of `Deployment.run`, right or wrong."""
+    follows = isinstance(reset, (bool, np.bool_)) and not reset
+    return {
+        "stream": True if follows else stream,
+        "reset": reset if isinstance(reset, str) else "rest",
+        "gap": gap,
+        "streamed": streamed,
+    }
 
 
 def refuse(summary: str, problems: Iterable[Problem]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.analysis.energy import estimate
@@ -15,9 +16,8 @@ from loihi_deploy.analysis.frames import has_decisions, rate_decisions
 from loihi_deploy.analysis.host_link import highest
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.data.named import evenly
-from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Graph, Samples
-from loihi_deploy.ir.labels import checked_labels, class_labels
+from loihi_deploy.ir.labels import are_of_frames
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping as CoreMapping
 from loihi_deploy.options import DeployOptions
@@ -57,7 +57,7 @@ def measure(
     program: Program,
     mapping: CoreMapping,
     samples: Samples | None,
-    y: Any,
+    labels: NDArray[Any] | None,
     options: RunOptions,
     deployed_with: DeployOptions,
 ) -> Measured:
@@ -71,20 +71,21 @@ def measure(
     mapping : Mapping
     samples : Samples or None
         None measures what needs no run.
-    y : array or None
-        Class labels, or values that the outputs should have.
+    labels : array or None
+        Checked: classes of samples or of frames, or values that the outputs should have; see
+        `loihi_deploy.analysis.asking.Asked`.
     options : RunOptions
     deployed_with : DeployOptions
 
     Raises
     ------
     InputError
-        If samples, labels or options do not fit.
+        If options do not fit.
     """
     figures: dict[str, float] = {"cores": mapping.n_cores, "chips": mapping.n_chips}
     counters, data = None, None
     if samples is not None:
-        scores, counters = _scores(graph, program, mapping, samples, y, options, deployed_with)
+        scores, counters = _scores(graph, program, mapping, samples, labels, options, deployed_with)
         figures |= scores
         hold = options.hold(samples.n_frames)
         figures["host_spikes"] = highest(program, mapping, samples, hold, options.flush)
@@ -92,7 +93,7 @@ def measure(
         data = {
             "samples": len(samples),
             "steps": options.total_steps(samples.n_frames),
-            "digest": _data_digest(samples, y),
+            "digest": _data_digest(samples, labels),
         }
         some = samples.take(evenly(len(samples), ENERGY_SAMPLES))
         cost = estimate(program, mapping, some, options)
@@ -119,33 +120,21 @@ def _scores(
     program: Program,
     mapping: CoreMapping,
     samples: Samples,
-    y: Any,
+    labels: NDArray[Any] | None,
     options: RunOptions,
     deployed_with: DeployOptions,
 ) -> tuple[dict[str, float], Counters]:
     """Accuracy and drop, or the error of values, as far as there are labels; and the counts of the run."""
-    if y is None or not graph.readouts:  # nothing is decided, or nothing is known of what is right
+    if labels is None:
         return {}, backends.run(program, samples, options, mapping).counters
-    readout = graph.readouts[0]
-    classes = class_labels(y, readout)
-    if classes is None:
-        wanted = np.asarray(y)
-        if wanted.dtype.kind not in "biuf" or wanted.size != len(samples) * readout.size:
-            raise InputError.single(
-                "labels are neither classes nor one value for each output",
-                "y",
-                f"{wanted.dtype} {wanted.shape}",
-                f"integers ({len(samples)},) or values ({len(samples)}, {readout.size})",
-            )
-        run = backends.run(program, samples, options, mapping)
-        error = run.outputs.reshape(-1) - wanted.astype(np.float64).reshape(-1)
-        return {"rmse": float(np.sqrt(np.square(error).mean()))}, run.counters
-    labels = checked_labels(classes, len(samples), readout)
     result = backends.evaluate(program, samples, labels, options, mapping)
+    if result.errors is not None:
+        return {"rmse": result.errors.rmse}, result.counters
     scores = {"accuracy": result.accuracy}
     if has_decisions(graph, samples, deployed_with):
-        ideal = rate_decisions(graph, samples, deployed_with, options.hold(samples.n_frames))
-        scores["drop"] = float((ideal == labels).mean()) - result.accuracy
+        hold, every_frame = options.hold(samples.n_frames), are_of_frames(labels)
+        ideal = rate_decisions(graph, samples, deployed_with, hold, every_frame=every_frame)
+        scores["drop"] = float((ideal == labels)[labels >= 0].mean()) - result.accuracy
     return scores, result.counters
 
 
@@ -164,6 +153,6 @@ def _layers(program: Program, mapping: CoreMapping, counters: Counters | None) -
     return layers
 
 
-def _data_digest(samples: Samples, y: Any) -> str:
-    labels = "" if y is None else hashlib.sha256(np.ascontiguousarray(y).tobytes()).hexdigest()
-    return hashlib.sha256(f"{samples.digest} {labels}".encode()).hexdigest()
+def _data_digest(samples: Samples, labels: NDArray[Any] | None) -> str:
+    of_labels = "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()
+    return hashlib.sha256(f"{samples.digest} {of_labels}".encode()).hexdigest()

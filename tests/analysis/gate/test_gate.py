@@ -138,6 +138,51 @@ def test_values_in_place_of_classes():
     assert not check(ld.Criteria(max_rmse=0.49), y=wanted).passed
 
 
+def test_labels_of_frames():
+    """The source answers every frame: labels are those of frames, and so are accuracy and drop."""
+    graph = network()
+    graph = replace(graph, readouts=(replace(graph.readouts[0], over_frames="each"),))
+    frames = RNG.uniform(0, 1, (10, 4, 6))
+    options = replace(OPTIONS, steps_per_frame=10)
+    deployment = ld.deploy(graph, "loihi", frames, options)
+    decided = deployment.predict(frames).argmax(axis=2)
+    labels = np.where(np.arange(40).reshape(10, 4) % 5, decided, (decided + 1) % 3)
+    found = deployment.check(frames, labels, ld.Criteria(min_accuracy=0.8)).measured.figures
+    assert found["accuracy"] == 0.8
+    assert found["drop"] == deployment.rate_accuracy(frames, labels) - 0.8
+    listed = [x[: 1 + k % 4] for k, x in enumerate(frames)]
+    of_them = [row[: len(x)].tolist() for row, x in zip(labels, listed, strict=True)]
+    found = deployment.check(listed, of_them, ld.Criteria()).measured.figures
+    assert found["accuracy"] == deployment.evaluate(listed, of_them).accuracy
+    outputs = deployment.predict(frames)
+    found = deployment.check(frames, outputs + 0.25, ld.Criteria()).measured.figures
+    assert found["rmse"] == pytest.approx(0.25)
+
+
+def test_everything_that_is_wrong_is_said_at_once():
+    with pytest.raises(InputError) as caught:
+        DEPLOYMENT.check(np.full((30, 6), np.nan), Y + 3, {"min": 1}, steps="4", threads=0)
+    found = {problem.where for problem in caught.value.problems}
+    assert found == {"x", "y", "criteria", "steps", "threads"}
+
+
+@pytest.mark.follows("Give samples, too")
+def test_labels_without_samples_are_refused():
+    with pytest.raises(InputError, match="labels without samples"):
+        DEPLOYMENT.check(y=Y, criteria=ld.Criteria(max_cores=1))
+    DEPLOYMENT.check(X, Y, ld.Criteria(max_cores=1), steps=STEPS)
+
+
+@pytest.mark.parametrize("kind", [float, int])
+def test_values_of_an_output_that_decides_nothing(kind):
+    one = ld.deploy(network(n_outputs=1), "loihi", X, OPTIONS)
+    wanted = np.round(one.run(X, STEPS).outputs[:, 0]).astype(kind)
+    error = one.run(X, STEPS).outputs[:, 0] - wanted
+    for given in (wanted, wanted[:, None], wanted.tolist()):
+        found = check(ld.Criteria(), one, y=given).measured.figures
+        assert found["rmse"] == pytest.approx(np.sqrt(np.square(error).mean()))
+
+
 def test_cores_and_chips_need_no_samples():
     assert DEPLOYMENT.check(criteria=ld.Criteria(max_cores=1, max_chips=1)).passed
 
@@ -150,7 +195,7 @@ def test_cores_and_chips_need_no_samples():
         (ld.Criteria(max_energy_mj=1), {"x": None, "y": None}, "no energy_mj was measured. Give samples"),
         (ld.Criteria(min_accuracy=0.5), {"x": X[:0], "y": Y[:0]}, "no sample"),
         (ld.Criteria(min_accuracy=0.5), {"y": Y[:3]}, "labels do not fit the samples"),
-        (ld.Criteria(min_accuracy=0.5), {"y": np.array(["a"] * 30)}, "neither classes nor"),
+        (ld.Criteria(min_accuracy=0.5), {"y": np.array(["a"] * 30)}, "labels must be integers"),
         (ld.Criteria(tolerance={"accuracy": 0.1}), {}, "a tolerance is for a baseline"),
         (None, {}, "no limit to check"),
         ({"min_accuracy": 1}, {}, "allowed Criteria"),
