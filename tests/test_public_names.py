@@ -98,4 +98,4 @@ def test_a_representation_says_dtype_and_shape():
 
 
 def test_a_board_is_a_short_line():
-    assert repr(ld.load_board("nahuku32")) == "Board('nahuku32', n_chips=32, chip=Chip('loihi', 128 cores))"
+    assert repr(ld.load_board("nahuku32")) == "Board('nahuku32', n_chips=32, chip=Chip('loihi1', 128 cores))"

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -284,7 +284,7 @@ def _asked(maker: Maker, parts: _Parts, base: DeployOptions, space: Any) -> dict
     return {
         "version": __version__,
         "model": maker.converted.digest,
-        "board": hashlib.sha256(repr(maker.board).encode()).hexdigest(),
+        "board": hashlib.sha256(repr(asdict(maker.board)).encode()).hexdigest(),
         "options": base.digest,
         "calibration": f"{maker.calibration.digest} {_digest(maker.labels)}",
         "samples": digest(maker.judged),

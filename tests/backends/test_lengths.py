@@ -197,16 +197,27 @@ def test_random_spikes_are_those_of_the_sample_whatever_its_length():
 
 @pytest.mark.parametrize("reset", [True, False])
 def test_an_overflow_names_the_sample_among_all(reset):
-    deployment = deployed("mean", flush=0)
-    program = deployment.program
-    [strong] = program.into("second")
-    weights = np.full(strong.transform.weights.shape, 127, np.int8)
-    synapses = tuple(
-        replace(s, transform=Dense(weights), shift=7) if s is strong else s for s in program.synapses
+    graph = Graph(
+        (Input("frame", (8,)),),
+        (
+            Population("first", (200,), NeuronModel(), 1.0, np.zeros(200)),
+            Population("second", (3,), NeuronModel(), 1.0, np.zeros(3)),
+        ),
+        (
+            Projection("frame", "first", Dense(np.ones((200, 8)))),
+            Projection("first", "second", Dense(np.ones((3, 200)))),
+            Projection("second", "classes", Dense(np.eye(3)), 0.003),
+        ),
+        (Readout("classes", (3,), np.zeros(3), over_frames="mean"),),
     )
-    program = replace(program, synapses=synapses)
+    program = ld.deploy(graph, calibration=LISTED, options=ld.DeployOptions(bias_correction_steps=0)).program
+    [all_at_once] = program.into("second")
+    strongest = replace(all_at_once, transform=Dense(np.full((3, 200), 127, np.int8)), shift=7)
+    program = replace(
+        program, synapses=tuple(strongest if s is all_at_once else s for s in program.synapses)
+    )
     silent = [np.where(k == 4, 1.0, 0.0) * np.ones((n, 8)) for k, n in enumerate(LENGTHS)]
-    samples = samples_for(network("mean"), silent)
+    samples = samples_for(graph, silent)
     options = RunOptions(steps_per_frame=PER_FRAME, on_overflow="raise", stream=not reset)
     with pytest.raises(AccumulatorOverflowError, match="of sample 4"):
         backends.run(program, samples, options)
@@ -217,8 +228,8 @@ def test_values_of_sequences_that_follow_each_other_are_refused():
     """They were compared with outputs of sequences that each start from rest."""
     deployment = deployed("mean")
     with pytest.raises(InputError, match="values for sequences of different length"):
-        deployment.evaluate(LISTED, np.zeros((6, 3)), reset=False)
-    deployment.evaluate(LISTED, np.zeros((6, 3)))
+        deployment.evaluate(LISTED, np.full((6, 3), 0.5), reset=False)
+    deployment.evaluate(LISTED, np.full((6, 3), 0.5))
 
 
 def test_what_is_lost_is_told_once_for_all_lengths():

@@ -252,6 +252,17 @@ def test_the_default_space_leaves_nothing_to_be_chosen_by_labels():
     assert {"synapse", "encoder", "weight_bits", "percentile"} <= set(space)
 
 
+def test_a_board_with_another_limit_makes_another_exploration(found):
+    maker, board = found.maker, found.maker.board
+    other = replace(board, chip=replace(board.chip, core=replace(board.chip.core, max_in_axons=7)))
+    parts = explorer._Parts(maker.calibration, maker.labels, maker.judged, None)
+    ours, theirs = (
+        explorer._asked(replace(maker, board=each), parts, ld.DeployOptions(), None)["board"]
+        for each in (board, other)
+    )
+    assert ours != theirs
+
+
 def test_sequences_are_explored_by_steps_for_each_frame():
     frames = np.repeat(samples()[:60, None], 3, axis=1)
     options = ld.DeployOptions(readout="mean", bias_correction_steps=0)
