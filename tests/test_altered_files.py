@@ -191,3 +191,12 @@ def test_gains_that_no_sum_holds(tmp_path, members, gain):
     graph = dict(manifest["content"]["items"])["graph"]
     graph["populations"][-1]["gain"] = {"array": "arrays/9999.npy"}
     assert "too large for sums" in refused(tmp_path, files, manifest)
+
+
+@pytest.mark.parametrize("voltage", [2**31 - 1, -(2**31), 2**23, -(2**23)])
+def test_voltages_that_no_register_holds(tmp_path, members, voltage):
+    files, manifest = members
+    population = program_of(manifest)["populations"][0]
+    files["arrays/9998.npy"] = fuzz_files._npy(np.full(population["shape"], voltage, np.int32).reshape(-1))
+    population["initial_voltage"] = {"array": "arrays/9998.npy"}
+    assert "initial voltages" in refused(tmp_path, files, manifest)

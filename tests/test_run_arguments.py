@@ -180,6 +180,7 @@ def test_an_error_of_ours_or_a_result(call, argument):
         ({"record": {"b": "u"}}, "not a list of variables"),
         ({"record": ["b"], "neurons": {"b": [0.5, 1.0]}}, "not a list of whole numbers"),
         ({"record": ["b"], "neurons": {"b": [True, False]}}, "a mask must have a value for each neuron"),
+        ({"record": ["b"], "neurons": {"b": [True, 3]}}, "not a list of whole numbers"),
         ({"record": ["b"], "neurons": {"b": np.ma.masked_less([1, 2], 2)}}, "a masked array"),
         ({"state": STATE.chip}, "not a state"),
     ],
@@ -187,6 +188,25 @@ def test_an_error_of_ours_or_a_result(call, argument):
 def test_what_is_said(arguments, told):
     with pytest.raises(InputError, match=told):
         DEPLOYMENT.run(X, **{"steps": 4, **arguments})
+
+
+MASKED = np.ma.masked_less(X, 0.5)
+
+
+@pytest.mark.follows("Fill them in, or leave the samples out")
+@pytest.mark.parametrize("made", [lambda x: x, list, lambda x: {"x": x}, lambda x: [x]])
+def test_masked_values_are_not_taken_for_what_stands_behind_them(made):
+    with pytest.raises(InputError, match=f"{MASKED.mask.sum()} masked values"):
+        DEPLOYMENT.run(made(MASKED), 4)
+    DEPLOYMENT.run(made(MASKED.filled(0.0)), 4)
+    DEPLOYMENT.run(made(np.ma.masked_less(X, -1.0)), 4)
+
+
+def test_masked_values_in_sequences():
+    frames = [np.ma.masked_less(X[:n], 0.5) for n in (3, 5)]
+    for given in (frames, ld.Sequences(frames), {"x": frames}):
+        with pytest.raises(InputError, match="some samples are masked"):
+            DEPLOYMENT.run(given, steps_per_frame=2)
 
 
 def test_following_the_advice_on_records():

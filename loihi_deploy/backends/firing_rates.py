@@ -66,7 +66,9 @@ def firing_rates(
         )
     delays = {} if delays is None else delays
     flush = max(delays.values(), default=0)
-    job = checked_job(program, samples, RunOptions(steps, flush=flush, progress=False, first_sample=first_sample))
+    job = checked_job(
+        program, samples, RunOptions(steps, flush=flush, progress=False, first_sample=first_sample)
+    )
     length = window_steps(steps, window, job.hold)
     ends = {name: steps + delays.get(name, 0) for name in program.nodes}
     windows = {name: (end - length, end) for name, end in ends.items()}

@@ -122,9 +122,7 @@ class Job:
         options = self.options
         state = None if options.state is None else part_of(options.state, part)
         inputs, hold = held(self.samples.take(part).arrays, self.hold, options.flush)
-        return self._present(
-            *(inputs, self.steps, hold, state, options.return_state), self.numbers(part)
-        )
+        return self._present(*(inputs, self.steps, hold, state, options.return_state), self.numbers(part))
 
     def _present(
         self,

@@ -234,14 +234,16 @@ def _chosen(choice: Any, size: int) -> NDArray[np.int64] | str:
     try:
         if isinstance(choice, slice):
             return everyone[choice]
-        picked = np.asarray(choice if isinstance(choice, np.ndarray) else list(choice))
+        listed = choice if isinstance(choice, np.ndarray) else list(choice)
+        picked = np.asarray(listed)
     except (TypeError, ValueError):
         return "neither a slice nor a list of neurons"
     if picked.dtype == bool:
         return everyone[picked] if picked.shape == (size,) else "a mask must have a value for each neuron"
     if picked.size == 0:
         return everyone[:0]
-    if picked.ndim != 1 or picked.dtype.kind not in "iu":
+    flags = picked is not listed and any(isinstance(each, (bool, np.bool_)) for each in listed)
+    if picked.ndim != 1 or picked.dtype.kind not in "iu" or flags:
         return "not a list of whole numbers"
     if (picked >= size).any() or (picked.astype(np.int64) < -size).any():
         return "no such neuron"

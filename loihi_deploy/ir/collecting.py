@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from loihi_deploy.errors import InputError
+from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.graph import Input
 
 INFINITE = -1
@@ -43,11 +43,29 @@ def collected(x: Any, inputs: Sequence[Input]) -> tuple[Any, Any]:
         raise InputError.single(
             "there is no sample", "x", type(x).__name__, remedy="Give at least one sample"
         )
+    masked = masked_problem("x", [part for row in rows for given in row for part in _parts(given).values()])
+    if masked is not None:
+        raise InputError("The samples do not fit the network", masked)
     first = next(iter(_parts(rows[0][0]).values()))
     join = np.concatenate if np.ndim(first) > len(inputs[0].shape) else np.stack
     samples = _joined([row[0] for row in rows], join)
     labelled = len(rows[0]) > 1
     return samples, _joined([row[1] for row in rows], join) if labelled else None
+
+
+def masked_problem(name: str, values: Any) -> Problem | None:
+    """What is wrong with values of which some are masked, in an array or in those of a list: arrays forget it."""
+    masked = _n_masked(values)
+    remedy = "Fill them in, or leave the samples out"
+    return (
+        Problem("some samples are masked", name, f"{masked} masked values", remedy=remedy) if masked else None
+    )
+
+
+def _n_masked(values: Any) -> int:
+    if isinstance(values, np.ma.MaskedArray):
+        return int(np.sum(values.mask))
+    return sum(map(_n_masked, values)) if isinstance(values, (list, tuple)) else 0
 
 
 def _items(x: Any) -> Iterable[Any] | None:

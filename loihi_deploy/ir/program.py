@@ -139,6 +139,7 @@ class Compartments(Content):
         lost = mantissas[~fits.any(axis=0)]
         low, high = 1 - self.v_min, self.v_max + 1
         voltages = [1 << (9 + 2 * e) for e in range(chip.max_v_max_exponent + 1)]
+        start = np.zeros(1, np.int32) if self.initial_voltage is None else self.initial_voltage
         for fine, what, value, limit in (
             (
                 0 <= self.decay_u <= min(chip.decay_max, full - chip.current_decay_offset),
@@ -181,6 +182,12 @@ class Compartments(Content):
                 "upper bound of the voltage",
                 self.v_max,
                 f"2^(9 + 2 e) - 1, e from 0 to {chip.max_v_max_exponent}",
+            ),
+            (
+                -chip.largest_v_max <= start.min(initial=0) and start.max(initial=0) <= chip.largest_v_max,
+                "initial voltages",
+                f"{start.min(initial=0)} to {start.max(initial=0)}",
+                f"-{chip.largest_v_max} to {chip.largest_v_max}",
             ),
         ):
             if not fine:

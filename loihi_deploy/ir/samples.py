@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import InputError, Problem
-from loihi_deploy.ir.collecting import collected
+from loihi_deploy.ir.collecting import collected, masked_problem
 from loihi_deploy.ir.graph import Graph, Input
 from loihi_deploy.ir.prelude import FrameMemory
 from loihi_deploy.ir.sequences import Sequences, as_sequences, padded
@@ -305,15 +305,14 @@ def _masked(origins: Mapping[str, Input], arrays: Mapping[str, NDArray[Any]]) ->
 
 def _numbers(name: str, given: Any, problems: list[Problem]) -> NDArray[Any] | None:
     """Give the values as float32 or float64; adds what is wrong to `problems`."""
-    masked = int(np.sum(given.mask)) if isinstance(given, np.ma.MaskedArray) else 0
-    if masked:
-        remedy = "Fill them in, or leave the samples out"
-        problems.append(Problem("some samples are masked", name, f"{masked} masked values", remedy=remedy))
-        return None
     try:
+        masked = masked_problem(name, given)
         values = np.asarray(given)
     except Exception as error:  # whatever an array-like of another package raises
         problems.append(Problem("samples are not an array", name, f"{type(given).__name__}: {error}"))
+        return None
+    if masked is not None:
+        problems.append(masked)
         return None
     if values.dtype.kind not in "biuf":
         kind = type(given).__name__ if values.dtype.kind == "O" else values.dtype

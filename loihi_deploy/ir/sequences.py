@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.ir.collecting import masked_problem
 
 
 class Sequences:
@@ -69,6 +70,9 @@ def _are_one_input_each(x: Any) -> bool:
 def padded(name: str, values: Any, lengths: NDArray[np.int64]) -> NDArray[Any] | Problem:
     """An input's values as one array, zero behind the end of each sequence, or what is wrong with them."""
     n, most = len(lengths), int(lengths.max(initial=0))
+    masked = masked_problem(name, values)
+    if masked is not None:
+        return masked
     if isinstance(values, (list, tuple)):
         shapes = [np.shape(item)[1:] for item in values]
         other = next((k for k, shape in enumerate(shapes) if shape != shapes[0]), None)

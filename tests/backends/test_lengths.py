@@ -213,9 +213,7 @@ def test_an_overflow_names_the_sample_among_all(reset):
     program = ld.deploy(graph, calibration=LISTED, options=ld.DeployOptions(bias_correction_steps=0)).program
     [all_at_once] = program.into("second")
     strongest = replace(all_at_once, transform=Dense(np.full((3, 200), 127, np.int8)), shift=7)
-    program = replace(
-        program, synapses=tuple(strongest if s is all_at_once else s for s in program.synapses)
-    )
+    program = replace(program, synapses=tuple(strongest if s is all_at_once else s for s in program.synapses))
     silent = [np.where(k == 4, 1.0, 0.0) * np.ones((n, 8)) for k, n in enumerate(LENGTHS)]
     samples = samples_for(graph, silent)
     options = RunOptions(steps_per_frame=PER_FRAME, on_overflow="raise", stream=not reset)
