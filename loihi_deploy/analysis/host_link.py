@@ -52,7 +52,7 @@ def messages(
         one = samples.take(slice(sample, sample + 1))
         lost = np.zeros(len(encoder.sizes), np.int64)
         frames, _ = held(one.arrays, hold, flush)
-        start = encoder.start(1, sample, 0)
+        start = encoder.start(1, np.array([sample]), 0)
         emitted = encoder.run(encoder.together(frames), 0, steps, hold, start, lost).to_dense()
         found[sample] = np.concatenate([emitted[name][0] for name in emitted], axis=1) @ costs.T
     return found

@@ -193,7 +193,7 @@ class Comparing(Parts):
         asked: Any = criteria
         if not isinstance(asked, Criteria | None):
             problems.append(Problem("not what is expected", "criteria", type(asked).__name__, "Criteria"))
-        elif before is None and asked is None and hardware is not True:
+        elif before is None and asked is None and (problems or not hardware):
             remedy = "Give one: Criteria(max_chips=1)"
             problems.append(Problem("no limit to check", "criteria", remedy=remedy))
         samples = labels = None

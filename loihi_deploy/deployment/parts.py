@@ -10,7 +10,7 @@ import numpy as np
 
 from loihi_deploy import backends
 from loihi_deploy.analysis.asking import Asked, asked, labels_for
-from loihi_deploy.analysis.frames import presentation_steps, reading_problems
+from loihi_deploy.analysis.frames import reading_problems
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.checked import checked
 from loihi_deploy.chip.hardware import Board
@@ -74,10 +74,6 @@ class Parts(Shown, Content):
             If there are more or fewer labels than samples, or labels that are no index of the readout.
         """
         return labels_for(self.graph, y, n_samples)
-
-    def _steps(self, steps: Any, samples: Samples) -> Any:
-        """Steps of a presentation: those given, else those that it was deployed for, else 100 or more."""
-        return presentation_steps(self.options, samples) if steps is None else steps
 
     def _asked(
         self,

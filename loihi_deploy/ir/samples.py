@@ -78,7 +78,8 @@ class Samples:
         arrays, given = (
             {name: values[which] for name, values in part.items()} for part in (self.arrays, self.given)
         )
-        lengths, numbers = (None if row is None else row[which] for row in (self.lengths, self.numbers))
+        lengths = None if self.lengths is None else self.lengths[which]
+        numbers = None if self.numbers is None else self.numbers[which]
         return Samples(arrays, self.static, given, lengths, numbers)
 
     def of_equal_length(self) -> Iterator[tuple[NDArray[np.intp], Samples]]:

@@ -72,6 +72,14 @@ def test_messages_are_those_of_nengo_loihis_axons():
     assert together.max() > 1
 
 
+def test_random_spikes_are_counted_as_a_run_sends_them():
+    random = ld.deploy(GRAPH, "loihi", X, ld.DeployOptions(bias_correction_steps=0, encoder="poisson"))
+    [name] = [source.name for source in random.program.sources]
+    spikes = random.run(X[:3], STEPS, record=[name]).recorded[name]["spikes"]
+    costs = messages_of_spikes(random.program, random.mapping)
+    np.testing.assert_array_equal(sent(random, X[:3]), spikes.astype(np.int64) @ costs.T)
+
+
 def test_the_limit_holds_at_every_step_and_on_every_chip():
     assert sent(FREE).max() > 2 * LIMIT
     found = sent(HELD)

@@ -91,7 +91,7 @@ graph = Graph(
 )
 x = np.linspace(0.5, 2, 4).reshape(1, 1, 4)
 encoder = Encoder(graph)
-events = encoder.run(x, 0, 40, 40, encoder.start(1, 0, 7), np.zeros(1, np.int64))
+events = encoder.run(x, 0, 40, 40, encoder.start(1, seed=7), np.zeros(1, np.int64))
 spikes = events.to_dense()["p"]
 assert (spikes == plain.encode(graph, {"x": x}, 40, seed=7)[0]["p"]).all()
 print("".join(map(str, spikes.astype(int).ravel())))
