@@ -23,6 +23,7 @@ QUICK = {
     ],
     "japanese_vowels.py": ["vowels", "--epochs", "1", "--seeds", "1"],
     "mnist_record.py": ["--data", "mnist", "--epochs", "1", "--limit", "5"],
+    "nef_deploy.py": ["--neurons", "50", "--seconds", "0.2"],
     "nef_oscillator.py": ["--neurons", "50", "--seconds", "0.3"],
     "nengo_network.py": ["--data", "mnist", "--epochs", "1", "--steps", "20", "--limit", "5"],
 }

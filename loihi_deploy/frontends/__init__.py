@@ -131,9 +131,17 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
 
 
 def sets_firing_rates(source: Any) -> bool:
-    """Whether the source comes with firing rates: a Converter with `scale_firing_rates`, a network of spikes (NIR)."""
+    """Whether the source comes with firing rates.
+
+    So do a Converter with `scale_firing_rates`, a network of spikes (NIR), and ensembles of Nengo that values are
+    encoded into or decoded from, whose rates were chosen with their encoders.
+    """
     if takes_spikes(source):
         return True
+    if is_instance(source, "nengo", "Network"):
+        from loihi_deploy.frontends.decoding import uses_values
+
+        return uses_values(source)
     return is_instance(source, "nengo_dl", "Converter") and source.scale_firing_rates is not None
 
 

@@ -203,6 +203,13 @@ class GraphBuilder:
         self._connect(name, currents)
         return Affine({(name, None): None}, np.zeros(currents.size), currents.shape, currents.order)
 
+    def relay(self, name: str, of: str, tau: float) -> str:
+        """Add neurons that repeat what a synapse makes of a population's spikes; `name` from `unique`."""
+        population = next(population for population in self._populations if population.name == of)
+        said = Affine({(of, tau): None}, np.zeros(population.size), population.shape)
+        self.population(name, said, population.neuron)
+        return name
+
     def derived_input(
         self, name: str, values: Affine, made: Affine, windows: NDArray[np.intp] | None, high: float
     ) -> Affine:
@@ -231,7 +238,9 @@ class GraphBuilder:
         )
         return Affine({(name, 0.0): None}, np.zeros(made.size), made.shape, made.order)
 
-    def remembered_input(self, name: str, values: Affine, state: Transform, given: Transform) -> Affine:
+    def remembered_input(
+        self, name: str, values: Affine, memory: FrameMemory, n_frames: int | None = None
+    ) -> Affine:
         """Add an input that holds the host's memory of frames of an expression, and give the expression of it.
 
         Parameters
@@ -240,8 +249,10 @@ class GraphBuilder:
             From `unique`.
         values : Affine
             What is remembered: of a single input, see `input_of`.
-        state, given : Transform
-            See `FrameMemory`; `given` applies to the stored elements of `values`.
+        memory : FrameMemory
+            Of the stored elements of `values`.
+        n_frames : int, optional
+            Frames that a sequence has to have.
         """
         before = self.input_of(values)
         assert before is not None
@@ -249,9 +260,10 @@ class GraphBuilder:
         steps: tuple[HostMap | FrameMemory, ...] = before.before
         if transform is not None or values.offset.any():
             steps = (*steps, HostMap(transform, values.offset))
-        steps = (*steps, FrameMemory(state, given))
-        self._inputs.append(Input(name, (given.out_size,), origin=before.given, before=steps))
-        return Affine({(name, 0.0): None}, np.zeros(given.out_size), (given.out_size,))
+        size = memory.out_size
+        given = before.given
+        self._inputs.append(Input(name, (size,), origin=given, before=(*steps, memory), n_frames=n_frames))
+        return Affine({(name, 0.0): None}, np.zeros(size), (size,))
 
     def mask(self, values: Affine, value: float) -> bool:
         """Say that frames of nothing but a value are padding; False where `values` is not an input as it is given."""

@@ -31,10 +31,6 @@ def connection_map(connection: Any, weights: Any, source: Layout, target: Layout
     source, target : Layout
         How the vectors at both ends are stored.
     """
-    if connection.learning_rule_type is not None:
-        raise UnsupportedConnectionError(
-            "learning rules are not converted", str(connection.learning_rule_type), "Train before deploying"
-        )
     if connection.function is not None:
         raise UnsupportedConnectionError(
             "a function is computed on the connection",
@@ -42,6 +38,37 @@ def connection_map(connection: Any, weights: Any, source: Layout, target: Layout
             "Use a linear transform and put the non-linearity into neurons",
         )
     from_all = _positions(connection.pre_slice, connection.pre_obj.size_out, source)
+    return _mapped(connection, weights, from_all, source, target)
+
+
+def decoded_map(connection: Any, weights: Any, decoders: NDArray[np.float64], target: Layout) -> Transform:
+    """The map from all neurons of an ensemble, in their own order, to what their decoded values are added to.
+
+    Parameters
+    ----------
+    connection : nengo.Connection
+    weights : array, sparse matrix or None
+        As for `connection_map`.
+    decoders : (size_mid, n_neurons) array
+    target : Layout
+        How the vector at the end is stored.
+    """
+    middle = Layout((connection.size_mid,))
+    behind = _mapped(connection, weights, np.arange(connection.size_mid), middle, target)
+    values = Dense(decoders)
+    return values if behind is None else linear.compose(behind, values)
+
+
+def _mapped(
+    connection: Any, weights: Any, from_all: NDArray[np.intp], source: Layout, target: Layout
+) -> Transform | None:
+    """A connection's transform, of some elements of the one stored vector to its slice of the other."""
+    if connection.learning_rule_type is not None:
+        raise UnsupportedConnectionError(
+            "learning rules are not converted",
+            str(connection.learning_rule_type),
+            "Train before deploying, or let loihi_deploy.Simulator run it, where PES learns on chip",
+        )
     to_all = _positions(connection.post_slice, connection.post_obj.size_in, target)
     name = type(connection.transform).__name__
     if name == "Convolution":

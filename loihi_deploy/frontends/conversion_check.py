@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -80,7 +80,7 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
         if references is not None and walk.leading == 2:
             own = _with_own_synapses(graph, walk.builder.graph(graph.dt))
             frames = {name: values.astype(np.float64) for name, values in samples.arrays.items()}
-            activity = _as_read(graph, rates_over_time(own, frames))
+            activity = _as_read(graph, rates_over_time(own, frames), walk.read_last)
             _compare(graph, activity, references, rtol)
             return True
     elif is_instance(source, "nengo_dl", "Converter") or is_instance(source, "nengo", "Network"):
@@ -106,11 +106,16 @@ def _with_own_synapses(graph: Graph, walked: Graph) -> Graph:
     return replace(graph, projections=tuple(replace(ours, tau=theirs.tau) for ours, theirs in pairs))
 
 
-def _as_read(graph: Graph, activity: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Activities of every frame as rows, (n * n_frames, size), and readouts as the source reads frames."""
+def _as_read(
+    graph: Graph, activity: dict[str, NDArray[Any]], read_last: Collection[str]
+) -> dict[str, NDArray[Any]]:
+    """Activities of every frame as rows, (n * n_frames, size), and readouts as the source reads frames.
+
+    Of the populations in `read_last` the source has the last frame alone.
+    """
     read: dict[str, NDArray[Any]] = {}
     for name, values in activity.items():
-        over_frames = getattr(graph.nodes[name], "over_frames", "each")
+        over_frames = getattr(graph.nodes[name], "over_frames", "last" if name in read_last else "each")
         if over_frames == "mean":
             read[name] = values.mean(axis=1)
         elif over_frames == "last":
@@ -172,7 +177,7 @@ def _evaluated(model: Any, walk: Any, values: dict[Key, Any], graph: Graph) -> R
     for path, value in _layer_values(model, values, ()):
         if path in walk.sites:
             name, order = walk.sites[path]
-            wanted = _rows(value, walk.leading)
+            wanted = _rows(value, 1 if name in walk.read_last else walk.leading)
             yield name, wanted if order is None else wanted[:, np.argsort(order)]
     for output, readout in zip(model_outputs(model), graph.readouts, strict=True):
         yield readout.name, _rows(values[key(output)], 2 if readout.over_frames == "each" else 1)
@@ -195,6 +200,29 @@ def _lowpass(layer: Any, value: Any) -> NDArray[np.float32]:
     return levels
 
 
+def _alpha(layer: Any, value: Any) -> NDArray[np.float32]:
+    """What `keras_spiking.Alpha` makes of the steps of a sequence, from 0: its differential equation, held."""
+    cell, x = layer.layer.cell, np.asarray(value)
+    ratio = cell.dt / float(np.asarray(cell.tau).ravel()[0])
+    a = np.exp(-ratio)
+    speed, level, levels = np.zeros_like(x[:, 0]), np.zeros_like(x[:, 0]), np.zeros_like(x)
+    for step in range(x.shape[1]):  # the speed in levels for each time constant
+        speed, level = (
+            a * ((1 - ratio) * speed - ratio * level + ratio * x[:, step]),
+            a * (ratio * speed + (1 + ratio) * level) + (1 - a * (1 + ratio)) * x[:, step],
+        )
+        levels[:, step] = level
+    return levels
+
+
+FILTERS: dict[str, Callable[[Any, Any], Any]] = {
+    "Alpha": _alpha,
+    "Lowpass": _lowpass,
+    "SpikingActivation": lambda layer, value: layer.activation(value),
+}
+"""The rates that spikes, and filtered spikes, stand for."""
+
+
 def _layer_values(model: Any, values: dict[Key, Any], path: tuple[Key, ...]) -> Iterator[tuple[Any, Any]]:
     """Call the layers one after the other; fills `values`, yields the first output of every call."""
     outputs = model_outputs(model)
@@ -205,12 +233,8 @@ def _layer_values(model: Any, values: dict[Key, Any], path: tuple[Key, ...]) -> 
             inner = dict(zip(map(key, listed(layer.inputs)), listed(positional[0]), strict=True))
             yield from _layer_values(layer, inner, (*path, key(made[0])))
             results = [inner[key(output)] for output in model_outputs(layer)]
-        elif type_name(layer) in ("SpikingActivation", "Lowpass"):
-            # the rates that spikes and filtered spikes stand for
-            value = positional[0]
-            results = [
-                layer.activation(value) if type_name(layer) == "SpikingActivation" else _lowpass(layer, value)
-            ]
+        elif type_name(layer) in FILTERS:
+            results = [FILTERS[type_name(layer)](layer, positional[0])]
             if not layer.return_sequences:
                 results = [results[0][:, -1]]
         elif type_name(layer) == "Masking":

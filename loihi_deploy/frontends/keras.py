@@ -44,7 +44,7 @@ from loihi_deploy.ir import Graph, NeuronModel
 from loihi_deploy.options import DeployOptions
 
 Path = tuple[Key, ...]
-OVER_TIME_ONLY = ("LMU", "Masking", "TimeDistributed")
+OVER_TIME_ONLY = ("LMU", "Masking", "SimpleRNN", "TimeDistributed")
 """Layers that make the first axis of a model's inputs time."""
 
 
@@ -112,6 +112,8 @@ class KerasWalk:
         Axes in front of a frame's, or a sample's, own: 2 in models over time.
     sites : dict from path to (name, order)
         Which call of which layer (within which calls of nested models) made each population, and how it is stored.
+    read_last : set of str
+        Populations behind a last step: the model has what they say at the last frame only.
     """
 
     def __init__(self, builder: GraphBuilder, neuron: NeuronModel, leading: int = 1) -> None:
@@ -119,6 +121,7 @@ class KerasWalk:
         self.leading = leading
         self.neuron = neuron
         self.sites: dict[Path, tuple[str, NDArray[np.intp] | None]] = {}
+        self.read_last: set[str] = set()
         self._owners: list[Any] = []
         self._traced: list[Any] = []  # kept alive, since keys are their ids
 
@@ -190,6 +193,8 @@ class KerasWalk:
         tensor = activated(tensor, layer, self.builder, self.neuron, owner.name)
         for name in self.builder.populations[n_populations:]:
             self.sites[path] = (name, tensor.affine.order)
+            if tensor.over_time:
+                self.read_last.add(name)
         return tensor
 
     def linear(self, layer: Any, node: Any, tensors: list[Tensor]) -> list[Tensor]:
@@ -204,9 +209,10 @@ class KerasWalk:
             raise refusal(layer)
         if function:
             return applied_operation(layer, node, tensors)
-        if tensors[0].leading == 2 and name in OVER_FRAMES:
+        over_time = tensors[0].leading == 2
+        if over_time and name in OVER_FRAMES:
             return [OVER_FRAMES[name](layer, tensors, self.builder)]
-        if tensors[0].leading == 2 and name not in OVER_TIME:
+        if over_time and name not in OVER_TIME:
             raise UnsupportedLayerError(
                 "the layer mixes the steps of a sequence", name, "Wrap it in TimeDistributed"
             )

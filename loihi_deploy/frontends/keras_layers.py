@@ -34,6 +34,7 @@ from loihi_deploy.frontends.tensors import (
     concatenated,
     contracted,
     elementwise,
+    last_step,
     moved,
     summed,
 )
@@ -99,9 +100,9 @@ def activated(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronM
     if kind != "relu":
         remedy = RELU_REMEDY + "; at the end, use a linear output and a loss with from_logits=True"
         raise UnsupportedLayerError("the activation has no spiking counterpart", kind, remedy)
-    if tensor.over_time:
+    if tensor.over_time == "mean":
         raise UnsupportedLayerError(
-            "neurons behind an average over time or a last step",
+            "neurons behind an average over time",
             remedy="Average the outputs over time at the end of the network only",
         )
     currents = tensor.affine
@@ -300,11 +301,21 @@ def _spiking_activation(layer: Any, inputs: list[Tensor]) -> Tensor:
     if name != "relu":
         remedy = 'Use SpikingActivation("relu"), and train the network with it'
         raise UnsupportedLayerError("spikes whose rate is not rectified linear", name, remedy)
-    return replace(_last_step(layer, inputs[0]), activation=layer.activation)
+    return replace(given_step(layer, inputs[0]), activation=layer.activation)
 
 
 def _lowpass(layer: Any, inputs: list[Tensor]) -> Tensor:
-    x, cell = inputs[0], layer.layer.cell
+    x = inputs[0]
+    try:
+        filtered = x.affine.filtered(time_constant(layer))
+    except ValueError:
+        raise two_synapses() from None
+    return given_step(layer, replace(x, affine=filtered))
+
+
+def time_constant(layer: Any) -> float:
+    """The time constant in seconds of a filter of keras_spiking, one for all its elements."""
+    cell = layer.layer.cell
     tau = values(cell.tau).ravel()
     if not np.allclose(tau, tau[0]):
         raise UnsupportedLayerError(
@@ -316,19 +327,21 @@ def _lowpass(layer: Any, inputs: list[Tensor]) -> Tensor:
         raise UnsupportedLayerError(
             "a synapse that does not start at 0", remedy="Set trainable=False on the layer before training"
         )
-    try:
-        filtered = x.affine.filtered(float(tau[0]))
-    except ValueError:
-        raise UnsupportedLayerError(
-            "two synapses in a row", remedy="Use one Lowpass between two SpikingActivation layers"
-        ) from None
-    return _last_step(layer, replace(x, affine=filtered))
+    return float(tau[0])
 
 
-def _last_step(layer: Any, x: Tensor) -> Tensor:
+def two_synapses() -> UnsupportedLayerError:
+    """Why a filter behind a filter cannot be converted."""
+    return UnsupportedLayerError(
+        "two synapses in a row", remedy="Use one Lowpass between two SpikingActivation layers"
+    )
+
+
+def given_step(layer: Any, x: Tensor) -> Tensor:
+    """Every step, or the last one, as a layer of keras_spiking gives it."""
     if layer.return_state or layer.time_major:
         raise UnsupportedLayerError("return_state or time_major", remedy="Leave both at False")
-    return x if layer.return_sequences else replace(x, over_time="last")
+    return x if layer.return_sequences else last_step(x)
 
 
 def _time_distributed(layer: Any, inputs: list[Tensor]) -> Tensor:
@@ -437,8 +450,9 @@ REFUSED: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM", "Bidirectional"),
         "gated and recurrent layers have no spiking counterpart",
-        "Give the network memory that the host keeps, Conv1D(padding='causal') or keras_lmu.LMU, or that the chip "
-        "keeps, in synapses (keras_spiking.Lowpass) or recurrent neurons in Nengo",
+        "Give the network memory that the host keeps, SimpleRNN(activation='relu'), Conv1D(padding='causal') or "
+        "keras_lmu.LMU as its first layer, or that the chip keeps, in synapses (keras_spiking.Lowpass) or recurrent "
+        "neurons in Nengo",
     ),
     (
         ("Multiply", "Dot", "Attention", "AdditiveAttention", "MultiHeadAttention"),
@@ -460,7 +474,6 @@ REFUSED: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "the activation has no spiking counterpart",
         SWAP_REMEDY,
     ),
-    (("Alpha",), "only lowpass synapses exist on the chip", "Use keras_spiking.Lowpass"),
 )
 
 

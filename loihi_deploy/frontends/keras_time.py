@@ -9,25 +9,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.frontends.affine import Affine, GraphBuilder
+from loihi_deploy.frontends.affine import Affine, GraphBuilder, Source
+from loihi_deploy.frontends.keras_layers import activation_name, given_step, time_constant, two_synapses
 from loihi_deploy.frontends.keras_windows import sizes, values
-from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError, contracted, elementwise
-from loihi_deploy.ir import Sparse
+from loihi_deploy.frontends.tensors import (
+    Tensor,
+    UnsupportedLayerError,
+    contracted,
+    elementwise,
+    last_step,
+    moved,
+)
+from loihi_deploy.ir import FrameMemory, Sparse, Transform
 
 BEHIND_NEURONS = "The chip keeps no delays behind neurons: let this layer come first, where the host does"
 
 
 def _remembered(
-    layer: Any, x: Tensor, builder: GraphBuilder, state: NDArray[np.float64], given: NDArray[np.float64]
+    layer: Any,
+    x: Tensor,
+    builder: GraphBuilder,
+    state: NDArray[np.float64],
+    given: NDArray[np.float64],
+    low: NDArray[np.float64] | None = None,
+    n_frames: int | None = None,
 ) -> Tensor:
-    """A tensor (n,) that holds a memory of the frames of `x`, by its matrices."""
+    """A tensor (n,) that holds a memory of the frames of `x`, by its matrices and bounds; see `FrameMemory`."""
     if len(x.shape) != 1:
         raise UnsupportedLayerError("frames that are no vectors", x.shape, "Flatten them in TimeDistributed")
     if builder.input_of(x.affine) is None or x.over_time:
         raise UnsupportedLayerError("a memory of what neurons said", remedy=BEHIND_NEURONS)
     plain = x.affine.ordered(None, (x.affine.size,))
-    matrices = [_as_sparse(matrix) for matrix in (state, given)]
-    affine: Affine = builder.remembered_input(builder.unique(f"{layer.name}_memory"), plain, *matrices)
+    memory = FrameMemory(_as_sparse(state), _as_sparse(given), low)
+    name = builder.unique(f"{layer.name}_memory")
+    affine: Affine = builder.remembered_input(name, plain, memory, n_frames)
     return x.with_affine(affine, (affine.size,))
 
 
@@ -101,6 +116,81 @@ def lmu(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
     return _remembered(layer, x, builder, np.kron(each, state), np.kron(each, given[:, None]))
 
 
+def simple_rnn(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
+    """`SimpleRNN` of rectified linear units: on the host, what it said of a frame is there one frame later."""
+    cell = layer.cell
+    kind = activation_name(cell.activation)
+    if kind not in ("relu", "linear"):
+        raise UnsupportedLayerError(
+            "a recurrent layer with another activation", kind, "Train it with activation='relu'"
+        )
+    if layer.go_backwards or layer.return_state or layer.stateful:
+        raise UnsupportedLayerError(
+            "a recurrent layer that goes backwards, or gives or keeps its state",
+            remedy="Leave go_backwards, return_state and stateful at False",
+        )
+    x = contracted(inputs[0], values(cell.kernel))
+    if cell.use_bias:
+        x = elementwise(x, offset=values(cell.bias))
+    size = int(cell.units)
+    low = np.zeros(size) if kind == "relu" else None
+    y = _remembered(layer, x, builder, values(cell.recurrent_kernel).T, np.eye(size), low)
+    return y if layer.return_sequences else last_step(y)
+
+
+def flatten_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
+    """`Flatten` of all frames of a sequence: a delay line on the host, read at the last frame."""
+    x = inputs[0]
+    n_frames = tuple(layer.input.shape)[1]
+    if n_frames is None:
+        raise UnsupportedLayerError(
+            "frames of sequences of any length side by side",
+            remedy="Give the model Input((n_frames, ...)), or GlobalAveragePooling1D in place of Flatten",
+        )
+    if builder.input_of(x.affine) is None or x.over_time:
+        raise UnsupportedLayerError(
+            "what neurons said in all frames side by side",
+            x.shape,
+            "Use GlobalAveragePooling1D, or Flatten first",
+        )
+    x = moved(x, x.indices().ravel())
+    size = x.shape[0]
+    held = n_frames * size
+    line = _remembered(layer, x, builder, np.eye(held, k=-size), np.eye(held, size), n_frames=n_frames)
+    oldest_first = np.arange(held).reshape(n_frames, size)[::-1].ravel()
+    return last_step(moved(line, oldest_first))
+
+
+def alpha(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
+    """`keras_spiking.Alpha`: two lowpass synapses in a row, with neurons between them that repeat what the first says.
+
+    With a zero-order hold an alpha filter is ``(1 - b) lowpass(lowpass(x)) + b lowpass(x)``, where
+    ``b = (1 - dt / tau - a) / (1 - a)`` and ``a = exp(-dt / tau)``.
+    """
+    x, tau = inputs[0], time_constant(layer)
+    a = np.exp(-layer.layer.cell.dt / tau)
+    b = (1 - layer.layer.cell.dt / tau - a) / (1 - a)
+    if builder.input_of(x.affine) is not None:
+        x = moved(x, x.indices().ravel())
+        each = np.eye(x.shape[0])
+        state = np.kron(each, [[a, 0], [a * (1 - a), a]])
+        levels = _remembered(layer, x, builder, state, np.kron(each, [[1 - a], [(1 - a) ** 2]]))
+        y = contracted(levels, np.kron(each, [[b], [1 - b]]))
+        return given_step(layer, moved(y, y.indices().reshape(inputs[0].shape)))
+    if x.affine.offset.any():
+        raise UnsupportedLayerError(
+            "a filter that constants pass through", remedy="Put Alpha right behind SpikingActivation"
+        )
+    once, twice = x.affine.scaled(b).terms, x.affine.scaled(1 - b).terms
+    if any(synapse for _, synapse in once):
+        raise two_synapses()
+    terms: dict[Source, Transform | None] = {}
+    for name, synapse in once:
+        relay = builder.relay(builder.unique(f"{layer.name}_relay"), name, tau)
+        terms[name, tau], terms[relay, tau] = once[name, synapse], twice[name, synapse]
+    return given_step(layer, x.with_affine(replace(x.affine, terms=terms), x.shape))
+
+
 def legendre_memory(
     order: int, theta: float, discretizer: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -142,8 +232,11 @@ def masking(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
 
 
 OVER_FRAMES: dict[str, Callable[[Any, list[Tensor], GraphBuilder], Tensor]] = {
+    "Alpha": alpha,
     "Conv1D": conv_over_time,
+    "Flatten": flatten_over_time,
     "LMU": lmu,
     "Masking": masking,
+    "SimpleRNN": simple_rnn,
 }
 """What layers do with the steps of a sequence, by their type name."""

@@ -124,7 +124,7 @@ def global_average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
                 "an average over the elements of each step",
                 remedy="Use channels_last, which averages over the steps",
             )
-        return replace(x, over_time="mean")
+        return replace(x, leading=1, over_time="mean")
     spatial = spatial_part(x.shape, last)
     pooled = averaged(x, last, spatial, spatial, "valid")
     channels = x.shape[-1] if last else x.shape[0]

@@ -1,22 +1,36 @@
 """Nengo networks, and the networks that NengoDL's Converter makes, without importing TensorFlow.
 
 Neurons become populations; whatever stands between them (nodes that pass their input on, connections, constants) is an
-affine expression of them. Parameters are taken as Nengo's builder would draw them from the network's seeds.
+affine expression of them. Parameters are taken as Nengo's builder would draw them from the network's seeds. Values that
+are decoded from neurons and encoded into others (NEF) are such expressions, too: weights are encoders times transform
+times decoders, and the decoders are solved for the rates of the chip's neurons.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import nengo
 import numpy as np
+from nengo.exceptions import BuildError
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import Problem
 from loihi_deploy.frontends.affine import Affine, GraphBuilder, add
-from loihi_deploy.frontends.connections import UnsupportedConnectionError, connection_map
+from loihi_deploy.frontends.connections import (
+    UnsupportedConnectionError,
+    connection_map,
+    decoded_map,
+)
+from loihi_deploy.frontends.decoding import (
+    as_stepped,
+    decoded_by_solver,
+    probe_connection,
+    solved_decoders,
+)
 from loihi_deploy.frontends.keras_layers import (
     HANDLERS,
     activation_name,
@@ -28,7 +42,7 @@ from loihi_deploy.frontends.keras_layers import (
 from loihi_deploy.frontends.layouts import Layout, convolution_layouts, image_layout
 from loihi_deploy.frontends.parameters import Parameters
 from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
-from loihi_deploy.ir import Graph, NeuronModel, Shape
+from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Shape, Transform
 from loihi_deploy.options import DeployOptions
 
 SPIKING = {
@@ -38,7 +52,7 @@ SPIKING = {
     "LoihiLIF": ("lif", True),
 }
 RATE = {"RectifiedLinear": "if", "LIFRate": "lif", "SoftLIFRate": "lif"}
-NEF_REMEDY = "Connect ens.neurons to ens.neurons, or run the network as it is in loihi_deploy.Simulator"
+PROBE_REMEDY = "Probe an ensemble, a node, or the output of neurons"
 
 
 LayerNeuron = Callable[[Any, Any], tuple[Any, float]]
@@ -99,6 +113,8 @@ class NetworkWalk:
         Names of the nodes that are inputs, and of the neurons that became populations.
     drawn : dict from object to (gain, bias)
         Of the neurons that became populations, in the network's own order.
+    models : dict from object to (NeuronModel, amplitude)
+        Of neurons.
     known : dict from object to Affine
         The expressions found so far.
     """
@@ -131,6 +147,8 @@ class NetworkWalk:
         self.active: list[Any] = []
         self.spiking_layers: set[Any] = set()
         self.counted: Counter[str] = Counter()
+        self.solved = decoded_by_solver(network)
+        self.models: dict[Any, tuple[NeuronModel, float]] = {}
         self.into: dict[Any, list[Any]] = {}
         for connection in network.all_connections:
             self.into.setdefault(connection.post_obj, []).append(connection)
@@ -208,11 +226,17 @@ class NetworkWalk:
         layout = self.input_layout(target)
         nothing = Affine({}, np.zeros(int(target.size_in)), layout.shape, layout.order)
         try:
-            if isinstance(source, nengo.Ensemble):
-                raise UnsupportedConnectionError("decoded connections are not converted", None, NEF_REMEDY)
-            expression = self.expression(source)
+            decoded = isinstance(source, nengo.Ensemble)
+            expression = self.expression(source.neurons if decoded else source)
+            if decoded and source.neurons not in self.models:
+                return nothing  # of neurons that are refused
             weights = self.parameters.weights(connection)
-            transform = connection_map(connection, weights, self.layout(source), layout)
+            if decoded:
+                expression = expression.ordered(None, (source.n_neurons,))
+                decoders = solved_decoders(self.parameters, connection, *self.models[source.neurons])
+                transform: Transform | None = decoded_map(connection, weights, decoders, layout)
+            else:
+                transform = connection_map(connection, weights, self.layout(source), layout)
             synapse = connection.synapse
             spikes = isinstance(source, nengo.ensemble.Neurons) or source in self.spiking_layers
             if synapse is None and spikes and self.neuron_synapse:
@@ -297,13 +321,26 @@ class NetworkWalk:
 
     def _population(self, neurons: Any) -> Affine:
         ensemble = neurons.ensemble
-        if ensemble in self.into:
-            self.problem(ensemble, "encoded (NEF) input is not converted", remedy=NEF_REMEDY)
         if ensemble.noise is not None:
             self.problem(ensemble, "injected noise is not converted", remedy="Set noise=None")
-        currents = self._sum(neurons)
+        n_problems = len(self.builder.problems)
         model, amplitude = self._neuron_model(ensemble, ensemble.neuron_type)
-        drawn = self.parameters.neurons(ensemble)
+        if ensemble in self.solved:
+            model = as_stepped(model, self.dt)
+        try:
+            if ensemble in self.into or ensemble in self.solved:
+                self.parameters.built(ensemble)
+        except BuildError as error:
+            remedy = "Give it other gains, intercepts, encoders or evaluation points, which Nengo can build"
+            self.problem(ensemble, "Nengo cannot build it", str(error), remedy)
+        if len(self.builder.problems) > n_problems:
+            self._sum(neurons)  # what is wrong in front of it is told, too
+            return self._nothing(neurons)
+        self.models[neurons] = model, amplitude
+        currents = self._sum(neurons)
+        if ensemble in self.into:
+            currents = add([currents, self._encoded(ensemble)])
+        drawn = self.parameters.neurons(ensemble, may_draw=ensemble in self.into or ensemble in self.solved)
         if drawn is None:
             self.problem(
                 ensemble,
@@ -320,6 +357,13 @@ class NetworkWalk:
         name = self.populations[neurons] = self.name(neurons, "ensemble")
         self.builder.population(name, currents, model, gain, bias, amplitude, voltage)
         return self._source(neurons)
+
+    def _encoded(self, ensemble: Any) -> Affine:
+        """What an ensemble's input is to its neurons, before their gains."""
+        layout = self.layout(ensemble.neurons)
+        encoders = Dense(self.parameters.built(ensemble).encoders / ensemble.radius)
+        values = self._sum(ensemble).ordered(None, (ensemble.dimensions,))
+        return values.mapped(encoders, (ensemble.n_neurons,)).ordered(layout.order, layout.shape)
 
     def _neuron_model(self, ensemble: Any, neuron: Any) -> tuple[NeuronModel, float]:
         base, amplitude = neuron, float(getattr(neuron, "amplitude", 1.0))
@@ -357,16 +401,21 @@ class NetworkWalk:
         """Make a probe a readout, of a shape where it is not flat."""
         target = probe.obj
         where = f"probe of {describe(target)}"
-        if not isinstance(target, (nengo.Node, nengo.ensemble.Neurons)):
-            self.problem(where, "decoded values are not converted", remedy=NEF_REMEDY)
+        if not isinstance(target, (nengo.Node, nengo.Ensemble, nengo.ensemble.Neurons)):
+            self.problem(where, "only neurons and values can be read out", remedy=PROBE_REMEDY)
             return
-        if isinstance(target, nengo.ensemble.Neurons) and probe.attr not in ("output", "spikes"):
-            self.problem(where, "only spikes can be read out", probe.attr, "Probe the neurons' output")
+        if probe.attr not in ("output", "spikes", "decoded_output"):
+            self.problem(where, "only spikes, and what they say, can be read out", probe.attr, PROBE_REMEDY)
             return
         softmax = _is_tensor_node(target) and is_softmax(target.tensor_func)
-        expression = self._sum(target) if softmax else self.expression(target)
-        if probe.slice is not None:
-            expression = expression.take(np.arange(target.size_out)[probe.slice])
+        if isinstance(target, nengo.Ensemble):
+            connection = probe_connection(probe)
+            self.parameters.model.seeds[connection] = self.parameters.model.seeds[probe]
+            expression = self._connection(connection)
+        else:
+            expression = self._sum(target) if softmax else self.expression(target)
+            if probe.slice is not None:
+                expression = expression.take(np.arange(target.size_out)[probe.slice])
         try:
             tau = _time_constant(probe.synapse)
             expression = expression.filtered(tau)
@@ -382,7 +431,18 @@ class NetworkWalk:
         """The finished graph."""
         for text, count in self.counted.items():
             self.builder.notes.append(f"{count} {text}")
-        return self.builder.graph(self.dt)
+        graph = self.builder.graph(self.dt)
+        encoded = {name for obj, name in self.populations.items() if obj.ensemble in self.into}
+        return replace(graph, inputs=tuple(_with_radius(graph, node, encoded) for node in graph.inputs))
+
+
+def _with_radius(graph: Graph, node: Input, encoded: set[str]) -> Input:
+    """The input with the magnitude that ensembles have room for, by their radius, where it goes to nothing else."""
+    into = graph.out_of(node.name)
+    if not into or any(p.post not in encoded for p in into):
+        return node
+    largest = [float(np.abs(p.transform.values).max(initial=0.0)) for p in into]
+    return replace(node, scale=max(1 / most for most in largest if most)) if any(largest) else node
 
 
 def _spiking_remedy(neuron: Any) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from loihi_deploy.frontends.converter import walk_converter
 from loihi_deploy.frontends.layouts import is_whole
 from loihi_deploy.frontends.nengo_network import walk_network
-from loihi_deploy.ir import Graph
+from loihi_deploy.ir import Graph, NeuronModel
 from loihi_deploy.options import DeployOptions
 
 DT = 0.001
@@ -38,8 +38,19 @@ def nengo_references(
             made[node] = nengo.Node(output, size_in=node.size_in)
         for obj in neurons:
             gain, bias = walk.drawn[obj]
-            neuron = _rate_neuron(obj.ensemble.neuron_type)
-            made[obj] = nengo.Ensemble(obj.size_in, 1, gain=gain, bias=bias, neuron_type=neuron).neurons
+            ensemble = obj.ensemble
+            neuron, amplitude = walk.models[obj]
+            with_rates = _ChipRates(neuron, amplitude) if neuron.step else _rate_neuron(ensemble.neuron_type)
+            made[ensemble] = nengo.Ensemble(
+                obj.size_in,
+                ensemble.dimensions,
+                radius=ensemble.radius,
+                gain=gain,
+                bias=bias,
+                neuron_type=with_rates,
+                **_encoding(walk, ensemble),
+            )
+            made[obj] = made[ensemble].neurons
         for connection in network.all_connections:
             if connection.pre_obj in made and connection.post_obj in made:
                 nengo.Connection(
@@ -48,6 +59,7 @@ def nengo_references(
                     transform=connection.transform,
                     synapse=None,
                     seed=walk.parameters.model.seeds[connection],
+                    **_decoding(connection),
                 )
         probes = [nengo.Probe(made[obj]) for obj in neurons]
     with nengo.Simulator(rates, dt=DT, progress_bar=False, optimize=False) as sim:
@@ -57,6 +69,35 @@ def nengo_references(
         values, stored = sim.data[probe], walk.known[obj].order
         found.append((walk.populations[obj], values if stored is None else values[:, np.argsort(stored)]))
     return iter(found)
+
+
+def _encoding(walk: Any, ensemble: Any) -> dict[str, Any]:
+    """Encoders and evaluation points, where values are encoded or decoded."""
+    built = walk.parameters.model.params.get(ensemble)
+    if built is None or not (ensemble in walk.into or ensemble in walk.solved):
+        return {}
+    points = built.eval_points / ensemble.radius
+    return {"encoders": built.encoders, "eval_points": points, "normalize_encoders": False}
+
+
+def _decoding(connection: Any) -> dict[str, Any]:
+    """How values are decoded, where they are."""
+    if not isinstance(connection.pre_obj, nengo.Ensemble):
+        return {}
+    named = ("function", "solver", "eval_points", "scale_eval_points")
+    return {name: getattr(connection, name) for name in named}
+
+
+class _ChipRates(nengo.neurons.NeuronType):  # type: ignore[misc]
+    """Neurons that give the rates of the chip's, and no spikes."""
+
+    def __init__(self, neuron: NeuronModel, amplitude: float) -> None:
+        super().__init__()
+        self.neuron, self.amplitude = neuron, amplitude
+
+    def step(self, dt: float, J: NDArray[Any], output: NDArray[Any]) -> None:  # noqa: N803 as in Nengo
+        """Set the output to the rates at input currents J."""
+        output[...] = self.amplitude * self.neuron.rates(J)
 
 
 class _Samples:

@@ -36,8 +36,17 @@ class Parameters:
             )
         return transform.sample(rng=np.random.RandomState(self.model.seeds[connection]))
 
-    def neurons(self, ensemble: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None] | None:
-        """Gain, bias and initial voltage (None: zero) of every neuron; None without a seed.
+    def built(self, ensemble: Any) -> Any:
+        """What Nengo's builder makes of an ensemble: gains, biases, encoders and evaluation points."""
+        if ensemble not in self.model.params:
+            with np.errstate(divide="ignore", invalid="ignore"):  # gains of 1 / 0 are refused behind it
+                self.model.build(ensemble)
+        return self.model.params[ensemble]
+
+    def neurons(
+        self, ensemble: Any, may_draw: bool = False
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None] | None:
+        """Gain, bias and initial voltage (None: zero) of every neuron; None without a seed, unless `may_draw`.
 
         Nengo draws initial voltages by default, the chip starts at zero: only those that were asked for are kept.
         """
@@ -48,10 +57,8 @@ class Parameters:
         settled = [ensemble.gain, ensemble.bias, np.zeros(n) if initial is None else initial]
         if all(_is_settled(value) for value in settled):
             gain, bias, voltage = (np.broadcast_to(get_samples(value, n), (n,)) for value in settled)
-        elif self.model.seeded[ensemble]:
-            if ensemble not in self.model.params:
-                self.model.build(ensemble)
-            built = self.model.params[ensemble]
+        elif self.model.seeded[ensemble] or may_draw:
+            built = self.built(ensemble)
             gain, bias = built.gain, built.bias
             voltage = self.model.sig[ensemble.neurons]["voltage"].initial_value
         else:

@@ -35,7 +35,7 @@ class Tensor:
     shape : tuple of int
         As Keras has it, without the batch axis and, in models over time, without the time axis.
     leading : int
-        How many axes were left out: 1, or 2 in models over time.
+        How many axes were left out: 1, or 2 for sequences.
     host : {'linear', 'softmax', 'sigmoid', 'tanh'}
         What stands behind the expression, computed on the host, at the end of the network.
     host_layer : layer or None
@@ -88,6 +88,11 @@ class UnsupportedLayerError(Exception):
         """What is reported about the layer."""
         where = f"layer {layer.name!r} ({type(layer).__name__})"
         return Problem(self.what, where, self.value, remedy=self.remedy)
+
+
+def last_step(tensor: Tensor) -> Tensor:
+    """The last step of a sequence: what stands behind it is computed at every step, and read at the last one."""
+    return replace(tensor, leading=1, over_time="last")
 
 
 def as_image(tensor: Tensor, channels_last: bool) -> Affine:
@@ -245,9 +250,9 @@ def applied(tensor: Tensor, transform: Transform, shape: Shape, channels_last: b
 
 def _over_time(tensors: list[Tensor]) -> Literal["", "mean", "last"]:
     """What joined tensors are over time."""
-    found = {tensor.over_time for tensor in tensors} - {""}
+    found = {tensor.over_time for tensor in tensors}
     if len(found) > 1:
         raise UnsupportedLayerError(
-            "an average over time and a last step together", remedy="Average all of them over time"
+            "an average over time, a last step or every step together", remedy="Average all of them over time"
         )
-    return next(iter(found), "")
+    return next(iter(found))

@@ -112,8 +112,9 @@ class Content(OneLine):
         self.__dict__.update(state)
 
 
-def _default(field: Field[Any]) -> Any:
-    return field.default if field.default_factory is MISSING else field.default_factory()
+def _is_default(value: object, field: Field[Any]) -> bool:
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    return value is default or (not isinstance(value, np.ndarray) and value == default)
 
 
 def _feed(state: Any, value: object) -> None:
@@ -126,7 +127,7 @@ def _feed(state: Any, value: object) -> None:
         for field in fields(value):
             item = getattr(value, field.name)
             if field.metadata.get("compare", True) and not (
-                "since" in field.metadata and item == _default(field)
+                "since" in field.metadata and _is_default(item, field)
             ):
                 state.update(f"{field.name}=".encode())
                 _feed(state, item)

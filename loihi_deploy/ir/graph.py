@@ -49,9 +49,10 @@ class NeuronModel(Content):
     below_zero : bool
         Whether the voltage on chip may go below 0, as far as the register does. The float network's stays at 0.
     step : float
-        For an integrate-and-fire neuron that was trained with what the chip's steps make of its rate, their length in
-        seconds: the rate network computes ``input / (1 + input step / 2)``, at most a spike for each step, since a
-        neuron that is reset loses half of what a step brings, on average. 0 for the rectified line.
+        For a neuron that was trained, or decoded, with what the chip's steps make of its rate, their length in
+        seconds: intervals between spikes are half a step longer, on average, since a neuron spikes at the end of a step
+        and is reset to 0, and a step long at least. So the rate network computes ``input / (1 + input step / 2)`` for
+        an integrate-and-fire neuron. 0 for the rectified line, and for the LIF curve of Nengo.
     """
 
     kind: Literal["if", "lif", "poisson", "ttfs"] = "if"
@@ -72,7 +73,7 @@ class NeuronModel(Content):
         spikes_as_on_chip = self.kind in ("if", "lif") or not self.discretized
         offset = 0.0 if self.relu_offset is None else self.relu_offset
         finite = 0 <= self.tau_ref < np.inf and np.isfinite(offset)
-        stepped = self.step == 0 or (0 < self.step < np.inf and self.kind == "if" and self.discretized)
+        stepped = self.step == 0 or (0 < self.step < np.inf and self.discretized and self.relu_offset is None)
         if not (fits.get(self.kind, False) and finite and spikes_as_on_chip and stepped):
             raise InputError.single("not a neuron model of the chip", "NeuronModel", repr(self))
 
@@ -86,7 +87,7 @@ class NeuronModel(Content):
 
     def rates(self, j: NDArray[Any]) -> NDArray[Any]:
         """Firing rates in Hz for constant input `j` (threshold 1): the rectified line, or the LIF curve of Nengo."""
-        if self.step:
+        if self.step and self.kind != "lif":
             driven = np.maximum(j, 0)
             return np.asarray(np.minimum(driven / (1 + 0.5 * self.step * driven), 1 / self.step), j.dtype)
         if self.kind != "lif":
@@ -95,18 +96,17 @@ class NeuronModel(Content):
             return np.maximum((j - self.relu_offset) / self.tau_rc, 0)
         above = j > 1
         out = np.zeros_like(j)
-        out[above] = 1 / (self.tau_ref + self.tau_rc * np.log1p(1 / (j[above] - 1)))
+        charging = self.tau_rc * np.log1p(1 / (j[above] - 1)) + self.step / 2
+        out[above] = 1 / (self.tau_ref + np.maximum(charging, self.step))
         return out
 
     def input_for_rate(self, rate: float) -> float:
         """The constant input at which the neuron fires at `rate` Hz."""
-        if self.step:
-            return rate / (1 - 0.5 * self.step * rate)
         if self.kind != "lif":
-            return rate
+            return rate / (1 - 0.5 * self.step * rate)
         if self.relu_offset is not None:
             return self.relu_offset + self.tau_rc * rate
-        return float(1 + 1 / np.expm1((1 / rate - self.tau_ref) / self.tau_rc))
+        return float(1 + 1 / np.expm1((1 / rate - self.tau_ref - self.step / 2) / self.tau_rc))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +134,8 @@ class Input(Content):
         Frames that hold nothing but this value, at the end of a sequence, are no part of it.
     events : bool
         Whether values are spikes, 0 or 1, of which each frame holds those of one step.
+    n_frames : int or None
+        Frames that a sequence has to have; None for any number.
     """
 
     name: str
@@ -146,6 +148,7 @@ class Input(Content):
     before: tuple[HostMap | FrameMemory, ...] = field(default=(), metadata={"since": 2})
     mask_value: float | None = field(default=None, metadata={"since": 2})
     events: bool = field(default=False, metadata={"since": 2})
+    n_frames: int | None = field(default=None, metadata={"since": 2})
 
     @property
     def remembers(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -76,9 +76,10 @@ class HostMap(Content):
 
 @dataclass(frozen=True, eq=False)
 class FrameMemory(Content):
-    """A linear memory of frames: ``m[t] = state @ m[t - 1] + given @ x[t]``, from 0 at the first frame of a sample.
+    """A memory of frames: ``m[t] = max(low, state @ m[t - 1] + given @ x[t])``, from 0 at the first frame of a sample.
 
-    Delay lines are such memories, and the linear part of a Legendre memory unit is one.
+    Delay lines are such memories, the linear part of a Legendre memory unit is one, and with a bound of 0 so is a
+    recurrent layer of rectified linear units.
 
     Parameters
     ----------
@@ -86,15 +87,22 @@ class FrameMemory(Content):
         (size, size).
     given : Dense, Conv2D or Sparse
         (size, in_size).
+    low : (size,) float array, optional
+        Lower bounds, -inf for none; None for none at all.
     """
 
     state: Transform
     given: Transform
+    low: NDArray[np.float64] | None = field(default=None, metadata={"since": 2})
 
     def __post_init__(self) -> None:
+        if self.low is not None:
+            object.__setattr__(self, "low", frozen_array(self.low, np.float64))
         check_fields(self)
         sizes = {self.state.in_size, self.state.out_size, self.given.out_size}
         finite = all(np.isfinite(transform.values).all() for transform in (self.state, self.given))
+        if self.low is not None:
+            finite = finite and self.low.shape == (self.given.out_size,) and bool((self.low < np.inf).all())
         if len(sizes) > 1 or not finite:
             raise InputError.single("not a memory of frames", "FrameMemory", repr(self))
 
@@ -132,6 +140,8 @@ class FrameMemory(Content):
         memory = np.zeros((n, self.out_size), frames.dtype) if start is None else start
         for t in range(n_frames):
             memory = self.state.apply(memory) + given[:, t]
+            if self.low is not None:
+                memory = np.maximum(memory, self.low.astype(memory.dtype))
             found[:, t] = memory
         return found, memory
 

@@ -204,6 +204,8 @@ def samples_for(graph: Graph, x: Any) -> Samples:
     if len({values.shape[:2] for values in arrays.values()}) > 1:
         shapes = ", ".join(f"{name}: {values.shape[:2]}" for name, values in arrays.items())
         problems.append(Problem("inputs have different numbers of samples or frames", "x", shapes))
+    if arrays and not static:
+        problems += _length_problems(graph, next(iter(arrays.values())).shape[1], lengths)
     if problems:
         raise InputError("The samples do not fit the network", problems)
     seen = {node.name: seen_by(node, arrays) for node in graph.inputs}
@@ -219,6 +221,15 @@ def samples_for(graph: Graph, x: Any) -> Samples:
     if lengths is not None and (lengths == lengths[0]).all():
         lengths = None
     return Samples(seen, static, arrays, lengths)
+
+
+def _length_problems(graph: Graph, n_frames: int, lengths: NDArray[np.int64] | None) -> Iterator[Problem]:
+    """Sequences of other lengths than an input takes."""
+    found = {n_frames} if lengths is None else set(lengths.tolist())
+    for wanted in {node.n_frames for node in graph.inputs} - {None}:
+        if found != {wanted}:
+            text = " and ".join(f"{n} frames" for n in sorted(found - {wanted})[:3])
+            yield Problem("other number of frames than the network was trained for", "x", text, wanted)
 
 
 def arrays_by_input(graph: Graph, x: Any) -> Mapping[str, Any]:

@@ -454,7 +454,9 @@ class TestSequences:
         mean = layers().GlobalAveragePooling1D()(h)
         last = ks.Lowpass(0.1, return_sequences=False)(h)
         model = keras().Model(frames, layers().Dense(3)(layers().Add()([mean, last])))
-        with pytest.raises(LoihiDeployError, match="an average over time and a last step together"):
+        with pytest.raises(
+            LoihiDeployError, match="an average over time, a last step or every step together"
+        ):
             convert(model)
 
     def test_memory_in_synapses_is_kept_from_frame_to_frame(self):

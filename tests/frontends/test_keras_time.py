@@ -176,6 +176,86 @@ def test_an_lmu_with_ways_back_is_refused(changed, instead):
     assert instead in refusal.value.remedy
 
 
+RECURRENT = {
+    "every step": ({"return_sequences": True}, "each"),
+    "the last step": ({}, "last"),
+    "no bias": ({"use_bias": False}, "last"),
+    "linear": ({"activation": None}, "last"),
+}
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_a_recurrent_layer_computes_on_the_host_what_keras_computes(kind):
+    k = layers()
+    options, read = RECURRENT[kind]
+    options = {"activation": "relu", "bias_initializer": "random_normal", **options}
+    model = model_of(k.Rescaling(0.5), k.SimpleRNN(8, **options), k.Dense(7, activation="relu"), k.Dense(3))
+    graph = convert(model)
+    assert graph.readouts[0].over_frames == read
+    if read == "last":
+        np.testing.assert_allclose(found_by(graph, window=None), values_of(model), rtol=1e-4, atol=1e-5)
+    assert check_conversion(model, graph, X)
+    layer = model.layers[1]
+    layer.set_weights([layer.get_weights()[0], 1.1 * layer.get_weights()[1], *layer.get_weights()[2:]])
+    with pytest.raises(ConversionError, match="activities differ"):
+        check_conversion(model, graph, X)
+
+
+def test_a_recurrent_layer_is_deployed_saved_and_streamed(tmp_path):
+    k = layers()
+    model = model_of(k.SimpleRNN(8, activation="relu"), k.Dense(20, activation="relu"), k.Dense(3))
+    options = ld.DeployOptions(steps_per_frame=100, encoder="on_off")
+    deployment = ld.deploy(model, calibration=X, options=options)
+    found, wanted = deployment.run(X).outputs, values_of(model)
+    assert np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
+    deployment.save(tmp_path / "net.loihi")
+    loaded = ld.load(tmp_path / "net.loihi")
+    assert loaded == deployment
+    with loaded.stream() as stream:
+        for frame in X[0]:
+            stream.step(frame)
+        assert (stream.finish().outputs == found[0]).all()
+
+
+def test_all_frames_side_by_side_are_a_delay_line():
+    k = layers()
+    model = model_of(
+        k.TimeDistributed(k.Rescaling(0.5, 0.1)),
+        k.Flatten(),
+        k.Dense(8, activation="relu"),
+        k.Dense(7, activation="relu"),
+        k.Dense(3),
+        shape=(9, 6),
+    )
+    graph = convert(model)
+    assert graph.readouts[0].over_frames == "last"
+    np.testing.assert_allclose(found_by(graph, window=None), values_of(model), rtol=1e-4, atol=1e-5)
+    assert check_conversion(model, graph, X)
+    deployment = ld.deploy(model, calibration=X, options=ld.DeployOptions(steps_per_frame=5))
+    assert deployment.rate_accuracy(X, values_of(model).argmax(axis=1)) == 1
+    with pytest.raises(InputError, match="other number of frames"):
+        deployment.run(X[:, :8])
+
+
+@pytest.mark.parametrize("place", ["behind neurons", "in front"])
+def test_alpha_filters_are_two_synapses(place):
+    spiking = pytest.importorskip("keras_spiking")
+    k = layers()
+    alpha, relu = spiking.Alpha(0.004), spiking.SpikingActivation("relu", spiking_aware_training=False)
+    hidden = [k.Dense(8, bias_initializer="random_normal"), relu, alpha]
+    model = model_of(
+        *(hidden if place == "behind neurons" else [alpha, *hidden[:2]]),
+        k.TimeDistributed(k.Dense(7, activation="relu")),
+        k.Dense(3),
+        shape=(9, 6),
+    )
+    graph = convert(model, ld.DeployOptions(synapse=0.0))
+    x = np.abs(X)
+    assert check_conversion(model, graph, x)
+    deployment = ld.deploy(model, calibration=x, options=ld.DeployOptions(steps_per_frame=1))
+    assert deployment.predict(x).shape == (10, 9, 3)
+
+
 def test_masked_frames_are_never_presented():
     k = layers()
     lengths = [3, 9, 5, 4, 9, 1, 2, 8, 7, 6]

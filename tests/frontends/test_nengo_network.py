@@ -267,18 +267,6 @@ def refused(what):
         nengo.Connection(source, target)
         return target
 
-    def decoded_input(source):
-        ensemble = nengo.Ensemble(6, 6, neuron_type=SPIKING)
-        nengo.Connection(source, ensemble)
-        return ensemble.neurons
-
-    def decoded_output(source):
-        ensemble = nengo.Ensemble(6, 1, neuron_type=SPIKING)
-        nengo.Connection(source, ensemble.neurons)
-        target = neurons(1)
-        nengo.Connection(ensemble, target)
-        return target
-
     def between(source, **options):
         return two_layers(source, **options)
 
@@ -315,8 +303,6 @@ def refused(what):
         "sigmoid neurons": lambda s: wrong(s, neuron_type=nengo.RegularSpiking(nengo.Sigmoid())),
         "negative voltages": lambda s: wrong(s, neuron_type=nengo.LIF(min_voltage=-1)),
         "noise": lambda s: wrong(s, noise=nengo.processes.WhiteNoise()),
-        "decoded input": decoded_input,
-        "decoded output": decoded_output,
         "alpha synapse": lambda s: between(s, synapse=nengo.Alpha(0.01)),
         "learning": lambda s: between(s, learning_rule_type=nengo.BCM()),
         "function of a node": function_node,
@@ -336,8 +322,6 @@ def refused(what):
         "sigmoid neurons",
         "negative voltages",
         "noise",
-        "decoded input",
-        "decoded output",
         "alpha synapse",
         "learning",
         "function of a node",

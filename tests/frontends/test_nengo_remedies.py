@@ -8,7 +8,6 @@ import loihi_deploy as ld
 from loihi_deploy.errors import ConversionError
 from loihi_deploy.frontends import convert, import_nengo_dl
 from tests.frontends.test_nengo_network import (
-    CONSTANT,
     SPIKING,
     network_of,
     neurons,
@@ -53,27 +52,25 @@ def relay(output=None):
     return lambda: nengo.Node(output, size_in=6)
 
 
-def encoded(direct):
-    """Values that are encoded into an ensemble, or go to its neurons."""
+class Whole(nengo.solvers.LstsqL2):
+    """A solver for the weights themselves."""
+
+    compositional = False
+
+
+def half_a_function(x):
+    return x if x[0] > 0 else None
+
+
+def decoded(function=None, solver=None, **options):
+    """An ensemble, and another that gets what is decoded from it."""
 
     def build(source):
-        ensemble = nengo.Ensemble(6, 6, neuron_type=SPIKING, **CONSTANT)
-        nengo.Connection(source, ensemble.neurons if direct else ensemble)
-        return ensemble.neurons
-
-    return lambda: network_of(build)
-
-
-def decoded(direct):
-    def build(source):
-        ensemble = nengo.Ensemble(6, 1, neuron_type=SPIKING, **CONSTANT)
-        nengo.Connection(source, ensemble.neurons)
-        target = neurons(1)
-        if direct:
-            nengo.Connection(ensemble.neurons, target, transform=np.ones((1, 6)))
-        else:
-            nengo.Connection(ensemble, target)
-        return target
+        first = nengo.Ensemble(6, 1, neuron_type=SPIKING, label="first", **options)
+        last = nengo.Ensemble(5, 1, neuron_type=SPIKING, label="last")
+        nengo.Connection(source[0], first)
+        nengo.Connection(first, last, function=function, solver=solver or nengo.solvers.LstsqL2())
+        return last.neurons
 
     return lambda: network_of(build)
 
@@ -83,7 +80,9 @@ def probed(what):
         with nengo.Network(seed=1) as network:
             source = nengo.Node(np.zeros(6))
             target = one_layer(source)
-            if what == "values":
+            if what == "connection":
+                nengo.Probe(nengo.Connection(source, neurons(6)))
+            elif what == "values":
                 nengo.Probe(target.ensemble)
             elif what == "voltage":
                 nengo.Probe(target, "voltage")
@@ -153,7 +152,8 @@ def softmax_layer(nengo_dl):
 TRANSPOSED = getattr(nengo.transforms, "ConvolutionTranspose", None)
 ADVICE = [
     follows("Probe the node or the neurons that hold its output", probed("nothing"), probed("neurons")),
-    follows("Probe the neurons' output", probed("voltage"), probed("neurons")),
+    follows("Probe an ensemble, a node, or the output of neurons", probed("voltage"), probed("neurons")),
+    follows("Probe an ensemble, a node, or the output of neurons", probed("connection"), probed("values")),
     follows(
         "Put neurons into the circle",
         through(relay(), relay(), feedback=True),
@@ -194,7 +194,26 @@ ADVICE = [
         with_neurons(neuron_type=nengo.LIF(min_voltage=0)),
     ),
     follows("Use nengo.Lowpass(tau)", joined(synapse=nengo.Alpha(0.01)), joined(synapse=nengo.Lowpass(0.01))),
-    follows("Train before deploying", joined(learning_rule_type=nengo.BCM()), joined()),
+    follows(
+        "Use one for decoders: solver=nengo.solvers.LstsqL2()",
+        decoded(solver=Whole(weights=True)),
+        decoded(solver=nengo.solvers.LstsqL2()),
+    ),
+    follows(
+        "Let it return a value for every point",
+        decoded(function=half_a_function),
+        decoded(function=lambda x: 2 * x),
+    ),
+    follows(
+        "Give the ensemble other intercepts, or more neurons",
+        decoded(intercepts=nengo.dists.Choice([0.5]), eval_points=np.zeros((5, 1))),
+        decoded(intercepts=nengo.dists.Choice([-0.5]), eval_points=np.zeros((5, 1))),
+    ),
+    follows(
+        "Give it other gains, intercepts, encoders or evaluation points, which Nengo can build",
+        decoded(intercepts=nengo.dists.Choice([1.0])),
+        decoded(intercepts=nengo.dists.Choice([0.0])),
+    ),
     follows(
         "Use nengo.Convolution or a dense transform",
         images(lambda: TRANSPOSED(2, (3, 3, 1))),
@@ -213,16 +232,27 @@ def test_what_is_advised_converts(network, advised):
     assert convert(advised()).populations
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # of nengo-loihi: initial voltages, rounding
-@pytest.mark.parametrize("make", [encoded, decoded], ids=["encoded", "decoded"])
-@pytest.mark.follows(
-    "Connect ens.neurons to ens.neurons, or run the network as it is in loihi_deploy.Simulator"
-)
-def test_neurons_are_connected_or_the_simulator_runs_it(make):
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of nengo-loihi: rounding
+@pytest.mark.follows("Train before deploying, or let loihi_deploy.Simulator run it, where PES learns on chip")
+def test_a_network_that_learns_is_trained_before_or_learns_in_the_simulator():
+    def learning(rule):
+        with nengo.Network(seed=1) as network:
+            source = nengo.Node([0.5])
+            first, error = nengo.Ensemble(20, 1), nengo.Node(size_in=1)
+            last = nengo.Ensemble(20, 1)
+            nengo.Connection(source, first)
+            learned = nengo.Connection(first, error, learning_rule_type=rule)
+            nengo.Connection(first, last)
+            if rule:
+                nengo.Connection(error, learned.learning_rule)
+            nengo.Probe(last)
+            nengo.Probe(error)
+        return network
+
     with pytest.raises(ConversionError):
-        convert(make(False)())
-    assert convert(make(True)()).populations
-    with ld.Simulator(make(False)()) as sim:
+        convert(learning(nengo.PES()))
+    assert convert(learning(None)).populations
+    with ld.Simulator(learning(nengo.PES()), progress_bar=False) as sim:
         sim.run_steps(5)
         assert sim.n_steps == 5
 

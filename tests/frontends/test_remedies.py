@@ -373,7 +373,13 @@ ADVICE = [
         over_time(each_step(own_layer(lambda tf, x: tf.abs(x))), RELU, *END),
         over_time(each_step(dense(5)), RELU, *END),
     ),
-    follows("Wrap it in TimeDistributed", over_time(RELU, layer("Flatten"), dense(3)), over_time(RELU, *END)),
+    follows(
+        "Wrap it in TimeDistributed",
+        over_time(RELU, layer("ZeroPadding1D"), *END),
+        over_time(
+            each_step(layer("ZeroPadding1D")), each_step(layer("Flatten")), RELU, *END, shape=(10, 4, 6)
+        ),
+    ),
     follows(
         "Use channels_last, which averages over the steps",
         over_time(RELU, layer("GlobalAveragePooling1D", **FIRST), dense(3)),
@@ -412,14 +418,34 @@ ADVICE = [
         over_time(dense(5), RELU, LOWPASS, *END),
     ),
     follows(
-        "Give the network memory that the host keeps, Conv1D(padding='causal') or keras_lmu.LMU, or that the chip…",
+        "Give the network memory that the host keeps, SimpleRNN(activation='relu'), Conv1D(padding='causal') or…",
         over_time(layer("LSTM", 5), dense(3)),
         over_time(dense(5), RELU, LOWPASS, *END),
     ),
     follows(
-        "Use keras_spiking.Lowpass",
-        over_time(dense(5), RELU, spiking("Alpha", 0.1), *END),
-        over_time(dense(5), RELU, LOWPASS, *END),
+        "Train it with activation='relu'",
+        over_time(layer("SimpleRNN", 5), dense(3, activation="relu")),
+        over_time(layer("SimpleRNN", 5, activation="relu"), dense(3, activation="relu")),
+    ),
+    follows(
+        "Leave go_backwards, return_state and stateful at False",
+        over_time(layer("SimpleRNN", 5, activation="relu", go_backwards=True), dense(3, activation="relu")),
+        over_time(layer("SimpleRNN", 5, activation="relu"), dense(3, activation="relu")),
+    ),
+    follows(
+        "Put Alpha right behind SpikingActivation",
+        over_time(dense(5), RELU, layer("Rescaling", 1.0, 0.5), spiking("Alpha", 0.1), *END),
+        over_time(dense(5), RELU, spiking("Alpha", 0.1), layer("Rescaling", 1.0, 0.5), *END),
+    ),
+    follows(
+        "Give the model Input((n_frames, ...)), or GlobalAveragePooling1D in place of Flatten",
+        chain(layer("Masking"), layer("Flatten"), layer("ReLU"), shape=(None, 6)),
+        over_time(dense(5), RELU, *END),
+    ),
+    follows(
+        "Use GlobalAveragePooling1D, or Flatten first",
+        over_time(dense(5), RELU, layer("Flatten"), dense(3)),
+        over_time(dense(5), RELU, *END),
     ),
     follows(
         "Use padding='causal', whose answer to a frame needs no later ones",
