@@ -7,7 +7,7 @@ differ in what still matters: exact on a chain that does not branch, a beam sear
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,8 +26,8 @@ from loihi_deploy.mapping.layout import (
     band_ranges,
     grids,
 )
-from loihi_deploy.mapping.plan import Grid, Wiring
-from loihi_deploy.mapping.shapes import Shapes
+from loihi_deploy.mapping.plan import Wiring
+from loihi_deploy.mapping.shapes import Shapes, occurring, parts_of
 from loihi_deploy.mapping.traffic import axon_slots
 
 BEAM = 400
@@ -185,25 +185,17 @@ def _channel_table(conv: Conv2D, channels: int, pre_sizes: Ints, post_sizes: Int
     return table[..., 0], table[..., 1]
 
 
-def part_labels(grid: Grid, box: Sequence[int]) -> Ints:
-    """For each neuron of a population, flat, the number of the part that it falls in."""
-    places = [np.arange(n) // size for n, size in zip(grid, box, strict=True)]
-    counts = [-(-n // int(size)) for n, size in zip(grid, box, strict=True)]
-    y, x, c = np.ix_(*places)
-    labels: Ints = ((y * counts[1] + x) * counts[2] + c).reshape(-1)
-    return labels
-
-
 def _irregular_table(program: Program, projection: int, pre: Shapes, post: Shapes) -> tuple[Ints, Ints]:
     """The same by looking at every synapse; an axon for each neuron."""
     matrix = as_matrix(program.synapses[projection].transform).csr()
     axons = np.zeros((len(pre), len(post)), np.int64)
     destinations = np.zeros_like(axons)
-    pre_labels = [part_labels(pre.grid, box) for box in pre.box]
+    pre_labels = [parts_of(pre.grid, box)[0] for box in pre.box]
     for j, box in enumerate(post.box):
-        part = part_labels(post.grid, box)
-        n_parts = int(part.max()) + 1
-        pairs = np.unique(matrix.indices.astype(np.int64) * n_parts + part[matrix.rows])
+        part, sizes = parts_of(post.grid, box)
+        n_parts = len(sizes)
+        entries = matrix.indices.astype(np.int64) * n_parts + part[matrix.rows]
+        pairs, _ = occurring(entries, matrix.in_size * n_parts)
         column, target = np.divmod(pairs, n_parts)
         for i, labels in enumerate(pre_labels):
             sender = labels[column]

@@ -36,6 +36,8 @@ from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Grid, Slice, Wirin
 _LIMITED = ("in_axons", "pop16_in_axons", "synapse_words", "words_per_axon")
 _COUNTED = (*_LIMITED, "senders")
 _MOST_WAYS = 64
+_SPARSE = 8
+"""Places of a table for each entry, beyond which sorting is quicker than counting."""
 
 
 @dataclass(frozen=True)
@@ -395,9 +397,11 @@ def _sparse_usage(
     matrix: Any, grid: Grid, box: Ints, wiring: Wiring, bits: int, limits: CoreLimits
 ) -> tuple[int, int, int]:
     """The most axons, words, and words per axon over all slices of a shape."""
-    slice_of, sizes = _slices(grid, box)
+    slice_of, sizes = parts_of(grid, box)
     # an axon of a slice stands for a run of the entries of one input in its rows
-    runs, lengths = np.unique(slice_of[matrix.rows] * matrix.in_size + matrix.indices, return_counts=True)
+    runs, lengths = occurring(
+        slice_of[matrix.rows] * matrix.in_size + matrix.indices, len(sizes) * matrix.in_size
+    )
     if not runs.size:
         return 0, 0, 0
     where = runs // matrix.in_size
@@ -409,7 +413,17 @@ def _sparse_usage(
     return int(np.bincount(where).max()), int(total.max()), int(run.max())
 
 
-def _slices(grid: Grid, box: Ints) -> tuple[Ints, Ints]:
+def occurring(numbers: Ints, end: int) -> tuple[Ints, Ints]:
+    """Which of 0..end-1 stand among some numbers, rising, and how often: counted in a table, unless it is mostly empty."""
+    if end > _SPARSE * len(numbers):
+        found, counts = np.unique(numbers, return_counts=True)
+        return found, counts
+    counts = np.bincount(numbers, minlength=end)
+    found = np.flatnonzero(counts)
+    return found, counts[found]
+
+
+def parts_of(grid: Grid, box: Ints) -> tuple[Ints, Ints]:
     """The number of the slice that each neuron lies in, and the neurons of each slice, of slices of one shape."""
     place, sizes = np.zeros((1, 1, 1), np.int64), np.ones(1, np.int64)
     for axis, (n, size) in enumerate(zip(grid, box.tolist(), strict=True)):

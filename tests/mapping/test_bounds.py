@@ -79,7 +79,7 @@ def test_no_plan_in_any_form_does_with_fewer_cores(conv, compartments_, memory, 
                 assert needed <= found + 1e-6, (form, other, needed, found)
 
 
-@pytest.mark.parametrize("channels", [40, 300])
+@pytest.mark.parametrize("channels", [40, 1000])
 def test_a_convolution_onto_one_position_is_a_matrix(channels):
     rng = np.random.default_rng(0)
     conv = Conv2D(weights(rng, 4, 4, 64, channels), (1, 1), (0, 0), (4, 4, 64), (1, 1, channels))

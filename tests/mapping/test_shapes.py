@@ -12,7 +12,7 @@ from loihi_deploy.mapping.counts import Wires
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.memory import words
 from loihi_deploy.mapping.search import coupling
-from loihi_deploy.mapping.shapes import shapes_of, shapes_with_boxes, sizes
+from loihi_deploy.mapping.shapes import _SPARSE, occurring, shapes_of, shapes_with_boxes, sizes
 from loihi_deploy.mapping.usage import core_usage, slice_bundles
 from tests.mapping.networks import chain, compartments, convolutions, networks, sparse, weights
 from tests.mapping.test_layout import one_projection
@@ -61,6 +61,15 @@ def test_matrices(kind, data):
         assert all(found[name] >= exact[name] for name in exact), (shapes.box[i], found, exact)
         if kind == "dense":
             assert {name: int(used[i]) for name, used in shapes.usage.items()} == exact
+
+
+@pytest.mark.parametrize("places", [1, _SPARSE, _SPARSE + 1])
+def test_numbers_are_counted_alike_in_a_table_and_sorted(places):
+    numbers = np.random.default_rng(0).integers(0, 50, 200)
+    for found, wanted in zip(
+        occurring(numbers, places * len(numbers)), np.unique(numbers, return_counts=True), strict=True
+    ):
+        np.testing.assert_array_equal(found, wanted)
 
 
 @settings(max_examples=40)
