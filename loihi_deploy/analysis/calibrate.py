@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from loihi_deploy import backends
 from loihi_deploy.analysis.frames import (
+    are_sequences,
+    correction_steps,
     frame_weights,
+    has_memory,
     measuring_steps,
     read_rates,
     read_window,
@@ -93,6 +96,33 @@ def correct_biases(
         rates = backends.firing_rates(program, samples, steps, readout_window, kept, delays)
         current = correct(partitioned, current, {**values, **rates}, intended)
     return current
+
+
+def corrected(
+    partitioned: PartitionedGraph, graph: Graph, calibration: Samples, options: DeployOptions, board: BoardLike
+) -> PartitionedGraph:
+    """Correct a network as `deploy` does with these options; see `correct_biases`.
+
+    Parameters
+    ----------
+    partitioned : PartitionedGraph
+    graph : Graph
+        That it was cut from, with its firing rates set.
+    calibration : Samples
+    options : DeployOptions
+    board : str, path, Board or Chip
+    """
+    steps, window = correction_steps(options, calibration), read_window(graph, options, calibration)
+    intended = None
+    if calibration.n_frames > 1 and not has_memory(graph, options):
+        intended = read_rates(graph, calibration.take(slice(CORRECTION_SAMPLES)), window)
+    late = are_sequences(graph, options, calibration) and options.flush != 0
+    return correct_biases(
+        partitioned,
+        calibration,
+        *(steps, window, board, options.weight_bits, intended),
+        flush=None if late else 0,
+    )
 
 
 @checked
@@ -182,7 +212,7 @@ def search_rates(
     def error(candidate: Graph) -> tuple[float, float]:
         parts = partition(candidate, options.encoder, options.encoder_rate)
         if options.bias_correction_steps:
-            parts = correct_biases(parts, samples, steps, window, board, options.weight_bits)
+            parts = corrected(parts, candidate, samples, options, board)
         program = quantize(parts, board, options.weight_percentile, weight_bits=options.weight_bits)
         how = reading(program, options, samples).of(run_options)
         outputs = backends.run(program, samples, how).outputs.reshape(len(ideal), -1)

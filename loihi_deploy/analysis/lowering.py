@@ -11,22 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from loihi_deploy.analysis.calibrate import (
-    CORRECTION_SAMPLES,
-    balance_thresholds,
-    correct_biases,
-    mean_rates,
-    search_rates,
-)
+from loihi_deploy.analysis.calibrate import balance_thresholds, corrected, mean_rates, search_rates
 from loihi_deploy.analysis.calibration_checks import function_problems, rate_problems
-from loihi_deploy.analysis.frames import (
-    are_sequences,
-    correction_steps,
-    has_memory,
-    measuring_steps,
-    read_rates,
-    read_window,
-)
+from loihi_deploy.analysis.frames import measuring_steps
 from loihi_deploy.analysis.host_link import with_slower_synapses
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import InputError, LoihiDeployWarning
@@ -104,15 +91,8 @@ def lower(
     if options.steps is not None:
         partitioned = with_initial_voltages(partitioned)
     if calibration is not None and options.bias_correction_steps:
-        steps, window = correction_steps(options, calibration), read_window(graph, options, calibration)
         logger.info("correcting biases on the integer network")
-        intended = None
-        if calibration.n_frames > 1 and not has_memory(graph, options):
-            intended = read_rates(graph, calibration.take(slice(CORRECTION_SAMPLES)), window)
-        partitioned = correct_biases(
-            *(partitioned, calibration, steps, window, board, options.weight_bits, intended),
-            flush=None if are_sequences(graph, options, calibration) and options.flush != 0 else 0,
-        )
+        partitioned = corrected(partitioned, graph, calibration, options, board)
     means = None
     if options.rounding == "mean" and calibration is not None:
         trial = quantize(partitioned, board, options.weight_percentile, weight_bits=options.weight_bits)

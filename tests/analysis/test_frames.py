@@ -1,5 +1,6 @@
 """Samples of several frames from one end to the other, on small networks over time."""
 
+import inspect
 import re
 from dataclasses import replace
 
@@ -7,37 +8,19 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
+from loihi_deploy.analysis import calibrate
 from loihi_deploy.analysis.latency import answer_delay
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import InputError
-from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from tests import sequences
+from tests.sequences import W1, W2, W3, frames
 
-RNG = np.random.default_rng(0)
-W1, W2, W3 = (RNG.normal(size=shape) / np.sqrt(shape[1]) for shape in ((30, 8), (20, 30), (3, 20)))
-
-BIAS = -np.mean(np.maximum(np.maximum(RNG.uniform(0, 1, (500, 8)) @ W1.T, 0) @ W2.T, 0) @ W3.T, axis=0)
+BIAS = -np.mean(np.maximum(np.maximum(frames(500, 1)[:, 0] @ W1.T, 0) @ W2.T, 0) @ W3.T, axis=0)
 """So that every class is decided for."""
 
 
 def network():
-    """Input 8 -> dense 30 -> dense 20 -> three classes: a function of each frame."""
-    return Graph(
-        (Input("frame", (8,)),),
-        (
-            Population("first", (30,), NeuronModel(), 1.0, np.zeros(30)),
-            Population("second", (20,), NeuronModel(), 1.0, np.zeros(20)),
-        ),
-        (
-            Projection("frame", "first", Dense(W1)),
-            Projection("first", "second", Dense(W2), 0.003),
-            Projection("second", "classes", Dense(W3), 0.003),
-        ),
-        (Readout("classes", (3,), BIAS),),
-    )
-
-
-def frames(n, n_frames):
-    return np.random.default_rng(n_frames).uniform(0, 1, (n, n_frames, 8))
+    return sequences.network(bias=BIAS)
 
 
 @pytest.mark.parametrize(("n_frames", "steps"), [(1, 100), (28, 112), (30, 120), (50, 100), (130, 130)])
@@ -48,6 +31,21 @@ def test_any_number_of_frames_is_deployed_and_run_by_default(n_frames, steps):
     assert deployment.run(x).counters.sample_steps == 6 * (steps + held)
     assert deployment.evaluate(x, np.zeros(6, int)).counters.sample_steps == 6 * (steps + held)
     assert deployment.predict(x).shape == (6, 3)
+
+
+def test_a_search_is_judged_by_what_is_corrected_as_the_deployment_is(monkeypatch):
+    given, made = [], calibrate.correct_biases
+
+    def kept(*args, **how):
+        chosen = inspect.signature(made).bind(*args, **how).arguments
+        given.append((chosen["steps"], chosen["readout_window"], chosen["intended"] is None, chosen["flush"]))
+        return made(*args, **how)
+
+    monkeypatch.setattr(calibrate, "correct_biases", kept)
+    options = ld.DeployOptions(normalization="search", readout="mean", bias_correction_steps=12)
+    ld.deploy(network(), calibration=frames(12, 6), options=options)
+    assert len(given) > 2
+    assert set(given) == {(12, 1.0, False, None)}
 
 
 def test_bias_correction_helps_where_rates_change_from_frame_to_frame():

@@ -22,8 +22,8 @@ from loihi_deploy.errors import InputError, LoihiDeployWarning, MissingExtraErro
 from loihi_deploy.mapping.core_plan import limit_rows
 from loihi_deploy.report import write_reports
 from loihi_deploy.report.network import WIDTH, network_drawing
-from tests.analysis.test_frames import frames as sequences
 from tests.analysis.test_frames import network
+from tests.sequences import frames as sequences
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text(encoding="utf-8"))
 STEPS = 20
