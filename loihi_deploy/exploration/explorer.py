@@ -144,8 +144,9 @@ def explore(
     logger.info("converting the network")
     converted = convert(source, replace(base, synapse=MARK))
     keep = keep or Criteria(max_drop=base.max_drop)
-    parts = _parts(converted, x, y, base, (calibration, labels), held_out, seed, keep, names)
-    check_conversion(source, with_synapse(converted, base.synapse), parts.calibration)
+    plain = with_synapse(converted, base.synapse)
+    parts = _parts(plain, x, y, base, (calibration, labels), held_out, seed, keep, names)
+    check_conversion(source, plain, parts.calibration)
     maker = Maker(converted, board, parts.calibration, parts.labels, parts.chosen_on, keep, names)
     tries_steps = parts.calibration.n_frames == 1 and (space is None or "steps" in space)
     asked = _asked(maker, parts, base, space)
@@ -195,9 +196,9 @@ def _minimized(minimize: Iterable[str]) -> tuple[str, ...]:
     bad = [name for name in names if name not in known]
     if bad or not names:
         allowed = ", ".join([*FIGURE_NAMES, *(n for n in known if n not in FIGURE_NAMES.values())])
-        remedy = (
-            "Give drop, which is less where accuracy is more" if "accuracy" in bad else "Give at least one"
-        )
+        remedy = "" if bad else "Give at least one"
+        if "accuracy" in bad:
+            remedy = "Give drop, which is less where accuracy is more"
         raise InputError.single(
             "cannot be minimized", "minimize", ", ".join(bad) or "nothing", allowed, remedy
         )
@@ -239,15 +240,20 @@ def _parts(
         right = right.reshape(n, -1)
     has_classes = right.ndim == 1
     missing = {"drop", "accuracy"} if not has_classes else {"rmse"}
+    instead = {"keep": "Give keep=Criteria(max_rmse=...)", "minimize": "Minimize rmse in its place"}
     problems = [
-        Problem("cannot be judged by these labels", where, name)
+        Problem(
+            "cannot be judged by these labels",
+            where,
+            name,
+            remedy="Give labels that are values" if has_classes else instead[where],
+        )
         for where, asked in (("keep", keep.limits), ("minimize", names))
         for name in asked
         if name in missing
     ]
     if problems:
-        remedy = "Give keep=Criteria(max_rmse=...)" if not has_classes else "Give labels that are values"
-        raise InputError("Nothing can be explored", [replace(problem, remedy=remedy) for problem in problems])
+        raise InputError("Nothing can be explored", problems)
     source_right = np.zeros(n, bool) if classes is None or not has_classes else classes == right
     order = np.random.default_rng(seed).permutation(n)
     n_held = round(held_out * n)

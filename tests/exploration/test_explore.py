@@ -16,6 +16,8 @@ from loihi_deploy.exploration import explorer, trial
 from loihi_deploy.exploration.outcome import Point, front_of, holds
 from loihi_deploy.exploration.space import Between, checked_space, default_space
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from tests.frontends.keras_models import keras, layers
+from tests.remedies import follows
 
 pytest.importorskip("optuna")
 
@@ -166,6 +168,7 @@ def test_what_cannot_be_deployed_is_told_of():
     assert "No trial holds every limit: cores 1 at best" in str(result)
 
 
+@pytest.mark.follows("Explore as before, or give another file")
 def test_an_exploration_goes_on_where_it_was_ended(tmp_path):
     store = tmp_path / "trials.db"
     first = explored(n_trials=3, storage=store)
@@ -175,10 +178,12 @@ def test_an_exploration_goes_on_where_it_was_ended(tmp_path):
         point.name for point in first.points
     ]
     assert [point.figures for point in then.points][: len(first.points)] == [p.figures for p in first.points]
+    other = {"n_trials": 7, "keep": ld.Criteria(max_drop=0.2)}
+    with pytest.raises(InputError, match=r"limits: differs.*Explore as before, or give another file"):
+        explored(storage=store, **other)
     same = explored(n_trials=7, storage=store)
     assert same.points == then.points
-    with pytest.raises(InputError, match=r"limits: differs.*Explore as before, or give another file"):
-        explored(n_trials=7, storage=store, keep=ld.Criteria(max_drop=0.2))
+    assert explored(storage=tmp_path / "another.db", **(other | {"n_trials": 1})).points
 
 
 KILLED = """
@@ -239,6 +244,80 @@ def test_a_killed_exploration_goes_on_with_the_trial_that_was_lost(tmp_path):
 def test_what_cannot_be_explored_is_refused(given, says):
     with pytest.raises(InputError, match=says):
         explored(**given)
+
+
+VALUES = samples()[:60, :4] + 0.5
+
+
+@pytest.mark.parametrize(
+    ("broken", "advised"),
+    [
+        follows("The nearest is …", {"space": {"stepz": (4, 6)}}, {"space": {"steps": (4, 6)}}),
+        follows(
+            "Give (low, high) for a range, or a list of choices",
+            {"space": {"target_rate": (900.0, 300.0)}},
+            {"space": {"target_rate": (300.0, 900.0)}},
+            id="a range",
+        ),
+        follows(
+            "Give (low, high) for a range, or a list of choices",
+            {"space": {"target_rate": (900.0, 300.0)}},
+            {"space": {"target_rate": [900.0, 300.0]}},
+            id="choices",
+        ),
+        follows("Give at least one value", {"space": {"encoder": []}}, {"space": {"encoder": ["on_off"]}}),
+        follows(
+            "Give calibration, too",
+            {"labels": np.zeros(9, int)},
+            {"labels": np.zeros(9, int), "calibration": samples()[:9]},
+        ),
+        follows(
+            "Give drop, which is less where accuracy is more",
+            {"minimize": ["accuracy"]},
+            {"minimize": ["drop"]},
+        ),
+        follows("Give at least one", {"minimize": []}, {"minimize": ["cores"]}),
+        follows(
+            "Give labels that are values",
+            {"keep": ld.Criteria(max_rmse=1e6)},
+            {"keep": ld.Criteria(max_rmse=1e6), "y": VALUES},
+        ),
+        follows(
+            "Give keep=Criteria(max_rmse=...)", {"y": VALUES}, {"y": VALUES, "keep": ld.Criteria(max_rmse=1e6)}
+        ),
+        follows(
+            "Minimize rmse in its place",
+            {"y": VALUES, "keep": ld.Criteria(max_rmse=1e6), "minimize": ["drop"]},
+            {"y": VALUES, "keep": ld.Criteria(max_rmse=1e6), "minimize": ["rmse"]},
+        ),
+    ],
+)
+def test_what_is_advised_is_explored(broken, advised):
+    def points(given):
+        what = {"keep": KEEP, "space": {"target_rate": 500.0}, **given}
+        return ld.explore(network(), samples()[:60], board="loihi", n_trials=1, progress=False, **what).points
+
+    with pytest.raises(InputError):
+        points(broken)
+    assert points(advised)
+
+
+@pytest.mark.follows("Give the path of a file that is to be made")
+def test_a_file_of_something_else_keeps_no_trials(tmp_path):
+    (tmp_path / "notes.txt").write_text("something else", encoding="utf-8")
+    how = {"n_trials": 1, "space": {"target_rate": 500.0}}
+    with pytest.raises(InputError, match="holds no exploration"):
+        explored(storage=tmp_path / "notes.txt", **how)
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "something else"
+    assert explored(storage=tmp_path / "trials.db", **how).points
+
+
+@pytest.mark.follows("Points on the front: …")
+def test_a_point_that_was_not_tried_is_answered_with_those_of_the_front(found):
+    with pytest.raises(InputError, match="no such point") as refusal:
+        found.deployment("best")
+    names = refusal.value.problems[0].remedy.partition(": ")[2].split(", ")
+    assert [found.point(name) for name in names] == list(found.front)
 
 
 def test_the_default_space_leaves_nothing_to_be_chosen_by_labels():
@@ -338,6 +417,30 @@ def test_trials_are_made_by_workers():
     with distributed.LocalCluster(**how) as workers, distributed.Client(workers) as client:
         result = explored(client=client, n_trials=6)
     assert len(result.points) + len(result.failed) == 7
+    assert result.front
     for point in result.front:
         assert trial.Maker.__call__(result.maker, point.options).figures == point.figures
         assert point.final["accuracy"] > 0
+
+
+def test_networks_with_memory_are_judged_by_what_they_remember_and_nothing_else():
+    """Synapses that deploying gives to a Keras model are none of its own."""
+    keras_spiking = pytest.importorskip("keras_spiking")
+    k = layers()
+    model = keras().Sequential(
+        [
+            k.Input((6, 12), name="frames"),
+            k.TimeDistributed(k.Dense(20, "relu")),
+            k.TimeDistributed(k.Dense(20, "relu")),
+            keras_spiking.Lowpass(0.1),
+            k.GlobalAveragePooling1D(),
+            k.Dense(4),
+        ]
+    )
+    x = np.random.default_rng(2).uniform(0, 1, (60, 6, 12)).astype(np.float32)
+    options = ld.DeployOptions(bias_correction_steps=0)
+    what = {"space": {"steps_per_frame": 2}, "keep": ld.Criteria(max_drop=1.0), "n_trials": 1, "held_out": 0.0}
+    found = ld.explore(model, x, board="loihi", options=options, progress=False, **what)
+    judged = found.maker.judged
+    expected = model.predict(judged.samples.arrays["frames"].astype(np.float32), verbose=0)
+    np.testing.assert_array_equal(judged.right, expected.argmax(axis=1))
