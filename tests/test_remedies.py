@@ -29,6 +29,8 @@ RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 1, (12, 6))
 Y = np.arange(12) % 3
 FRAMES = RNG.uniform(0, 1, (12, 4, 6))
+OF_LENGTHS = ld.Sequences(FRAMES, [4] * 11 + [3])
+MANY = np.ones(200)
 
 
 def network(outputs=3, names="ab", scale=1.0, out="linear", inputs=("x",)):
@@ -558,6 +560,34 @@ ARGUMENTS = [
         lambda p: (ld.Sequences(FRAMES, [4] * 12), ld.Sequences([FRAMES[0], FRAMES[1, :2]])),
     ),
     follows(
+        "Cut the masked frames out, and pad at the end",
+        lambda p: ld.Sequences(FRAMES, mask=np.tile([True, False, True, True], (12, 1))),
+        lambda p: ld.Sequences(FRAMES[:, [0, 2, 3, 3]], mask=np.tile([True, True, True, False], (12, 1))),
+    ),
+    follows(
+        "Give every frame of every sequence the same values",
+        lambda p: DEPLOYMENT.run(ld.Sequences([FRAMES[0], FRAMES[1, :2, :5]]), steps_per_frame=2),
+        lambda p: DEPLOYMENT.run(ld.Sequences([FRAMES[0], FRAMES[1, :2]]), steps_per_frame=2),
+    ),
+    follows(
+        "Leave client out: such samples are presented length by length, in one process",
+        lambda p: DEPLOYMENT.evaluate(OF_LENGTHS, Y, steps_per_frame=2, client=object()),
+        lambda p: DEPLOYMENT.evaluate(OF_LENGTHS, Y, steps_per_frame=2),
+    ),
+    follows(
+        "Use reset=True, or deploy with another encoder",
+        lambda p: deploy(encoder="bias").run(X, 4, reset="gap"),
+        lambda p: (
+            deploy(encoder="bias").run(X, 4, reset=True),
+            deploy(encoder="on_off").run(X, 4, reset="gap"),
+        ),
+    ),
+    follows(
+        "Lower the firing rate of this layer, or count overflows with on_overflow='count'",
+        lambda p: streamed(MANY, wrapping(700.0), "raise"),
+        lambda p: (streamed(MANY, wrapping(700.0), "count"), streamed(MANY, wrapping(70.0), "raise")),
+    ),
+    follows(
         "Call step(frame) first",
         lambda p: DEPLOYMENT.stream(3).finish(),
         lambda p: streamed(X[0]).finish(),
@@ -585,10 +615,21 @@ ARGUMENTS = [
 ]
 
 
-def streamed(frame):
-    stream = DEPLOYMENT.stream(3)
+def streamed(frame, deployment=DEPLOYMENT, on_overflow="count"):
+    stream = deployment.stream(3, on_overflow=on_overflow)
     stream.step(frame)
     return stream
+
+
+def wrapping(rate):
+    """A fast layer, whose accumulators wrap around where as many inputs as these spike at once."""
+    graph = Graph(
+        (Input("x", MANY.shape),),
+        (Population("a", (2,), NeuronModel(), 1.0, 0.0),),
+        (Projection("x", "a", Dense(np.ones((2, len(MANY))))), Projection("a", "y", Dense(np.ones((3, 2))))),
+        (Readout("y", (3,), np.zeros(3)),),
+    )
+    return deploy(graph, MANY[None], encoder="on_off", target_rate=rate, bias_correction_steps=0)
 
 
 def finished(frame):
@@ -693,6 +734,7 @@ def test_nothing_is_advised_that_nobody_followed():
 
 A_BOARD = "needs a board"
 ANOTHER = "needs another installation"
+<<<<<<< HEAD
 TO_BE_FOLLOWED = (
     "…, or normalization='percentile'",
     "Leave client out: such samples are presented length by length, in one process",
@@ -721,8 +763,9 @@ TO_BE_FOLLOWED = (
     "Check the samples for such values, or take a lower learning_rate",
     "Remove the file, or give the arguments that it was written with",
 )
+=======
+>>>>>>> 578b455 (Remedies of sequences, streams, memories, training and clusters are followed by tests)
 NOT_FOLLOWED = {
-    **dict.fromkeys(TO_BE_FOLLOWED, "not yet"),
     "Install it with: pip install 'loihi-deploy[…]'": ANOTHER,
     "Install it with: pip install 'tensorflow>=2.16'": ANOTHER,
     "Install it with: pip install 'numpy<2'": ANOTHER,

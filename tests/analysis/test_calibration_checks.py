@@ -130,6 +130,7 @@ def test_neurons_that_keep_their_gains_are_advised_a_scale_by_hand():
 @pytest.mark.parametrize("scale", [1.0, 20_000.0])
 @pytest.mark.follows(
     "Use DeployOptions(normalization='scale_firing_rates', scale_firing_rates={…: …, ...})…",
+    "…, or normalization='percentile'",
 )
 def test_scales_that_silence_or_saturate_are_named_with_the_scale_that_helps(scale):
     graph = network(NeuronModel())
@@ -147,6 +148,7 @@ def test_scales_that_silence_or_saturate_are_named_with_the_scale_that_helps(sca
     assert better.run(X).counters.populations["host"].lost_spikes == 0
     assert agreement(better, graph) >= 0.9
     assert scale > 1 or agreement(deployment, graph) < 0.75
+    assert deployed(graph, normalization="percentile")[1] == []
 
 
 @pytest.mark.parametrize("target", [1.0, 5000.0])

@@ -126,6 +126,7 @@ def test_in_every_order_of_chunks_threads_and_backends_the_same():
 
 @pytest.mark.follows("Deploy with DeployOptions(max_host_spikes=…)")
 @pytest.mark.skipif(not snips.HAVE_COMPILERS, reason="snips are compiled with gcc and g++")
+@pytest.mark.follows("Deploy with DeployOptions(max_host_spikes=…)")
 def test_it_can_be_streamed_to_several_chips(monkeypatch):
     pytest.importorskip("nengo_loihi")
     bench = standin.patch(monkeypatch)
@@ -171,8 +172,10 @@ def test_check_agrees():
 @pytest.mark.follows("Give more, or put the first layer on fewer cores with fix=")
 def test_a_limit_below_a_single_spike_is_refused_and_its_remedy_works():
     options = ld.DeployOptions(bias_correction_steps=0, max_host_spikes=1)
-    with pytest.raises(InputError, match=r"goes to more cores.*fewer cores with fix="):
+    with pytest.raises(InputError, match=r"goes to more cores.*fewer cores with fix=") as refusal:
         ld.deploy(GRAPH, small_board(), X, options)
+    more = int(refusal.value.problems[0].limit.partition(" ")[0])
+    assert sent(ld.deploy(GRAPH, small_board(), X, replace(options, max_host_spikes=more))).max() <= more
     found = ld.deploy(GRAPH, "loihi", X, options, fix={"hidden": 1})
     assert sent(found).max() == 1
     more = ld.deploy(GRAPH, small_board(), X, replace(options, max_host_spikes=LIMIT))

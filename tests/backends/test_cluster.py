@@ -1,5 +1,6 @@
 """Work shared out to the processes of a real cluster over loopback."""
 
+import asyncio
 import os
 import signal
 from dataclasses import dataclass
@@ -147,15 +148,30 @@ def test_work_that_kills_every_worker_ends(client):
     assert list(cluster.results(client, abs, [(-2,), (3,)])) == [2, 3]
 
 
+@pytest.mark.follows(
+    "Start workers: dask worker ADDRESS, or LocalCluster(n_workers=2)", "Make it without asynchronous=True"
+)
 def test_clients_that_cannot_be_used(client, deployment, data, monkeypatch):
     with pytest.raises(InputError, match="not a client"):
         deployment.evaluate(*data, 20, client="tcp://127.0.0.1:1")
     with pytest.raises(InputError, match="Leave client out"):
         deployment.evaluate(*data, 20, backend="hardware", client=client)
-    monkeypatch.setattr(cluster, "PATIENCE", 0.2)
+
+    async def waiting_for_nothing():
+        address = client.scheduler.address
+        async with distributed.Client(address, asynchronous=True, set_as_default=False) as other:
+            with pytest.raises(InputError, match="waits for nothing"):
+                cluster.n_threads(other)
+
+    asyncio.run(waiting_for_nothing())
+    assert cluster.n_threads(client) == 2
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address=":0", host="127.0.0.1") as nobody,
         distributed.Client(nobody, set_as_default=False) as alone,
-        pytest.raises(BackendError, match="no worker has come"),
     ):
-        deployment.evaluate(*data, 20, client=alone)
+        monkeypatch.setattr(cluster, "PATIENCE", 0.2)
+        with pytest.raises(BackendError, match="no worker has come"):
+            deployment.evaluate(*data, 20, client=alone)
+        nobody.scale(1)
+        monkeypatch.setattr(cluster, "PATIENCE", 60.0)
+        same(deployment.evaluate(*data, 20, client=alone), deployment.evaluate(*data, 20))

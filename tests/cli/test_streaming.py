@@ -61,7 +61,9 @@ def test_answers_are_those_of_a_run_of_each_sequence(deployed, write):
     whole = deployment.run(X, by_frame=True).by_frame["classes"]
     for sequence in range(2):
         of_it = found[8 * sequence : 8 * sequence + 8]
-        assert of_it[0]["frame"] is None or of_it[0]["frame"] == 0
+        frames = [answer["frame"] for answer in of_it if answer["frame"] is not None]
+        assert frames == [*range(len(frames) - 1), 6]
+        assert len(frames) > 4
         for answer in of_it:
             if answer["frame"] is not None:
                 assert answer["outputs"] == whole[sequence, answer["frame"]].tolist()
@@ -106,6 +108,12 @@ def test_lines_that_are_no_frames_are_refused(deployed, text, said):
     result = stream(deployed[1], text)
     assert result.exit_code == 2
     assert said in result.output
+
+
+@pytest.mark.follows("Give numbers with commas, or JSON")
+def test_lines_of_numbers_and_of_json_are_frames(deployed):
+    assert stream(deployed[1], "1,2,x,4\n").exit_code == 2
+    assert len(answers(stream(deployed[1], "1,2,3,4\n[1,2,3,4]\n"))) == 3
 
 
 def test_options_of_other_runs_are_refused(deployed, tmp_path):

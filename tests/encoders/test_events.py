@@ -77,11 +77,16 @@ def test_streams_take_events(deployment):
     )
     whole = deployment.run(SPIKES[:1], by_frame=True).by_frame["classes"][0]
     with deployment.stream() as stream:
-        for frame in SPIKES[0]:
-            answer = stream.step(frame)
-            assert answer.frame is None or (answer.outputs == whole[answer.frame]).all()
+        answers = [answer for answer in map(stream.step, SPIKES[0]) if answer.frame is not None]
+    assert [answer.frame for answer in answers] == list(range(len(answers)))
+    assert len(answers) > 30
+    assert all((answer.outputs == whole[answer.frame]).all() for answer in answers)
 
 
+@pytest.mark.follows(
+    "Use shorter bins, or an encoder for values: DeployOptions(encoder='auto')",
+    "Use steps_per_frame=1: a frame holds the spikes of one step",
+)
 def test_what_is_no_spike_is_refused(deployment):
     for value in (0.5, -1.0, 2.0):
         values = SPIKES.astype(float)
@@ -90,7 +95,12 @@ def test_what_is_no_spike_is_refused(deployment):
             deployment.run(values)
     with pytest.raises(InputError, match="Use steps_per_frame=1"):
         deployment.run(SPIKES, steps_per_frame=2)
-    ld.deploy(network(), calibration=SPIKES.astype(float) / 2).run(SPIKES.astype(float) / 2)  # the remedy
+    deployment.run(SPIKES, steps_per_frame=1)
+    counts = SPIKES.reshape(3, 20, 2, 6, 6, 2).sum(axis=2).astype(float)  # bins of two steps
+    with pytest.raises(InputError, match="found 2, allowed 0 or 1"):
+        deployment.run(counts)
+    deployment.run(SPIKES)
+    ld.deploy(network(), calibration=counts, options=ld.DeployOptions(encoder="auto")).run(counts)
 
 
 def test_lists_of_spikes_become_frames():

@@ -134,6 +134,7 @@ def test_what_is_deployed_has_the_rates_of_the_model(curve, inside, version, tmp
     assert again.program == deployment.program
 
 
+@pytest.mark.follows("Use DeployOptions(dt=…)")
 def test_other_steps_than_those_trained_for():
     made = model("mean", 2, False)
     with pytest.raises(ConversionError, match="another length") as caught:

@@ -40,20 +40,32 @@ def test_a_depthwise_convolution_with_bias_and_without_scale():
     np.testing.assert_allclose(folded(model)(x), model(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.follows("Move it there, or train without it")
 def test_what_cannot_be_folded_is_named():
     k = import_keras(2)
     layers = k.layers
-    model = k.Sequential(
-        [
-            layers.Input((4,)),
-            layers.Dense(5, activation="relu", name="first"),
-            layers.BatchNormalization(name="behind_relu"),
-            layers.Dense(2),
-        ]
-    )
+
+    def model(*hidden):
+        return k.Sequential([layers.Input((4,)), *hidden, layers.Dense(2)])
+
     with pytest.raises(InputError, match="behind_relu") as caught:
-        folded(model)
+        folded(model(layers.Dense(5, "relu", name="first"), layers.BatchNormalization(name="behind_relu")))
     assert caught.value.problems[0].value == "behind 'first'"
+    folded(model(layers.Dense(5), layers.BatchNormalization(), layers.ReLU()))
+    folded(model(layers.Dense(5, "relu")))
+
+
+@pytest.mark.follows("Put its layers in its place")
+def test_a_model_within_the_model_is_named():
+    k = import_keras(2)
+    layers = k.layers
+    inner = [layers.Dense(5, "relu"), layers.Dense(3, "relu")]
+    nested = k.Sequential([layers.Input((4,)), k.Sequential(inner, name="inner"), layers.Dense(2)])
+    with pytest.raises(InputError, match="inner"):
+        folded(nested)
+    x = np.random.default_rng(0).uniform(0, 1, (5, 4)).astype(np.float32)
+    flat = k.Sequential([layers.Input((4,)), *inner, nested.layers[-1]])
+    np.testing.assert_array_equal(folded(flat)(x), nested(x))
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -103,6 +103,7 @@ def test_seeds(model):
     assert not same(one.model, other.model)
 
 
+@pytest.mark.follows("Check the samples for such values, or take a lower learning_rate")
 def test_it_stops_at_the_first_value_that_is_no_number(model):
     calls = []
 
@@ -114,6 +115,22 @@ def test_it_stops_at_the_first_value_that_is_no_number(model):
         quiet(model, compare=False, augment=broken)
     with pytest.raises(TrainingError, match=r"step \d+, layer \w+"):
         retrain(folded(model), X, Y, learning_rate=1e30, progress=False)
+    assert len(retrain(folded(model), X, Y, epochs=1, learning_rate=1e-3, progress=False)) == 1
+
+
+@pytest.mark.follows("Remove the file, or give the arguments that it was written with")
+def test_a_checkpoint_of_another_run(tmp_path):
+    kept = tmp_path / "kept.npz"
+
+    def trained_on(seed):
+        return retrain(folded(network()), X, Y, epochs=1, seed=seed, checkpoint=kept, progress=False)
+
+    before = trained_on(0)
+    with pytest.raises(InputError, match="another run"):
+        trained_on(4)
+    assert trained_on(0) == before
+    kept.unlink()
+    assert trained_on(4)[0].loss != before[0].loss
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_a_run():

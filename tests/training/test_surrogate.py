@@ -7,6 +7,7 @@ pytest.importorskip("tensorflow")
 
 import loihi_deploy as ld
 from loihi_deploy.errors import InputError
+from loihi_deploy.training import folded, retrain
 from loihi_deploy.training.surrogate import SurrogateChip
 from tests.training.small import task, trained
 
@@ -60,8 +61,18 @@ def test_derivatives_reach_every_layer(program):
         assert np.abs(gradient).max() > 0
 
 
-def test_what_it_cannot_compute():
-    options = ld.DeployOptions(neuron="lif", encoder="bias")
-    program = ld.deploy(trained(epochs=1), "loihi", X[:100], options).program
-    with pytest.raises(InputError, match="takes its biases from the input"):
-        SurrogateChip(program, STEPS)
+@pytest.mark.follows("Train it with rates", "Use another encoder")
+def test_what_it_cannot_compute_and_what_can_be_done_instead():
+    model = folded(trained(epochs=1))
+    leaky = {"neuron": "lif", "steps": STEPS}
+
+    def program(**options):
+        return ld.deploy(model, "loihi", X[:100], ld.DeployOptions(**options)).program
+
+    with pytest.raises(InputError, match="takes its biases from the input") as refusal:
+        SurrogateChip(program(encoder="bias", **leaky), STEPS)
+    assert {problem.what for problem in refusal.value.problems} >= {"noise or a refractory period"}
+    before = program(**leaky)
+    retrain(model, X, Y, epochs=1, progress=False)
+    assert program(**leaky) != before
+    SurrogateChip(program(steps=STEPS), STEPS)
