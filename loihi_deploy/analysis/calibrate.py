@@ -99,7 +99,11 @@ def correct_biases(
 
 
 def corrected(
-    partitioned: PartitionedGraph, graph: Graph, calibration: Samples, options: DeployOptions, board: BoardLike
+    partitioned: PartitionedGraph,
+    graph: Graph,
+    calibration: Samples,
+    options: DeployOptions,
+    board: BoardLike,
 ) -> PartitionedGraph:
     """Correct a network as `deploy` does with these options; see `correct_biases`.
 

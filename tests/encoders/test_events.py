@@ -78,8 +78,7 @@ def test_streams_take_events(deployment):
     whole = deployment.run(SPIKES[:1], by_frame=True).by_frame["classes"][0]
     with deployment.stream() as stream:
         answers = [answer for answer in map(stream.step, SPIKES[0]) if answer.frame is not None]
-    assert [answer.frame for answer in answers] == list(range(len(answers)))
-    assert len(answers) > 30
+    assert [answer.frame for answer in answers] == list(range(len(SPIKES[0]) - answers[0].late))
     assert all((answer.outputs == whole[answer.frame]).all() for answer in answers)
 
 
@@ -96,8 +95,9 @@ def test_what_is_no_spike_is_refused(deployment):
     with pytest.raises(InputError, match="Use steps_per_frame=1"):
         deployment.run(SPIKES, steps_per_frame=2)
     deployment.run(SPIKES, steps_per_frame=1)
-    counts = SPIKES.reshape(3, 20, 2, 6, 6, 2).sum(axis=2).astype(float)  # bins of two steps
-    with pytest.raises(InputError, match="found 2, allowed 0 or 1"):
+    two_steps = SPIKES.reshape(3, 20, 2, 6, 6, 2)
+    counts = two_steps.sum(axis=2).astype(float)
+    with pytest.raises(InputError, match="found 2.0, allowed 0 or 1"):
         deployment.run(counts)
     deployment.run(SPIKES)
     ld.deploy(network(), calibration=counts, options=ld.DeployOptions(encoder="auto")).run(counts)

@@ -283,7 +283,9 @@ VALUES = samples()[:60, :4] + 0.5
             {"keep": ld.Criteria(max_rmse=1e6), "y": VALUES},
         ),
         follows(
-            "Give keep=Criteria(max_rmse=...)", {"y": VALUES}, {"y": VALUES, "keep": ld.Criteria(max_rmse=1e6)}
+            "Give keep=Criteria(max_rmse=...)",
+            {"y": VALUES},
+            {"y": VALUES, "keep": ld.Criteria(max_rmse=1e6)},
         ),
         follows(
             "Minimize rmse in its place",
@@ -439,7 +441,12 @@ def test_networks_with_memory_are_judged_by_what_they_remember_and_nothing_else(
     )
     x = np.random.default_rng(2).uniform(0, 1, (60, 6, 12)).astype(np.float32)
     options = ld.DeployOptions(bias_correction_steps=0)
-    what = {"space": {"steps_per_frame": 2}, "keep": ld.Criteria(max_drop=1.0), "n_trials": 1, "held_out": 0.0}
+    what = {
+        "space": {"steps_per_frame": 2},
+        "keep": ld.Criteria(max_drop=1.0),
+        "n_trials": 1,
+        "held_out": 0.0,
+    }
     found = ld.explore(model, x, board="loihi", options=options, progress=False, **what)
     judged = found.maker.judged
     expected = model.predict(judged.samples.arrays["frames"].astype(np.float32), verbose=0)

@@ -12,7 +12,7 @@ from loihi_deploy.errors import ConversionError, InputError
 from loihi_deploy.frontends import check_conversion, convert
 from loihi_deploy.frontends.affine import GraphBuilder
 from loihi_deploy.frontends.keras_time import legendre_memory, lmu
-from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
+from loihi_deploy.frontends.tensors import Tensor
 from loihi_deploy.ir import samples_for
 from loihi_deploy.ir.samples import seen_by
 from tests.frontends.keras_models import keras, layers
@@ -178,7 +178,9 @@ def keras_lmu(**changed):
 
     kind = type("LMU", (layers().Layer,), {"__module__": "keras_lmu", "call": call})
     made = kind(name="lmu")
-    read = "order theta memory_d discretizer hidden_to_memory memory_to_memory input_to_hidden hidden_cell layer"
+    read = (
+        "order theta memory_d discretizer hidden_to_memory memory_to_memory input_to_hidden hidden_cell layer"
+    )
     for name in (*read.split(), "return_sequences"):
         setattr(made, name, getattr(given, name))
     return made

@@ -1,5 +1,7 @@
 """Training through the chip's integers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,15 +66,16 @@ def test_derivatives_reach_every_layer(program):
 @pytest.mark.follows("Train it with rates", "Use another encoder")
 def test_what_it_cannot_compute_and_what_can_be_done_instead():
     model = folded(trained(epochs=1))
-    leaky = {"neuron": "lif", "steps": STEPS}
 
     def program(**options):
-        return ld.deploy(model, "loihi", X[:100], ld.DeployOptions(**options)).program
+        return ld.deploy(model, "loihi", X[:100], ld.DeployOptions(steps=STEPS, **options)).program
 
+    biased = program(encoder="bias")
+    resting = replace(biased, populations=tuple(replace(p, refractory=2) for p in biased.populations))
     with pytest.raises(InputError, match="takes its biases from the input") as refusal:
-        SurrogateChip(program(encoder="bias", **leaky), STEPS)
+        SurrogateChip(resting, STEPS)
     assert {problem.what for problem in refusal.value.problems} >= {"noise or a refractory period"}
-    before = program(**leaky)
+    before = program()
     retrain(model, X, Y, epochs=1, progress=False)
-    assert program(**leaky) != before
-    SurrogateChip(program(steps=STEPS), STEPS)
+    assert program() != before
+    SurrogateChip(before, STEPS)
