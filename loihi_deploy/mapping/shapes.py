@@ -414,7 +414,7 @@ def _sparse_usage(
 
 
 def occurring(numbers: Ints, end: int) -> tuple[Ints, Ints]:
-    """Which of 0..end-1 stand among some numbers, rising, and how often; counted in a table unless that is mostly empty."""
+    """Which of 0..end-1 stand among some numbers, rising, and how often: by a table unless that is mostly empty."""
     if end > _SPARSE * len(numbers):
         found, counts = np.unique(numbers, return_counts=True)
         return found, counts

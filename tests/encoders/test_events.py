@@ -97,7 +97,7 @@ def test_what_is_no_spike_is_refused(deployment):
     deployment.run(SPIKES, steps_per_frame=1)
     two_steps = SPIKES.reshape(3, 20, 2, 6, 6, 2)
     counts = two_steps.sum(axis=2).astype(float)
-    with pytest.raises(InputError, match="found 2.0, allowed 0 or 1"):
+    with pytest.raises(InputError, match=r"found 2\.0, allowed 0 or 1"):
         deployment.run(counts)
     deployment.run(SPIKES)
     ld.deploy(network(), calibration=counts, options=ld.DeployOptions(encoder="auto")).run(counts)
