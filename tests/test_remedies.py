@@ -734,37 +734,6 @@ def test_nothing_is_advised_that_nobody_followed():
 
 A_BOARD = "needs a board"
 ANOTHER = "needs another installation"
-<<<<<<< HEAD
-TO_BE_FOLLOWED = (
-    "…, or normalization='percentile'",
-    "Leave client out: such samples are presented length by length, in one process",
-    "Give drop, which is less where accuracy is more",
-    "Give at least one",
-    "Give keep=Criteria(max_rmse=...)",
-    "Give labels that are values",
-    "Give calibration, too",
-    "Points on the front: …",
-    "Give at least one value",
-    "Give (low, high) for a range, or a list of choices",
-    "Give the path of a file that is to be made",
-    "Explore as before, or give another file",
-    "Use reset=True, or deploy with another encoder",
-    "Train it with rates",
-    "Use shorter bins, or an encoder for values: DeployOptions(encoder='auto')",
-    "Use steps_per_frame=1: a frame holds the spikes of one step",
-    "Start workers: dask worker ADDRESS, or LocalCluster(n_workers=2)",
-    "Make it without asynchronous=True",
-    "Present them as the frames of one sample, or with deployment.stream()",
-    "Lower the firing rate of this layer, or count overflows with on_overflow='count'",
-    "Cut the masked frames out, and pad at the end",
-    "Give every frame of every sequence the same values",
-    "Move it there, or train without it",
-    "Put its layers in its place",
-    "Check the samples for such values, or take a lower learning_rate",
-    "Remove the file, or give the arguments that it was written with",
-)
-=======
->>>>>>> 578b455 (Remedies of sequences, streams, memories, training and clusters are followed by tests)
 NOT_FOLLOWED = {
     "Install it with: pip install 'loihi-deploy[…]'": ANOTHER,
     "Install it with: pip install 'tensorflow>=2.16'": ANOTHER,

@@ -102,8 +102,7 @@ def lmu(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
         )
     if not layer.return_sequences:
         raise UnsupportedLayerError(
-            "the last step of a memory",
-            remedy="Use return_sequences=True, and read the last frame: DeployOptions(readout='last')",
+            "the last step of a memory", remedy="Use return_sequences=True, and take the last step at the end"
         )
     x, inner = inputs[0], getattr(layer.layer, "cell", layer.layer)
     if inner.kernel is not None:
