@@ -129,6 +129,7 @@ def accuracy_values(
         "value": result.accuracy,
         "n_correct": result.n_correct,
         "n_total": result.n_total,
+        "counted": "frames" if of_frames else "samples",
     }
     if in_frames:
         values["by_frame"] = result.accuracy_by_frame.tolist()

@@ -68,7 +68,7 @@ def _cards(values: Values) -> Iterator[dict[str, Any]]:
     if "accuracy" in values:
         found = values["accuracy"]
         against = f", rate network {percent(found['rate_network'])}" if "rate_network" in found else ""
-        yield _card("accuracy", percent(found["value"]), f"{found['n_total']:,} samples{against}")
+        yield _card("accuracy", percent(found["value"]), f"{found['n_total']:,} {found['counted']}{against}")
     if "energy" in values:
         joules, seconds = values["energy"]["joules"]["total"], values["energy"]["seconds"]["sample"]
         yield _card(

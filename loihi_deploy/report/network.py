@@ -19,6 +19,8 @@ GAP, BELOW, LANE = 20, 28, 14
 ROWS, WIDEST = 12, 3
 """Rows from which on a network goes on in a column beside the first, and boxes that stand beside each other then."""
 
+Edges = list[tuple[str, str]]
+
 
 @dataclass(frozen=True)
 class Box:
@@ -30,10 +32,6 @@ class Box:
     place : {'host', 'chip'}
     text : str
         Shape, neurons, cores and rate.
-    row : int
-        From the input on.
-    column : int
-        Rows that are below each other are of the same column.
     x, y : float
         Its upper left corner.
     """
@@ -41,8 +39,6 @@ class Box:
     name: str
     place: str
     text: str
-    row: int
-    column: int
     x: float
     y: float
 
@@ -58,19 +54,15 @@ def network_drawing(values: Values) -> dict[str, Any]:
     parts = list(_parts(values))
     order = {name: k for k, (name, _, _) in enumerate(parts)}
     edges = list(dict.fromkeys((pre, post) for pre, post in values["edges"] if {pre, post} <= set(order)))
-    boxes = _placed(parts, edges, order)
-    passing = [(pre, post) for pre, post in edges if boxes[post].row != boxes[pre].row + 1]
-    right = max(box.x for box in boxes.values()) + WIDTH
-    width = right + LANE * (len(passing) + 1) * bool(passing)
+    boxes, lanes = _placed(parts, edges, order)
+    width = max([*lanes.values(), *(box.x + WIDTH for box in boxes.values())]) + LANE
     height = max(box.y for box in boxes.values()) + HEIGHT + 12
-    drawn = []
-    for pre, post in (edge for edge in edges if edge not in passing):
-        if boxes[post].column == boxes[pre].column:
-            drawn.append(_line(boxes[pre], boxes[post]))
-        else:
-            drawn.append(_way_round(boxes[pre], boxes[post], boxes[post].x - GAP / 2))
-    for k, (pre, post) in enumerate(passing):
-        drawn.append(_way_round(boxes[pre], boxes[post], right + LANE * (k + 1)))
+    drawn = [
+        _way_round(boxes[pre], boxes[post], lanes[pre, post])
+        if (pre, post) in lanes
+        else _line(boxes[pre], boxes[post])
+        for pre, post in edges
+    ]
     drawn += [_drawn(box) for box in boxes.values()]
     on_chip = sum(box.place == "chip" for box in boxes.values())
     alt = f"Network of {len(boxes)} parts, {on_chip} of them on chip: " + ", ".join(
@@ -98,23 +90,43 @@ def _parts(values: Values) -> Iterator[tuple[str, str, str]]:
 
 
 def _placed(
-    parts: list[tuple[str, str, str]], edges: list[tuple[str, str]], order: Mapping[str, int]
-) -> dict[str, Box]:
-    """Boxes in rows, and many rows in columns: each part below all that it hears, recurrent projections aside."""
+    parts: list[tuple[str, str, str]], edges: Edges, order: Mapping[str, int]
+) -> tuple[dict[str, Box], dict[tuple[str, str], float]]:
+    """Boxes in rows, and many rows in columns: each part below all that it hears, recurrent projections aside.
+
+    Returns
+    -------
+    boxes : dict of Box
+    lanes : dict of float
+        Where projections go up or down that do not lead to the next row of a column: beside the sender's.
+    """
     rows: dict[str, int] = {}
     for name, _, _ in parts:
         above = [rows[pre] for pre, post in edges if post == name and order[pre] < order[name]]
         rows[name] = max(above, default=-1) + 1
     members = [[name for name in rows if rows[name] == row] for row in range(max(rows.values()) + 1)]
     widest = max(map(len, members))
-    boxes = {}
     columns = max(1, min(WIDEST // widest, -(-len(members) // ROWS)))
-    for name, place, text in parts:
-        mine = members[rows[name]]
-        column, row = divmod(rows[name], -(-len(members) // columns))
-        x = (column * widest + mine.index(name) + (widest - len(mine)) / 2) * (WIDTH + GAP) + 1
-        boxes[name] = Box(name, place, text, rows[name], column, x, row * (HEIGHT + BELOW) + 15)
-    return boxes
+    of_column = -(-len(members) // columns)
+    where = {name: divmod(row, of_column) for name, row in rows.items()}
+    passing: list[Edges] = [[] for _ in range(columns)]
+    for pre, post in edges:
+        (column, row), to = where[pre], where[post]
+        if to != (column, row + 1):
+            passing[column].append((pre, post))
+    left = 1.0
+    boxes: dict[str, Box] = {}
+    lanes: dict[tuple[str, str], float] = {}
+    for column, around in enumerate(passing):
+        right = left + widest * (WIDTH + GAP) - GAP
+        lanes |= {edge: right + LANE * (k + 1) for k, edge in enumerate(around)}
+        for name, place, text in (part for part in parts if where[part[0]][0] == column):
+            mine = members[rows[name]]
+            x = left + (mine.index(name) + (widest - len(mine)) / 2) * (WIDTH + GAP)
+            y = where[name][1] * (HEIGHT + BELOW) + 15
+            boxes[name] = Box(name, place, text, x, y)
+        left = right + LANE * len(around) + GAP
+    return boxes, lanes
 
 
 def _drawn(box: Box) -> str:
@@ -136,7 +148,7 @@ def _line(pre: Box, post: Box) -> str:
 
 
 def _way_round(pre: Box, post: Box, lane: float) -> str:
-    """Between rows to a lane beside all boxes, or between columns, along there, and back to a box elsewhere."""
+    """Between rows to a lane beside the boxes of a column, along there, and back to a box elsewhere."""
     x, y, to, top = pre.x + 0.75 * WIDTH, pre.y + HEIGHT, post.x + 0.75 * WIDTH, post.y
     return _path(
         f"M{x:g} {y:g}V{y + 9:g}H{lane:g}V{top - 13:g}H{to:g}V{top - 5:g}", f"M{to:g} {top:g}l-4-7h8z"

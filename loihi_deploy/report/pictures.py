@@ -53,15 +53,15 @@ def confusion(matrix: Any) -> Any:
     return figure
 
 
-def rates(layers: Values) -> Any:
-    """The distribution of firing rates of each layer."""
+def rates(layers: Values, first: int = 0) -> Any:
+    """The distribution of firing rates of each layer; `first` is the place of the first among all."""
     columns = 2 if len(layers) > 1 else 1
     rows = -(-len(layers) // columns)
     figure, axes = new_figure(0.5 + 1.35 * rows, rows, columns, squeeze=False)
     for k, (name, layer) in enumerate(layers.items()):
         each = axes[k // columns, k % columns]
         edges, counts = np.asarray(layer["edges"]), np.asarray(layer["counts"])
-        each.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colour(k))
+        each.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colour(first + k))
         each.set_yscale("symlog", linthresh=1)
         each.set_title(f"{_short(name)}: mean {layer['mean']:.1f} Hz", loc="left")
         each.tick_params(labelsize=7)
@@ -89,7 +89,8 @@ def rates_by_epoch(history: Mapping[str, Any], low: float, high: float) -> Any:
 def raster(sample: Values) -> Any:
     """Spikes of one sample, a band for each layer; dense, so its dots are drawn as an image."""
     layers = {name: layer for name, layer in sample["raster"].items() if layer["shown"]}
-    figure, axes = new_figure(0.7 + 0.75 * len(layers), len(layers), 1, sharex=True, squeeze=False)
+    band = min(0.75, 8 / max(len(layers), 1))  # so that many fit a printed page
+    figure, axes = new_figure(0.7 + band * len(layers), len(layers), 1, sharex=True, squeeze=False)
     for k, (name, layer) in enumerate(layers.items()):
         each = axes[k, 0]
         each.plot(

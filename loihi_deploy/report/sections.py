@@ -23,6 +23,8 @@ from loihi_deploy.tables import Table, percent
 
 Values = Mapping[str, Any]
 Picture = Callable[..., dict[str, Any]]
+TOGETHER = 8
+"""Layers that are drawn in one picture: more would not fit a printed page."""
 
 
 def sections(values: Values, salt: str) -> list[dict[str, Any]]:
@@ -66,6 +68,12 @@ def _section(
     }
 
 
+def _batches(layers: Values) -> list[dict[str, Any]]:
+    """Layers by name, so many at a time as one picture takes."""
+    rows = list(layers.items())
+    return [dict(rows[k : k + TOGETHER]) for k in range(0, len(rows), TOGETHER)]
+
+
 def _accuracy(values: Values, picture: Picture) -> dict[str, Any]:
     accuracy = values["accuracy"]
     unit = "frame" if "by_frame" in accuracy else "step"
@@ -74,9 +82,10 @@ def _accuracy(values: Values, picture: Picture) -> dict[str, Any]:
     drawings = [picture(pictures.accuracy_by_step(accuracy), alt, caption)]
     if "confusion" in accuracy:
         right = sum(row[k] for k, row in enumerate(accuracy["confusion"]))
-        alt = f"Confusion matrix: {right:,} of {accuracy['n_total']:,} samples on the diagonal"
+        what = accuracy["counted"]
+        alt = f"Confusion matrix: {right:,} of {accuracy['n_total']:,} {what} on the diagonal"
         figure = pictures.confusion(accuracy["confusion"])
-        drawings.append(picture(figure, alt, "Samples by class and decision", narrow=True))
+        drawings.append(picture(figure, alt, f"{what.capitalize()} by class and decision", narrow=True))
     tables = (frame_table(values),) if "by_frame" in accuracy else ()
     return _section("Accuracy", drawings=drawings, tables=tables)
 
@@ -92,7 +101,11 @@ def _rates(values: Values, picture: Picture) -> dict[str, Any]:
     silent = sum(layer["silent"] for layer in layers.values())
     neurons = sum(layer["neurons"] for layer in layers.values())
     alt = f"Distributions of firing rates by layer; {silent:,} of {neurons:,} neurons are silent"
-    return _section("Firing rates", (), [picture(pictures.rates(layers), alt)], (rate_table(values),))
+    drawings = [
+        picture(pictures.rates(some, k * TOGETHER), alt if k == 0 else f"Firing rates of {', '.join(some)}")
+        for k, some in enumerate(_batches(layers))
+    ]
+    return _section("Firing rates", (), drawings, (rate_table(values),))
 
 
 def _sample(values: Values, picture: Picture) -> dict[str, Any]:
@@ -155,7 +168,9 @@ def _weights(values: Values, picture: Picture) -> dict[str, Any]:
     alt = f"Rounding errors of weights by layer; the largest is {worst['name']}: {percent(worst['weight_rms_error'])}"
     drawings = [picture(pictures.rounding(shown), alt)]
     alt = f"Distributions of weights before and after rounding in {', '.join(values['weights'])}"
-    drawings.append(picture(pictures.weights(values["weights"]), alt, "What a spike adds, before and after"))
+    for k, some in enumerate(_batches(values["weights"])):
+        text = alt if k == 0 else f"Distributions of weights in {', '.join(some)}"
+        drawings.append(picture(pictures.weights(some), text, "What a spike adds, before and after"))
     return _section("Weights and rounding", drawings=drawings)
 
 

@@ -26,7 +26,7 @@ def report_page(values: Values) -> Page:
     parts: list[Table | str] = []
     if "accuracy" in values:
         found, data = values["accuracy"], values["data"]
-        text = f"Accuracy {percent(found['value'])} ({found['n_correct']:,} of {found['n_total']:,})"
+        text = f"Accuracy {percent(found['value'])} ({found['n_correct']:,} of {found['n_total']:,} {found['counted']})"
         if "rate_network" in found:
             text += f", rate network {percent(found['rate_network'])}"
         parts.append(f"{text}, at {data['steps']} steps")

@@ -20,7 +20,7 @@ from loihi_deploy.analysis.latency import latencies
 from loihi_deploy.cli import commands
 from loihi_deploy.errors import InputError, LoihiDeployWarning, MissingExtraError, OutputError
 from loihi_deploy.mapping.core_plan import limit_rows
-from loihi_deploy.report import write_reports
+from loihi_deploy.report import sections, write_reports
 from loihi_deploy.report.network import WIDTH, network_drawing
 from tests.analysis.test_frames import network
 from tests.sequences import frames as sequences
@@ -277,7 +277,7 @@ def test_the_command_takes_labels_of_frames_and_says_that_values_are_none(tmp_pa
     np.savez("values.npz", x=x, y=deployment.run(x).outputs)
     result = CliRunner().invoke(commands, ["report", "net.loihi", "--data", "frames.npz"])
     assert result.exit_code == 0, result.output
-    assert "Accuracy 100.00 % (30 of 30)" in result.stdout
+    assert "Accuracy 100.00 % (30 of 30 frames)" in result.stdout
     result = CliRunner().invoke(commands, ["report", "net.loihi", "--data", "values.npz"])
     assert result.exit_code == 0, result.output
     assert "Accuracy" not in result.stdout
@@ -372,6 +372,23 @@ def test_a_deep_network_is_drawn_in_columns():
             assert lane < width
             lanes += 1
     assert lanes == 2 + 2  # from column to column, and past others
+
+
+def test_many_layers_are_drawn_in_several_pictures(monkeypatch):
+    monkeypatch.setattr(sections, "TOGETHER", 2)
+
+    def titles(figure, alt, *_, **__):
+        return [axes.get_title("left") for axes in figure.axes]
+
+    for make, layers in (
+        (sections._rates, VALUES["rates"]["layers"]),
+        (sections._weights, VALUES["weights"]),
+    ):
+        pictures = [
+            names for names in make(VALUES, titles)["pictures"] if any(name in str(names) for name in layers)
+        ]
+        assert len(pictures) == -(-len(layers) // 2) > 1
+        assert all(name in str(pictures) for name in layers)
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
