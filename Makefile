@@ -12,6 +12,7 @@
 # make golden  compare networks of lava-dl with the spikes, currents and voltages that come with it (68 MB are loaded)
 # make sinabs  convert a network that sinabs wrote as NIR, and compare its layers (5 MB are loaded)
 # make qonnx   convert the MNIST CNN in ONNX that comes with qonnx, and run all test images (some minutes; 21 MB are loaded)
+# make nir-writers  convert networks that snnTorch and Norse write as NIR, and compare their spikes, in an environment of its own: .venv-nir
 # make brian2loihi  compare currents, voltages and spikes with Brian2Loihi, in an environment of its own: .venv-brian2
 # make sanafe  compare estimates of energy and time with SANA-FE, in an environment of its own: .venv-sanafe
 # make coverage    run the tests and say which lines they reach; fails below a floor
@@ -111,6 +112,17 @@ brian2loihi: $(VENV)/.convert-test .venv-brian2/.installed
 	.venv-brian2/bin/python -m pip --disable-pip-version-check install --quiet 'brian2-loihi==0.5.2' 'brian2<2.6' 'numpy<2' setuptools
 	@touch $@
 
+.PHONY: nir-writers
+nir-writers: $(VENV)/.convert-test .venv-nir/.installed
+	$(VENV)/bin/python -m pytest --quiet -s tests/conformance/test_nir_writers.py $(ARGS)
+
+# Norse asks for torchvision, too, which only its data sets need.
+.venv-nir/.installed:
+	$(PYTHON) -m venv .venv-nir
+	.venv-nir/bin/python -m pip --disable-pip-version-check install --quiet "torch==2.13.0" "snntorch==1.0.0" nirtorch
+	.venv-nir/bin/python -m pip --disable-pip-version-check install --quiet --no-deps "norse==1.1.0"
+	@touch $@
+
 sanafe: $(VENV)/.convert-test .venv-sanafe/.installed
 	$(VENV)/bin/python -m pytest tests/export/test_sanafe.py $(ARGS)
 
@@ -130,7 +142,7 @@ check: $(VENV)/.convert-test-dev
 	$(VENV)/bin/python -m pytest --quiet tests/test_architecture.py
 
 clean:
-	rm -rf $(VENV) .venv-brian2 .venv-sanafe .venv-light .venv-docs .venv-dist .coverage out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-nir .venv-brian2 .venv-sanafe .venv-light .venv-docs .venv-dist .coverage out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp .convert-test says that the extras "convert" and "test" are installed.

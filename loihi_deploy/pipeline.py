@@ -27,7 +27,7 @@ from loihi_deploy.ir import Graph, collected, samples_for
 from loihi_deploy.ir.labels import class_labels
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping, map_to_cores
-from loihi_deploy.options import DeployOptions
+from loihi_deploy.options import ENCODER_RATE, DeployOptions
 from loihi_deploy.stages.normalize import with_synapses
 
 logger = logging.getLogger(__name__)
@@ -94,6 +94,10 @@ def deploy(
     plan: dict[str, Any] = {"fix": fix, "max_cores": max_cores, "downgrade": downgrade, "avoid": avoid}
     if options.flush is None and (isinstance(source, Program) or takes_spikes(source)):
         options = replace(options, flush=0)  # a frame is a step's spikes, and the last one came once
+    if takes_spikes(source) and "encoder_rate" not in options.given:
+        options = replace(
+            options, encoder_rate=max(ENCODER_RATE, 1 / options.dt)
+        )  # 1 is a spike in every step
     if isinstance(source, Program):
         return _deploy_program(source, board, calibration, options, plan)
     if options.steps is not None and "synapse" not in options.given:

@@ -293,6 +293,17 @@ def test_a_file_gives_what_the_object_gives(good):
     assert ld.convert(str(good)).dt == 0.001
 
 
+@pytest.mark.parametrize("dt", [1e-4, 1e-3, 1.0])
+def test_an_input_of_1_is_a_spike_in_every_step_however_long(dt):
+    neurons = nir.LIF(*(np.full(4, v) for v in (10 * dt, 10.0, 0.0, 1.0)))
+    graph = chain((6,), dense(4, 6), neurons)
+    x = RNG.random((1, 30, 6)) < 0.3
+    deployment = ld.deploy(graph, "loihi", options=ld.DeployOptions(encoder="on_off", dt=dt))
+    (source,) = (s.name for s in deployment.program.sources)
+    spikes = deployment.run(x.astype(float), 30, record=[source], progress=False).recorded[source]["spikes"]
+    np.testing.assert_array_equal(spikes[0].sum(1), x[0].sum(1))
+
+
 def test_the_command(good, tmp_path):
     out = tmp_path / "net.loihi"
     result = CliRunner().invoke(commands, ["compile", str(good), "-o", str(out), "--encoder", "on_off"])
