@@ -15,6 +15,7 @@
 # make nir-writers  convert networks that snnTorch and Norse write as NIR, and compare their spikes, in an environment of its own: .venv-nir
 # make brian2loihi  compare currents, voltages and spikes with Brian2Loihi, in an environment of its own: .venv-brian2
 # make sanafe  compare estimates of energy and time with SANA-FE, in an environment of its own: .venv-sanafe
+# make mutants ARGS="150 1"  make 150 small wrong changes, drawn with 1, and see whether the tests notice them (an hour)
 # make coverage    run the tests and say which lines they reach; fails below a floor
 # make dist    build the wheel and the source archive into dist/ and check them, in an environment of their own
 # make compare-speed ARGS=main~20   measure the speed beside that of another commit, taking turns (some minutes, alone)
@@ -29,7 +30,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: pictures brian2loihi golden qonnx sinabs fuzz long-stream demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean compare-speed
+.PHONY: mutants nir-writers pictures brian2loihi golden qonnx sinabs fuzz long-stream demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean compare-speed
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.convert
@@ -112,7 +113,6 @@ brian2loihi: $(VENV)/.convert-test .venv-brian2/.installed
 	.venv-brian2/bin/python -m pip --disable-pip-version-check install --quiet 'brian2-loihi==0.5.2' 'brian2<2.6' 'numpy<2' setuptools
 	@touch $@
 
-.PHONY: nir-writers
 nir-writers: $(VENV)/.convert-test .venv-nir/.installed
 	$(VENV)/bin/python -m pytest --quiet -s tests/conformance/test_nir_writers.py $(ARGS)
 
@@ -131,6 +131,9 @@ sanafe: $(VENV)/.convert-test .venv-sanafe/.installed
 	$(PYTHON) -m venv .venv-sanafe
 	.venv-sanafe/bin/python -m pip --disable-pip-version-check install --quiet 'sanafe==2.2.9' numpy
 	@touch $@
+
+mutants: $(VENV)/.convert-test-coverage
+	$(VENV)/bin/python tools/mutate.py $(ARGS)
 
 compare-speed: $(VENV)/.convert-test
 	$(VENV)/bin/python tools/compare_speed.py $(or $(ARGS),HEAD)
