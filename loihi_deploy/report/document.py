@@ -82,7 +82,9 @@ def _cards(values: Values) -> Iterator[dict[str, Any]]:
             f"{values['data']['steps']} steps, {with_unit(seconds['low'], 's')} to {with_unit(seconds['high'], 's')}",
         )
     n = len(values["warnings"])
-    yield _card("warnings", str(n), "see the end of the page" if n else "none", n > 0)
+    yield _card(
+        "warning" if n == 1 else "warnings", str(n), "see the end of the page" if n else "none", n > 0
+    )
 
 
 def _card(name: str, value: str, note: str, bad: bool = False) -> dict[str, Any]:
