@@ -66,14 +66,14 @@ def test_without_a_driver_it_says_so():
 
 def alter(monkeypatch, change):
     """Let our plain engine give other spikes."""
-    simulate = chip_engines.plain.simulate
+    simulate = chip_engines.Plain.simulate
 
-    def altered(*args, **kwargs):
-        found = simulate(*args, **kwargs)
+    def altered(engine, run):
+        found = simulate(engine, run)
         change(found.recorded)
         return found
 
-    monkeypatch.setattr(chip_engines.Plain, "simulate", staticmethod(altered))
+    monkeypatch.setattr(chip_engines.Plain, "simulate", altered)
 
 
 def test_a_single_other_spike_is_found_and_what_to_send_is_said(monkeypatch, tmp_path, capsys):

@@ -173,7 +173,7 @@ def test_the_host_computes_what_ours_does(runner, neuron, tau, frames):
         values[RNG.random(values.shape) < 0.3] = 0
     ours = Encoder(encoder)
     lost = np.zeros(2, np.int64)
-    state = ours.start(n, 0, 5)
+    state = ours.start(n, seed=5)
     expected = ours.run(ours.together(frames_of), 0, steps, steps // frames, state, lost).to_dense()
     n_lost = 0
     made = runner.Encoder({"dt": program.dt, **board_folder.describe_host(program)})
