@@ -3,8 +3,9 @@
     python examples/few_steps.py [--data FOLDER] [--digits] [--seeds 3] [--epochs 18] [--tune 4] [--keep FOLDER]
 
 FOLDER holds Fashion-MNIST or MNIST in IDX files (a part of Fashion-MNIST if not given). For each seed a rate network is
-trained, then trained on with the chip's neurons, and without. Options are chosen on validation samples; the
-rest is of test images. A drop is that from the network trained for as long. With --keep, a killed run goes on.
+trained, then trained on with the chip's neurons, and without (--tune 0 does neither). Options are chosen on validation
+samples; the rest is of test images. A drop is that from the network trained for as long, with 8-bit weights or fewer.
+With --keep, a killed run goes on, and rate.keras and tuned.keras lie there in the end.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def main() -> None:
     x_train, y_train = data.x_train[:-n_held], data.y_train[:-n_held]
 
     rates, found = [], defaultdict(list)
-    for seed in range(args.seeds):
+    for seed in range(args.seed, args.seed + args.seeds):
         folder = args.keep / f"{seed}" if args.keep else None
         how = {"validation": held, "seed": seed, "augment": moved_images(mirrored=not args.digits)}
         model = few_steps_convnet(x.shape[1:], len(data.class_names), tuple(args.filters), seed)

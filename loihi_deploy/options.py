@@ -105,6 +105,9 @@ class DeployOptions(Content):
         0..100.
     encoder_rate : float
         Highest firing rate in Hz of neurons on the host; at most 1 / dt, since a spike per step is what the chip takes.
+    encoder_percentile : float
+        Percentile, 50..100, of the firing rates of the network's own first layer, where it is the encoder, that becomes
+        `encoder_rate`. Neurons above it spike in each step and say no more than that, the others say more.
     bias_correction_steps : int
         Presentation time in steps at which the integer network is corrected from calibration data for what the chip's
         neurons do differently (see `loihi_deploy.correct_biases`); 0 for no correction. Sequences are presented for at
@@ -123,9 +126,9 @@ class DeployOptions(Content):
         Outputs are averaged over this last part of the presentation, 0..1.
     steps : int or 'auto', optional
         Presentation time in steps of inputs that stand still, for which everything is chosen on calibration data:
-        synapses of a Keras model (1 ms), target rate, steps of the bias correction, voltages at the start and readout
-        window. Options that are given stay. Runs are of this length unless they say otherwise. 'auto' is
-        the shortest of some times that loses at most `max_drop`.
+        synapses of a Keras model (1 ms), target rate, percentile of the encoder, steps of the bias correction, voltages
+        at the start and readout window. Options that are given stay. Runs are of this length unless they say otherwise.
+        'auto' is the shortest of some times that loses at most `max_drop`.
     max_drop : float
         For 'auto': how far accuracy may be below the source's on calibration data, as a fraction; without labels how
         many decisions may differ from the source's, and the relative error where there is one output value.
@@ -184,6 +187,7 @@ class DeployOptions(Content):
     readout: Literal["auto", "window", "mean", "last", "each"] = "auto"
     flush: int | None = field(default=None, metadata={"since": 2})
     max_host_spikes: int | None = field(default=None, metadata={"since": 2})
+    encoder_percentile: float = field(default=100.0, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         timed = isinstance(self.encoder, str) and self.encoder == "events"
@@ -201,6 +205,7 @@ class DeployOptions(Content):
             "dt": (1e-5, 1.0),
             "target_rate": (1e-3, 1e5),
             "encoder_rate": (1e-3, 1e5),
+            "encoder_percentile": (50.0, 100.0),
             "bias_correction_steps": (0, 10_000),
             "percentile": (50.0, 100.0),
             "weight_percentile": (50.0, 100.0),

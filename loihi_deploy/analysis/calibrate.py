@@ -116,7 +116,9 @@ def corrected(
     options : DeployOptions
     board : str, path, Board or Chip
     """
-    steps, window = correction_steps(options, calibration), read_window(graph, options, calibration)
+    steps = correction_steps(options, calibration)
+    # a presentation time has its window chosen for a program as it is: it must not change with the window
+    window = READOUT_WINDOW if options.steps is not None else read_window(graph, options, calibration)
     intended = None
     if calibration.n_frames > 1 and not has_memory(graph, options):
         intended = read_rates(graph, calibration.take(slice(CORRECTION_SAMPLES)), window)

@@ -107,14 +107,15 @@ def _layer_problems(
             remedy="Give calibration samples that reach it",
         )
         return
-    fastest = float(np.percentile(active, 100.0 if on_host else options.percentile))
+    fastest = float(np.percentile(active, options.encoder_percentile if on_host else options.percentile))
     goal = min(options.encoder_rate, 1 / dt) if on_host else min(TARGET_RATE, MOST_OF_A_STEP / dt)
     leaky = population.neuron.kind == "lif" and population.neuron.relu_offset is None
     scaled = _scaled(population, goal / fastest, options)
     lost = float(np.maximum(active - 1 / dt, 0).sum() / active.sum())
     # rates that were chosen for what the chip makes of them
     measured = options.normalization in ("thresholds", "search") or options.steps is not None
-    if lost > (LOST_ON_HOST if on_host else LOST_ON_CHIP) and (on_host or not measured):
+    meant = population.saturating if on_host else 0.0
+    if lost - meant > (LOST_ON_HOST if on_host else LOST_ON_CHIP) and (on_host or not measured):
         yield Problem(
             f"would have to fire more than once in a step: {100 * lost:.2g} % of its spikes are lost",
             population.name,

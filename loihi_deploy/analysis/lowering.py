@@ -121,7 +121,8 @@ def _with_firing_rates(
         )
     percentile = 100.0 if options.normalization == "maximum" else options.percentile
     graph = normalize(
-        graph, calibration, options.target_rate, percentile, options.encoder, options.encoder_rate
+        *(graph, calibration, options.target_rate, percentile),
+        *(options.encoder, options.encoder_rate, options.encoder_percentile),
     )
     if options.normalization == "thresholds":
         return balance_thresholds(graph, calibration, options, board)

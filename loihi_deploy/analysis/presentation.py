@@ -1,15 +1,18 @@
 """Everything that a presentation time decides, chosen on calibration data: `DeployOptions(steps=...)`.
 
 Short synapses keep latency low, high rates say much in few steps, voltages at the start mend what is lost before the
-first spikes (see `loihi_deploy.stages.charge`); target rates and readout windows are tried.
+first spikes (see `loihi_deploy.stages.charge`). How many neurons of the encoder spike in each step, target rates and
+readout windows are tried, one after the other; what comes closest to the source's outputs is kept. Accuracy on some
+hundred samples is too coarse for that: two options that differ by a decision or two are the same by it.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from loihi_deploy.analysis.latency import latencies, latency_sentence
 from loihi_deploy.analysis.lowering import lower
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.chip.hardware import Board
+from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import InputError, LoihiDeployWarning, Problem
 from loihi_deploy.ir import Graph, Samples
@@ -29,8 +33,11 @@ from loihi_deploy.options import DeployOptions
 
 logger = logging.getLogger(__name__)
 
-RATES = (1.0, 1.5)
-"""Target rates in spikes per step that are tried: the fastest neurons of a layer then say most in few steps."""
+RATES = (1.5, 1.0, 2.0)
+"""Target rates in spikes per step that are tried, the first one first: fast neurons then say most in few steps."""
+ENCODER_PERCENTILES = (99.5, 99.9, 100.0)
+"""Percentiles of the encoder's rates that are tried: where its fastest neurons spike in each step, the others, which a
+layer mostly consists of, spike some times rather than once."""
 CORRECTION_STEPS = 50
 """Steps of the bias correction, chosen by experiment: fewer measure rates too coarsely at 10 steps, too."""
 WINDOWS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -39,6 +46,8 @@ LADDER = (8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200)
 """Presentation times that 'auto' tries, from the shortest on."""
 ROUNDING = 1e-9
 """Differences of fractions below this are none."""
+ANY = 1
+"""Presentation time of programs that are tried: they are the same for every one."""
 SAMPLES = 500
 """Calibration samples that are judged on."""
 
@@ -65,7 +74,7 @@ def for_presentation(
     labels: Any,
     options: DeployOptions,
     board: Board,
-    given: Collection[str] = (),
+    given: Set[str] = frozenset(),
 ) -> DeployOptions:
     """Choose what ``options.steps`` decides.
 
@@ -80,7 +89,7 @@ def for_presentation(
     options : DeployOptions
         `steps` a number, or 'auto' for the shortest time that loses at most `max_drop`.
     board : Board
-    given : collection of str
+    given : set of str
         Names of options that stay what they are.
 
     Raises
@@ -108,13 +117,20 @@ def for_presentation(
     judge = _Judge(
         converted, calibration.take(slice(SAMPLES)), None if classes is None else classes[:SAMPLES]
     )
+
+    @cache
+    def program(candidate: DeployOptions) -> Program:
+        return _quietly(converted, calibration, candidate, board)
+
+    tried = _tried(options, converted, given)
     if options.steps != "auto":
-        return _chosen(converted, calibration, options, board, judge, given).options
+        return _chosen(program, options, tried, judge, given).options
     drops = {}
+    hops = _hops(program(replace(options, steps=ANY)))
     for steps in LADDER:
-        if steps <= _hops(converted, calibration, options, board):
+        if steps <= hops:
             continue
-        chosen = _chosen(converted, calibration, replace(options, steps=steps), board, judge, given)
+        chosen = _chosen(program, replace(options, steps=steps), tried, judge, given)
         drops[steps] = chosen.drop
         if chosen.drop <= options.max_drop + ROUNDING:
             return chosen.options
@@ -127,64 +143,97 @@ def for_presentation(
     )
 
 
-def _hops(converted: Graph, calibration: Samples, options: DeployOptions, board: Board) -> int:
-    return max(layer.hops for layer in latencies(_quietly(converted, calibration, options, board)))
+def _hops(program: Program) -> int:
+    return max(layer.hops for layer in latencies(program))
 
 
 def _quietly(converted: Graph, calibration: Samples, options: DeployOptions, board: Board) -> Program:
     """A program for a trial: what it warns of, the one that is chosen warns of again."""
-    if options.steps == "auto":
-        options = replace(options, steps=None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LoihiDeployWarning)
         return lower(converted, calibration, options, board).program
 
 
 def _chosen(
-    converted: Graph,
-    calibration: Samples,
+    program: Callable[[DeployOptions], Program],
     options: DeployOptions,
-    board: Board,
+    tried: tuple[tuple[float, ...], tuple[float, ...]],
     judge: _Judge,
-    given: Collection[str],
+    given: Set[str],
 ) -> Chosen:
-    found: list[tuple[float, int, DeployOptions, Program]] = []
-    for candidate in _candidates(options, converted, given):
-        program = _quietly(converted, calibration, candidate, board)
-        hops = max(layer.hops for layer in latencies(program))
-        if judge.steps(options) <= hops:
-            raise InputError(
-                "The presentation is too short for the depth of the network",
-                Problem(
-                    latency_sentence(program, judge.steps(options)),
-                    "steps",
-                    options.steps,
-                    f"{hops + 1} or more",
-                    f"Present samples for {hops + 1} steps or more",
-                ),
-            )
-        found.append((judge.drop(program, candidate), len(found), candidate, program))
-    drop, _, best, program = min(found, key=lambda each: each[:2])
-    if "readout_window" not in given:
-        windows = [(judge.drop(program, replace(best, readout_window=window)), window) for window in WINDOWS]
-        smallest = min(drop for drop, _ in windows)
-        near = [window for found, window in windows if found == smallest]
-        drop, best = smallest, replace(best, readout_window=near[len(near) // 2])
-    logger.info("%s steps: %.2f %% lost", options.steps, 100 * drop)
-    return Chosen(best, drop)
-
-
-def _candidates(options: DeployOptions, graph: Graph, given: Collection[str]) -> Iterator[DeployOptions]:
-    rates = [options.target_rate]
-    scales = any(population.neuron.scales for population in graph.populations)
-    from_data = options.normalization in ("auto", "percentile", "maximum")
-    if from_data and scales and "target_rate" not in given:
-        rates = [rate / graph.dt for rate in RATES]
-    correction = options.bias_correction_steps
+    """The best of the target rates and the encoder's percentiles that are to be tried, and of the windows."""
+    windows = (options.readout_window,) if "readout_window" in given else WINDOWS
+    rates, percentiles = tried
+    best = replace(options, target_rate=rates[0])
     if "bias_correction_steps" not in given:
-        correction = CORRECTION_STEPS
-    for rate in rates:
-        yield replace(options, target_rate=rate, bias_correction_steps=correction)
+        best = replace(best, bias_correction_steps=CORRECTION_STEPS)
+
+    @cache
+    def judged(candidate: DeployOptions) -> _Judged:
+        made = program(replace(candidate, steps=ANY))
+        _check_depth(made, options)
+        return judge(made, candidate, windows)
+
+    def nearest(candidates: Iterable[DeployOptions]) -> DeployOptions:
+        return min(candidates, key=lambda candidate: judged(candidate).distance)
+
+    best = nearest([replace(best, encoder_percentile=value) for value in percentiles])
+    best = nearest([replace(best, target_rate=value) for value in rates])
+    found = judged(best)
+    logger.info("%s steps: %.2f %% lost", options.steps, 100 * found.drop)
+    return Chosen(replace(best, readout_window=found.window), found.drop)
+
+
+def _check_depth(program: Program, options: DeployOptions) -> None:
+    """Refuse a presentation that ends before the readout hears of the input."""
+    steps, hops = int(options.steps or 0), _hops(program)
+    if steps <= hops:
+        raise InputError(
+            "The presentation is too short for the depth of the network",
+            Problem(
+                latency_sentence(program, steps),
+                "steps",
+                options.steps,
+                f"{hops + 1} or more",
+                f"Present samples for {hops + 1} steps or more",
+            ),
+        )
+
+
+def _tried(
+    options: DeployOptions, graph: Graph, given: Set[str]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Target rates, and percentiles of the encoder's rates."""
+    rates: tuple[float, ...] = (options.target_rate,)
+    percentiles: tuple[float, ...] = (options.encoder_percentile,)
+    if options.normalization in ("auto", "percentile", "maximum"):
+        scaling = {population.name for population in graph.populations if population.neuron.scales}
+        host = set(encoder_populations(graph, options.encoder))
+        if scaling - host and "target_rate" not in given:
+            rates = tuple(rate / graph.dt for rate in RATES)
+        spread = options.encoder in ("auto", "first_layer") and scaling & host
+        if spread and not given & {"encoder_percentile", "encoder_rate", "max_host_spikes"}:
+            percentiles = ENCODER_PERCENTILES
+    return rates, percentiles
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A program on calibration data, read in the window that suits it best.
+
+    Parameters
+    ----------
+    distance : float
+        From the source's outputs: where there are classes, the divergence of their softmax from the source's (Kullback
+        and Leibler), on average over samples; else `drop`.
+    drop : float
+        As of `Chosen`.
+    window : float
+    """
+
+    distance: float
+    drop: float
+    window: float
 
 
 class _Judge:
@@ -193,22 +242,36 @@ class _Judge:
     def __init__(self, source: Graph, samples: Samples, labels: NDArray[np.int64] | None) -> None:
         self._samples, self._readout = samples, source.readouts[0]
         values = rate_outputs(source, samples.first_frames())[self._readout.name]
-        decisions = self._readout.classes(values)
-        self._outputs = np.asarray(self._readout.activated(values.astype(np.float64)))
+        self._values = values.reshape(len(samples), -1).astype(np.float64)
+        decisions = self._readout.classes(self._values)
         self._labels = decisions if labels is None else labels
         self._goal = float((decisions == self._labels).mean())
 
-    def steps(self, options: DeployOptions) -> int:
-        """The presentation time as a number."""
-        return int(options.steps or 0)
+    def __call__(self, program: Program, options: DeployOptions, windows: Sequence[float]) -> _Judged:
+        """What is lost, with the window that comes closest to the source."""
+        how = RunOptions(int(options.steps or 0), progress=False)
+        found = backends.values_by_window(program, self._samples, how, windows)
+        return min(map(self._judged, found, windows), key=lambda one: one.distance)
 
-    def drop(self, program: Program, options: DeployOptions) -> float:
-        """What is lost; see `Chosen`."""
-        how = RunOptions(self.steps(options), readout_window=options.readout_window, progress=False)
+    def _judged(self, values: NDArray[np.float64], window: float) -> _Judged:
         if self._readout.n_classes > 1:
-            return self._goal - backends.evaluate(program, self._samples, self._labels, how).accuracy
-        difference = (
-            backends.run(program, self._samples, how).outputs.reshape(self._outputs.shape) - self._outputs
-        )
-        power = float(np.square(self._outputs).sum())
-        return float(np.sqrt(np.square(difference).sum() / power)) if power else 0.0
+            right = float((self._readout.classes(values) == self._labels).mean())
+            return _Judged(_divergence(self._values, values), self._goal - right, window)
+        wanted, outputs = (np.asarray(self._readout.activated(v)) for v in (self._values, values))
+        power = float(np.square(wanted).sum())
+        error = float(np.sqrt(np.square(outputs - wanted).sum() / power)) if power else 0.0
+        return _Judged(error, error, window)
+
+
+def _divergence(wanted: NDArray[np.float64], values: NDArray[np.float64]) -> float:
+    """Mean divergence of the softmax of values (n, n_classes), times what fits them best, from that of others."""
+    wanted, values = (v - v.mean(axis=1, keepdims=True) for v in (wanted, values))
+    power = float(np.square(values).sum())
+    scale = max(float((values * wanted).sum()) / power, 0.0) if power else 0.0
+    ours, theirs = _log_softmax(scale * values), _log_softmax(wanted)
+    return float((np.exp(theirs) * (theirs - ours)).sum(axis=1).mean())
+
+
+def _log_softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = values - values.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

@@ -6,8 +6,18 @@
 
 from loihi_deploy.backends.firing_rates import firing_rates
 from loihi_deploy.backends.job import request_problems
+from loihi_deploy.backends.readout_windows import values_by_window
 from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.backends.running import check, evaluate, run
 from loihi_deploy.backends.sharing import evaluate_parts
 
-__all__ = ["RunOptions", "check", "evaluate", "evaluate_parts", "firing_rates", "request_problems", "run"]
+__all__ = [
+    "RunOptions",
+    "check",
+    "evaluate",
+    "evaluate_parts",
+    "firing_rates",
+    "request_problems",
+    "run",
+    "values_by_window",
+]

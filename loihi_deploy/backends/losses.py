@@ -91,15 +91,17 @@ def _lost_in_front(
     """Spikes and biases lost by the layers that take input values, each with the inputs concerned."""
     driven = {b.population for b in program.bias_inputs}
     for name, count in counters.populations.items():
+        meant = 0.0
         if name in driven:
             share = count.clipped_biases / (n_frames * count.size)
             what = "biases taken from the input are clipped: their registers end there"
             part = f"{100 * share:.1f} % of them"
         else:
             share = count.lost_spikes / max(1, count.spikes + count.lost_spikes)
+            meant = _saturating(program, name)
             what = "spikes are lost: one for each neuron and step reaches the chip"
             part = f"{100 * share:.1f} % of its spikes"
-        if share < LOST:
+        if share - meant < LOST:
             continue
         inputs: dict[str, Input] = {
             node.name: node
@@ -134,6 +136,12 @@ def _lower_rates(program: Program, ranges: Ranges, name: str) -> str:
         f"Scale the firing rates of this layer once more by {scale:.2g}, with scale_firing_rates, or deploy it with "
         "normalization='percentile', which sets them to encoder_rate at most"
     )
+
+
+def _saturating(program: Program, name: str) -> float:
+    """The part of a population's spikes that is meant to be lost."""
+    node = program.encoder.nodes.get(name)
+    return node.saturating if isinstance(node, Population) else 0.0
 
 
 def _reach(interval: tuple[float, float]) -> float:

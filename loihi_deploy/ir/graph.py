@@ -203,6 +203,9 @@ class Population(Content):
         For rectified linear neurons of the host with one gain above 0: they add ``total + bias / gain`` to their
         voltage and compare it with the threshold ``1 / (gain * dt)``, so that no step takes a multiply. Rates are the
         same.
+    saturating : float
+        For neurons of the host: the part of their spikes on calibration data, 0..1, that lies beyond one in a step and
+        is meant to be lost, as the slower ones then say more (see `normalize`).
     """
 
     name: str
@@ -213,6 +216,7 @@ class Population(Content):
     amplitude: float = 1.0
     initial_voltage: NDArray[np.float64] | None = None
     adds_only: bool = field(default=False, metadata={"since": 2})
+    saturating: float = field(default=0.0, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", as_shape(self.shape))
@@ -238,6 +242,8 @@ class Population(Content):
             yield Problem(
                 "cannot run on additions only", self.name, self.neuron, "one gain above 0, kind 'if'"
             )
+        if not 0 <= self.saturating <= 1:
+            yield Problem("not a part of its spikes", f"{self.name}.saturating", self.saturating, "0 to 1")
 
     @property
     def size(self) -> int:

@@ -7,7 +7,7 @@ of nengo-loihi, have a curve that a network was trained with: they keep their ga
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ from loihi_deploy.checked import Range, checked
 from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.engines.rate_network import rate_batches
 from loihi_deploy.errors import NormalizationError, Problem
-from loihi_deploy.ir import Graph, NeuronModel, samples_for
+from loihi_deploy.ir import Graph, NeuronModel, Samples, samples_for
 from loihi_deploy.options import ENCODER_RATE, PERCENTILE, TARGET_RATE, Percentile, Rate
 
 LIF_OFFSET = 0.75
@@ -89,6 +89,7 @@ def normalize(
     percentile: Percentile = PERCENTILE,
     encoder: str = "auto",
     encoder_rate: Rate = ENCODER_RATE,
+    encoder_percentile: Percentile = 100.0,
 ) -> Graph:
     """Scale rectified linear populations so that a percentile of their firing rates on calibration data is the target.
 
@@ -104,10 +105,12 @@ def normalize(
     percentile : float
         0..100; see Rueckauer et al. 2017, doi:10.3389/fnins.2017.00682, who chose 99.9.
     encoder : str
-        As for `partition`. The highest rate of populations that run on the host becomes `encoder_rate`, or 1 / dt where
-        that is less.
+        As for `partition`.
     encoder_rate : float
-        In Hz.
+        In Hz: what `encoder_percentile` of the rates of populations that run on the host becomes, or 1 / dt where that
+        is less.
+    encoder_percentile : float
+        0..100. What lies beyond one spike in a step is lost, see `Population.saturating`.
 
     Returns
     -------
@@ -125,7 +128,7 @@ def normalize(
     samples = samples_for(graph, calibration)
     rectified = {population.name for population in graph.populations if population.neuron.scales}
     host = encoder_populations(graph, encoder)
-    percentiles = {name: 100.0 if name in host else percentile for name in graph.nodes}
+    percentiles = {name: encoder_percentile if name in host else percentile for name in graph.nodes}
     measured = {
         name: rate
         for name, rate in calibration_rates(graph, samples, percentiles).items()
@@ -148,7 +151,24 @@ def normalize(
     targets = dict(target_rate) if isinstance(target_rate, Mapping) else dict.fromkeys(measured, target_rate)
     targets.update(dict.fromkeys(host, min(encoder_rate, 1 / graph.dt)))
     factors = {name: float(targets.get(name, TARGET_RATE)) / rate for name, rate in measured.items()}
-    return with_input_ranges(scale_firing_rates(graph, factors), samples)
+    scaled = with_input_ranges(scale_firing_rates(graph, factors), samples)
+    return _saturating(scaled, samples, host & factors.keys()) if encoder_percentile < 100 else scaled
+
+
+def _saturating(graph: Graph, samples: Samples, names: Set[str]) -> Graph:
+    """The graph with the part of spikes that lies beyond one in a step, of the populations named."""
+    beyond, total = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for batch in rate_batches(graph, samples.all_frames(), dtype=np.float64):
+        for name in names:
+            beyond[name] += float(np.maximum(batch[name] - 1 / graph.dt, 0).sum())
+            total[name] += float(batch[name].sum())
+    return replace(
+        graph,
+        populations=tuple(
+            replace(p, saturating=beyond[p.name] / total[p.name]) if p.name in names else p
+            for p in graph.populations
+        ),
+    )
 
 
 def with_input_ranges(graph: Graph, calibration: Any) -> Graph:

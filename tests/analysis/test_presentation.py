@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
-from loihi_deploy.analysis.presentation import LADDER, RATES, WINDOWS
+from loihi_deploy.analysis.presentation import ENCODER_PERCENTILES, LADDER, RATES, WINDOWS
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
@@ -72,6 +72,27 @@ def test_options_given_by_hand_stay_where_they_are_the_default_ones():
     assert ld.DeployOptions(balance_steps=100).given == {"bias_correction_steps"}
     assert replace(usual, steps=20).given == {"steps"}
     assert ld.DeployOptions(steps=20, synapse=0.003) == replace(usual, steps=20)
+
+
+def test_the_fastest_neurons_of_the_encoder_may_spike_in_each_step():
+    rng = np.random.default_rng(1)
+    heavy = np.where(rng.uniform(size=(200, 20)) < 0.01, 8.0, 1.0) * X  # a few values far above the others
+    graph = network(depth=2)
+    how = {"encoder": "first_layer", "steps": 10}
+    chosen = ld.deploy(graph, "loihi", heavy, ld.DeployOptions(**how))
+    slow = ld.deploy(graph, "loihi", heavy, ld.DeployOptions(**how, encoder_percentile=100.0))
+    assert chosen.options.encoder_percentile in set(ENCODER_PERCENTILES) - {100.0}
+    assert slow.options.encoder_percentile == 100.0
+    held_out = np.where(rng.uniform(size=(300, 20)) < 0.01, 8.0, 1.0) * HELD_OUT
+    y = decisions(graph, held_out)
+    assert chosen.evaluate(held_out, y).accuracy > slow.evaluate(held_out, y).accuracy
+    (host,) = chosen.program.encoder.populations
+    assert host.saturating > 0
+
+
+def test_the_integers_do_not_depend_on_the_window():
+    one, other = (deployed(steps=20, target_rate=800.0, readout_window=window) for window in (0.3, 0.9))
+    assert one.program == other.program
 
 
 def test_auto_takes_the_shortest_time_that_loses_no_more_than_allowed():

@@ -88,6 +88,18 @@ def test_counts_of_lost_spikes_hold_whatever_the_input(encoder):
     assert "100.0 % of its spikes" in result.warnings[0].value
 
 
+def test_spikes_that_are_meant_to_be_lost_are_counted_but_no_news():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        deployment = deployed("first_layer", encoder_percentile=80.0)
+        result = deployment.run(X, 100)
+    count = result.counters.populations["a"]
+    assert count.lost_spikes > 0.01 * count.spikes
+    (problem,), result = warned(lambda: deployment.run(1.5 * X, 100))
+    assert "spikes are lost" in problem.what
+    assert result.counters.populations["a"].lost_spikes > count.lost_spikes
+
+
 def test_values_far_below_the_range():
     (problem,), _ = warned(lambda: DEPLOYMENT.run(0.1 * X, 40))
     assert problem.where == "input 'x'"

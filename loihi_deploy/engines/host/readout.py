@@ -43,6 +43,11 @@ def answers(readout: Graph, trace: NDArray[np.float64], width: int) -> dict[str,
     return {node.name: node.activated(values) for node, values in _decoded(readout, trace, width)}
 
 
+def means_of_last(readout: Graph, trace: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Values (n, size) of the first readout before its activation; the arguments are those of `answers`."""
+    return next(_decoded(readout, trace, width))[1]
+
+
 def decisions(readout: Graph, trace: NDArray[np.float64], width: int) -> NDArray[np.int64]:
     """Classes (n,) that the first readout decides for; the arguments are those of `answers`."""
     node, values = next(_decoded(readout, trace, width))

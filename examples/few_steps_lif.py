@@ -1,0 +1,119 @@
+"""LIF neurons trained in NengoDL: what their rates say, their spikes there, and what a chip makes of them.
+
+    python examples/few_steps_lif.py [--data FOLDER] [--epochs 4] [--chip] [--steps 100] [--limit 10000]
+
+FOLDER holds MNIST or Fashion-MNIST in IDX files (a part of Fashion-MNIST if not given). With --chip, the network is
+then trained on with the rates of nengo-loihi's LoihiLIF, whose periods are whole steps, for as many epochs again.
+"""
+
+import argparse
+
+import nengo
+import numpy as np
+
+import loihi_deploy as ld
+from loihi_deploy.frontends import import_nengo_dl, import_tensorflow
+
+nengo_dl = import_nengo_dl()
+tf = import_tensorflow()
+
+SYNAPSE = 0.001  # seconds, between neurons that spike
+BATCH = 100
+LIF = {"tau_ref": 0.001, "amplitude": 0.005}
+
+
+def build(shape: tuple[int, ...], n_classes: int, seed: int) -> tuple[nengo.Network, nengo.Node, nengo.Probe]:
+    """Pixels as on and off rates on the host, two convolutions of LIF neurons on chip, class scores."""
+    with nengo.Network(label="lif", seed=seed) as network:
+        network.config[nengo.Connection].synapse = None  # while it is trained
+        nengo_dl.configure_settings(stateful=False, lif_smoothing=0.02)
+        image = nengo.Node(np.zeros(int(np.prod(shape))), label="image")
+        source = image
+        for name, filters, size, stride in (("encoder", 2, 1, 1), ("conv1", 16, 5, 2), ("conv2", 32, 3, 2)):
+            host = name == "encoder"
+            init = np.array([[[[1.0, -1.0]]]]) if host else nengo_dl.dists.Glorot()
+            transform = nengo.Convolution(filters, shape, (size, size), (stride, stride), init=init)
+            shape = transform.output_shape.shape
+            layer = nengo.Ensemble(int(np.prod(shape)), 1, label=name)
+            layer.gain = np.full(layer.n_neurons, 500.0 if host else 4.0)
+            off = np.arange(layer.n_neurons) % 2  # the second filter stands for what is dark
+            layer.bias = 500.0 * off if host else np.ones(layer.n_neurons)
+            layer.neuron_type = nengo.SpikingRectifiedLinear(amplitude=0.002) if host else nengo.LIF(**LIF)
+            nengo.Connection(source, layer.neurons, transform=transform)
+            source = layer.neurons
+        scores = nengo.Node(size_in=n_classes, label="scores")
+        nengo.Connection(source, scores, transform=nengo_dl.dists.Glorot())
+        return network, image, nengo.Probe(scores, label="classes")
+
+
+def for_the_chip(network: nengo.Network) -> None:
+    """Put the chip's neurons, as nengo-loihi has them, in the place of the LIF neurons."""
+    from nengo_extras.loihi_training import LoihiLIFBuilder
+    from nengo_loihi import LoihiLIF
+
+    nengo_dl.neuron_builders.SimNeuronsBuilder.TF_NEURON_IMPL[LoihiLIF] = LoihiLIFBuilder
+    for layer in network.all_ensembles[1:]:
+        layer.neuron_type = LoihiLIF(**LIF)
+
+
+def main() -> None:
+    """Train, present, deploy, compare."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="folder with IDX files")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--chip", action="store_true", help="train on with the rates of the chip's neurons")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--limit", type=int, help="use only so many test images")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    data = ld.data.load_idx(args.data) if args.data else ld.data.fashion_mnist()
+    x, y = data.x_test[: args.limit], data.y_test[: args.limit]
+    n_held = len(data.x_train) // 12
+    held = data.x_train[-n_held:], data.y_train[-n_held:]
+    images, labels = data.x_train[:-n_held], data.y_train[:-n_held]
+    n = len(images) // BATCH * BATCH
+    targets = labels[:n].reshape(-1, 1, 1)
+
+    tf.keras.utils.set_random_seed(args.seed)
+    network, image, classes = build(x.shape[1:], len(data.class_names), args.seed)
+    for rate in (3e-3, 1e-3) if args.chip else (3e-3,):
+        if rate < 3e-3:
+            for_the_chip(network)
+        with nengo_dl.Simulator(network, minibatch_size=BATCH, progress_bar=False, seed=args.seed) as sim:
+            falling = tf.keras.optimizers.schedules.CosineDecay(rate, args.epochs * n // BATCH)
+            loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            sim.compile(tf.keras.optimizers.Adam(falling), {classes: loss}, {classes: ["accuracy"]})
+            sim.fit({image: images[:n].reshape(n, 1, -1)}, {classes: targets}, epochs=args.epochs, verbose=2)
+            sim.freeze_params(network)
+
+    for connection in network.all_connections:
+        connection.synapse = None if connection.pre_obj is image else SYNAPSE
+    batch = np.gcd(len(x), BATCH)
+    with nengo_dl.Simulator(network, minibatch_size=batch, progress_bar=False, seed=args.seed) as sim:
+        decided = []
+        for i in range(0, len(x), 10 * batch):  # what is shown fits into memory
+            some = x[i : i + 10 * batch]
+            shown = np.repeat(some.reshape(len(some), 1, -1), args.steps, axis=1)
+            outputs = sim.predict({image: shown}, verbose=0)[classes]
+            decided.append(outputs[:, args.steps // 2 :].mean(axis=1).argmax(axis=1))
+    spiking = (np.concatenate(decided) == y).mean()
+
+    options = ld.DeployOptions(steps=args.steps)
+    deployment = ld.deploy(network, calibration=held[0][:500], labels=held[1][:500], options=options)
+    rate = deployment.rate_accuracy(x, y)
+    result = deployment.evaluate(x, y, energy=True)
+    chip = [result.counters.populations[p.name] for p in deployment.program.populations]
+    print(
+        f"rates {100 * rate:.2f} %, spikes in NengoDL {100 * spiking:.2f} %, chip {100 * result.accuracy:.2f} %"
+    )
+    print(f"{args.steps} steps, readout window {deployment.options.readout_window:g}, {len(x)} images")
+    print(
+        f"per image: {sum(c.spikes for c in chip) / len(x):,.0f} spikes, "
+        f"{sum(c.synaptic_events for c in chip) / len(x):,.0f} synaptic events on chip, "
+        f"{1e6 * result.energy.total.value:.0f} µJ, {1e3 * result.energy.seconds.value:.2f} ms; "
+        f"{deployment.mapping.n_cores} cores"
+    )
+
+
+if __name__ == "__main__":
+    main()
