@@ -129,8 +129,8 @@ class Engine:
             k.V_MIN: p.v_min,
             k.V_MAX: p.v_max,
             k.SHIFT: shift,
-            k.PLAIN_CURRENT: p.noise is None and bounds.current_fits,
-            k.PLAIN_VOLTAGE: p.noise is None and p.refractory <= 1 and keeps_voltage and bounds.never_wraps,
+            k.FITTING: _fitting(p, bounds, heaviest << shift),
+            k.PLAIN_VOLTAGE: p.refractory <= 1 and keeps_voltage,
             k.NARROW: bounds.mantissas[0] >= -INT16_MAX and bounds.mantissas[1] <= INT16_MAX,
             k.BUDGET: INT16_MAX // max(heaviest, 1),
             k.NOISE_AT: _noise_place(p.noise),
@@ -430,6 +430,19 @@ def _check_widths(bounds: Mapping[str, Bounds]) -> None:
     ]
     if problems:
         raise BackendError("Cannot run the program on the compiled engine", problems)
+
+
+def _fitting(p: Compartments, bounds: Bounds, heaviest: int) -> int:
+    """How many spikes, of at most so much each, may reach a block of small currents without a wrap in it."""
+    if p.noise is not None:
+        return -1
+    if bounds.never_wraps:
+        return int(np.iinfo(np.int64).max)
+    arithmetic = bounds.arithmetic
+    small = 1 << (31 - arithmetic.decay_bits)
+    bias = max(bounds.u2[1] - bounds.u[1], bounds.u[0] - bounds.u2[0])
+    most = min(1 << arithmetic.accumulator_bits, (1 << arithmetic.current_bits) - small - bias) - 1
+    return most // max(heaviest, 1)
 
 
 def _noise_place(noise: Noise | None) -> int:

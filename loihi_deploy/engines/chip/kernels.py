@@ -7,6 +7,8 @@ population in turn: spikes of the last step add their weights to q; then every b
 - Decay of d bits without a wide product: with x = 2^d h + l, 0 <= l < 2^d, floor(x f / 2^d) = h f + floor(l f / 2^d);
   rounding toward zero adds 2^d - 1 to l f for negative x. Where all currents of a block are below 2^(31 - d), as nearly
   always, x f needs no such split.
+- Wrapping is looked for only where it can be: not in a block of such small currents that no more spikes reach than
+  leave every sum within its bits.
 - Wrapping to b bits and sign is a shift up and an arithmetic shift down by 31 - b.
 - How many bits there are is the program's to say: the kernel is compiled for each `Widths`, which are constants in it.
 - A block is passed over while nothing in it can change: no current, no arriving spike, and voltages that the last step
@@ -34,7 +36,7 @@ SIGN = np.int32(31)
 
 # The table of populations: settings, and where each lies in the arrays of state and of spikes.
 FIRST, SIZE, FACTOR_U, FACTOR_V, THRESHOLD, REFRACTORY, V_MIN, V_MAX, SHIFT = 0, 1, 2, 3, 4, 5, 6, 7, 8
-PLAIN_CURRENT, PLAIN_VOLTAGE, NARROW, BUDGET, NOISE_AT, NOISE_FIRST, SPIKES_FIRST = 9, 10, 11, 12, 13, 14, 15
+FITTING, PLAIN_VOLTAGE, NARROW, BUDGET, NOISE_AT, NOISE_FIRST, SPIKES_FIRST = 9, 10, 11, 12, 13, 14, 15
 FIRST_PROJECTION, N_PROJECTIONS = 16, 17
 POPULATION_FIELDS = 18
 NO_NOISE, NOISE_IN_Q, NOISE_AT_MEMBRANE = 0, 1, 2
@@ -143,21 +145,11 @@ def _decayed(x, factor, bits):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _update_wide_currents(u, q, first, factor, bits, shift):  # type: ignore[no-untyped-def]
-    """Update u of a block where nothing can wrap; empties q. Returns the magnitudes of u, or-ed."""
-    magnitudes = int32(0)
-    for i in range(N_BLOCK):
-        k = first + i
-        new = int32(_decayed(u[k], factor, bits) + int32(int32(q[k]) << shift))
-        q[k] = 0
-        u[k] = new
-        magnitudes = int32(magnitudes | abs(new))
-    return magnitudes
-
-
-@inlined
 def update_currents(u, q, first, factor, bits, shift):  # type: ignore[no-untyped-def]
-    """What `_update_wide_currents` does, for magnitudes below 2^(31 - bits): u times the factor fits in 32 bits."""
+    """Update u of a block where nothing can wrap and u times the factor fits in 32 bits; empties q.
+
+    Returns the magnitudes of u, or-ed.
+    """
     magnitudes = int32(0)
     mask = int32(int32(1 << bits) - 1)
     for i in range(N_BLOCK):
@@ -173,7 +165,7 @@ def update_currents(u, q, first, factor, bits, shift):  # type: ignore[no-untype
 
 @inlined
 def _currents_checked(u, q, noise, first, factor, bits, shift, q_up, u_up):  # type: ignore[no-untyped-def]
-    """Update u of a block with noise and wrapping. Returns the magnitudes of u, or-ed, and the wraps of q and of u."""
+    """Update u of any block, with noise and wrapping; empties q. Returns the magnitudes of u, or-ed, and the wraps of q and of u."""
     magnitudes = wraps_q = wraps_u = int32(0)
     for i in range(N_BLOCK):
         k = first + i
@@ -247,9 +239,12 @@ def _count_down(refractory, spiked, first, delay):  # type: ignore[no-untyped-de
 
 @inlined
 def _update(  # type: ignore[no-untyped-def]
-    widths, p, u, v, refractory, spiked, q, bias, noise, touched, moving, words, counts, spikes
+    widths, p, fits, u, v, refractory, spiked, q, bias, noise, touched, moving, words, counts, spikes
 ):  # fmt: skip
-    """Update one population; lists its spikes at their place in `spikes` and returns their number."""
+    """Update one population; lists its spikes at their place in `spikes` and returns their number.
+
+    `fits` says that nothing can wrap where currents are small.
+    """
     factor_u, factor_v = int32(p[FACTOR_U]), int32(p[FACTOR_V])
     threshold, v_min, v_max = int32(p[THRESHOLD]), int32(p[V_MIN]), int32(p[V_MAX])
     shift = int32(p[SHIFT] & 31)
@@ -266,16 +261,15 @@ def _update(  # type: ignore[no-untyped-def]
             continue
         at = np.uint64(b * BLOCK)
         current = int32(0)
+        plain = fits and not moving[b] & HAS_WIDE
         if arrived or noisy or moving[b] & HAS_CURRENT:
-            if not p[PLAIN_CURRENT]:
+            if plain:
+                current = update_currents(u, q, at, factor_u, bits, shift)
+            else:
                 current, now_q, now_u = _currents_checked(u, q, noise, at, factor_u, bits, shift, q_up, u_up)
                 wraps_q += now_q
                 wraps_u += now_u
-            elif moving[b] & HAS_WIDE:
-                current = _update_wide_currents(u, q, at, factor_u, bits, shift)
-            else:
-                current = update_currents(u, q, at, factor_u, bits, shift)
-        if p[PLAIN_VOLTAGE]:
+        if plain and p[PLAIN_VOLTAGE]:
             now, change = update_voltages(u, v, bias, spiked, at, threshold, v_min, v_max)
         else:
             now, change, now_u2 = _voltages_checked(
@@ -458,12 +452,13 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
                     )
                     state = (u[s], v[s], refractory[s], spiked[s])
                     rest = (membrane, noise, touched, moving, words, count, spikes[now])
+                    fits = n_arriving <= p[FITTING]
                     if p[NARROW] or n_arriving <= p[BUDGET]:
                         count[EVENTS] += _deliver(p, *arrival, q16, touched)
-                        n_new = _update(widths, p, *state, q16, *rest)
+                        n_new = _update(widths, p, fits, *state, q16, *rest)
                     else:
                         count[EVENTS] += _deliver(p, *arrival, q32, touched)
-                        n_new = _update(widths, p, *state, q32, *rest)
+                        n_new = _update(widths, p, fits, *state, q32, *rest)
                     n_spikes[now, n_sources + i] = n_new
                     count[SPIKES] += n_new
                     if count[FIRST_WRAP] < 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:
