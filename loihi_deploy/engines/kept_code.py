@@ -40,8 +40,11 @@ def compiled(function: Callable[..., Any]) -> Any:
 _told: list[str] = []
 """Why nothing can be kept, once that has been said."""
 
-inlined = njit(forceinline=True, **_OPTIONS)
-"""How the parts of a kernel are compiled."""
+inlined = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
+"""How the parts of a kernel are compiled: for other compiled code, not to be called from Python.
+
+A wrapper for that would hold the part itself once more, and take as long to compile.
+"""
 
 
 def stamp(function: Callable[..., Any]) -> str:

@@ -2,10 +2,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
+from loihi_deploy.engines import delivery
 from loihi_deploy.engines.chip.loops import deliver_all
-from loihi_deploy.engines.delivery import BLOCK, deliver, layout, list_spikes, room_for_words
+from loihi_deploy.engines.delivery import BLOCK, layout, room_for_words
 from loihi_deploy.ir import Conv2D, Dense
+
+
+@njit
+def deliver(fields, geometry, weights, number, scale, acc, offset, touched):
+    return delivery.deliver(fields, geometry, weights, number, scale, acc, offset, touched)
+
+
+@njit
+def list_spikes(spiked, first, n, found, out, place):
+    return delivery.list_spikes(spiked, first, n, found, out, place)
 
 
 def weights(rng, *shape):
