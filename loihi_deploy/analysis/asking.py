@@ -91,7 +91,7 @@ class Asked:
                 chosen["steps"] = presentation_steps(self.options, self.given)
         options = RunOptions(**chosen)
         if self.problems:
-            of_run = request_problems(self.program, self.given, options, self.mapping)
+            of_run = request_problems(self.program, self.given, options)
             more = [problem for problem in of_run if problem not in self.problems]
             raise InputError(self.summary, [*self.problems, *more])
         return options

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,7 @@ def checked_job(
     BackendError
         If there is no such backend, or it cannot do what is asked for.
     """
-    problems, of_backend, records = _problems(program, samples, options, mapping)
+    problems, of_backend, records = _problems(program, samples, options)
     if of_backend and not problems:
         raise BackendError("Cannot run the program", of_backend)
     threads = chunk_size = steps = hold = 0
@@ -174,7 +175,7 @@ def checked_job(
     return Job(
         line(program),
         samples,
-        replace(options, backend=backend),
+        options if options.backend == backend else replace(options, backend=backend),
         steps,
         hold,
         records,
@@ -186,30 +187,60 @@ def checked_job(
 
 
 def request_problems(
-    program: Program, samples: Samples | None, options: RunOptions, mapping: Any = None
+    program: Program, samples: Samples | None, options: RunOptions
 ) -> list[Problem]:
     """What is wrong with what is asked for, as far as it can be told without the samples where these are None."""
-    problems, of_backend, _ = _problems(program, samples, options, mapping)
+    problems, of_backend, _ = _problems(program, samples, options)
     return [*problems, *of_backend]
 
 
 def _problems(
-    program: Program, samples: Samples | None, options: RunOptions, mapping: Any
+    program: Program, samples: Samples | None, options: RunOptions
 ) -> tuple[list[Problem], list[Problem], Wanted]:
     """What is wrong with the options, what the backend cannot do, and what is to be recorded."""
-    n_frames = 1 if samples is None else samples.n_frames
-    stream = options.stream is True
-    problems = list(options.problems(n_frames))
-    records = wanted(program, options, problems)
+    n, n_frames = (None, 1) if samples is None else (len(samples), samples.n_frames)
+    if isinstance(options.record, tuple) and not (options.record or options.neurons or options.state):
+        found = _of_plain_options(program, options, tuple(map(type, vars(options).values())), n_frames, n)
+    else:
+        found = _of_options(program, options, n_frames, n)
+    problems = list(found.problems)
+    if options.threads is None:
+        try:
+            thread_count()
+        except InputError as error:
+            problems += error.problems
     if samples is not None:
         problems += sign_problems(program, samples.arrays)
         problems += event_problems(program, samples.arrays, None if problems else options.hold(n_frames))
+    return problems, list(found.of_backend), found.wanted
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is wrong with options, whatever the samples, what the backend cannot do, and what is to be recorded."""
+
+    problems: tuple[Problem, ...]
+    of_backend: tuple[Problem, ...]
+    wanted: Wanted
+
+
+def _of_options(program: Program, options: RunOptions, n_frames: int, n: int | None) -> _Found:
+    stream = options.stream is True
+    problems = list(options.problems(n_frames))
+    records = wanted(program, options, problems)
     problems += timing_problems(program, n_frames, stream)
     problems += gap_problems(program, options.reset)
-    n = None if samples is None else len(samples)
     problems += memory_of_frames_problems(program, n, stream)
     problems += state_problems(program, options.state, 1 if stream else n)
-    return problems, list(_backend_problems(options, mapping)), records
+    return _Found(tuple(problems), tuple(_backend_problems(options)), records)
+
+
+@lru_cache(maxsize=4)
+def _of_plain_options(
+    program: Program, options: RunOptions, kinds: tuple[type, ...], n_frames: int, n: int | None
+) -> _Found:
+    """`_of_options` of options that record nothing, found once: `kinds` tells True from 1 and 1.0 among them."""
+    return _of_options(program, options, n_frames, n)
 
 
 def _proper_name(backend: Any) -> Any:
@@ -217,13 +248,13 @@ def _proper_name(backend: Any) -> Any:
     return BACKEND_ALIASES.get(backend, backend) if isinstance(backend, str) else backend
 
 
-def _backend_problems(options: RunOptions, mapping: Any) -> Iterator[Problem]:
+def _backend_problems(options: RunOptions) -> Iterator[Problem]:
     """Why there is no such backend, or what it cannot do."""
     backend = _proper_name(options.backend)
     if not isinstance(backend, str) or backend not in ENGINES:
         yield Problem("no such backend", "backend", shown(options.backend), ", ".join(ENGINES))
         return
-    engine, where = ENGINES[backend](mapping), f"backend '{backend}'"
+    engine, where = ENGINES[backend](None), f"backend '{backend}'"
     if (options.state is not None or options.return_state is True) and not engine.continues:
         yield Problem(
             "cannot continue a run, and leaves no state that others could continue",

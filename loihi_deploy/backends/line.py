@@ -364,7 +364,10 @@ def _blocks(steps: int, n_neurons: int) -> list[tuple[int, int]]:
 def _with_clipped(
     counts: Mapping[str, PopulationCounts], clipped: Mapping[str, int]
 ) -> dict[str, PopulationCounts]:
-    return {name: replace(count, clipped_biases=clipped.get(name, 0)) for name, count in counts.items()}
+    return {
+        name: replace(count, clipped_biases=clipped[name]) if name in clipped else count
+        for name, count in counts.items()
+    }
 
 
 def _in_order(wanted: Wanted, found: Mapping[tuple[str, str], NDArray[Any]]) -> Recorded:

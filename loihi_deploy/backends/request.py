@@ -17,7 +17,6 @@ from loihi_deploy.backends.argument_problems import (
     whole_number_problems,
 )
 from loihi_deploy.backends.chunk import Wanted, population_sizes
-from loihi_deploy.engines.threads import thread_count
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.program import Program
 from loihi_deploy.options import DEFAULT_STEPS, READOUT_WINDOW, Backend
@@ -146,13 +145,7 @@ class RunOptions:
         yield from flag_problems("return_state", self.return_state)
         yield from flag_problems("progress", self.progress, optional=True)
         yield from whole_number_problems("chunk_size", self.chunk_size, 1, optional=True)
-        of_threads = list(whole_number_problems("threads", self.threads, 1, optional=True))
-        yield from of_threads
-        if not of_threads:
-            try:
-                thread_count(self.threads)
-            except InputError as error:
-                yield from error.problems
+        yield from whole_number_problems("threads", self.threads, 1, optional=True)
 
     def hold(self, n_frames: int) -> int:
         """Steps of each of so many frames."""

@@ -332,18 +332,19 @@ def _numbers(name: str, given: Any, problems: list[Problem]) -> NDArray[Any] | N
         return None
     if values.dtype != np.float32:
         values = values.astype(np.float64)
-    bad = int((~np.isfinite(values)).sum())
-    if bad:
+    low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int((~np.isfinite(values)).sum())
         place = np.argwhere(~np.isfinite(values))[0].tolist()
         problems.append(
             Problem("samples are not finite", name, f"{bad} NaN or infinite values, the first at {place}")
         )
-    elif values.size and max(-values.min(), values.max()) > LARGEST:
+    elif max(-low, high) > LARGEST:
         problems.append(
             Problem(
                 "samples are too large for sums in float32",
                 name,
-                f"{values.min():g} to {values.max():g}",
+                f"{low:g} to {high:g}",
                 f"-{LARGEST:g} to {LARGEST:g}",
                 "Scale them as the network was trained on",
             )

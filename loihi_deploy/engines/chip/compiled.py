@@ -49,6 +49,7 @@ class Engine:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._threads = threading.local()
+        self._known_places: dict[tuple[tuple[str, ...], ...], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self.bounds = accumulator_bounds(program)
         _check_widths(self.bounds)
         self.is_noisy = any(p.noise is not None for p in program.populations)
@@ -278,9 +279,9 @@ class Engine:
         n = len(arrays.u)
         out = Events.empty(watched, n, steps, room)
         taken = [(biases or {})[b.population] for b in self.program.bias_inputs]
-        columns = list(events.sizes)
+        columns, nodes = self._places(tuple(events.sizes), tuple(watched))
         arriving = k.Arriving(
-            np.array([columns.index(s.name) for s in self.program.sources], np.int64),
+            columns,
             events.counts,
             events.indices,
             noise,
@@ -290,7 +291,7 @@ class Engine:
         )
         wanted = k.Wanted(
             counts,
-            np.array([self._order.index(name) for name in watched], np.int64),
+            nodes,
             out.counts,
             out.indices,
             recording.table,
@@ -298,9 +299,20 @@ class Engine:
             recorded[0].view(np.uint8),
             recorded[1],
         )
-        memory = self._memory(steps, len(columns))
+        memory = self._memory(steps, len(events.sizes))
         self._simulate(self.network, arrays, arriving, wanted, memory, first_step, steps)
         return out
+
+    def _places(
+        self, columns: tuple[str, ...], watched: tuple[str, ...]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of each source the column among the host's events, and the numbers of populations; found once."""
+        if (columns, watched) not in self._known_places:
+            self._known_places[columns, watched] = (
+                np.array([columns.index(s.name) for s in self.program.sources], np.int64),
+                np.array([self._order.index(name) for name in watched], np.int64),
+            )
+        return self._known_places[columns, watched]
 
     def _memory(self, steps: int, n_columns: int) -> k.Memory:
         """The thread's own working memory, used for run after run."""
@@ -333,19 +345,18 @@ class Engine:
     def first_wrap(self, counts: NDArray[np.int64]) -> tuple[int, int, str] | None:
         """Sample, step and population of the first accumulator that wrapped around."""
         steps = counts[:, :, k.FIRST_WRAP]
-        wrapped = [(s, int(steps[s, p]), p) for s, p in np.argwhere(steps >= 0).tolist()]
-        if not wrapped:
+        if steps.max(initial=-1) < 0:
             return None
+        wrapped = [(s, int(steps[s, p]), p) for s, p in np.argwhere(steps >= 0).tolist()]
         sample, step, population = min(wrapped)
         return sample, step, self._order[population]
 
     def population_counts(self, counts: NDArray[np.int64]) -> dict[str, PopulationCounts]:
         """Sum counts over samples."""
-        total = counts.sum(axis=0)
+        total = counts.sum(axis=0).tolist()
         return {
             name: PopulationCounts(
-                self.sizes[name],
-                *(int(row[column]) for column in (k.SPIKES, k.EVENTS, k.WRAPS_Q, k.WRAPS_U)),
+                self.sizes[name], *(row[column] for column in (k.SPIKES, k.EVENTS, k.WRAPS_Q, k.WRAPS_U))
             )
             for name, row in zip(self._order, total, strict=True)
         }

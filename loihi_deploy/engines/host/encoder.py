@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,6 +66,7 @@ class Encoder:
                 [Problem("an encoder population is driven by another", name) for name in deep],
             )
         self.graph = graph
+        self._threads = threading.local()
         self._holding = None if limit is None else Holding(limit)
         self.sizes = {p.name: p.size for p in graph.populations}
         offsets = np.cumsum([0, *((p.size + 7) // 8 * 8 for p in graph.populations)])
@@ -135,11 +137,12 @@ class Encoder:
     ) -> tuple[NDArray[Any], ...]:
         """Voltages, refractory times and filtered values of `n` samples at rest; see `neurons.initial_voltages`."""
         numbers = np.arange(n) if numbers is None else numbers
-        voltage = np.tile(self._start, (n, 1))
+        voltage = np.empty((n, self._n_neurons))
+        voltage[:] = self._start
         for p in self._drawn:
             voltage[:, self._part(p.name)] = initial_voltages(p, self.graph.dt, numbers, seed)
         held = () if self._holding is None else self._holding.start(n)
-        return voltage, np.zeros_like(voltage), np.zeros((n, self._n_filtered)), *held
+        return voltage, np.zeros(voltage.shape), np.zeros((n, self._n_filtered)), *held
 
     def unsent(self, arrays: tuple[NDArray[Any], ...]) -> NDArray[np.int64]:
         """Spikes of each population that still wait to be sent, in the arrays of `start`."""
@@ -198,12 +201,20 @@ class Encoder:
             Spikes beyond one for a neuron and step.
         """
         events = Events.empty(self.sizes, len(inputs), steps)
-        n_sums = self._n_neurons + self._n_filtered
         kernels.encode(
             *self._constants,
             *(inputs, first_step, steps, hold),
             *(*arrays[:3], events.counts, events.indices, lost),
-            *(
+            *self._memory(),
+        )
+        return events if self._holding is None else self._holding.run(events, *arrays[3:])
+
+    def _memory(self) -> tuple[NDArray[Any], ...]:
+        """The thread's own working memory, used for run after run: the kernel empties what it does not overwrite."""
+        made: tuple[NDArray[Any], ...] | None = getattr(self._threads, "memory", None)
+        if made is None:
+            n_sums = self._n_neurons + self._n_filtered
+            made = self._threads.memory = (
                 np.zeros(n_sums),
                 np.zeros(self._n_neurons),
                 np.zeros(self._n_neurons, np.uint8),
@@ -212,6 +223,5 @@ class Encoder:
                 np.zeros(self._n_neurons, np.int32),
                 np.zeros(self._n_neurons),
                 np.zeros(len(self.sizes), np.int64),
-            ),
-        )
-        return events if self._holding is None else self._holding.run(events, *arrays[3:])
+            )
+        return made
