@@ -186,9 +186,7 @@ def checked_job(
     )
 
 
-def request_problems(
-    program: Program, samples: Samples | None, options: RunOptions
-) -> list[Problem]:
+def request_problems(program: Program, samples: Samples | None, options: RunOptions) -> list[Problem]:
     """What is wrong with what is asked for, as far as it can be told without the samples where these are None."""
     problems, of_backend, _ = _problems(program, samples, options)
     return [*problems, *of_backend]

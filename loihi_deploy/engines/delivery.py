@@ -325,4 +325,5 @@ def list_spikes(spiked, first, n, found, out, place):  # type: ignore[no-untyped
     eight bytes. Returns how many there are.
     """
     words = spiked.view(np.uint64)
-    return list_bytes(words, found, spiking_words(words, first // 8, n // 8, found, 0), first, out, place)
+    n_found = spiking_words(words, first // 8, n // 8, found, np.int64(0))
+    return list_bytes(words, found, n_found, first, out, place)

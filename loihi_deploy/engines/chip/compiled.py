@@ -49,7 +49,9 @@ class Engine:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._threads = threading.local()
-        self._known_places: dict[tuple[tuple[str, ...], ...], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self._known_places: dict[
+            tuple[tuple[str, ...], ...], tuple[NDArray[np.int64], NDArray[np.int64]]
+        ] = {}
         self.bounds = accumulator_bounds(program)
         _check_widths(self.bounds)
         self.is_noisy = any(p.noise is not None for p in program.populations)

@@ -3,7 +3,8 @@
 Notation as in `loihi_deploy.engines.chip.plain`: q synaptic input, u current, u2 current with bias, v voltage. For each
 population in turn: spikes of the last step add their weights to q; then every block of `BLOCK` compartments is updated.
 
-- q is summed in mantissas, in 16 bits where no sum can leave them, else in 32; then it is shifted.
+- q is summed in mantissas, in 16 bits; some spikes at a time, whose sums are added up in 32 bits, where it could leave
+  them. Then it is shifted.
 - Decay of d bits without a wide product: with x = 2^d h + l, 0 <= l < 2^d, floor(x f / 2^d) = h f + floor(l f / 2^d);
   rounding toward zero adds 2^d - 1 to l f for negative x. Where all currents of a block are below 2^(31 - d), as nearly
   always, x f needs no such split.
@@ -31,6 +32,8 @@ from loihi_deploy.engines.delivery import BLOCK, deliver_spikes, list_bytes, lis
 from loihi_deploy.engines.kept_code import compiled, inlined
 
 int32 = np.int32
+AT_ONCE = 2**15 // 2**7 - 1
+"""Spikes whose weights, of 8 bits, add up in 16."""
 N_BLOCK = np.uint64(BLOCK)
 SIGN = np.int32(31)
 
@@ -164,8 +167,20 @@ def update_currents(u, q, first, factor, bits, shift):  # type: ignore[no-untype
 
 
 @inlined
+def _carry(q16, q32, first, lift):  # type: ignore[no-untyped-def]
+    """Add what a block of 16 bits has summed, shifted up, to that of 32; empties the former."""
+    for i in range(N_BLOCK):
+        k = first + i
+        q32[k] = int32(q32[k] + int32(int32(q16[k]) << lift))
+        q16[k] = 0
+
+
+@inlined
 def _currents_checked(u, q, noise, first, factor, bits, shift, q_up, u_up):  # type: ignore[no-untyped-def]
-    """Update u of any block, with noise and wrapping; empties q. Returns the magnitudes of u, or-ed, and the wraps of q and of u."""
+    """Update u of any block, with noise and wrapping; empties q.
+
+    Returns the magnitudes of u, or-ed, and the wraps of q and of u.
+    """
     magnitudes = wraps_q = wraps_u = int32(0)
     for i in range(N_BLOCK):
         k = first + i
@@ -239,11 +254,11 @@ def _count_down(refractory, spiked, first, delay):  # type: ignore[no-untyped-de
 
 @inlined
 def _update(  # type: ignore[no-untyped-def]
-    widths, p, fits, u, v, refractory, spiked, q, bias, noise, touched, moving, words, counts, spikes
+    widths, p, narrow, fits, u, v, refractory, spiked, q16, q32, bias, noise, touched, moving, words, counts, spikes
 ):  # fmt: skip
     """Update one population; lists its spikes at their place in `spikes` and returns their number.
 
-    `fits` says that nothing can wrap where currents are small.
+    `narrow` says that the sums of this step are in 16 bits, `fits` that nothing can wrap where currents are small.
     """
     factor_u, factor_v = int32(p[FACTOR_U]), int32(p[FACTOR_V])
     threshold, v_min, v_max = int32(p[THRESHOLD]), int32(p[V_MIN]), int32(p[V_MAX])
@@ -251,7 +266,9 @@ def _update(  # type: ignore[no-untyped-def]
     bits, q_up, u_up = widths
     bits, q_up, u_up = int32(bits), int32(q_up), int32(u_up)
     first = p[FIRST]
-    n_words = wraps_q = wraps_u = 0
+    n_words = wraps_q = wraps_u = np.int64(
+        0
+    )  # a literal 0 has a type of its own, for which all is compiled again
     by_word = spiked.view(np.uint64)
     noisy = p[NOISE_AT] != NO_NOISE
     for b in range(first // BLOCK, (first + p[SIZE] + BLOCK - 1) // BLOCK):
@@ -263,10 +280,16 @@ def _update(  # type: ignore[no-untyped-def]
         current = int32(0)
         plain = fits and not moving[b] & HAS_WIDE
         if arrived or noisy or moving[b] & HAS_CURRENT:
-            if plain:
-                current = update_currents(u, q, at, factor_u, bits, shift)
+            if plain and narrow:
+                current = update_currents(u, q16, at, factor_u, bits, shift)
+            elif plain:
+                current = update_currents(u, q32, at, factor_u, bits, shift)
             else:
-                current, now_q, now_u = _currents_checked(u, q, noise, at, factor_u, bits, shift, q_up, u_up)
+                if narrow:
+                    _carry(q16, q32, at, int32(0))
+                current, now_q, now_u = _currents_checked(
+                    u, q32, noise, at, factor_u, bits, shift, q_up, u_up
+                )
                 wraps_q += now_q
                 wraps_u += now_u
         if plain and p[PLAIN_VOLTAGE]:
@@ -320,23 +343,34 @@ def _keep_pending(source, column, steps, event_counts, event_indices, starts, pe
 
 @inlined
 def _deliver(  # type: ignore[no-untyped-def]
-    p, table, geometry, weights, projections, spikes, spikes_first, n_spikes, q, touched
+    p, narrow, table, geometry, weights, projections, spikes, spikes_first, n_spikes, q16, q32, touched
 ):  # fmt: skip
-    """Add the weights of all arriving spikes to q; returns how many weights that were."""
+    """Add the weights of all arriving spikes to q; returns how many weights that were.
+
+    In 16 bits where that is wide enough; else `AT_ONCE` spikes at a time, which are then added up in 32 bits.
+    """
     events = 0
     lift, delivered = 0, False
+    first_block, end_block = p[FIRST] // BLOCK, (p[FIRST] + p[SIZE] + BLOCK - 1) // BLOCK
     for r in range(p[FIRST_PROJECTION], p[FIRST_PROJECTION] + p[N_PROJECTIONS]):
-        if delivered and projections[r, LIFT] < lift:
+        if narrow and delivered and projections[r, LIFT] < lift:
             factor = 1 << (lift - projections[r, LIFT])
-            part = q[p[FIRST] : p[FIRST] + p[SIZE]]
+            part = q16[p[FIRST] : p[FIRST] + p[SIZE]]
             for k in range(part.size):
                 part[k] *= factor
         lift = projections[r, LIFT]
         pre = projections[r, PRE]
-        first = spikes_first[pre]
-        n = n_spikes[pre]
-        events += deliver_spikes(table[r], geometry, weights, spikes, first, n, q, p[FIRST], touched)
-        delivered |= n > 0
+        first, left = spikes_first[pre], n_spikes[pre]
+        delivered |= left > 0
+        while left > 0:
+            n = left if narrow else min(left, AT_ONCE)
+            events += deliver_spikes(table[r], geometry, weights, spikes, first, n, q16, p[FIRST], touched)
+            first += n
+            left -= n
+            if not narrow:
+                for b in range(first_block, end_block):
+                    if touched[b] != 0:
+                        _carry(q16, q32, np.uint64(b * BLOCK), int32(lift & 31))
     return events
 
 
@@ -452,13 +486,9 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
                     )
                     state = (u[s], v[s], refractory[s], spiked[s])
                     rest = (membrane, noise, touched, moving, words, count, spikes[now])
-                    fits = n_arriving <= p[FITTING]
-                    if p[NARROW] or n_arriving <= p[BUDGET]:
-                        count[EVENTS] += _deliver(p, *arrival, q16, touched)
-                        n_new = _update(widths, p, fits, *state, q16, *rest)
-                    else:
-                        count[EVENTS] += _deliver(p, *arrival, q32, touched)
-                        n_new = _update(widths, p, fits, *state, q32, *rest)
+                    narrow = p[NARROW] != 0 or n_arriving <= p[BUDGET]
+                    count[EVENTS] += _deliver(p, narrow, *arrival, q16, q32, touched)
+                    n_new = _update(widths, p, narrow, n_arriving <= p[FITTING], *state, q16, q32, *rest)
                     n_spikes[now, n_sources + i] = n_new
                     count[SPIKES] += n_new
                     if count[FIRST_WRAP] < 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:

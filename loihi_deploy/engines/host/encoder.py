@@ -121,6 +121,8 @@ class Encoder:
                 populations[row, 2] = kernels.IF_ADDING
                 bias[part] = population.bias / population.gain
                 constants[row, 0] = summed_threshold(population, graph.dt)
+        kinds = {int(kind) for kind in populations[:, 2]}
+        self._encode = kernels.encode_with(kinds.pop() if len(kinds) == 1 else None)
         self._constants = (
             *(populations, constants, laid_out.table, laid_out.geometry, laid_out.weights),
             np.array(rows, np.int64).reshape(-1, 5),
@@ -201,7 +203,7 @@ class Encoder:
             Spikes beyond one for a neuron and step.
         """
         events = Events.empty(self.sizes, len(inputs), steps)
-        kernels.encode(
+        self._encode(
             *self._constants,
             *(inputs, first_step, steps, hold),
             *(*arrays[:3], events.counts, events.indices, lost),

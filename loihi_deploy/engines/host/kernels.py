@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -185,76 +187,93 @@ def _scatter(voltage, which, kept, n):  # type: ignore[no-untyped-def]
         voltage[which[k]] = kept[k]
 
 
-@compiled
-def encode(  # type: ignore[no-untyped-def]
-    populations, constants, table, geometry, weights, projections, factors, gain, bias, dt,
-    inputs, first_step, steps, hold,
-    voltage, refractory_time, filtered,
-    counts, indices, lost,
-    drive, j, spiked, touched, words, which, kept, n_moving,
-):  # fmt: skip
-    """Step the encoder of every sample of a batch; see `Encoder` for the arrays."""
-    n_neurons = gain.size
-    gathers = filtered.shape[1] == 0 and hold >= WORTH_GATHERING
-    for s in range(inputs.shape[0]):
-        frame = -1
-        n_out = 0
-        for t in range(steps):
-            new_frame = (first_step + t) // hold != frame
-            if new_frame:
-                frame = (first_step + t) // hold
-                _empty(drive)
-                for r in range(table.shape[0]):
-                    _, first_in, n_in, first_out, _ = projections[r]
-                    for i in range(n_in):
-                        x = inputs[s, frame, first_in + i]
-                        if x != 0:
-                            deliver(table[r], geometry, weights, i, x, drive, first_out, touched)
-            if new_frame or filtered.shape[1] > 0:
-                for k in range(n_neurons):
-                    j[k] = drive[k]
-                for r in range(table.shape[0]):
-                    p, _, _, first_out, n_out_filtered = projections[r]
-                    if n_out_filtered > 0:
-                        first = populations[p, 0]
-                        for k in range(n_out_filtered):
-                            y = filtered[s, first_out - n_neurons + k]
-                            j[first + k] += y
-                            x = drive[first_out + k]
-                            filtered[s, first_out - n_neurons + k] = factors[r] * y + (1 - factors[r]) * x
+@lru_cache
+def encode_with(kind_of_all: int | None) -> Callable[..., None]:
+    """The kernel for encoders whose neurons are all of this kind, or of any; see `Encoder` for its arrays.
+
+    Where all are of one of the usual kinds, what steps the others is not compiled.
+    """
+    all_if, all_discretized, all_adding = (kind_of_all == kind for kind in RECTIFIED)
+
+    def encode(  # type: ignore[no-untyped-def]
+        populations, constants, table, geometry, weights, projections, factors, gain, bias, dt,
+        inputs, first_step, steps, hold,
+        voltage, refractory_time, filtered,
+        counts, indices, lost,
+        drive, j, spiked, touched, words, which, kept, n_moving,
+    ):  # fmt: skip
+        """Step the encoder of every sample of a batch."""
+        n_neurons = gain.size
+        gathers = filtered.shape[1] == 0 and hold >= WORTH_GATHERING
+        for s in range(inputs.shape[0]):
+            frame = -1
+            n_out = np.int64(0)
+            for t in range(steps):
+                new_frame = (first_step + t) // hold != frame
+                if new_frame:
+                    frame = (first_step + t) // hold
+                    _empty(drive)
+                    for r in range(table.shape[0]):
+                        _, first_in, n_in, first_out, _ = projections[r]
+                        for i in range(n_in):
+                            x = inputs[s, frame, first_in + i]
+                            if x != 0:
+                                deliver(table[r], geometry, weights, i, x, drive, first_out, touched)
+                if new_frame or filtered.shape[1] > 0:
+                    for k in range(n_neurons):
+                        j[k] = drive[k]
+                    for r in range(table.shape[0]):
+                        p, _, _, first_out, n_out_filtered = projections[r]
+                        if n_out_filtered > 0:
+                            first = populations[p, 0]
+                            for k in range(n_out_filtered):
+                                y = filtered[s, first_out - n_neurons + k]
+                                j[first + k] += y
+                                x = drive[first_out + k]
+                                filtered[s, first_out - n_neurons + k] = factors[r] * y + (1 - factors[r]) * x
+                    for p in range(populations.shape[0]):
+                        first, size, kind = populations[p]
+                        part = slice(first, first + size)
+                        make_drive(kind, gain[part], bias[part], dt, j[part])
+                        if gathers and kind in RECTIFIED:
+                            if t > 0:
+                                _scatter(voltage[s, part], which[part], kept[part], n_moving[p])
+                            threshold = constants[p, 0] if kind == IF_ADDING else 1.0
+                            n_moving[p] = _gather(
+                                kind, threshold, j[part], voltage[s, part], which[part], kept[part]
+                            )
+                            _empty(spiked[part])
                 for p in range(populations.shape[0]):
                     first, size, kind = populations[p]
-                    part = slice(first, first + size)
-                    make_drive(kind, gain[part], bias[part], dt, j[part])
-                    if gathers and kind in RECTIFIED:
-                        if t > 0:
-                            _scatter(voltage[s, part], which[part], kept[part], n_moving[p])
-                        threshold = constants[p, 0] if kind == IF_ADDING else 1.0
-                        n_moving[p] = _gather(
-                            kind, threshold, j[part], voltage[s, part], which[part], kept[part]
+                    gathered = gathers and kind in RECTIFIED
+                    n_stepped = n_moving[p] if gathered else size
+                    part = slice(first, first + n_stepped)
+                    v = kept[part] if gathered else voltage[s, part]
+                    if all_if:
+                        lost[p] += step_if(j[part], v, spiked[part])
+                    elif all_discretized:
+                        step_if_discretized(j[part], v, spiked[part])
+                    elif all_adding:
+                        lost[p] += step_if_adding(j[part], constants[p, 0], v, spiked[part])
+                    else:
+                        lost[p] += step(
+                            kind, constants[p], dt, j[part], v, refractory_time[s, part], spiked[part], hold
                         )
-                        _empty(spiked[part])
-            for p in range(populations.shape[0]):
-                first, size, kind = populations[p]
-                gathered = gathers and kind in RECTIFIED
-                n_stepped = n_moving[p] if gathered else size
-                part = slice(first, first + n_stepped)
-                v = kept[part] if gathered else voltage[s, part]
-                lost[p] += step(
-                    kind, constants[p], dt, j[part], v, refractory_time[s, part], spiked[part], hold
-                )
-                n = list_spikes(spiked, first, (n_stepped + 7) // 8 * 8, words, indices[s], n_out)
-                if gathered:
-                    for k in range(n_out, n_out + n):
-                        indices[s, k] = which[first + indices[s, k]]
-                counts[s, t, p] = n
-                n_out += n
-        if gathers:
-            for p in range(populations.shape[0]):
-                first, size, kind = populations[p]
-                if kind in RECTIFIED:
-                    part = slice(first, first + size)
-                    _scatter(voltage[s, part], which[part], kept[part], n_moving[p])
+                    n = list_spikes(spiked, first, (n_stepped + 7) // 8 * 8, words, indices[s], n_out)
+                    if gathered:
+                        for k in range(n_out, n_out + n):
+                            indices[s, k] = which[first + indices[s, k]]
+                    counts[s, t, p] = n
+                    n_out += n
+            if gathers:
+                for p in range(populations.shape[0]):
+                    first, size, kind = populations[p]
+                    if kind in RECTIFIED:
+                        part = slice(first, first + size)
+                        _scatter(voltage[s, part], which[part], kept[part], n_moving[p])
+
+    kernel: Callable[..., None] = compiled(encode)
+    return kernel
 
 
 @compiled
@@ -273,9 +292,8 @@ def decode(  # type: ignore[no-untyped-def]
                 for r in range(table.shape[0]):
                     if projections[r, 0] == column:
                         for k in range(position, position + n):
-                            deliver(
-                                table[r], geometry, weights, indices[s, k], 1.0, x, projections[r, 1], touched
-                            )
+                            number = np.int64(indices[s, k])
+                            deliver(table[r], geometry, weights, number, 1.0, x, projections[r, 1], touched)
                 position += n
             for r in range(table.shape[0]):
                 _, first, size, first_trace, delay, first_delayed = projections[r]
@@ -346,7 +364,7 @@ def simulate_network(  # type: ignore[no-untyped-def]
                         for r in range(first_projection, end_projection):
                             pre = pres[r, 0]
                             for i in range(n_spikes[seen, pre]):
-                                k = lists[seen, pre, i]
+                                k = np.int64(lists[seen, pre, i])
                                 value = spiked[seen, populations[pre, 0] + k] * constants[pre, 3]
                                 deliver(table[r], geometry, weights, k, value, x, place, touched)
                         _filter(xs, ys, factors[g], sums)
@@ -356,7 +374,7 @@ def simulate_network(  # type: ignore[no-untyped-def]
                     state = (voltage[part], refractory_time[part], spiked[now, part])
                     step(kind, constants[p], dt, sums, *state, hold)
                     n_spikes[now, p] = list_spikes(
-                        spiked[now], first, (size + 7) // 8 * 8, words, lists[now, p], 0
+                        spiked[now], first, (size + 7) // 8 * 8, words, lists[now, p], np.int64(0)
                     )
                 else:
                     for k in range(size):
