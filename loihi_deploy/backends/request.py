@@ -17,7 +17,7 @@ from loihi_deploy.backends.argument_problems import (
     whole_number_problems,
 )
 from loihi_deploy.backends.chunk import Wanted, population_sizes
-from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.errors import Problem
 from loihi_deploy.ir.program import Program
 from loihi_deploy.options import DEFAULT_STEPS, READOUT_WINDOW, Backend
 from loihi_deploy.results import RunState

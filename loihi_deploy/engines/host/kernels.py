@@ -364,9 +364,9 @@ def simulate_network(  # type: ignore[no-untyped-def]
                         for r in range(first_projection, end_projection):
                             pre = pres[r, 0]
                             for i in range(n_spikes[seen, pre]):
-                                k = np.int64(lists[seen, pre, i])
-                                value = spiked[seen, populations[pre, 0] + k] * constants[pre, 3]
-                                deliver(table[r], geometry, weights, k, value, x, place, touched)
+                                number = np.int64(lists[seen, pre, i])
+                                value = spiked[seen, populations[pre, 0] + number] * constants[pre, 3]
+                                deliver(table[r], geometry, weights, number, value, x, place, touched)
                         _filter(xs, ys, factors[g], sums)
                 if kind >= 0:
                     part = slice(first, first + size)
