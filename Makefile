@@ -7,6 +7,7 @@
 # make rehearsal    record four networks as they are loaded to a board, and replay them from the registers (some minutes)
 # make docs    build the pages of docs/ into build/docs, in an environment of its own: .venv-docs
 # make pictures   draw the pictures of docs/ anew
+# make notebooks   run the notebooks of docs/, and write their outputs anew
 # make fuzz    load and run 10,000 altered files under bounds checking (some minutes)
 # make model-fuzz    convert 300 drawn Keras models and compare them with what Keras predicts (some minutes)
 # make golden  compare networks of lava-dl with the spikes, currents and voltages that come with it (68 MB are loaded)
@@ -53,6 +54,10 @@ model-fuzz: $(VENV)/.convert-test
 
 pictures: $(VENV)/.convert-test
 	$(VENV)/bin/python tools/draw_pictures.py
+
+.PHONY: notebooks
+notebooks: $(VENV)/.convert-test
+	$(VENV)/bin/python -m tools.notebooks
 
 long-stream: $(VENV)/.convert-test
 	LOIHI_DEPLOY_STREAM_STEPS=1000000 $(VENV)/bin/python -m pytest --quiet --timeout=3600 tests/backends/test_stream.py $(ARGS)

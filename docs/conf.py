@@ -1,11 +1,18 @@
 """How the pages are built: ``make docs``."""
 
+import json
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import numba  # noqa: F401 - before scipy is mocked: numba asks for its version
+from myst_parser.sphinx_ import MystParser
 
 from loihi_deploy import __version__
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tools import notebooks
 
 project = "loihi-deploy"
 release = __version__
@@ -22,10 +29,22 @@ autodoc_member_order = "bysource"
 autodoc_mock_imports = ["nengo", "nengo_dl", "nengo_loihi", "scipy", "tensorflow"]
 
 
+class NotebookParser(MystParser):
+    """A notebook as the page that it makes."""
+
+    supported = ("notebook",)
+
+    def parse(self, inputstring: str, document: Any) -> None:
+        """See `notebooks.as_markdown`."""
+        super().parse(notebooks.as_markdown(json.loads(inputstring)), document)
+
+
 def setup(app: Any) -> None:
-    """Let the star of ``(n, *input_shape)`` be a star."""
+    """Read notebooks, and let the star of ``(n, *input_shape)`` be a star."""
 
     def escape(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
         lines[:] = [re.sub(r"(?<=, )\*(?=\w+\))", r"\\*", line) for line in lines]
 
+    app.add_source_suffix(".ipynb", "notebook")
+    app.add_source_parser(NotebookParser)
     app.connect("autodoc-process-docstring", escape, priority=0)

@@ -14,9 +14,13 @@ import numpy as np
 import loihi_deploy as ld
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.ir import NeuronModel
+from loihi_deploy.report.drawing import as_svg
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 NETWORK = "nxtf-mnist"
+PIXELS = 96
+"""Of SVG in an inch."""
+XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
 HOST, CHIP, INK = "#4c8a5b", "#3b6ea8", "#333333"
 
 matplotlib.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
@@ -146,7 +150,62 @@ def mapping() -> Any:
     return ld.deploy(graph, board="nahuku32", options=options).plot.cores()
 
 
-PICTURES: tuple[Callable[[], Any], ...] = (pipeline, arithmetic, quantization, bias_correction, mapping)
+def energy() -> Any:
+    """Energy by cause, of a long presentation and of a short one that the network is deployed for."""
+    x = ld.benchmarks.inputs(NETWORK, 10, seed=2)
+    made, axes = figure(7, 2.8)
+    for place, (steps, colour) in enumerate(((100, CHIP), (20, HOST))):
+        options: dict[str, Any] = {"steps": steps, "target_rate": 700.0} if steps < 50 else {}
+        found = deployed(**options).energy(x, steps=steps)
+        causes = [(cause, part) for cause, part in found.by_cause.items() if part.high]
+        middle = np.array([part.value for _, part in causes]) * 1e6
+        ends = np.abs(np.array([[part.low, part.high] for _, part in causes]).T * 1e6 - middle)
+        rows = np.arange(len(causes)) + 0.4 * place
+        axes.barh(
+            rows, middle, 0.38, xerr=ends, color=colour, label=f"{steps} steps", error_kw={"elinewidth": 0.8}
+        )
+        axes.set_yticks(rows - 0.2, [cause for cause, _ in causes])
+    axes.invert_yaxis()
+    axes.set(xlabel="µJ for one image, with its range")
+    axes.legend(frameon=False, loc="center right")
+    return made
+
+
+def report() -> str:
+    """Four pictures of a report, of a network that is trained for it: accuracy by step, rates, spikes, cores."""
+    tf = ld.frontends.import_tensorflow()
+    tf.keras.utils.set_random_seed(0)
+    layers, data = tf.keras.layers, ld.data.fashion_mnist()
+    model = tf.keras.Sequential(
+        [
+            layers.Input((28, 28, 1), name="image"),
+            layers.Conv2D(16, 3, strides=2, activation="relu", name="wide"),
+            layers.Conv2D(32, 3, strides=2, activation="relu", name="narrow"),
+            layers.Flatten(),
+            layers.Dense(10, "softmax", name="classes"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(data.x_train, data.y_train, epochs=4, verbose=0)
+    x, y = data.x_test[:500], data.y_test[:500]
+    plot = ld.deploy(model, board="nahuku32", calibration=data.x_train[:500]).plot
+    made = (plot.accuracy_by_step(x, y, 60), plot.rates(x[:100], 60), plot.raster(x[:1], 60), plot.cores())
+    sizes = [each.get_size_inches() * PIXELS for each in made]
+    width, heights = max(w for w, _ in sizes), [max(h for _, h in sizes[row : row + 2]) for row in (0, 2)]
+    parts = [
+        as_svg(each, f"report{k}").replace(
+            "<svg ", f'<svg x="{k % 2 * width:g}" y="{k // 2 * heights[0]:g}" ', 1
+        )
+        for k, each in enumerate(made)
+    ]
+    size = f'viewBox="0 0 {2 * width:g} {sum(heights):g}" width="{2 * width:g}" height="{sum(heights):g}"'
+    back = '<rect width="100%" height="100%" fill="white"/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {XLINK} {size}>{back}{"".join(parts)}</svg>\n'
+
+
+PICTURES: tuple[Callable[[], Any], ...] = (
+    *(pipeline, arithmetic, quantization, bias_correction, mapping, energy, report),
+)
 
 
 def draw(folder: Path) -> None:
@@ -155,6 +214,9 @@ def draw(folder: Path) -> None:
     for picture in PICTURES:
         made = picture()
         path = folder / f"{picture.__name__}.svg"
+        if isinstance(made, str):
+            path.write_text(made, encoding="utf-8")
+            continue
         with matplotlib.rc_context({"svg.hashsalt": path.stem}):  # the same file whenever it is drawn
             made.savefig(path, facecolor="white", metadata={"Date": None, "Creator": None})
 

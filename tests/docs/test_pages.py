@@ -5,6 +5,7 @@ import re
 import pytest
 
 import loihi_deploy as ld
+from tools import notebooks
 
 from . import pages
 
@@ -84,7 +85,7 @@ def test_every_public_name_is_described():
 LINK = re.compile(r"\]\(([^)#\s]+)")
 
 
-@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*pages.PAGES, *notebooks.NOTEBOOKS], ids=lambda page: page.name)
 def test_links_to_other_pages_and_pictures_are_alive(page):
     text = page.read_text(encoding="utf-8")
     here = f"{repository()}/blob/main/"
@@ -100,6 +101,24 @@ def repository():
     return re.search(r'^Repository = "(.*)"$', text, re.MULTILINE)[1]
 
 
+NAMED = re.compile(r"`((?:\w+/)*\w+\.(?:py|toml|json|html\.j2)|(?:\w+/)+)`")
+
+
+def test_files_to_extend_are_there():
+    text = (pages.ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    named = NAMED.findall(text)
+    assert len(named) > 10
+    for name in named:
+        assert (pages.ROOT / "loihi_deploy" / name).exists() or (pages.ROOT / name).exists(), name
+
+
+def test_every_command_of_make_is_described_and_defined_once():
+    lines = (pages.ROOT / "Makefile").read_text().splitlines()
+    described = {line.split()[2] for line in lines if line.startswith("# make ")}
+    defined = [line.split(":")[0] for line in lines if re.match(r"[a-z][a-z0-9-]*:", line)]
+    assert sorted(defined) == sorted(described)
+
+
 def test_every_page_is_in_a_table_of_contents():
     index = (pages.ROOT / "docs" / "index.md").read_text()
     listed = {
@@ -108,9 +127,8 @@ def test_every_page_is_in_a_table_of_contents():
         if block.language == "{toctree}"
         for line in block.code.splitlines()
     }
-    docs = {
-        str(p.relative_to(pages.ROOT / "docs").with_suffix("")) for p in pages.PAGES if p.name != "README.md"
-    }
+    written = (*pages.PAGES[1:], *notebooks.NOTEBOOKS)
+    docs = {str(page.relative_to(pages.ROOT / "docs").with_suffix("")) for page in written}
     assert docs - {"index"} <= listed
 
 
