@@ -14,13 +14,9 @@ import numpy as np
 import loihi_deploy as ld
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.ir import NeuronModel
-from loihi_deploy.report.drawing import as_svg
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 NETWORK = "nxtf-mnist"
-PIXELS = 96
-"""Of SVG in an inch."""
-XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
 HOST, CHIP, INK = "#4c8a5b", "#3b6ea8", "#333333"
 
 matplotlib.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
@@ -171,40 +167,13 @@ def energy() -> Any:
     return made
 
 
-def report() -> str:
-    """Four pictures of a report, of a network that is trained for it: accuracy by step, rates, spikes, cores."""
-    tf = ld.frontends.import_tensorflow()
-    tf.keras.utils.set_random_seed(0)
-    layers, data = tf.keras.layers, ld.data.fashion_mnist()
-    model = tf.keras.Sequential(
-        [
-            layers.Input((28, 28, 1), name="image"),
-            layers.Conv2D(16, 3, strides=2, activation="relu", name="wide"),
-            layers.Conv2D(32, 3, strides=2, activation="relu", name="narrow"),
-            layers.Flatten(),
-            layers.Dense(10, "softmax", name="classes"),
-        ]
-    )
-    model.compile("adam", "sparse_categorical_crossentropy")
-    model.fit(data.x_train, data.y_train, epochs=4, verbose=0)
-    x, y = data.x_test[:500], data.y_test[:500]
-    plot = ld.deploy(model, board="nahuku32", calibration=data.x_train[:500]).plot
-    made = (plot.accuracy_by_step(x, y, 60), plot.rates(x[:100], 60), plot.raster(x[:1], 60), plot.cores())
-    sizes = [each.get_size_inches() * PIXELS for each in made]
-    width, heights = max(w for w, _ in sizes), [max(h for _, h in sizes[row : row + 2]) for row in (0, 2)]
-    parts = [
-        as_svg(each, f"report{k}").replace(
-            "<svg ", f'<svg x="{k % 2 * width:g}" y="{k // 2 * heights[0]:g}" ', 1
-        )
-        for k, each in enumerate(made)
-    ]
-    size = f'viewBox="0 0 {2 * width:g} {sum(heights):g}" width="{2 * width:g}" height="{sum(heights):g}"'
-    back = '<rect width="100%" height="100%" fill="white"/>'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {XLINK} {size}>{back}{"".join(parts)}</svg>\n'
-
-
 PICTURES: tuple[Callable[[], Any], ...] = (
-    *(pipeline, arithmetic, quantization, bias_correction, mapping, energy, report),
+    pipeline,
+    arithmetic,
+    quantization,
+    bias_correction,
+    mapping,
+    energy,
 )
 
 
@@ -214,9 +183,6 @@ def draw(folder: Path) -> None:
     for picture in PICTURES:
         made = picture()
         path = folder / f"{picture.__name__}.svg"
-        if isinstance(made, str):
-            path.write_text(made, encoding="utf-8")
-            continue
         with matplotlib.rc_context({"svg.hashsalt": path.stem}):  # the same file whenever it is drawn
             made.savefig(path, facecolor="white", metadata={"Date": None, "Creator": None})
 
