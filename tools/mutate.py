@@ -55,9 +55,18 @@ AREAS = {
         ("stages", "chip/test_fixed_point.py", "conformance/test_engines.py"),
     ),
     "mapping": (("mapping/*.py",), ("mapping", "conformance/test_nengo_loihi_mapping.py")),
-    "engines": (("engines/**/*.py",), ("engines", "encoders", "conformance/test_engines.py")),
+    "engines": (
+        ("engines/**/*.py",),
+        (
+            *("engines", "encoders", "conformance/test_engines.py", "backends/test_running.py"),
+            *("backends/test_losses.py", "analysis/test_host_link.py", "analysis/energy/test_energy.py"),
+        ),
+    ),
     "frontends": (("frontends/*.py",), ("frontends", "export/test_nir.py", "export/test_netx.py")),
-    "verification": (("analysis/*.py",), ("analysis/test_*.py",)),
+    "verification": (
+        ("analysis/*.py",),
+        ("analysis/test_*.py", "report/test_report.py", "backends/test_lengths.py"),
+    ),
 }
 """Modules, below the package, and the tests that mirror them, below tests/."""
 LIBRARIES = (

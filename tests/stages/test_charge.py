@@ -58,6 +58,16 @@ def test_integers_are_parts_of_the_threshold_and_have_room_below_zero():
         assert ours == theirs
 
 
+def test_voltages_that_begin_deeper_than_a_threshold_have_room_too():
+    parts = charged(network())
+    deep = replace(parts.chip.populations[0], initial_voltage=np.linspace(-5, -2, 30))
+    populations = (deep, *parts.chip.populations[1:])
+    program = ld.quantize(replace(parts, chip=replace(parts.chip, populations=populations)))
+    first = program.populations[0]
+    assert first.initial_voltage.min() < -4 * first.threshold
+    assert all((c.initial_voltage >= c.v_min).all() for c in program.populations)
+
+
 def test_leaky_neurons_are_half_way_when_their_input_arrives():
     parts = charged(network(NeuronModel("lif", 0.02, 0.002)))
     for hops, population in enumerate(parts.chip.populations, start=1):

@@ -97,6 +97,16 @@ def nengo_loihi_block(weights, bias, neuron, tau):
     return block
 
 
+def test_a_leak_or_a_synapse_too_slow_for_the_chip_is_none():
+    weights = 1e-3 * np.arange(1.0, 7.0).reshape(2, 3)
+    layer, (synapses,), group = integers(network(weights, neuron=NeuronModel("lif", 100.0, 0.002)))
+    plain, (same,), other = integers(network(weights))
+    assert layer.decay_v == plain.decay_v == 0
+    exact = weights / 0.001
+    for made, scale in ((synapses, group.current_scale), (same, other.current_scale)):
+        assert np.abs(real_weights(made) - exact * scale).max() <= 2**made.shift / 2
+
+
 @pytest.mark.parametrize("neuron", [NeuronModel(), LIF], ids=["if", "lif"])
 @pytest.mark.parametrize("tau", [0.0, 0.005, 0.02])
 @pytest.mark.parametrize("magnitude", [1.0, 0.1, 0.03, 0.008])
