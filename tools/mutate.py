@@ -52,7 +52,7 @@ NUMBA = OUT / "numba"
 AREAS = {
     "quantization": (
         ("stages/*.py", "chip/fixed_point.py"),
-        ("stages", "chip/test_fixed_point.py", "conformance/test_engines.py"),
+        ("stages", "encoders", "chip/test_fixed_point.py", "conformance/test_engines.py"),
     ),
     "mapping": (("mapping/*.py",), ("mapping", "conformance/test_nengo_loihi_mapping.py")),
     "engines": (

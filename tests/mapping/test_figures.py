@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,47 @@ def test_messages_are_spikes_times_the_cores_they_go_to():
     sent = mapping.values()["messages"]["total"]
     assert sent in (30, 60)  # to one core or two
     assert sent == 30 * len({post for pre, post, *_ in mapping.flows if pre >= 0})
+
+
+def altered(**changed):
+    """The mapping with fields of its own, or of its first core."""
+    of_core = {key: changed.pop(key) for key in ("chip", "number", "slices") if key in changed}
+    cores = (replace(MAPPING.cores[0], **of_core), *MAPPING.cores[1:])
+    return replace(MAPPING, **{"cores": cores, **changed})
+
+
+def flow(column, value):
+    flows = MAPPING.flows.copy()
+    flows[0, column] = value
+    return flows
+
+
+LAST = len(MAPPING.cores) - 1
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "message"),
+    [
+        ({"flows": flow(0, -1)}, {"flows": flow(0, LAST + 1)}, "flows between cores"),
+        ({"flows": flow(1, LAST)}, {"flows": flow(1, LAST + 1)}, "flows between cores"),
+        ({"flows": flow(1, 0)}, {"flows": flow(1, -1)}, "flows between cores"),
+        *(({"flows": flow(k, 0)}, {"flows": flow(k, -1)}, "flows between cores") for k in (2, 3, 4)),
+        ({}, {"flows": MAPPING.flows[:, :4]}, "do not fit"),
+        ({}, {"senders": MAPPING.senders[1:]}, "do not fit"),
+        ({"rates": {"in": 1e12}}, {"rates": {"in": 1.1e12}}, "firing rate"),
+        ({"rates": {"in": 0.0}}, {"rates": {"in": -1e-9}}, "firing rate"),
+        ({"chip": MAPPING.board.n_chips - 1, "number": 3}, {"number": 4}, "no such core"),
+        ({"number": 0}, {"number": -1}, "no such core"),
+        ({"chip": len(MAPPING.cores) - 1}, {"chip": 10**6}, "no such core"),
+        ({"chip": 0}, {"chip": -1}, "no such core"),
+        ({}, {"slices": ()}, "no such core"),
+        ({}, {"cores": (*MAPPING.cores, MAPPING.cores[0])}, "twice"),
+    ],
+)
+def test_what_a_mapping_cannot_say_is_refused_and_what_it_just_can_is_not(good, bad, message):
+    altered(**good)
+    with pytest.raises(InputError, match=message):
+        altered(**bad)
 
 
 def test_json_and_csv_hold_the_values():

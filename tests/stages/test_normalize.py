@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from loihi_deploy.engines.rate_network import rate_activity
 from loihi_deploy.errors import InputError, NormalizationError
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
-from loihi_deploy.stages.normalize import calibration_rates, normalize, scale_firing_rates, with_leaky_neurons
+from loihi_deploy.stages.normalize import (
+    calibration_rates,
+    normalize,
+    scale_firing_rates,
+    with_input_ranges,
+    with_leaky_neurons,
+)
 
 
 def network(seed=0):
@@ -34,6 +40,16 @@ def network(seed=0):
 
 
 X = np.random.default_rng(1).uniform(0, 1, (50, 4, 4, 1))
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "signed"),
+    [([0.0, 0.0], 1.0, False), ([0.0, 3.0], 3.0, False), ([-4.0, 3.0], 4.0, True), ([-2.0, 3.0], 3.0, True)],
+)
+def test_the_range_of_an_input_is_that_of_its_samples(values, scale, signed):
+    x = np.resize(values, (2, 4, 4, 1))
+    (node,) = with_input_ranges(network(), x).inputs
+    assert (node.scale, node.signed, node.calibrated) == (scale, signed, (min(values), max(values)))
 
 
 def outputs(graph, x=X):

@@ -14,7 +14,8 @@ from loihi_deploy.errors import QuantizationError
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.stages.normalize import scale_firing_rates, with_synapses
 from loihi_deploy.stages.partition import partition
-from loihi_deploy.stages.quantize import quantize
+from loihi_deploy.stages.quantize import level_step, quantize
+from loihi_deploy.stages.rounding import Levels
 
 LIF = NeuronModel("lif", 0.02, 0.002)
 LIMITS = load_board("loihi").chip.arithmetic
@@ -105,6 +106,14 @@ def test_a_leak_or_a_synapse_too_slow_for_the_chip_is_none():
     exact = weights / 0.001
     for made, scale in ((synapses, group.current_scale), (same, other.current_scale)):
         assert np.abs(real_weights(made) - exact * scale).max() <= 2**made.shift / 2
+
+
+@pytest.mark.parametrize("magnitude", [2.5, 4.0, 30.0])
+def test_a_level_is_what_a_unit_of_a_stored_weight_stands_for(magnitude):
+    weights = magnitude * np.random.default_rng(0).uniform(-1, 1, (4, 6))
+    _, (synapses,), group = integers(network(weights))
+    level = level_step(np.abs(weights).max() / 0.001, LIMITS, Levels(LIMITS.weight_mantissa_max, 8))
+    assert level == pytest.approx(2**synapses.shift / group.current_scale, rel=0.02)  # thresholds are rounded
 
 
 @pytest.mark.parametrize("neuron", [NeuronModel(), LIF], ids=["if", "lif"])
