@@ -1,10 +1,15 @@
 """The shortest presentation of sequences, and what is known of their source."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 import loihi_deploy as ld
 from loihi_deploy.analysis.frames import has_decisions
-from loihi_deploy.ir import samples_for
+from loihi_deploy.analysis.latency import latencies
+from loihi_deploy.ir import Dense, Graph, Link, samples_for
+from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
 from tests.sequences import frames, network
 
 
@@ -31,3 +36,36 @@ def test_a_source_decides_unless_it_is_recurrent_and_samples_stand_still(recurre
     assert not has_decisions(
         ld.ir.Graph((), (), ()), samples_for(source, frames(3, n_frames)), ld.DeployOptions()
     )
+
+
+@pytest.mark.parametrize("enough", [1, 4, 5, 6, 9, 13, 20, 33, 40])
+def test_little_more_is_taken_than_is_enough(enough, monkeypatch):
+    x = frames(3, 5)
+    options = ld.DeployOptions(readout="each", steps_per_frame=2)
+    deployment = ld.deploy(network("each"), calibration=x, options=options)
+
+    def evaluated(program, samples, labels, options):
+        return SimpleNamespace(accuracy=float(options.steps_per_frame >= enough))
+
+    monkeypatch.setattr("loihi_deploy.analysis.tune.backends.evaluate", evaluated)
+    y = deployment.run(x).outputs.argmax(-1)
+    found = deployment.tune(x, y, max_steps=200, max_drop=0.0)
+    assert enough <= found.steps / 5 <= max(5, np.sqrt(2) * enough)
+
+
+def test_a_current_delays_only_what_arrives():
+    """Of a layer that nothing drives but biases, and of currents without a decay."""
+    nothing = Graph((), (), ())
+    populations = tuple(
+        Compartments(name, (2,), decay_u=decay, decay_v=0, threshold=640, bias=64)
+        for name, decay in (("alone", 199), ("heard", 199), ("kept", 0))
+    )
+    synapses = tuple(
+        Synapses("source", name, Dense(np.ones((2, 2), np.int8)), 6) for name in ("heard", "kept")
+    )
+    link = Link("source", "to_chip", 1)
+    program = Program(nothing, (SpikeSource("source", (2,)),), populations, synapses, nothing, (link,))
+    alone, heard, kept = latencies(program)[:3]
+    assert (alone.hops, alone.delay) == (0, 0.0)
+    assert (heard.hops, kept.hops, kept.delay) == (1, 1, 1.0)
+    assert heard.delay == pytest.approx(1 + 3896 / 200, rel=1e-3)

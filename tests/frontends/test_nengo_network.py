@@ -222,6 +222,20 @@ def test_recurrent_connections():
     assert check_conversion(network, graph, np.zeros((2, 6))) is False
 
 
+def test_a_circle_of_nodes_with_neurons_in_it_is_one_of_neurons():
+    def build(source):
+        first = neurons(6, "first")
+        around, further = nengo.Node(size_in=6), nengo.Node(size_in=6)
+        nengo.Connection(source, around, synapse=None)
+        nengo.Connection(around, first, synapse=None)
+        nengo.Connection(first, further, synapse=0.01)
+        nengo.Connection(further, around, transform=random_weights(6, 6), synapse=None)
+        return around
+
+    graph = convert(network_of(build))
+    assert "first->first" in {p.name for p in graph.projections}
+
+
 def test_probes_of_slices_with_synapses_and_of_several_objects():
     with nengo.Network() as network:
         source = nengo.Node(np.zeros(6), label="values")

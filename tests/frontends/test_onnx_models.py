@@ -85,6 +85,22 @@ def test_images_are_computed_as_onnx_does():
     agrees(image_net(), (2, 9, 8))
 
 
+def test_an_input_that_is_left_out_by_an_empty_name_is_none():
+    net = model(
+        (2, 5, 4),
+        (3,),
+        [
+            ("Conv", ["x", "k", ""], "c", {}),
+            ("Relu", ["c"], "r", {}),
+            ("Flatten", ["r"], "f", {}),
+            ("Gemm", ["f", "w", ""], "y", {}),
+        ],
+        k=draw(3, 2, 2, 2),
+        w=draw(36, 3),
+    )
+    agrees(net, (2, 5, 4))
+
+
 def test_vectors_and_branches_are_computed_as_onnx_does():
     net = model(
         (6,),
