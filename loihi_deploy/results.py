@@ -158,6 +158,8 @@ class ChipState:
         Spikes on their way from the host, oldest first, by source.
     noise : tuple or None
         State of the generator, as `numpy.random.RandomState.get_state` gives it; None where nothing is noisy.
+    delayed : dict of (n, steps, size) bool arrays
+        Spikes that arrived in the last steps, oldest first, of senders with synapses that hold some of them back.
     """
 
     u: Mapping[str, NDArray[np.int32]]
@@ -166,6 +168,7 @@ class ChipState:
     spikes: Mapping[str, NDArray[np.bool_]]
     pending: Mapping[str, NDArray[np.bool_]]
     noise: tuple[Any, ...] | None = None
+    delayed: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

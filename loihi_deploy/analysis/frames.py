@@ -138,9 +138,11 @@ def reading_problems(source: Graph, options: DeployOptions, samples: Samples) ->
 def has_memory(source: Graph, options: DeployOptions) -> bool:
     """Whether what a network makes of a frame depends on the frames before it.
 
-    By recurrent projections, or by synapses of its own that are longer than any that only transport spikes.
+    By recurrent projections, by delays, or by synapses of its own that are longer than any that only transport spikes.
     """
-    return source.is_recurrent or any(p.tau > LONGEST_TRANSPORT for p in _own(source, options).projections)
+    return source.is_recurrent or any(
+        p.tau > LONGEST_TRANSPORT or p.delays is not None for p in _own(source, options).projections
+    )
 
 
 def _own(source: Graph, options: DeployOptions) -> Graph:
@@ -200,7 +202,8 @@ def rates_by_frame(
         if over_time and options is not None:
             in_seconds = not (graph.readouts and graph.readouts[0].over_frames)
             own = _own(graph, options)
-            yield part, rates_over_time(own, frames, hold if in_seconds else 1, delayed=in_seconds)
+            held = in_seconds or any(p.delays is not None for p in own.projections)
+            yield part, rates_over_time(own, frames, hold if held else 1, delayed=in_seconds)
             continue
         m = part.stop - part.start
         found = rate_activity(graph, {name: x.reshape(-1, x.shape[2]) for name, x in frames.items()})

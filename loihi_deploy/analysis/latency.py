@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from loihi_deploy.ir.program import Program
+from loihi_deploy.ir.program import Program, Synapses
 
 SHORT_SYNAPSE = 0.001
 """Time constant in seconds of the synapses that are advised where latency matters."""
@@ -59,9 +59,9 @@ def latencies(
     found = {source.name: (0, 0.0) for source in program.sources}
     layers = []
     for population in program.populations:
-        arriving = [s.pre for s in program.into(population.name) if s.pre in found]
-        hops = [found[pre][0] + links.get(pre, 1) for pre in arriving]
-        delays = [found[pre][1] + links.get(pre, 1) for pre in arriving]
+        arriving = [(s.pre, _shortest(s)) for s in program.into(population.name) if s.pre in found]
+        hops = [found[pre][0] + links.get(pre, 1) + late for pre, late in arriving]
+        delays = [found[pre][1] + links.get(pre, 1) + late for pre, late in arriving]
         filtered = 0.0
         if (
             arriving and population.decay_u
@@ -77,6 +77,11 @@ def latencies(
             delays = [found[p.pre][1] + held_back(a) for p, a in zip(into, decays, strict=True)]
             layers.append(LayerLatency(readout.name, min(found[p.pre][0] for p in into), max(delays)))
     return tuple(layers)
+
+
+def _shortest(synapses: Synapses) -> int:
+    """The shortest delay of its spikes: what longer ones hold back is memory."""
+    return 0 if synapses.delays is None else int(synapses.delays.min())
 
 
 def latency_values(program: Program) -> list[dict[str, Any]]:

@@ -54,6 +54,8 @@ def describe(program: Program, mapping: CoreMapping) -> Tree:
     foreign = nengo_loihi_problems(program.arithmetic)
     if foreign:
         raise BackendError("nengo-loihi computes with other numbers than this chip", foreign)
+    if held_back := list(program.delay_problems("nengo-loihi")):
+        raise BackendError("nengo-loihi cannot run this network", held_back)
     limits = mapping.board.chip.core
     delays = arrival_delays(program)
     places = {p.name: _places(program, mapping, p.name) for p in program.populations}

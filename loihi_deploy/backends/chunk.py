@@ -123,7 +123,7 @@ def part_of(state: RunState, part: slice) -> RunState:
     chip = state.chip
     groups = {
         name: {key: array[part] for key, array in getattr(chip, name).items()}
-        for name in ("u", "v", "refractory", "spikes", "pending")
+        for name in ("u", "v", "refractory", "spikes", "pending", "delayed")
     }
     return RunState(
         HostState({name: array[part] for name, array in state.encoder.arrays.items()}),
@@ -141,7 +141,7 @@ def joined(states: list[RunState]) -> RunState:
 
     groups = {
         name: together([getattr(state.chip, name) for state in states])
-        for name in ("u", "v", "refractory", "spikes", "pending")
+        for name in ("u", "v", "refractory", "spikes", "pending", "delayed")
     }
     return RunState(
         HostState(together([state.encoder.arrays for state in states])),

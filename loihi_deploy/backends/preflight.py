@@ -179,6 +179,7 @@ def program_problems(
         )
         return
     yield from nengo_loihi_problems(program.arithmetic)
+    yield from program.delay_problems("nengo-loihi")
     for p in program.populations:
         if p.initial_voltage is not None and how.reset != "snip":
             yield Problem(

@@ -187,6 +187,11 @@ class CoreLimits(_Checked):
         Input axons of a core that a pop16 spike can address.
     max_destination_groups : int
         Destination cores that the output of one core can be sent to.
+    max_delay : int
+        Steps that a synapse can hold a spike back, beyond the one of every hop. 0 in files that say nothing about it.
+    max_accumulators : int
+        Accumulators of a core: where spikes are delayed by up to d steps, every compartment takes 2^b of them, the
+        least power of two that is d + 2 or more.
     """
 
     max_compartments: int
@@ -218,6 +223,8 @@ class CoreLimits(_Checked):
     pop32_max_channels: int
     pop16_max_in_axons: int
     max_destination_groups: int
+    max_delay: int = field(default=0, metadata={"minimum": 0, "maximum": 1022})
+    max_accumulators: int = field(default=LARGEST)
 
     @property
     def synapse_memory_bits(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.engines.host.neurons import lowpass_factor, numbered
+from loihi_deploy.ir.delays import by_delay
 from loihi_deploy.ir.graph import Graph, Population, Readout
 
 
@@ -18,7 +20,7 @@ def rates_over_time(
     """Evaluate the rate network frame by frame, with the state of its synapses and of its recurrent projections.
 
     A synapse is y[t] = a y[t-1] + (1 - a) x[t], a = exp(-dt / tau), from 0, as `keras_spiking.Lowpass` computes it, and
-    a recurrent projection brings what was there one step ago.
+    a recurrent projection brings what was there one step ago. Delays bring what was there so many steps earlier.
 
     Parameters
     ----------
@@ -46,6 +48,9 @@ def rates_over_time(
     filtered = {key: np.zeros((n, p.transform.out_size), dtype) for key, p in projections.items()}
     # what each node gives: spikes' rates times what a spike stands for
     before = {node.name: np.zeros((n, node.size), dtype) for node in graph.all_nodes}
+    parts = {key: by_delay(p.delays, p.transform) for key, p in projections.items()}
+    longest = max((p.most_delay for p in graph.projections), default=0)
+    past = deque([before] * (1 + longest), maxlen=1 + longest)  # newest first
     sums = {node.name: np.zeros((n, n_frames, node.size), dtype) for node in nodes}
     for step in range(n_frames * hold):
         frame = step // hold
@@ -54,7 +59,10 @@ def rates_over_time(
             total = np.zeros((n, node.size), dtype)
             for key, p in into[node.name]:
                 earlier = place[p.pre] >= place[p.post] or (delayed and p.tau > 0)
-                arriving = p.transform.apply((before if earlier else now)[p.pre])
+                arriving = sum(
+                    part.apply((past[late + earlier - 1] if late + earlier else now)[p.pre])
+                    for late, part in parts[key]
+                )
                 a = factor[key]
                 filtered[key] = a * filtered[key] + (1 - a) * arriving
                 total += filtered[key]
@@ -64,5 +72,5 @@ def rates_over_time(
                 sums[node.name][:, frame] += rates
             elif isinstance(node, Readout):
                 sums[node.name][:, frame] += total + node.bias.astype(dtype)
-        before = now
+        past.appendleft(now)
     return {name: values / dtype.type(hold) for name, values in sums.items()}

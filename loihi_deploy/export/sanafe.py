@@ -235,6 +235,7 @@ def _check(deployment: Deployment, samples: Samples, neurons: str) -> None:
         for name, delay in arrival_delays(program).items()
         if delay != 1
     ]
+    problems += program.delay_problems("SANA-FE's Loihi")
     if problems:
         raise InputError("Cannot write the deployment for SANA-FE", problems)
 

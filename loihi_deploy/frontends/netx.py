@@ -6,7 +6,8 @@ weight w adds ``w << 6`` to the current, a bias b adds ``b << 6`` to the voltage
 
 What a program has no word for is made of what it has:
 
-- an axonal delay of d steps is a chain of d relay neurons, each of which repeats what it gets a step later
+- an axonal delay of d steps is one of the synapses that the neuron's spikes go to; in front of the host's decoders,
+  which hold nothing back, it is a chain of d relay neurons, each of which repeats what it gets a step later
 - a pooling layer is a convolution of each channel with one kernel
 - an input layer with neurons takes ``weight * x + bias`` as its bias current; one without neurons is spikes, which
   samples with a frame for each step give: 1 is a spike, and other values are spikes at that rate
@@ -110,10 +111,13 @@ class Sender:
         (height, width, channels) or (n,).
     parts : dict of (k,) int arrays
         For each population that sends some of the layer's neurons, -1 where a neuron of it sends none of them.
+    delays : (size,) int array, optional
+        Steps that the spikes of each neuron of the one population that sends them are held back.
     """
 
     shape: tuple[int, ...]
     parts: dict[str, NDArray[np.int64]]
+    delays: NDArray[np.int64] | None = None
 
     @property
     def size(self) -> int:
@@ -123,7 +127,10 @@ class Sender:
     def synapses(self, post: str, transform: Transform, shift: int) -> Iterator[Synapses]:
         """The synapses from everyone who sends the layer's spikes."""
         for name, part in self.parts.items():
-            yield Synapses(name, post, _taken(transform, part), shift)
+            taken = _taken(transform, part)
+            if self.delays is not None and isinstance(taken, Conv2D) and np.ptp(self.delays):
+                taken = taken.csr()  # neurons of different delays share no weights
+            yield Synapses(name, post, taken, shift, delays=self.delays)
 
 
 def _taken(transform: Transform, part: NDArray[np.int64]) -> Transform:
@@ -214,7 +221,7 @@ class _Reader:
             order = _channels_first(np.arange(self.sender.size).reshape(self.sender.shape))
             place = np.append(np.argsort(order), -1)  # -1 stays -1
             parts = {name: place[part] for name, part in self.sender.parts.items()}
-            self.sender = Sender((self.sender.size,), parts)
+            self.sender = Sender((self.sender.size,), parts, self.sender.delays)
 
     def _dense(self, layer: Layer) -> Dense:
         weights = _whole(layer, "weight")
@@ -294,20 +301,25 @@ class _Reader:
             self.synapses += self.sender.synapses(layer.name, recurrent, shift)
 
     def _delayed(self, layer: Layer, shape: tuple[int, ...]) -> Sender:
-        """Who sends the layer's spikes: itself, or the ends of chains of relay neurons as long as the delays."""
-        size = int(np.prod(shape))
+        """Who sends the layer's spikes: itself, held back by the synapses behind it."""
         delays = _delays(layer, shape)
-        if not delays.any():
-            return Sender(shape, {layer.name: np.arange(size)})
-        parts = {}
-        if not delays.all():
-            parts[layer.name] = np.where(delays == 0, np.arange(size), -1)
+        parts = {layer.name: np.arange(int(np.prod(shape)))}
+        return Sender(shape, parts, delays if delays.any() else None)
+
+    def _relayed(self, sender: Sender) -> Sender:
+        """The same for the host, whose decoders hold nothing back: chains of relay neurons as long as the delays."""
+        if sender.delays is None:
+            return sender
+        ((pre, place),) = sender.parts.items()
+        delays, size = sender.delays, len(place)
+        parts = {} if delays.all() else {pre: np.where(delays == 0, place, -1)}
         delayed = np.flatnonzero(delays)
         cores = _filled(delays[delayed], self.relays_per_core)
         for number in np.unique(cores):
-            name = f"{layer.name} delays {number}"
-            parts[name] = self._add_relays(layer.name, size, name, delayed[cores == number], delays)
-        return Sender(shape, parts)
+            name = f"{pre} delays {number}"
+            sent = self._add_relays(pre, size, name, delayed[cores == number], delays)
+            parts[name] = np.append(place, -1)[sent]
+        return Sender(sender.shape, parts)
 
     def _add_relays(
         self, pre: str, size: int, name: str, delayed: NDArray[np.int64], delays: NDArray[np.int64]
@@ -355,6 +367,7 @@ class _Reader:
 
     def _read_out(self, weights: NDArray[Any]) -> None:
         assert self.sender is not None
+        self.sender = self._relayed(self.sender)
         self.n_outputs = len(weights)
         matrix = Dense(weights * DT)  # a spike stands for 1 / dt
         self.readouts = {name: _taken(matrix, part) for name, part in self.sender.parts.items()}

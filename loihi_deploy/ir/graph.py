@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir.checks import as_shape, check_fields, shape_problems
 from loihi_deploy.ir.content import Content, frozen_array, one_for_each
+from loihi_deploy.ir.delays import as_delays, delay_problems
 from loihi_deploy.ir.prelude import FrameMemory, HostMap
 from loihi_deploy.ir.transforms import Shape, Transform
 
@@ -341,15 +342,25 @@ class Projection(Content):
     tau : float
         Time constant of the lowpass synapse in seconds; 0 is no filter. Infinite keeps what arrives: a spike counts as
         one in every step from its arrival to the end of the presentation.
+    delays : int array or None
+        Steps that spikes are held back beyond the one of every hop: a scalar array, or one for each neuron of the
+        sender; None for none.
     """
 
     pre: str
     post: str
     transform: Transform
     tau: float = 0.0
+    delays: NDArray[np.int64] | None = field(default=None, metadata={"since": 2})
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        object.__setattr__(self, "delays", as_delays(self.delays))
+        check_fields(self, lambda: delay_problems(self.name, self.delays, self.transform))
+
+    @property
+    def most_delay(self) -> int:
+        """The longest delay in steps."""
+        return 0 if self.delays is None else int(self.delays.max(initial=0))
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ Splitting populations over cores is not part of it (see `loihi_deploy.mapping`):
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -19,6 +19,7 @@ from loihi_deploy.errors import Problem
 from loihi_deploy.ir import Graph, Link, Shape, Transform
 from loihi_deploy.ir.checks import as_shape, check_fields, shape_problems
 from loihi_deploy.ir.content import Content, frozen_array, one_for_each
+from loihi_deploy.ir.delays import as_delays, delay_problems
 from loihi_deploy.tables import Page, Shown, Table, by, percent, warned
 
 
@@ -216,6 +217,9 @@ class Synapses(Content):
     weight_bits : int or None
         Bits of a stored weight, sign included; None for all that the chip stores. The mantissas' bits below these are
         0: with 4 of 8 bits they are multiples of 16.
+    delays : int array or None
+        Steps that spikes are held back beyond the one of every hop: a scalar array, or one for each neuron of the
+        sender; None for none.
     """
 
     pre: str
@@ -223,14 +227,26 @@ class Synapses(Content):
     transform: Transform
     shift: int
     weight_bits: int | None = field(default=None, metadata={"since": 2})
+    delays: NDArray[np.int64] | None = field(default=None, metadata={"since": 2})
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        object.__setattr__(self, "delays", as_delays(self.delays))
+        check_fields(self, lambda: delay_problems(self.name, self.delays, self.transform))
 
     @property
     def name(self) -> str:
         """``pre->post``."""
         return f"{self.pre}->{self.post}"
+
+    @property
+    def most_delay(self) -> int:
+        """The longest delay in steps."""
+        return 0 if self.delays is None else int(self.delays.max(initial=0))
+
+    @property
+    def delay_bits(self) -> int:
+        """Bits of a stored delay."""
+        return self.most_delay.bit_length()
 
 
 @dataclass(frozen=True, eq=False)
@@ -527,6 +543,21 @@ class Program(Shown, Content):
     def n_compartments(self) -> int:
         """Neurons on chip."""
         return sum(population.size for population in self.populations)
+
+    @property
+    def delayed(self) -> tuple[Synapses, ...]:
+        """The synapses that hold spikes back."""
+        return tuple(synapses for synapses in self.synapses if synapses.delays is not None)
+
+    def delay_problems(self, who: str) -> Iterator[Problem]:
+        """That someone knows no delays, where there are any."""
+        for synapses in self.delayed:
+            yield Problem(
+                f"{who} holds no spikes back",
+                synapses.name,
+                f"delays of up to {synapses.most_delay} steps",
+                remedy="Use backend='emulator' or 'numpy', or a network without delays",
+            )
 
     def into(self, name: str) -> tuple[Synapses, ...]:
         """The synapses into a population."""

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from loihi_deploy.chip.hardware import CoreLimits
 from loihi_deploy.ir import Conv2D, Transform
 from loihi_deploy.ir.program import Program
-from loihi_deploy.mapping.layout import weight_bits
-from loihi_deploy.mapping.memory import words
+from loihi_deploy.mapping.layout import most_delay_into, weight_bits
+from loihi_deploy.mapping.memory import accumulators, words
 
 
 def lower_bounds(program: Program, name: str, limits: CoreLimits) -> dict[str, float]:
@@ -17,7 +17,7 @@ def lower_bounds(program: Program, name: str, limits: CoreLimits) -> dict[str, f
 
     No plan does with fewer, however slices are shaped, laid out and wired, and share cores:
 
-    - 'compartments': every neuron has one.
+    - 'compartments': every neuron has one, and where spikes are held back one with several accumulators.
     - 'synapse_words': every weight that is not 0 lies on the core of the neuron that it reaches. Where no index is
       stored, its place in the list of an axon says which neuron that is, so it serves one pair of neurons; where one
       is, all pairs may share it. A weight that m pairs have in common is thus stored m times without an index, or at
@@ -36,8 +36,10 @@ def lower_bounds(program: Program, name: str, limits: CoreLimits) -> dict[str, f
         for i, synapses in enumerate(program.synapses)
         if synapses.post == name
     )
+    size = program.nodes[name].size
+    held_back = int(accumulators(size, most_delay_into(program, name)))
     return {
-        "compartments": 1000 * program.nodes[name].size / limits.max_compartments,
+        "compartments": 1000 * max(size / limits.max_compartments, held_back / limits.max_accumulators),
         "synapse_words": 1000 * memory / limits.synapse_memory_words,
     }
 

@@ -148,7 +148,7 @@ class Mapping(Shown, Content):
             },
             "limits": limits,
             "free": {
-                name: limit - max((core.usage[name] for core in self.cores), default=0)
+                name: limit - max((core.usage.get(name, 0) for core in self.cores), default=0)
                 for name, limit in limits.items()
             },
             "messages": {

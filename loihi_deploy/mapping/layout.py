@@ -197,7 +197,7 @@ class Bundle:
     compressed : bool
         No indices are stored.
     weight_bits : int
-        Bits of a stored weight.
+        Bits of a stored weight, and of the delay that lies beside it.
     neurons : (n_axons, n_atoms) int array
         Flat indices of the sender's neurons that spike through each axon, atom by atom.
     base_of, set_of : (n_axons,) int arrays
@@ -259,9 +259,15 @@ def bundles(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimits) 
     return [bundle for bundle in made if bundle.n_axons]
 
 
+def most_delay_into(program: Program, name: str) -> int:
+    """Steps that spikes into a population are held back at most."""
+    return max((synapses.most_delay for synapses in program.into(name)), default=0)
+
+
 def weight_bits(program: Program, projection: int, limits: CoreLimits) -> int:
-    """Bits of a stored weight of a projection."""
-    return program.synapses[projection].weight_bits or limits.synapse_weight_bits
+    """Bits of a stored weight of a projection, with those of its delay."""
+    synapses = program.synapses[projection]
+    return (synapses.weight_bits or limits.synapse_weight_bits) + synapses.delay_bits
 
 
 def _row_bundle(program: Program, piece: Slice, wiring: Wiring, limits: CoreLimits) -> Bundle:

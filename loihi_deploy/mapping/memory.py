@@ -20,6 +20,15 @@ def index_bits(max_index: ArrayLike, limits: CoreLimits) -> NDArray[np.int64]:
     return bits
 
 
+def accumulators(n_compartments: ArrayLike, most_delay: int) -> NDArray[np.int64]:
+    """Accumulators that compartments take where spikes are held back by so many steps at most; 0 for none.
+
+    A spike that is d steps late waits in one of 2^b places: the step that is worked off, and d + 1 after it.
+    """
+    places = 1 << (most_delay + 1).bit_length() if most_delay else 0
+    return np.asarray(n_compartments, dtype=np.int64) * places
+
+
 def words(n_synapses: ArrayLike, bits: ArrayLike, limits: CoreLimits) -> NDArray[np.int64]:
     """Words of synapse memory of a run of synapses, with the extra word of the compiler's rule.
 

@@ -28,9 +28,10 @@ from loihi_deploy.mapping.layout import (
     axis_margin,
     axis_reach,
     grids,
+    most_delay_into,
     weight_bits,
 )
-from loihi_deploy.mapping.memory import index_bits, words
+from loihi_deploy.mapping.memory import accumulators, index_bits, words
 from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Grid, Slice, Wiring
 
 _LIMITED = ("in_axons", "pop16_in_axons", "synapse_words", "words_per_axon")
@@ -148,7 +149,7 @@ def sizes(n: int) -> list[int]:
 def shapes_of(program: Program, name: str, limits: CoreLimits) -> Shapes:
     """Every shape worth looking at, with what it uses."""
     ways = wiring_choices(program, name, limits)
-    box = _boxes(program, name, limits.max_compartments)
+    box = _boxes(program, name, _most_compartments(program, name, limits))
     found = _counted(program, name, box, ways, limits)
     # where memory is what binds, as many channels as it holds
     full = found[found.usage["synapse_words"] > limits.synapse_memory_words]
@@ -161,6 +162,12 @@ def shapes_of(program: Program, name: str, limits: CoreLimits) -> Shapes:
         if len(extra):
             found = _joined(found, _counted(program, name, extra, ways, limits))
     return found
+
+
+def _most_compartments(program: Program, name: str, limits: CoreLimits) -> int:
+    """Compartments of a core that holds nothing else."""
+    each = int(accumulators(1, most_delay_into(program, name)))
+    return min(limits.max_compartments, limits.max_accumulators // each if each else limits.max_compartments)
 
 
 def _contains(rows: Ints, wanted: Ints) -> NDArray[np.bool_]:
@@ -340,6 +347,9 @@ def _counted(
         total.append(used)
     usage = {key: np.concatenate([used[key] for used in total]) for key in _LIMITED}
     usage["compartments"] = np.tile(layouts.n_compartments, n_ways)
+    delay = most_delay_into(program, name)
+    usage["delay"] = np.full(n * n_ways, delay)
+    usage["accumulators"] = accumulators(usage["compartments"], delay)
     found = Shapes(
         name,
         grid,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from loihi_deploy.chip.hardware import CoreLimits
 from loihi_deploy.ir.program import Compartments, Program
 from loihi_deploy.mapping.layout import Bundle, bundles
-from loihi_deploy.mapping.memory import synapse_bits, words
+from loihi_deploy.mapping.memory import accumulators, synapse_bits, words
 from loihi_deploy.mapping.plan import POP16, POP32, Slice
 from loihi_deploy.mapping.rules import CORE_RULES
 
@@ -35,6 +35,8 @@ def core_usage(
     compartments = [p for p in populations if isinstance(p, Compartments)]
     used = dict.fromkeys((rule.name for rule in CORE_RULES), 0)
     used["compartments"] = sum(piece.n_compartments for piece in slices)
+    used["delay"] = max((program.synapses[bundle.projection].most_delay for bundle in made), default=0)
+    used["accumulators"] = int(accumulators(used["compartments"], used["delay"]))
     for bundle in made:
         bits = synapse_bits(bundle, limits)
         used["in_axons"] += bundle.n_axons
@@ -57,6 +59,7 @@ def core_usage(
             b.weight_bits,
             synapse_bits(b, limits),
             program.weight_exponent(program.synapses[b.projection]),
+            program.synapses[b.projection].delay_bits,
         )
         for b in made
     }

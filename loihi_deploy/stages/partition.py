@@ -64,6 +64,16 @@ def partition(
         for projection in graph.into(readout.name)
         if projection.pre in input_names(graph)
     ]
+    problems += [
+        Problem(
+            "spikes are held back by synapses on chip alone",
+            projection.name,
+            f"{projection.most_delay} steps",
+            remedy="Give the delays to a projection between populations",
+        )
+        for projection in graph.projections
+        if projection.delays is not None and not _between_populations(graph, projection)
+    ]
     undriven = [population.name for population in graph.populations if not _driven(graph, population.name)]
     problems += [
         Problem("no input reaches it", name, remedy="Remove it or connect it to an input")
@@ -95,6 +105,10 @@ def partition(
     if problems:
         raise PartitionError("Cannot make the first layer the encoder", problems)
     return _cut(graph, first, kind)
+
+
+def _between_populations(graph: Graph, projection: Projection) -> bool:
+    return all(isinstance(graph.nodes[end], Population) for end in (projection.pre, projection.post))
 
 
 def _driven(graph: Graph, name: str) -> bool:

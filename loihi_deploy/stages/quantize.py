@@ -379,7 +379,11 @@ def _synapses(
         squared_error += float(((rounded * 2**shift - exact) ** 2).sum())
         squared += float((exact**2).sum())
         integers = transform.with_values(rounded.astype(np.int8))
-        synapses.append(Synapses(projection.pre, projection.post, integers, shift, levels.stored_bits))
+        synapses.append(
+            Synapses(
+                *(projection.pre, projection.post, integers, shift, levels.stored_bits), projection.delays
+            )
+        )
     return synapses, {
         "weight_rms_error": float(np.sqrt(squared_error / squared)) if squared else 0.0,
         "saturated_weights": saturated,

@@ -21,7 +21,8 @@ from loihi_deploy.engines.chip.plain import Biases, Record, arrival_delays, init
 from loihi_deploy.engines.delivery import BLOCK, layout, room_for_words
 from loihi_deploy.engines.events import Events
 from loihi_deploy.errors import BackendError, Problem
-from loihi_deploy.ir.program import Compartments, Noise, Program
+from loihi_deploy.ir.delays import by_delay
+from loihi_deploy.ir.program import Compartments, Noise, Program, Synapses
 from loihi_deploy.results import ChipState, PopulationCounts, Simulation
 
 INT16_MAX = 2**15 - 1
@@ -62,15 +63,22 @@ class Engine:
         self._first = dict(zip(self._order, ends.tolist(), strict=False))
         self.n_places = int(ends[-1])
         self._shifts = {name: common_shift(program, name) for name in self._order}
+        self._parts = {s: by_delay(s.delays, s.transform) for s in program.synapses}
         sources, self.n_pending, n_source_places = _laid_out_sources(program)
         populations, self._n_spike_places = self._laid_out_populations(n_source_places)
         bias = np.zeros(self.n_places, np.int32)
         for p in program.populations:
             bias[self.part(p.name)] = p.bias
-        synapses = [s for name in self._order for s in sorted(program.into(name), key=lambda s: -s.shift)]
-        laid_out = layout([s.transform for s in synapses], np.int8)
+        parts = [(s, *part) for name in self._order for s in self._into(name) for part in self._parts[s]]
+        laid_out = layout([transform for _, _, transform in parts], np.int8)
         nodes = [source.name for source in program.sources] + self._order
-        projections = [(nodes.index(s.pre), s.shift - self._shifts[s.post]) for s in synapses]
+        self._lines = list(dict.fromkeys((s.pre, delay) for s, delay, _ in parts if delay))
+        lines, self.n_held_back, self._n_spike_places = self._laid_out_lines(nodes, self._n_spike_places)
+        line_nodes = {line: len(nodes) + k for k, line in enumerate(self._lines)}
+        projections = [
+            (line_nodes.get((s.pre, delay), nodes.index(s.pre)), s.shift - self._shifts[s.post])
+            for s, delay, _ in parts
+        ]
         self.network = k.Network(
             populations,
             sources,
@@ -79,7 +87,10 @@ class Engine:
             laid_out.weights,
             np.array(projections, np.int64).reshape(-1, 2),
             bias,
-            np.concatenate([sources[:, k.SOURCE_SPIKES_FIRST], populations[:, k.SPIKES_FIRST]]),
+            np.concatenate(
+                [sources[:, k.SOURCE_SPIKES_FIRST], populations[:, k.SPIKES_FIRST], self._line_places]
+            ),
+            lines,
         )
         driven = [self.sizes[b.population] for b in program.bias_inputs]
         columns = np.cumsum([0, *driven])[: len(driven)]
@@ -89,13 +100,30 @@ class Engine:
         widths = arithmetic.decay_bits, arithmetic.accumulator_bits, arithmetic.current_bits
         self._simulate = k.simulate_with(*widths)
 
+    def _into(self, name: str) -> list[Synapses]:
+        """Synapses into a population, in the order in which they are delivered."""
+        return sorted(self.program.into(name), key=lambda s: -s.shift)
+
+    def _laid_out_lines(self, nodes: list[str], place: int) -> tuple[NDArray[np.int64], int, int]:
+        """The table of delay lines, whose lists begin at `place`, the room for what they hold, and where these end."""
+        table = np.zeros((len(self._lines), k.LINE_FIELDS), np.int64)
+        self._line_places = np.zeros(len(self._lines), np.int64)
+        first = 0
+        for number, (row, (name, delay)) in enumerate(zip(table, self._lines, strict=True)):
+            size = -(-self.program.nodes[name].size // 8) * 8
+            row[:] = nodes.index(name), delay, first, size
+            first += size * delay
+            self._line_places[number] = place
+            place += size + 8
+        return table, first, place
+
     def _laid_out_populations(self, place: int) -> tuple[NDArray[np.int64], int]:
         """The table of populations, whose lists of spikes begin at `place`, and where these end."""
         program = self.program
         table = np.zeros((len(self._order), k.POPULATION_FIELDS), np.int64)
         n_noisy = n_projections = 0
         for row, p in zip(table, program.populations, strict=True):
-            n_into = len(program.into(p.name))
+            n_into = sum(len(self._parts[s]) for s in program.into(p.name))
             settings = {
                 **self._settings(p),
                 k.FIRST: self._first[p.name],
@@ -148,6 +176,11 @@ class Engine:
             delay, first, size, _ = row
             yield source.name, slice(first, first + delay * size), (delay, size), source.size
 
+    def _line_parts(self) -> Iterable[tuple[str, slice, tuple[int, int], int]]:
+        for row, (name, delay) in zip(self.network.lines.tolist(), self._lines, strict=True):
+            first, size = row[k.LINE_FIRST], row[k.LINE_SIZE]
+            yield name, slice(first, first + delay * size), (delay, size), self.program.nodes[name].size
+
     def start(self, n: int) -> k.State:
         """Arrays of a batch of `n` samples at rest."""
         shape = n, self.n_places
@@ -157,6 +190,7 @@ class Engine:
             np.zeros(shape, np.uint8),
             np.zeros(shape, np.uint8),
             np.zeros((n, self.n_pending), np.uint8),
+            np.zeros((n, self.n_held_back), np.uint8),
         )
         for p in self.program.populations:
             if p.initial_voltage is not None:
@@ -175,6 +209,10 @@ class Engine:
             lines = np.zeros((n, *shape), np.uint8)
             lines[:, :, :size] = state.pending[name]
             arrays.pending[:, part] = lines.reshape(n, shape[0] * shape[1])
+        for name, part, shape, size in self._line_parts():
+            lines = np.zeros((n, *shape), np.uint8)
+            lines[:, :, :size] = state.delayed[name][:, -shape[0] :]
+            arrays.held_back[:, part] = lines.reshape(n, shape[0] * shape[1])
         return arrays
 
     def save(self, arrays: k.State, noise: tuple[Any, ...] | None) -> ChipState:
@@ -187,6 +225,16 @@ class Engine:
             name: arrays.pending[:, part].reshape(len(arrays.u), *shape)[:, :, :size].astype(bool)
             for name, part, shape, size in self._pending_parts()
         }
+        delayed: dict[str, NDArray[np.bool_]] = {}
+        for (
+            name,
+            part,
+            shape,
+            size,
+        ) in self._line_parts():  # the longest line of a sender holds all that others do
+            if name not in delayed or delayed[name].shape[1] < shape[0]:
+                rows = arrays.held_back[:, part].reshape(len(arrays.u), *shape)
+                delayed[name] = rows[:, :, :size].astype(bool)
         return ChipState(
             parts(arrays.u, np.int32),
             parts(arrays.v, np.int32),
@@ -194,6 +242,7 @@ class Engine:
             parts(arrays.spiked, bool),
             pending,
             noise,
+            delayed,
         )
 
     def recording(self, record: Record, neurons: Mapping[str, NDArray[np.int64]] | None = None) -> Recording:
@@ -303,6 +352,9 @@ class Engine:
         )
         memory = self._memory(steps, len(events.sizes))
         self._simulate(self.network, arrays, arriving, wanted, memory, first_step, steps)
+        for _, part, shape, _ in self._line_parts():  # the oldest row first, with which the next run begins
+            rows = arrays.held_back[:, part].reshape(n, *shape)
+            arrays.held_back[:, part] = np.roll(rows, -(steps % shape[0]), axis=1).reshape(n, -1)
         return out
 
     def _places(

@@ -52,8 +52,13 @@ HAS_CURRENT, HAS_CHANGED, HAS_WIDE = 1, 2, 4
 DELAY, PENDING_FIRST, PENDING_SIZE, SOURCE_SPIKES_FIRST = 0, 1, 2, 3
 SOURCE_FIELDS = 4
 
-# Projections, beside their layout: the node (source or population) before it, and how far its weights are shifted
-# beyond the population's shift. The projections into a population are in falling order of that.
+# The table of delay lines: the node whose spikes they hold back, for how many steps, and where the line lies among the
+# spikes that are held back, its rows, one for each step, and of how many bytes each is.
+LINE_OF, LINE_DELAY, LINE_FIRST, LINE_SIZE = 0, 1, 2, 3
+LINE_FIELDS = 4
+
+# Projections, beside their layout: the node (source, population or delay line) before it, and how far its weights are
+# shifted beyond the population's shift. The projections into a population are in falling order of that.
 PRE, LIFT = 0, 1
 
 # Counts of a sample and a population.
@@ -68,7 +73,8 @@ RECORD_SPIKES, RECORD_U, RECORD_V = 0, 1, 2
 class Network(NamedTuple):
     """A program, laid out; see the tables above and `loihi_deploy.engines.delivery`.
 
-    `bias` lies as the arrays of state do. `spikes_first` says where the lists of each source and population begin.
+    `bias` lies as the arrays of state do. `spikes_first` says where the lists of each source, population and delay line
+    begin, in this order.
     """
 
     populations: NDArray[np.int64]
@@ -79,6 +85,7 @@ class Network(NamedTuple):
     projections: NDArray[np.int64]
     bias: NDArray[np.int32]
     spikes_first: NDArray[np.int64]
+    lines: NDArray[np.int64]
 
 
 class State(NamedTuple):
@@ -89,6 +96,7 @@ class State(NamedTuple):
     refractory: NDArray[np.uint8]
     spiked: NDArray[np.uint8]
     pending: NDArray[np.uint8]
+    held_back: NDArray[np.uint8]
 
 
 class Arriving(NamedTuple):
@@ -342,6 +350,23 @@ def _keep_pending(source, column, steps, event_counts, event_indices, starts, pe
 
 
 @inlined
+def _hold_back(line, t, held_back, words, spikes, first, sent_first, n_sent):  # type: ignore[no-untyped-def]
+    """List the spikes that leave a delay line at step `t`, and let those of now enter; returns how many left.
+
+    Its rows are a ring: that of step t is overwritten by what will leave ``line[LINE_DELAY]`` steps later. A run begins
+    with the first row, which is the oldest.
+    """
+    size = line[LINE_SIZE]
+    row = line[LINE_FIRST] + t % line[LINE_DELAY] * size
+    n = list_spikes(held_back, row, size, words, spikes, first)
+    for k in range(n):
+        held_back[row + spikes[first + k]] = 0
+    for k in range(n_sent):
+        held_back[row + spikes[sent_first + k]] = 1
+    return n
+
+
+@inlined
 def _deliver(  # type: ignore[no-untyped-def]
     p, narrow, table, geometry, weights, projections, spikes, spikes_first, n_spikes, q16, q32, touched
 ):  # fmt: skip
@@ -429,8 +454,8 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
 
     def simulate(network, state_of_all, arriving, wanted, memory, first_step, steps):  # type: ignore[no-untyped-def]
         """Run every sample of a batch for `steps` steps."""
-        populations, sources, table, geometry, weights, projections, bias, spikes_first = network
-        u, v, refractory, spiked, pending = state_of_all
+        populations, sources, table, geometry, weights, projections, bias, spikes_first, lines = network
+        u, v, refractory, spiked, pending, held_back = state_of_all
         source_columns, event_counts, event_indices, noise_values, driven, biases, hold = arriving
         counts, watched, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values = wanted
         q16, q32, noise, membrane, moving, touched, spikes, n_spikes, words, starts = memory
@@ -467,6 +492,18 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
                         pending[s],
                         words,
                         spikes[last],
+                    )
+                for i in range(lines.shape[0]):
+                    node, of = n_sources + n_populations + i, lines[i, LINE_OF]
+                    n_spikes[last, node] = _hold_back(
+                        lines[i],
+                        t,
+                        held_back[s],
+                        words,
+                        spikes[last],
+                        spikes_first[node],
+                        spikes_first[of],
+                        n_spikes[last, of],
                     )
                 for i in range(n_populations):
                     p = populations[i]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.chip.fixed_point import decay, wrap
 from loihi_deploy.ir import Transform
+from loihi_deploy.ir.delays import by_delay
 from loihi_deploy.ir.program import Noise, Program
 from loihi_deploy.results import ChipState, PopulationCounts, Simulation
 
@@ -38,6 +39,14 @@ def arrival_delays(program: Program) -> dict[str, int]:
     return {source.name: links.get(source.name, 1) for source in program.sources}
 
 
+def longest_delays(program: Program) -> dict[str, int]:
+    """Steps that spikes of a sender are held back by synapses at most, of those with any."""
+    found: dict[str, int] = {}
+    for synapses in program.delayed:
+        found[synapses.pre] = max(found.get(synapses.pre, 0), synapses.most_delay)
+    return found
+
+
 def fan_out(transform: Transform) -> NDArray[np.int64]:
     """Synapses of each input: (in_size,)."""
     ones = transform.with_values(np.ones_like(transform.values, dtype=np.int64))
@@ -57,6 +66,10 @@ def initial_state(program: Program, n: int, seed: int = 0) -> ChipState:
         refractory=zeros,
         spikes={name: np.zeros(array.shape, bool) for name, array in zeros.items()},
         pending={s.name: np.zeros((n, delays[s.name], s.size), bool) for s in program.sources},
+        delayed={
+            name: np.zeros((n, steps, program.nodes[name].size), bool)
+            for name, steps in longest_delays(program).items()
+        },
         noise=tuple(np.random.RandomState(seed).get_state(legacy=True)) if noisy else None,
     )
 
@@ -103,7 +116,9 @@ def simulate(
     rng = np.random.RandomState()
     if state.noise is not None:
         rng.set_state(state.noise)
-    fans = {synapses: fan_out(synapses.transform) for synapses in program.synapses}
+    parts = {synapses: by_delay(synapses.delays, synapses.transform) for synapses in program.synapses}
+    fans = {synapses: [fan_out(part) for _, part in found] for synapses, found in parts.items()}
+    earlier = dict(state.delayed)  # what arrived in the last steps, oldest first
     counts = {p.name: PopulationCounts(p.size) for p in program.populations}
     first_wraps: list[tuple[int, int, str]] = []  # of each sample, those of its first step with any
     sound = np.ones(n, bool)  # samples without any so far
@@ -121,9 +136,11 @@ def simulate(
             q = np.zeros((n, p.size), np.int64)
             events = 0
             for synapses in program.into(p.name):
-                arrived = arriving[synapses.pre].astype(np.float64)  # exact: sums stay far below 2^53
-                q += synapses.transform.apply(arrived).astype(np.int64) << synapses.shift
-                events += int((arrived @ fans[synapses]).sum())
+                for (delay, transform), fan in zip(parts[synapses], fans[synapses], strict=True):
+                    now_or_then = earlier[synapses.pre][:, -delay] if delay else arriving[synapses.pre]
+                    arrived = now_or_then.astype(np.float64)  # exact: sums stay far below 2^53
+                    q += transform.apply(arrived).astype(np.int64) << synapses.shift
+                    events += int((arrived @ fan).sum())
             noise = _noise(p.noise, draws[p.name]) if p.noise is not None else np.zeros(p.size, np.int64)
             at_membrane = p.noise is not None and p.noise.at_membrane
 
@@ -154,6 +171,10 @@ def simulate(
             for variable in _needed(record, p.name) & now.keys():
                 history[p.name][variable].append(now[variable].copy())
         sound &= ~wrapped_now
+        earlier = {
+            name: np.concatenate([rows[:, 1:], arriving[name][:, None]], axis=1)
+            for name, rows in earlier.items()
+        }
 
     end = ChipState(
         u,
@@ -162,6 +183,7 @@ def simulate(
         spiked,
         {name: line[:, steps:] for name, line in lines.items()},
         tuple(rng.get_state(legacy=True)) if state.noise is not None else None,
+        earlier,
     )
     first_wrap = min(first_wraps, key=lambda wrap: wrap[:2], default=None)
     return Simulation(_recorded(program, record, history, n), counts, end, first_wrap)
