@@ -86,7 +86,8 @@ def map_to_cores(
     ]
     if problems:
         raise InputError(f"Cannot map the network to {board.name}", problems)
-    if problems := [*_arithmetic_problems(program, board), *_width_problems(program, board)]:
+    checks = _arithmetic_problems, _width_problems, _delay_problems
+    if problems := [problem for check in checks for problem in check(program, board)]:
         raise MappingError(f"Cannot map the network to {board.name}", problems)
     lenient, avoided = frozenset(downgrade), frozenset(avoid)
     if rates is not None:
@@ -145,6 +146,19 @@ def _arithmetic_problems(program: Program, board: Board) -> Iterable[Problem]:
                 value,
                 ours[key],
                 "Quantize the network for this board's chip",
+            )
+
+
+def _delay_problems(program: Program, board: Board) -> Iterable[Problem]:
+    """Delays that are longer than the chip's."""
+    for synapses in program.delayed:
+        if synapses.most_delay > board.chip.core.max_delay:
+            yield Problem(
+                "spikes are held back for longer than the chip can",
+                synapses.name,
+                f"{synapses.most_delay} steps",
+                board.chip.core.max_delay,
+                "Shorten the delays, or the steps of a frame that they are made of",
             )
 
 

@@ -348,7 +348,6 @@ def _counted(
     usage = {key: np.concatenate([used[key] for used in total]) for key in _LIMITED}
     usage["compartments"] = np.tile(layouts.n_compartments, n_ways)
     delay = most_delay_into(program, name)
-    usage["delay"] = np.full(n * n_ways, delay)
     usage["accumulators"] = accumulators(usage["compartments"], delay)
     found = Shapes(
         name,

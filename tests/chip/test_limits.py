@@ -30,7 +30,7 @@ LIMITS = {
     *("max_compartments", "max_in_axons", "max_out_axon_slots", "synapse_memory_words"),
     *("max_synapse_words_per_axon", "max_index_bits", "max_synapse_formats", "max_compartment_profiles"),
     *("max_threshold_profiles", "max_membrane_profiles", "max_compartment_base", "pop16_max_channels"),
-    *("pop32_max_channels", "pop16_max_in_axons", "max_destination_groups"),
+    *("pop32_max_channels", "pop16_max_in_axons", "max_destination_groups", "max_delay", "max_accumulators"),
 }
 COUNTED_WITH = {
     *("slots_per_discrete_axon", "slots_per_pop16_axon", "slots_per_pop32_axon", "extra_slots_interchip"),
