@@ -97,7 +97,18 @@ def two_populations(together, n=20, **limits):
     return program, board_with(**limits), cores
 
 
+def held_back(plan):
+    """The same with spikes that arrive three steps late: eight accumulators for each compartment."""
+    program, board, cores = plan
+    synapses = tuple(replace(each, delays=3) for each in program.synapses)
+    return replace(program, synapses=synapses), board, cores
+
+
 SPLIT = {
+    "accumulators": (
+        held_back(dense_alone(80, max_accumulators=400)),
+        held_back(dense_alone(40, max_accumulators=400)),
+    ),
     "compartments": (
         conv_alone((6, 6, 4), max_compartments=100),
         conv_alone((3, 6, 4), max_compartments=100),
@@ -211,7 +222,8 @@ def test_more_chips_than_the_board_has():
 
 
 def test_no_rule_is_left_out_here():
-    elsewhere = {"destinations", "host_spikes", "chips", *SENDER_RULES}  # above, and in test_senders
+    elsewhere = {"delay", "destinations", "host_spikes", "chips"}  # in test_delays, and above
+    elsewhere |= {*SENDER_RULES}  # in test_senders
     assert {*SPLIT, *APART, *FEWER_CHANNELS, *elsewhere} == {rule.name for rule in RULES}
 
 
