@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.checked import checked
 from loihi_deploy.data.cifar import CIFAR10_CLASSES, TEST_FILE, TRAIN_FILES, read_batch
+from loihi_deploy.data.event_files import read_events
 from loihi_deploy.data.idx import FILE_NAMES, read_idx
 from loihi_deploy.data.sensor_events import camera_frames, spike_frames
 from loihi_deploy.errors import DataError, InputError, Problem
@@ -28,6 +29,7 @@ __all__ = [
     "fashion_mnist",
     "load_cifar10",
     "load_idx",
+    "read_events",
     "spike_frames",
 ]
 

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.frontends.affine import Affine, GraphBuilder, Source
-from loihi_deploy.frontends.keras_layers import activation_name, given_step, time_constant, two_synapses
+from loihi_deploy.frontends.keras_layers import (
+    activation_name,
+    given_step,
+    time_constant,
+    two_synapses,
+    type_name,
+)
 from loihi_deploy.frontends.keras_windows import sizes, values
 from loihi_deploy.frontends.tensors import (
     Tensor,
@@ -36,7 +42,7 @@ def _remembered(
 ) -> Tensor:
     """A tensor (n,) that holds a memory of the frames of `x`, by its matrices and bounds; see `FrameMemory`."""
     if len(x.shape) != 1:
-        raise UnsupportedLayerError("frames that are no vectors", x.shape, "Flatten them in TimeDistributed")
+        raise _no_vectors(x)
     if builder.input_of(x.affine) is None or x.over_time:
         raise UnsupportedLayerError("a memory of what neurons said", remedy=BEHIND_NEURONS)
     plain = x.affine.ordered(None, (x.affine.size,))
@@ -44,6 +50,10 @@ def _remembered(
     name = builder.unique(f"{layer.name}_memory")
     affine: Affine = builder.remembered_input(name, plain, memory, n_frames)
     return x.with_affine(affine, (affine.size,))
+
+
+def _no_vectors(x: Tensor) -> UnsupportedLayerError:
+    return UnsupportedLayerError("frames that are no vectors", x.shape, "Flatten them in TimeDistributed")
 
 
 def _as_sparse(matrix: NDArray[np.float64]) -> Sparse:
@@ -85,35 +95,74 @@ def conv_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> T
 
 
 def lmu(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
-    """`keras_lmu.LMU` of which nothing leads back into the memory: the memory alone, on the host, of any order."""
-    back = [name for name in ("hidden_to_memory", "memory_to_memory") if getattr(layer, name)]
-    if back:
+    """`keras_lmu.LMU`, its memory of any order and its hidden cell, on the host.
+
+    Memory m and hidden units h are one state: what the cell computes of the memory at a frame is put in terms of the
+    memory and the hidden units at the frame before.
+    """
+    x, inner, cell = inputs[0], getattr(layer.layer, "cell", layer.layer), layer.hidden_cell
+    if len(x.shape) != 1:
+        raise _no_vectors(x)
+    _check_hidden_cell(cell)
+    state, given = legendre_memory(int(layer.order), _theta(layer, inner), layer.discretizer)
+    each, n_x = np.eye(int(layer.memory_d)), x.shape[0]
+    keeps, takes = np.kron(each, state), np.kron(each, given[:, None])
+    n = len(keeps)
+    weights, own, bias = _cell_parameters(cell, n + n_x * bool(layer.input_to_hidden))
+    units = len(bias)
+    kernel = (
+        np.eye(n_x + units * bool(layer.hidden_to_memory)) if inner.kernel is None else values(inner.kernel)
+    )
+    if layer.memory_to_memory:
+        keeps = keeps + takes @ values(inner.recurrent_kernel).T
+    from_hidden = takes @ kernel[n_x:].T if layer.hidden_to_memory else np.zeros((n, units))
+    shift = takes @ values(inner.bias) if getattr(inner, "bias", None) is not None else np.zeros(n)
+    memory = np.hstack([keeps, from_hidden, takes @ kernel[:n_x].T, shift[:, None]])
+    direct = weights[n:].T if layer.input_to_hidden and cell is not None else np.zeros((units, n_x))
+    hidden = weights[:n].T @ memory + np.hstack([np.zeros((units, n)), own.T, direct, bias[:, None]])
+    rows, low, said = [memory, hidden], np.full(n + units, -np.inf), np.arange(n, n + units)
+    if cell is not None and activation_name(cell.activation) == "relu":
+        low[n:] = 0
+    if cell is None:
+        said = np.arange(n)
+    if cell is None and layer.input_to_hidden:  # the frame itself beside the memory
+        rows.append(np.hstack([np.zeros((n_x, n)), np.eye(n_x), np.zeros((n_x, 1))]))
+        low, said = np.append(low, np.full(n_x, -np.inf)), np.arange(n + n_x)
+    whole = np.vstack(rows)
+    size, before = len(whole), whole.shape[1] - n_x - 1
+    matrix = np.zeros((size, size))
+    matrix[:, :before] = whole[:, :before]
+    driven = elementwise(contracted(x, whole[:, before:-1].T), offset=whole[:, -1])
+    y = moved(_remembered(layer, driven, builder, matrix, np.eye(size), low), said)
+    return y if layer.return_sequences else last_step(y)
+
+
+def _theta(layer: Any, inner: Any) -> float:
+    """Steps that the memory spans, as they were trained."""
+    inverse = getattr(inner, "theta_inv", None)
+    return float(layer.theta) if inverse is None else float(1 / values(inverse).ravel()[0])
+
+
+def _check_hidden_cell(cell: Any) -> None:
+    known = cell is None or type_name(cell) in ("Dense", "SimpleRNNCell")
+    if not known or (cell is not None and activation_name(cell.activation) not in ("relu", "linear")):
         raise UnsupportedLayerError(
-            "a memory that takes its input from what the network said",
-            ", ".join(back),
-            "Leave both at False: the memory then stands in front, on the host",
+            "a hidden cell that is not rectified linear",
+            type(cell).__name__,
+            "Use hidden_cell=SimpleRNNCell(units, activation='relu'), Dense(units, 'relu'), or None",
         )
-    if layer.hidden_cell is not None or layer.input_to_hidden:
-        raise UnsupportedLayerError(
-            "a hidden cell within the LMU",
-            type(layer.hidden_cell).__name__,
-            "Use hidden_cell=None and input_to_hidden=False, and Dense(units, 'relu') behind it, of the memory and the "
-            "frame side by side",
-        )
-    if not layer.return_sequences:
-        raise UnsupportedLayerError(
-            "the last step of a memory", remedy="Use return_sequences=True, and take the last step at the end"
-        )
-    x, inner = inputs[0], getattr(layer.layer, "cell", layer.layer)
-    if inner.kernel is not None:
-        x = contracted(x, values(inner.kernel))
-    if getattr(inner, "bias", None) is not None:
-        x = elementwise(x, offset=values(inner.bias))
-    theta_inv = getattr(inner, "theta_inv", None)
-    theta = float(layer.theta) if theta_inv is None else float(1 / values(theta_inv).ravel()[0])
-    state, given = legendre_memory(int(layer.order), theta, layer.discretizer)
-    each = np.eye(int(layer.memory_d))
-    return _remembered(layer, x, builder, np.kron(each, state), np.kron(each, given[:, None]))
+
+
+def _cell_parameters(
+    cell: Any, n_in: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Weights (n_in, units) and (units, units), and biases (units,), of a hidden cell; no units where there is none."""
+    if cell is None:
+        return np.zeros((n_in, 0)), np.zeros((0, 0)), np.zeros(0)
+    weights = values(cell.kernel)
+    units = weights.shape[1]
+    own = values(cell.recurrent_kernel) if hasattr(cell, "recurrent_kernel") else np.zeros((units, units))
+    return weights, own, values(cell.bias) if cell.use_bias else np.zeros(units)
 
 
 def simple_rnn(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:

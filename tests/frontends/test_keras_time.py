@@ -163,20 +163,67 @@ def test_an_lmu_without_ways_back_is_a_memory_on_the_host():
             np.testing.assert_allclose(found[:, t], memory.reshape(len(X), -1), atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("changed", "instead"),
-    [
-        ({"hidden_to_memory": True}, "Leave both at False"),
-        ({"memory_to_memory": True}, "Leave both at False"),
-        ({"hidden_cell": object()}, "Use hidden_cell=None"),
-        ({"input_to_hidden": True}, "input_to_hidden=False"),
-        ({"return_sequences": False}, "return_sequences=True"),
-    ],
-)
-def test_an_lmu_with_ways_back_is_refused(changed, instead):
+class SimpleRNNCell(SimpleNamespace):
+    """A hidden cell with parameters of its own, as Keras has them."""
+
+    __module__ = "keras.layers"
+
+    def __init__(self, kind, units, n_in, rng):
+        kernels = {
+            "kernel": rng.normal(size=(n_in, units)),
+            "recurrent_kernel": 0.3 * rng.normal(size=(units, units)),
+        }
+        super().__init__(activation=kind, use_bias=True, bias=rng.normal(size=units), **kernels)
+
+
+@pytest.mark.parametrize("back", ["hidden_to_memory", "memory_to_memory", "both", "none"])
+@pytest.mark.parametrize("kind", ["relu", "linear", None])
+def test_an_lmu_with_ways_back_is_computed_by_the_host(back, kind):
+    """Held to the cell as keras-lmu has it, step by step: memory input, memory, hidden cell."""
+    rng = np.random.default_rng(2)
+    d, order, units = 2, 4, 3 if kind else 0
+    to_hidden = kind is None or back == "both"
+    hidden_back, memory_back = (
+        back in ("hidden_to_memory", "both") and kind is not None,
+        back in ("memory_to_memory", "both"),
+    )
+    inner = SimpleNamespace(
+        kernel=0.3 * rng.normal(size=(6 + units * hidden_back, d)),
+        recurrent_kernel=0.1 * rng.normal(size=(d * order, d)),
+        bias=rng.normal(size=d),
+    )
+    cell = SimpleRNNCell(kind, units, d * order + 6 * to_hidden, rng) if kind else None
+    layer = LMU(memory_d=d, layer=inner, hidden_cell=cell, input_to_hidden=to_hidden,
+                hidden_to_memory=hidden_back, memory_to_memory=memory_back)  # fmt: skip
+    tensor, builder = converted(layer)
+    (node,) = [node for node in builder._inputs if node.before]
+    seen = seen_by(node, {"frames": X.astype(np.float64)})
+    ((_, taken),) = tensor.affine.terms.items()
+    found = (
+        seen if taken is None else taken.apply(seen.reshape(-1, seen.shape[2])).reshape(*seen.shape[:2], -1)
+    )
+    state, given = legendre_memory(order, 5.0, "zoh")
+    m, h = np.zeros((len(X), d, order)), np.zeros((len(X), units))
+    for t in range(X.shape[1]):
+        x = X[:, t].astype(np.float64)
+        u = (np.hstack([x, h]) if hidden_back else x) @ inner.kernel + inner.bias
+        u = u + m.reshape(len(X), -1) @ inner.recurrent_kernel * memory_back
+        m = m @ state.T + u[:, :, None] * given
+        wanted = np.hstack([m.reshape(len(X), -1), x]) if to_hidden else m.reshape(len(X), -1)
+        if cell is not None:
+            h = wanted @ cell.kernel + h @ cell.recurrent_kernel + cell.bias
+            wanted = h = np.maximum(h, 0) if kind == "relu" else h
+        np.testing.assert_allclose(found[:, t], wanted, atol=1e-9)
+
+
+@pytest.mark.follows("Use hidden_cell=SimpleRNNCell(units, activation='relu'), Dense(units, 'relu'), or None")
+def test_hidden_cells_that_no_chip_can_follow_are_refused():
+    cell = SimpleRNNCell("tanh", 3, 24, np.random.default_rng(0))
     with pytest.raises(UnsupportedLayerError) as refusal:
-        converted(LMU(**changed))
-    assert instead in refusal.value.remedy
+        converted(LMU(hidden_cell=cell))
+    assert "hidden_cell=SimpleRNNCell(units" in refusal.value.problem(LMU()).remedy
+    cell.activation = "relu"
+    assert converted(LMU(hidden_cell=cell))
 
 
 RECURRENT = {

@@ -1,0 +1,138 @@
+"""Files of event cameras: AEDAT 2.0, nengo-loihi's ``.events`` and numpy's ``.npy``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loihi_deploy.errors import InputError
+
+NAMES = {
+    "t": ("t", "ts", "time", "timestamp"),
+    "x": ("x",),
+    "y": ("y",),
+    "polarity": ("p", "polarity", "on", "pol"),
+}
+"""What the fields of an array may be called."""
+KNOWN = ".aedat (version 2.0), .events or .npy"
+
+
+class CameraEvents(NamedTuple):
+    """Events of a camera in the order of their times: what `camera_frames` takes.
+
+    Parameters
+    ----------
+    t : (n_events,) array
+        Times; in microseconds, but for those of ``.npy`` files, which are as they stand there.
+    x, y : (n_events,) int arrays
+        Columns and rows, from 0.
+    polarity : (n_events,) int array
+        0 for darker, 1 for brighter.
+    """
+
+    t: NDArray[Any]
+    x: NDArray[np.int64]
+    y: NDArray[np.int64]
+    polarity: NDArray[np.int64]
+
+
+def read_events(path: str | os.PathLike[str]) -> CameraEvents:
+    """Read the events of a camera from a file.
+
+    Parameters
+    ----------
+    path : path
+        ``.aedat``: AEDAT 2.0 of a DAVIS camera; images between the events, and events of the trigger input, are left
+        out. ``.events``: as nengo-loihi reads and writes it (``nengo_loihi.dvs``). ``.npy``: an array with the fields
+        t, x, y and p, or numbers (n_events, 4) in this order.
+
+    Returns
+    -------
+    CameraEvents
+        For ``camera_frames(*read_events(path), shape=..., bin_width=...)``.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is of another kind or version, or is cut off.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in _READERS:
+        remedy = "Convert it, or read it with its own library and give the arrays to camera_frames"
+        raise InputError.single(
+            "not a kind of event file that is read", str(path), kind or "no ending", KNOWN, remedy
+        )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError.single("cannot be read", str(path), error.strerror) from error
+    t, x, y, polarity = _READERS[kind](path, content)
+    order = np.argsort(t, kind="stable")
+    places = (np.asarray(values)[order].astype(np.int64) for values in (x, y, polarity))
+    return CameraEvents(np.asarray(t)[order], *places)
+
+
+def _words(path: Path, content: bytes, kind: str) -> NDArray[np.uint32]:
+    """The events of a file, two words of 32 bits each."""
+    if len(content) % 8:
+        raise InputError.single(
+            "a file that is cut off", str(path), f"{len(content)} bytes", "8 for each event"
+        )
+    return np.frombuffer(content, kind).reshape(-1, 2).astype(np.uint32)
+
+
+def _read_aedat(path: Path, content: bytes) -> tuple[Any, ...]:
+    """AEDAT 2.0, address and time in turn: https://docs.inivation.com (AEDAT file formats)."""
+    lines: list[bytes] = []
+    while content[:1] == b"#":  # a line of text: an event may begin with that byte, too
+        line, _, rest = content.partition(b"\n")
+        if not (line.isascii() and line.decode().strip().isprintable()):
+            break
+        lines, content = [*lines, line], rest
+    version = lines[0].removeprefix(b"#!AER-DAT").strip().decode("ascii", "replace") if lines else "none"
+    if version != "2.0":
+        remedy = (
+            "Convert it to AEDAT 2.0, or read it with its own library and give the arrays to camera_frames"
+        )
+        raise InputError.single("another version of AEDAT", str(path), version, "2.0", remedy)
+    address, t = _words(path, content, ">u4").T
+    seen = (address >> 31 == 0) & (address >> 10 & 1 == 0)  # events, and not of the trigger input
+    address, t = address[seen], t[seen]
+    return t, address >> 12 & 0x3FF, address >> 22 & 0x1FF, address >> 11 & 1
+
+
+def _read_nengo_loihi(path: Path, content: bytes) -> tuple[Any, ...]:
+    """nengo-loihi 1.1.0, ``dvs.py``: row, polarity and kind; column; time. Events of the trigger input are left out."""
+    address, t = _words(path, content, "<u4").T
+    seen = address & 1 == 0
+    address, t = address[seen], t[seen]
+    return t, address >> 17, (address & 0xFFFF) >> 2, address >> 1 & 1
+
+
+def _read_npy(path: Path, content: bytes) -> tuple[Any, ...]:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError.single("not an array of numpy", str(path), str(error)) from error
+    if array.dtype.names:
+        found = [
+            next((name for name in names if name in array.dtype.names), None) for names in NAMES.values()
+        ]
+        if None not in found:
+            return tuple(array[name] for name in found)
+    elif array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind in "iuf":
+        return tuple(array.T)
+    raise InputError.single(
+        "not an array of events",
+        str(path),
+        f"{array.dtype} {array.shape}",
+        "fields t, x, y, p, or numbers (n_events, 4)",
+    )
+
+
+_READERS = {".aedat": _read_aedat, ".events": _read_nengo_loihi, ".npy": _read_npy}

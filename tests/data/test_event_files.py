@@ -1,0 +1,105 @@
+"""Files of event cameras, held to nengo-loihi's own readers."""
+
+import numpy as np
+import pytest
+
+from loihi_deploy.data import camera_frames, read_events
+from loihi_deploy.errors import InputError
+
+RNG = np.random.default_rng(0)
+N = 200
+T = np.sort(RNG.integers(0, 20_000, N)).astype(np.uint32)
+X, Y, P = RNG.integers(0, 240, N), RNG.integers(0, 180, N), RNG.integers(0, 2, N)
+
+
+def write_aedat(path, version="2.0", cut=0, others=True):
+    words = np.stack([Y << 22 | X << 12 | P << 11, T], axis=1)
+    extra = np.array([[1 << 31 | 5 << 12, 7], [1 << 10, 9]])  # a sample of an image, and a trigger
+    content = np.concatenate([words, extra] if others else [words]).astype(">u4").tobytes()
+    path.write_bytes(
+        b"#!AER-DAT" + version.encode() + b"\r\n# made by a test\r\n" + content[: len(content) - cut]
+    )
+    return path
+
+
+def write_events(path):
+    words = np.zeros(N, [("y", "<u2"), ("x", "<u2"), ("t", "<u4")])
+    words["y"], words["x"], words["t"] = Y << 2 | P << 1, X << 1, T
+    path.write_bytes(words.tobytes())
+    return path
+
+
+def write_npy(path, fields=("t", "x", "y", "p")):
+    array = np.stack([T, X, Y, P], axis=1)
+    if fields:
+        array = np.rec.fromarrays(array.T, names=",".join(fields))
+    np.save(path, array)
+    return path
+
+
+WRITERS = {
+    "a.aedat": write_aedat,
+    "a.events": write_events,
+    "a.npy": write_npy,
+    "b.npy": lambda path: write_npy(path, ("timestamp", "x", "y", "polarity")),
+    "c.npy": lambda path: write_npy(path, ()),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_events_are_read(name, tmp_path):
+    found = read_events(WRITERS[name](tmp_path / name))
+    for values, wanted in zip(found, (T, X, Y, P), strict=True):
+        assert (values == wanted).all()
+
+
+@pytest.mark.filterwarnings("ignore:This version of:UserWarning", "ignore:The binary mode:DeprecationWarning")
+@pytest.mark.parametrize("name", ["a.aedat", "a.events"])
+def test_frames_are_those_of_nengo_loihi(name, tmp_path):
+    dvs = pytest.importorskip("nengo_loihi.dvs")
+    path = tmp_path / name
+    if name == "a.aedat":
+        found = read_events(write_aedat(path, others=False))
+        theirs = dvs.DVSEvents.from_file(str(path), rel_time=False).events
+        assert all((theirs[field] == values).all() for field, values in zip("txyp", found, strict=True))
+    else:
+        found = read_events(write_events(path))
+    frames = camera_frames(*found, (180, 240), bin_width=1000, n_steps=20)[0]
+    process = dvs.DVSFileChipProcess(str(path), rel_time=True)
+    step = process.make_step((0,), (process.size,), 0.001, None, None)
+    for k, frame in enumerate(frames):
+        assert (frame.ravel() == (step((k + 1) * 0.001) > 0)).all()
+    assert frames.any()
+
+
+CONVERT = "Convert it, or read it with its own library and give the arrays to camera_frames"
+VERSION = "Convert it to AEDAT 2.0, or read it with its own library and give the arrays to camera_frames"
+
+
+@pytest.mark.follows(CONVERT)
+@pytest.mark.follows(VERSION)
+def test_other_files_are_refused_and_converted(tmp_path):
+    other = tmp_path / "a.dat"
+    other.write_bytes(b"")
+    with pytest.raises(InputError, match="not a kind of event file"):
+        read_events(other)
+    with pytest.raises(InputError, match="another version of AEDAT") as refusal:
+        read_events(write_aedat(tmp_path / "a.aedat", "3.1"))
+    assert refusal.value.problems[0].value == "3.1"
+    found = read_events(write_aedat(tmp_path / "b.aedat"))  # converted
+    given = camera_frames(T, X, Y, P, (180, 240), bin_width=1000)  # the arrays of another library
+    assert (camera_frames(*found, (180, 240), bin_width=1000) == given).all()
+
+
+def test_bad_files_are_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_events(tmp_path / "none.aedat")
+    with pytest.raises(InputError, match="cut off"):
+        read_events(write_aedat(tmp_path / "a.aedat", cut=3))
+    bad = tmp_path / "a.npy"
+    bad.write_bytes(b"no array")
+    with pytest.raises(InputError, match="not an array of numpy"):
+        read_events(bad)
+    np.save(bad, np.zeros((3, 5)))
+    with pytest.raises(InputError, match="not an array of events"):
+        read_events(bad)
