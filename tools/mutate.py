@@ -142,7 +142,7 @@ def copy_tree() -> None:
     names = {name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()}
     for path in [path for path in TREE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]:
         if str(path.relative_to(TREE)) not in names:
-            path.unlink()
+            path.unlink(missing_ok=True)
     for name in names:
         ours, theirs = ROOT / name, TREE / name
         if not theirs.exists() or ours.read_bytes() != theirs.read_bytes():

@@ -1,5 +1,7 @@
 """Counting all shapes at once agrees with laying each of them out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,8 +13,18 @@ from loihi_deploy.ir.program import Synapses
 from loihi_deploy.mapping.counts import Wires
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.memory import words
+from loihi_deploy.mapping.planning import cost
 from loihi_deploy.mapping.search import coupling
-from loihi_deploy.mapping.shapes import _SPARSE, occurring, shapes_of, shapes_with_boxes, sizes
+from loihi_deploy.mapping.shapes import (
+    _SPARSE,
+    _boxes,
+    _layouts,
+    _margins,
+    occurring,
+    shapes_of,
+    shapes_with_boxes,
+    sizes,
+)
 from loihi_deploy.mapping.usage import core_usage, slice_bundles
 from tests.mapping.networks import chain, compartments, convolutions, networks, sparse, weights
 from tests.mapping.test_layout import one_projection
@@ -150,10 +162,59 @@ def test_wires_count_what_couplings_say():
 def test_a_population_without_inputs_has_shapes():
     rng = np.random.default_rng(0)
     program = chain((4,), [("dense", 5)])
-    from dataclasses import replace
-
     alone = replace(program, populations=(*program.populations, compartments(rng, "alone", (2000,))))
     shapes = shapes_of(alone, "alone", LIMITS)
     assert shapes.n_slices.min() == 2
     assert grids(alone)["alone"] == (1, 1, 2000)
     assert not any(isinstance(s, Synapses) for s in alone.into("alone"))
+
+
+@pytest.mark.parametrize("n", [0, 1, 17])
+def test_output_axons_of_a_sparse_matrix_are_its_columns_that_hold_something(n):
+    """Whatever their order: columns are left out at the front, in the middle and at the end."""
+    dense = np.zeros((20, 30), np.int8)
+    columns = np.array([3, *range(5, 5 + n)])
+    dense[columns % 20, columns] = 1 + columns
+    program = chain((40,), [("dense", 30), ("dense", 20)])
+    last = replace(program.synapses[1], transform=Dense(dense).csr())
+    program = replace(program, synapses=(program.synapses[0], last))
+    first, second = (shapes_of(program, name, LIMITS) for name in ("dense1", "dense2"))
+    a, b = int(first.n_slices.argmin()), int(second.n_slices.argmin())
+    assert (first.n_slices[a], second.n_slices[b]) == (1, 1)
+    outputs = Wires(program, LIMITS).outputs([[*first.slices(a)], [*second.slices(b)]], interchip=False)
+    assert outputs.slots.max() == len(columns) * LIMITS.slots_per_discrete_axon
+
+
+@pytest.mark.parametrize("channels", [4, 6])
+def test_lanes_of_all_channels_are_tried_where_a_base_reaches_every_position(channels):
+    most = LIMITS.max_compartment_base // channels + 1  # positions of one row
+    for width, reached in ((most, True), (most + 1, False)):
+        box = np.array([[1, width, channels]])
+        grid = (1, width + 1, channels + 1)  # so that the unit of pop16 does not go up in it
+        lanes = set(_layouts(box, np.zeros((1, 2), np.int64), grid, LIMITS).lane.tolist())
+        assert lanes == ({1, channels} if reached else {1})
+
+
+def test_of_boxes_with_a_margin_the_one_that_just_fits_is_tried():
+    program = chain((16, 12, 2), [("conv", 5, 1, 40, 2)])
+    boxes, most = _boxes(program, "conv1", 1024), 1024
+    spatial = np.unique(boxes[:, :2], axis=0)
+    margins = _margins(program, "conv1", np.column_stack([spatial, np.ones(len(spatial), int)]))
+    tried = set(map(tuple, boxes.tolist()))
+    just = 0
+    for (h, w), (above, beside) in zip(spatial.tolist(), margins.tolist(), strict=True):
+        rows, columns = h + above, w + beside
+        fitting = [c for c in range(1, 41) if above * columns + beside + rows * columns * c <= most]
+        if fitting:
+            assert (h, w, fitting[-1]) in tried
+            just += fitting[-1] < 40
+    assert just > 5
+    assert all(h * w * c <= most for h, w, c in tried)
+
+
+def test_what_does_not_go_up_is_a_part_of_a_core_where_others_may_share_it():
+    shapes = shapes_with_boxes(chain((8, 8, 3), [("conv", 3, 1, 8)]), "conv1", np.array([[4, 3, 5]]), LIMITS)
+    bounds = {"compartments": 1024, "in_axons": 4096, "synapse_words": 16384}
+    assert (shapes.n_slices == 2 * 2 * 2).all()
+    assert np.round(cost(shapes, False, bounds), 3).tolist() == [8.0] * len(shapes)
+    assert np.round(cost(shapes, True, bounds), 3).tolist() == [round(6 * 6 * 8 / 60, 3)] * len(shapes)
