@@ -4,13 +4,14 @@
 
 FOLDER holds Fashion-MNIST or MNIST in IDX files (a part of Fashion-MNIST if not given). For each seed a rate network is
 trained, then trained on with the chip's neurons, and without (--tune 0 does neither). Options are chosen on validation
-samples; the rest is of test images. A drop is that from the network trained for as long, with 8-bit weights or fewer.
-With --keep, a killed run goes on, and rate.keras and tuned.keras lie there in the end.
+samples; the rest is of test images. A drop is that from the network trained for as long, in floats. With --keep, a
+killed run goes on.
 """
 
 import argparse
 from collections import defaultdict
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import loihi_deploy as ld
-from loihi_deploy.training import few_steps_convnet, fine_tune, moved_images, retrain
+from loihi_deploy.training import few_steps_convnet, fine_tune, folded, moved_images, retrain
 
 
 def main() -> None:
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--data", help="folder with IDX files")
     parser.add_argument("--digits", action="store_true", help="images are not mirrored in training")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0, help="the first one")
     parser.add_argument("--epochs", type=int, default=18, help="of the rate network")
     parser.add_argument(
         "--tune", type=int, default=4, help="epochs of fine-tuning, and of training on beside it"
@@ -42,6 +44,7 @@ def main() -> None:
     x, y = data.x_test[: args.limit], data.y_test[: args.limit]
     n_held = len(data.x_train) // 12
     held = data.x_train[-n_held:], data.y_train[-n_held:]
+    chosen = held[0][:500], held[1][:500]
     x_train, y_train = data.x_train[:-n_held], data.y_train[:-n_held]
 
     rates, found = [], defaultdict(list)
@@ -49,52 +52,49 @@ def main() -> None:
         folder = args.keep / f"{seed}" if args.keep else None
         how = {"validation": held, "seed": seed, "augment": moved_images(mirrored=not args.digits)}
         model = few_steps_convnet(x.shape[1:], len(data.class_names), tuple(args.filters), seed)
-        retrain(
-            model,
-            x_train,
-            y_train,
-            epochs=args.epochs,
-            learning_rate=4e-3,
-            label_smoothing=0.05,
-            checkpoint=folder / "rate.npz" if folder else None,
-            **how,
-        )
-        result = fine_tune(
-            model,
-            x_train,
-            y_train,
-            min(args.steps, key=lambda steps: abs(steps - 20)),
-            epochs=args.tune,
-            learning_rate=5e-4,
-            encoder="first_layer",
-            weight_bits=args.bits,
-            penalty_weight=args.penalty,
-            checkpoint=folder,
-            **how,
-        )
-        print(result)
-        rates.append((np.asarray(result.plain.predict(x, verbose=0)).argmax(axis=1) == y).mean())
-        plain = ld.DeployOptions(weight_bits=args.bits, encoder="first_layer")
-        for steps in args.steps:
-            for name, network, options in (
-                ("no training", result.plain, plain),
-                ("fine-tuned", result.model, result.options),
-            ):
-                deployment = ld.deploy(
-                    network, calibration=held[0], labels=held[1], options=replace(options, steps=steps)
+        kept = folder / "rate.npz" if folder else None
+        first = {"epochs": args.epochs, "learning_rate": 4e-3, "label_smoothing": 0.05, "checkpoint": kept}
+        retrain(model, x_train, y_train, **first, **how)
+        options = ld.DeployOptions(weight_bits=args.bits, encoder="first_layer")
+        networks = {"no training": (folded(model), options)}
+        if args.tune:
+            result = fine_tune(
+                model,
+                x_train,
+                y_train,
+                min(args.steps, key=lambda steps: abs(steps - 20)),
+                epochs=args.tune,
+                learning_rate=5e-4,
+                encoder="first_layer",
+                weight_bits=args.bits,
+                penalty_weight=args.penalty,
+                checkpoint=folder,
+                **how,
+            )
+            print(result)
+            networks = {
+                "no training": (result.plain, options),
+                "fine-tuned": (result.model, result.options),
+            }
+        rate_network = networks["no training"][0]
+        rates.append((np.asarray(rate_network.predict(x, verbose=0)).argmax(axis=1) == y).mean())
+        for steps, name in product(args.steps, networks):
+            network, options = networks[name]
+            deployment = ld.deploy(
+                network, calibration=chosen[0], labels=chosen[1], options=replace(options, steps=steps)
+            )
+            outcome = deployment.evaluate(x, y, energy=True)
+            chip = [outcome.counters.populations[p.name] for p in deployment.program.populations]
+            found[steps, name].append(
+                (
+                    100 * (rates[-1] - outcome.accuracy),
+                    sum(counts.spikes for counts in chip) / len(x),
+                    sum(counts.synaptic_events for counts in chip) / len(x),
+                    deployment.mapping.n_cores,
+                    1e6 * outcome.energy.total.value,
+                    1e3 * outcome.energy.seconds.value,
                 )
-                outcome = deployment.evaluate(x, y, energy=True)
-                chip = [outcome.counters.populations[p.name] for p in deployment.program.populations]
-                found[steps, name].append(
-                    (
-                        100 * (rates[-1] - outcome.accuracy),
-                        sum(counts.spikes for counts in chip) / len(x),
-                        sum(counts.synaptic_events for counts in chip) / len(x),
-                        deployment.mapping.n_cores,
-                        1e6 * outcome.energy.total.value,
-                        1e3 * outcome.energy.seconds.value,
-                    )
-                )
+            )
     columns = ("steps", "network", "drop, points", "spikes", "events", "cores", "energy, µJ", "time, ms")
     table = Table(
         *columns, title=f"{data.name}: rate network {100 * np.mean(rates):.2f} %, {args.seeds} seeds"

@@ -73,7 +73,6 @@ def main() -> None:
     images, labels = data.x_train[:-n_held], data.y_train[:-n_held]
     n = len(images) // BATCH * BATCH
     targets = labels[:n].reshape(-1, 1, 1)
-
     tf.keras.utils.set_random_seed(args.seed)
     network, image, classes = build(x.shape[1:], len(data.class_names), args.seed)
     for rate in (3e-3, 1e-3) if args.chip else (3e-3,):
@@ -81,8 +80,8 @@ def main() -> None:
             for_the_chip(network)
         with nengo_dl.Simulator(network, minibatch_size=BATCH, progress_bar=False, seed=args.seed) as sim:
             falling = tf.keras.optimizers.schedules.CosineDecay(rate, args.epochs * n // BATCH)
-            loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            sim.compile(tf.keras.optimizers.Adam(falling), {classes: loss}, {classes: ["accuracy"]})
+            loss = {classes: tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+            sim.compile(optimizer=tf.keras.optimizers.Adam(falling), loss=loss)
             sim.fit({image: images[:n].reshape(n, 1, -1)}, {classes: targets}, epochs=args.epochs, verbose=2)
             sim.freeze_params(network)
 

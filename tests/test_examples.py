@@ -22,6 +22,7 @@ QUICK = {
         *("--data", "mnist", "--digits", "--seeds", "1", "--epochs", "1", "--tune", "1"),
         *("--filters", "3", "4", "5", "--steps", "12", "--limit", "5"),
     ],
+    "few_steps_lif.py": ["--data", "mnist", "--epochs", "1", "--chip", "--steps", "12", "--limit", "5"],
     "japanese_vowels.py": ["vowels", "--epochs", "1", "--seeds", "1"],
     "mnist_record.py": ["--data", "mnist", "--epochs", "1", "--limit", "5"],
     "nef_deploy.py": ["--neurons", "50", "--seconds", "0.2"],

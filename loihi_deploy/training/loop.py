@@ -132,10 +132,12 @@ def retrain(
         "label_smoothing": label_smoothing,
         "seed": seed,
         "taught": teacher is not None,
-        "rounded": weights is not None,
-        "penalties": sorted(penalties or {}),
+        "rounded": weights is not None and weights.bits,
+        "penalties": [[name, _known_by(cost)] for name, cost in sorted((penalties or {}).items())],
         "weights": [list(values.shape) for values in model.get_weights()],
     }
+    if neurons := [dict(layer.settings) for layer in chip_activations(model)]:
+        run["neurons"] = neurons
     kept = _Kept(None if checkpoint is None else Path(checkpoint), run, stepper, weights)
     history, best = kept.restore()
     for number in range(len(history) + 1, epochs + 1):
@@ -167,6 +169,11 @@ def retrain(
             print(line, flush=True)
     model.set_weights(best)
     return history
+
+
+def _known_by(penalty: Any) -> Any:
+    """What a checkpoint knows a penalty by."""
+    return penalty.get_config() if hasattr(penalty, "get_config") else type(penalty).__name__
 
 
 def _since_best(history: tuple[Epoch, ...]) -> int:
@@ -350,12 +357,13 @@ class _Kept:
             about = json.loads(str(file["text"]))
             named = {name: file[name] for name in sorted(file.files) if name != "text"}
         if about["run"] != self._run:
-            changed = [name for name, value in self._run.items() if about["run"].get(name) != value]
+            names = {**about["run"], **self._run}
+            changed = [name for name in names if about["run"].get(name) != self._run.get(name)]
             raise InputError.single(
                 "a checkpoint of another run",
                 str(self._path),
                 ", ".join(f"{name} {about['run'].get(name)}" for name in changed),
-                ", ".join(f"{name} {self._run[name]}" for name in changed),
+                ", ".join(f"{name} {self._run.get(name)}" for name in changed),
                 "Remove the file, or give the arguments that it was written with",
             )
 

@@ -46,6 +46,7 @@ class QuantizedWeights:
             allowed = ", ".join(map(str, WEIGHT_BITS))
             raise InputError.single("not a number of bits of a weight", "bits", bits, allowed)
         self._limits = as_board(board).chip.arithmetic
+        self.bits = bits
         self._levels = Levels(self._limits.weight_limit, bits)
         self._model = model
         _, populations = on_chip(model, encoder)

@@ -90,6 +90,20 @@ def test_the_fastest_neurons_of_the_encoder_may_spike_in_each_step():
     assert host.saturating > 0
 
 
+def test_a_stream_starts_from_the_same_voltages_after_each_reset():
+    made = deployed(steps=12)
+    assert all(population.initial_voltage.any() for population in made.program.populations)
+    expected = made.run(X[:4]).outputs
+    with made.stream() as stream:
+        for x, outputs in zip(X[:4], expected, strict=True):
+            np.testing.assert_array_equal(stream.step(x).outputs, outputs)
+            stream.reset()
+        stream.step(X[0])
+        assert (
+            stream.step(X[1]).outputs != expected[1]
+        ).any()  # without a reset, voltages are those that were left
+
+
 def test_the_integers_do_not_depend_on_the_window():
     one, other = (deployed(steps=20, target_rate=800.0, readout_window=window) for window in (0.3, 0.9))
     assert one.program == other.program

@@ -95,6 +95,9 @@ def test_a_killed_run_goes_on_where_it_was(model, tmp_path):
     with pytest.raises(InputError, match="another run") as caught:
         quiet(model, augment=moved, checkpoint=tmp_path, **(how | {"seed": 4}))
     assert "seed 3" in str(caught.value)
+    for other in ({"weight_bits": 6}, {"penalty_weight": 0.1}, {"levels": 8}):
+        with pytest.raises(InputError, match="another run"):
+            quiet(model, augment=moved, checkpoint=tmp_path, compare=False, **(how | other))
 
 
 def test_seeds(model):
