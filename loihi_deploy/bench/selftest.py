@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +21,8 @@ from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import BackendError
+from loihi_deploy.export import board_tester, to_board_runner
+from loihi_deploy.export.board_tester import VARIABLES, differences
 from loihi_deploy.files import PathOrStream, write_file
 from loihi_deploy.ir import (
     Conv2D,
@@ -40,8 +44,6 @@ from loihi_deploy.tables import Page, Shown, Table
 STEPS = 40
 SAMPLES = 3
 PACKAGES = ("loihi-deploy", "nengo-loihi", "nengo", "numpy", "nxsdk")
-VARIABLES = ("SLURM", "PARTITION", "BOARD", "KAPOHOBAY")
-"""Variables of the environment by which NxSDK chooses a board."""
 SEND = (
     "Please send us this report (-o FILE writes it), what the command printed, the output of pip list, and which board "
     "it was."
@@ -163,10 +165,71 @@ def selftest(backend: Backend = "emulator", board: BoardLike = "kapoho_bay") -> 
             raise BackendError("Cannot run on a Loihi board", list(dict.fromkeys(problems)))
     outcomes = []
     for name, deployment in made.items():
-        x = np.random.default_rng(1).uniform(0, 1, (SAMPLES, *deployment.graph.inputs[0].shape))
+        x = _samples(deployment)
         for run, how, everything in _runs(backend, deployment):
             outcomes.append(_compared(name, run, deployment, x, backend, how, everything))
     return SelfTest(backend, tuple(outcomes), _about())
+
+
+def to_selftest_folder(folder: str | os.PathLike[str], board: BoardLike = "kapoho_bay") -> Path:
+    """Write the self-test as a folder that runs where NxSDK does, on Python 3.6 to 3.8 and without this package.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it is not there; gets ``selftest.py``, ``runs.json`` and a folder for each network.
+    board : str, path, Board or Chip
+        The one that is attached there.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    folder = Path(folder)
+    networks = []
+    for number, (name, deployment) in enumerate(_deployments(as_board(board))):
+        own = to_board_runner(deployment, folder / f"network_{number}")
+        x = _samples(deployment)
+        write_file(own / "samples.npy", _as_bytes(np.save, x))
+        runs = []
+        for k, (run, how, everything) in enumerate(_runs("hardware", deployment)):
+            spikes = f"spikes_{k}.npz"
+            write_file(
+                own / spikes, _as_bytes(np.savez_compressed, **_expected(deployment, x, how, everything))
+            )
+            reset = how.get("reset")
+            runs.append({"run": run, "reset": reset, "gap": how.get("gap", 0), "spikes": spikes})
+        networks.append({"name": name, "folder": own.name, "runs": runs})
+    plan = {"steps": STEPS, "made_with": _about()["loihi-deploy"], "networks": networks}
+    write_file(folder / "runs.json", json.dumps(plan, indent=1).encode())
+    write_file(folder / "selftest.py", Path(board_tester.__file__).read_bytes())
+    return folder
+
+
+def _as_bytes(save: Callable[..., Any], *arrays: Any, **named: Any) -> bytes:
+    stream = io.BytesIO()
+    save(stream, *arrays, **named)
+    return stream.getvalue()
+
+
+def _samples(deployment: Deployment) -> NDArray[Any]:
+    return np.random.default_rng(1).uniform(0, 1, (SAMPLES, *deployment.graph.inputs[0].shape))
+
+
+def _expected(
+    deployment: Deployment, x: NDArray[Any], how: dict[str, Any], everything: bool
+) -> dict[str, NDArray[np.bool_]]:
+    """The emulator's spikes of what is recorded."""
+    read = {p.pre for p in deployment.program.readout.projections}
+    record = [p.name for p in deployment.program.populations if everything or p.name in read]
+    ours = deployment.run(x, STEPS, record=record, progress=False, **how).recorded
+    return {population: ours[population]["spikes"] for population in record}
 
 
 def _runs(backend: str, deployment: Deployment) -> Iterator[tuple[str, dict[str, Any], bool]]:
@@ -192,23 +255,14 @@ def _compared(
     how: dict[str, Any],
     everything: bool,
 ) -> Outcome:
-    read = {p.pre for p in deployment.program.readout.projections}
-    record = [p.name for p in deployment.program.populations if everything or p.name in read]
-    ours = deployment.run(x, STEPS, record=record, progress=False, **how).recorded
-    expected = {population: ours[population]["spikes"] for population in record}
+    expected = _expected(deployment, x, how, everything)
     n_spikes = sum(int(spikes.sum()) for spikes in expected.values())
     try:
-        theirs = deployment.run(x, STEPS, backend=backend, record=record, progress=False, **how).recorded
+        found = deployment.run(x, STEPS, backend=backend, record=[*expected], progress=False, **how).recorded
     except BackendError as error:
         return Outcome(name, run, n_spikes, None, "; ".join(map(str, error.problems)))
-    n_different, first = 0, ""
-    for population, spikes in expected.items():
-        places = np.argwhere(spikes != theirs[population]["spikes"])
-        n_different += len(places)
-        if len(places) and not first:
-            sample, step, neuron = places[np.argsort(places[:, 1], kind="stable")[0]].tolist()
-            what = "is missing" if spikes[sample, step, neuron] else "is too many"
-            first = f"'{population}' neuron {neuron}, sample {sample}, step {step + 1}: a spike {what}"
+    theirs = {population: found[population]["spikes"] for population in expected}
+    n_different, first = differences(expected, theirs)
     return Outcome(name, run, n_spikes, n_different, first)
 
 

@@ -56,12 +56,27 @@ def preflight(
 @board_option
 @backend_option
 @output_option("Write the report to this .json file.")
+@click.option(
+    "--export",
+    "folder",
+    type=Path,
+    help="Run nothing, but write a folder that tests a board where NxSDK is, and this package is not.",
+)
 @json_option
 @click.pass_obj
-def selftest(terminal: Terminal, board: str, backend: Any, output: Path | None) -> int:
+def selftest(terminal: Terminal, board: str, backend: Any, output: Path | None, folder: Path | None) -> int:
     """Run small networks on a backend and compare every spike with the emulator's; exit status 1 where any differs."""
     from loihi_deploy.bench.selftest import selftest as run_selftest
+    from loihi_deploy.bench.selftest import to_selftest_folder
 
+    if folder is not None:
+        if output is not None or backend != "emulator":
+            raise click.UsageError("--export runs nothing: it goes without --output and --backend.")
+        to_selftest_folder(folder, board)
+        script = folder / "selftest.py"
+        text = f"Written to {folder}; on the machine with the board: python {script} -o report.json"
+        terminal.figures({"output": str(folder)}, lambda: click.echo(text))
+        return 0
     check_backend(backend)
     with terminal.working(f"Testing backend {backend}"):
         found = run_selftest(backend, board)

@@ -369,7 +369,7 @@ def set_biases(tree: Any, frame: Any) -> Any:
 
 
 def run(tree: Any, samples: Any, sequences: bool, arguments: Any) -> Any:
-    """Outputs (n, *shape) by readout, and what is to be said."""
+    """Outputs (n, *shape) by readout, spikes (n, steps, size) by layer, and what is to be said."""
     nl = board_driver.load_nengo_loihi()
     n, n_frames = next(iter(samples.values())).shape[:2]
     shown, flush, width = steps_and_reading(tree, arguments.steps, n_frames, sequences)
@@ -384,7 +384,11 @@ def run(tree: Any, samples: Any, sequences: bool, arguments: Any) -> Any:
     found = {}  # type: Any
     at_once = 1 if reset == "load" else AT_ONCE
     decoded = [p["pre"] for p in tree["readout"]["projections"]]
-    probed = {name: ["spikes"] for name in tree["places"] if name in decoded}
+    record = list(tree["places"]) if arguments.record == [] else arguments.record or []
+    if not set(record) <= set(tree["places"]):
+        sys.exit("--record: the layers on the chip are {}".format(", ".join(tree["places"])))
+    probed = {name: ["spikes"] for name in tree["places"] if name in decoded or name in record}
+    recorded = {name: [] for name in probed}  # type: Any
     for first in range(0, n, at_once):
         numbers = range(first, min(first + at_once, n))
         sent = []
@@ -410,6 +414,8 @@ def run(tree: Any, samples: Any, sequences: bool, arguments: Any) -> Any:
             )
         except (board_driver.TooManySpikesError, board_driver.WrongBoardError) as error:
             sys.exit(str(error))
+        for (name, _), values in seen.items():
+            recorded[name].append(values > 0)
         for k in range(len(numbers)):
             spikes = dict(sent[k])
             spikes.update({name: values[k] > 0 for (name, _), values in seen.items()})
@@ -419,7 +425,8 @@ def run(tree: Any, samples: Any, sequences: bool, arguments: Any) -> Any:
     text = f"{n} samples, {steps} steps each, reset: {reset}"
     if n_lost:
         text += f"; {n_lost} spikes of the host beyond one for a neuron and step were not sent"
-    return {name: np.stack(values) for name, values in found.items()}, text
+    outputs = {name: np.stack(values) for name, values in found.items()}
+    return outputs, {name: np.concatenate(parts) for name, parts in recorded.items()}, text
 
 
 def main() -> None:
@@ -438,6 +445,10 @@ def main() -> None:
     parser.add_argument("--gap", type=int, default=0, help="steps without input between samples")
     parser.add_argument("--stream", action="store_true", help="send spikes while the chip runs")
     parser.add_argument("--seed", type=int, default=0, help="of random spikes")
+    parser.add_argument("--spikes", help=".npz, spikes of each layer that is probed: those of the readout")
+    parser.add_argument(
+        "--record", nargs="*", metavar="LAYER", help="probe these layers as well, all if none is named"
+    )
     arguments = parser.parse_args()
     if bool(arguments.gap) and arguments.reset != "gap":
         sys.exit("--gap goes with --reset gap")
@@ -446,12 +457,17 @@ def main() -> None:
     if not arguments.output.endswith(".npz") and len(names) > 1:
         sys.exit("-o FILE.npz: the network has the readouts {}".format(", ".join(names)))
     samples, sequences = read_samples(tree, arguments.samples)
-    outputs, text = run(tree, samples, sequences, arguments)
+    if arguments.record is not None and arguments.spikes is None:
+        sys.exit("--record goes with --spikes")
+    outputs, recorded, text = run(tree, samples, sequences, arguments)
     with open(arguments.output, "wb") as stream:
         if arguments.output.endswith(".npz"):
             np.savez(stream, **outputs)
         else:
             np.save(stream, outputs[names[0]])
+    if arguments.spikes is not None:
+        with open(arguments.spikes, "wb") as stream:
+            np.savez_compressed(stream, **recorded)
     print(f"{text}; outputs written to {arguments.output}")
 
 

@@ -1,6 +1,11 @@
 """The self-test of a backend: it passes where spikes are equal, and says what differs where they are not."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +61,78 @@ def test_on_the_stand_in_every_way_to_reset(bench):
     found = selftest("hardware", "loihi")
     assert found.passed, str(found)
     assert {"reset by a snip", "gaps of 5 steps"} <= {outcome.run for outcome in found.outcomes}
+
+
+# In an interpreter without this package, with the stand-in in the place of NxSDK.
+LAUNCH = """
+import importlib.util, json, runpy, sys
+tests, packages, script, report = sys.argv[1:]
+sys.path.insert(0, tests)
+sys.path.append(packages)
+sys.modules["nengo_dl"] = sys.modules["tensorflow"] = None
+assert importlib.util.find_spec("loihi_deploy.deployment") is None
+from tests.hardware import standin
+standin.install()
+sys.argv = [script, "-o", report]
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+def run_alone(tmp_path, folder):
+    """Run the exported self-test; gives its report, what it printed, and its exit status."""
+    tests = tmp_path / "tests" / "hardware"
+    tests.mkdir(parents=True, exist_ok=True)
+    for package in (tests, tests.parent):
+        (package / "__init__.py").touch()
+    for name in ("standin", "replay", "snips"):
+        shutil.copy(Path(standin.__file__).with_name(f"{name}.py"), tests)
+    report = tmp_path / "report.json"
+    packages = Path(np.__file__).parents[1]
+    command = [sys.executable, "-I", "-S", "-c", LAUNCH, tmp_path, packages, folder / "selftest.py", report]
+    found = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
+    assert report.exists(), found.stderr[-3000:]
+    return json.loads(report.read_text()), found.stdout, found.returncode
+
+
+def test_a_folder_tests_a_board_without_this_package(tmp_path):
+    pytest.importorskip("nengo_loihi")
+    if not snips.HAVE_COMPILERS:
+        pytest.skip("snips are compiled with gcc and g++")
+    folder = tmp_path / "selftest"
+    with pytest.raises(SystemExit) as exit_:
+        commands(["selftest", "--export", str(folder), "--board", "loihi"])
+    assert exit_.value.code == 0
+    plan = json.loads((folder / "runs.json").read_text())
+    if os.environ.get("LOIHI_DEPLOY_REHEARSAL"):  # make rehearsal
+        report, printed, status = run_alone(tmp_path, folder)
+        assert (status, report["passed"]) == (0, True)
+        assert len(report["runs"]) == sum(len(network["runs"]) for network in plan["networks"])
+        assert "Every spike is that of the emulator" in printed
+    dense = plan["networks"][0]
+    spikes = folder / dense["folder"] / dense["runs"][0]["spikes"]
+    with np.load(spikes) as arrays:
+        altered = {name: arrays[name] for name in arrays.files}
+    altered["last"][1, 7, 3] ^= True
+    np.savez(spikes, **altered)
+    dense["runs"].append({**dense["runs"][1], "gap": "none"})
+    (folder / "runs.json").write_text(json.dumps({**plan, "networks": plan["networks"][:3]}))
+    report, printed, status = run_alone(tmp_path, folder)
+    assert (status, report["passed"]) == (1, False)
+    rows = report["runs"]
+    assert [row["different"] for row in rows if row["network"] != "dense"] == [0, 0, 0]
+    assert [row["different"] for row in rows if row["network"] == "dense"] == [1, 0, 0, 0, None]
+    assert "'last' neuron 3, sample 1, step 8" in rows[0]["first"]
+    assert rows[4]["first"].startswith("TypeError")
+    assert "2 of 8 runs differ from the emulator" in printed
+    assert report["about"]["nxsdk"] == standin.VERSION
+
+
+def test_an_export_of_the_self_test_runs_nothing(tmp_path):
+    for arguments in (["--backend", "numpy"], ["-o", str(tmp_path / "report.json")]):
+        with pytest.raises(SystemExit) as exit_:
+            commands(["selftest", "--export", str(tmp_path / "folder"), *arguments])
+        assert exit_.value.code == 2
+    assert not any(tmp_path.iterdir())
 
 
 def test_without_a_driver_it_says_so():

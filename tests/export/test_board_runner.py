@@ -33,7 +33,7 @@ from tests.hardware import snips, standin
 pytest.importorskip("nengo_loihi")
 ROOT = Path(loihi_deploy.__file__).parent
 RUNNER = ROOT / "export" / "board_runner.py"
-FILES = RUNNER, ROOT / "backends" / "board_driver.py"
+FILES = RUNNER, ROOT / "backends" / "board_driver.py", ROOT / "export" / "board_tester.py"
 RNG = np.random.default_rng(0)
 
 VERMIN = sys.executable, "-c", "import vermin; vermin.main()", "--target=3.6-", "--violations", "--no-tips"
@@ -135,7 +135,7 @@ def test_it_imports_nothing_else():
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             imported |= {name.split(".")[0] for name in names}
-    ours = {"numpy", "nengo_loihi", "board_driver"}
+    ours = {"numpy", "nengo_loihi", "board_driver", "run"}
     assert imported - set(sys.stdlib_module_names) == ours
 
 
@@ -280,6 +280,28 @@ def test_voltages_at_the_start_take_a_snip(call, runner):
     np.testing.assert_array_equal(call(deployment, x, "--steps", "40", "--stream"), ours)
     with pytest.raises(SystemExit, match="only --reset snip"):
         call(deployment, x, "--reset", "load")
+
+
+def test_spikes_are_written_of_the_readout_and_of_what_is_recorded(call, tmp_path):
+    deployment = deployed(graph())
+    layers = [p.name for p in deployment.program.populations]
+    x = RNG.random((2, 8))
+    ours = deployment.run(x, 40, record=layers).recorded
+    spikes = str(tmp_path / "spikes.npz")
+    for arguments, names in (
+        ([], ["last"]),
+        (["--record"], layers),
+        (["--record", "hidden"], ["hidden", "last"]),
+    ):
+        call(deployment, x, "--steps", "40", "--spikes", spikes, *arguments)
+        with np.load(spikes) as theirs:
+            assert sorted(theirs.files) == sorted(names)
+            for name in names:
+                np.testing.assert_array_equal(theirs[name], ours[name]["spikes"])
+    with pytest.raises(SystemExit, match="the layers on the chip are front, hidden, last"):
+        call(deployment, x, "--spikes", spikes, "--record", "x")
+    with pytest.raises(SystemExit, match="goes with --spikes"):
+        call(deployment, x, "--record")
 
 
 def test_gaps(call):
