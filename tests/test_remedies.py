@@ -281,12 +281,12 @@ ARGUMENTS = [
         lambda p: DEPLOYMENT.check(X, criteria=ld.Criteria(max_host_spikes=1e9), steps=4),
     ),
     follows(
-        "Give a class label for each sample",
+        "Give samples with a class label for each",
         lambda p: DEPLOYMENT.check(X, None, ld.Criteria(min_accuracy=0.1), steps=4),
         lambda p: DEPLOYMENT.check(X, Y, ld.Criteria(min_accuracy=0.0), steps=4),
     ),
     follows(
-        "Give a class label for each sample. The rate network has to be known: it is not for networks that are…",
+        "Give samples with a class label for each. The rate network has to be known: it is not for networks that…",
         lambda p: DEPLOYMENT.check(X, None, ld.Criteria(max_drop=1.0), steps=4),
         lambda p: DEPLOYMENT.check(X, Y, ld.Criteria(max_drop=1.0), steps=4),
     ),
@@ -485,7 +485,7 @@ ARGUMENTS = [
         lambda p: ld.Criteria.from_names({"max_chips": 1}),
     ),
     follows(
-        "Give the values that the outputs should have, for a network that decides between no classes",
+        "Give samples with the values that the outputs should have, for a network that decides between no classes",
         lambda p: DEPLOYMENT.check(X, Y, ld.Criteria(max_rmse=9.0), steps=4),
         lambda p: deploy(ONE_OUTPUT).check(X, 0.5 * Y, ld.Criteria(max_rmse=1e9), steps=4),
     ),

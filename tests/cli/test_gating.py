@@ -127,7 +127,7 @@ def test_the_baseline_is_written_where_limits_hold_and_compared_with(folder):
             ("--min-accuracy", "1"),
             "no accuracy was measured. Give a class",
         ),
-        (("--samples", "x.npy", "--min-accuracy", "1"), "Give a class label"),
+        (("--samples", "x.npy", "--min-accuracy", "1"), "with a class label"),
         (("--data", "nothing.npz", "--min-accuracy", "1"), "no such file or folder"),
         (("--min-accuracy", "90"), "out of range"),
         (("--max-chips", "1", "--tolerance", "acuracy=1"), "The nearest is 'accuracy'"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -119,22 +119,22 @@ def check_same(before: Measured, now: Measured) -> None:
     """
     problems = []
     for part in ("inputs", "layers", "readouts"):
-        was, found = (_shapes(each.network[part]) for each in (before, now))
-        if was != found:
-            problems.append(
-                Problem(f"it is of another network: {part} differ", "baseline", found, was, UPDATE)
-            )
+        was, found = before.network[part], now.network[part]
+        other = [name for name in {**was, **found} if was.get(name) != found.get(name)]
+        if other:
+            what = f"it is of another network: {part} differ"
+            problems.append(Problem(what, "baseline", _shapes(found, other), _shapes(was, other), UPDATE))
     if now.data is None:
         problems.append(Problem("a baseline is compared on samples, and there are none", "x"))
     elif before.data is not None and before.data["digest"] != now.data["digest"]:
-        found, was = (f"{each.data['samples']} samples" for each in (now, before) if each.data is not None)
-        problems.append(Problem("it is of other samples or labels", "baseline", found, was, UPDATE))
+        given, kept = (f"{each.data['samples']} samples" for each in (now, before) if each.data is not None)
+        problems.append(Problem("it is of other samples or labels", "baseline", given, kept, UPDATE))
     if problems:
         raise InputError("The baseline cannot be compared with", problems)
 
 
-def _shapes(nodes: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {by(shape)}" for name, shape in nodes.items())
+def _shapes(nodes: Mapping[str, Any], names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {by(nodes[name])}" for name in names if name in nodes) or "none"
 
 
 def changes(before: Baseline, now: Baseline) -> Iterator[tuple[str, str, str, str]]:

@@ -22,11 +22,12 @@ ROUNDING = 1e-12
 """What sums of floats may be off by without failing a limit that they meet."""
 REMEDIES = {
     "samples": "Give samples",
-    "labels": "Give a class label for each sample",
-    "rates": "Give a class label for each sample. The rate network has to be known: it is not for networks that are "
-    "recurrent or were given in integers, and for sequences the source, or DeployOptions(readout=...), has to say how "
-    "they are read",
-    "values": "Give the values that the outputs should have, for a network that decides between no classes",
+    "labels": "Give samples with a class label for each",
+    "rates": "Give samples with a class label for each. The rate network has to be known: it is not for networks that "
+    "are recurrent or were given in integers, and for sequences the source, or DeployOptions(readout=...), has to say "
+    "how they are read",
+    "values": "Give samples with the values that the outputs should have, for a network that decides between no "
+    "classes",
 }
 
 

@@ -190,8 +190,12 @@ def test_cores_and_chips_need_no_samples():
 @pytest.mark.parametrize(
     ("criteria", "data", "says"),
     [
-        (ld.Criteria(min_accuracy=0.5), {"y": None}, "no accuracy was measured. Give a class label"),
-        (ld.Criteria(max_rmse=0.5), {}, "no rmse was measured. Give the values"),
+        (
+            ld.Criteria(min_accuracy=0.5),
+            {"y": None},
+            "no accuracy was measured. Give samples with a class label",
+        ),
+        (ld.Criteria(max_rmse=0.5), {}, "no rmse was measured. Give samples with the values"),
         (ld.Criteria(max_energy_mj=1), {"x": None, "y": None}, "no energy_mj was measured. Give samples"),
         (ld.Criteria(min_accuracy=0.5), {"x": X[:0], "y": Y[:0]}, "no sample"),
         (ld.Criteria(min_accuracy=0.5), {"y": Y[:3]}, "labels do not fit the samples"),
@@ -277,9 +281,16 @@ def test_tolerance(baseline):
         check(ld.Criteria(tolerance={"rmse": 0.1}), baseline=baseline)
 
 
+def test_layers_need_no_order_of_their_names(tmp_path):
+    deployment = ld.deploy(network(name="a layer"), "loihi", X, OPTIONS)
+    check(ld.Criteria(), deployment).write_baseline(tmp_path / "baseline.json")
+    assert check(None, deployment, baseline=tmp_path / "baseline.json").passed
+
+
 def test_a_baseline_of_another_network_or_other_samples(baseline):
     other = ld.deploy(network(name="other"), "loihi", X, OPTIONS)
-    with pytest.raises(InputError, match=r"another network: layers differ .*hidden 12.*--update-baseline"):
+    says = r"another network: layers differ \(found other 12, allowed hidden 12\).*--update-baseline"
+    with pytest.raises(InputError, match=says):
         check(None, other, baseline=baseline)
     with pytest.raises(InputError, match="other samples or labels"):
         check(None, x=X[::-1], baseline=baseline)
