@@ -125,7 +125,7 @@ def test_the_baseline_is_written_where_limits_hold_and_compared_with(folder):
         (("--min-acuracy", "1"), "--min-accuracy"),
         (
             ("--min-accuracy", "1"),
-            "no accuracy was measured. Give a class",
+            "no accuracy was measured. Give samples",
         ),
         (("--samples", "x.npy", "--min-accuracy", "1"), "with a class label"),
         (("--data", "nothing.npz", "--min-accuracy", "1"), "no such file or folder"),

@@ -22,7 +22,7 @@ from loihi_deploy.stages.partition import partition
 from loihi_deploy.stages.quantize import quantize
 from tests.conformance import test_engines as contract
 from tests.hardware import replay, standin
-from tests.mapping.networks import chain, networks, weights
+from tests.mapping.networks import chain, narrow, networks, weights
 
 pytest.importorskip("nengo_loihi")
 from loihi_deploy.backends import nengo_loihi
@@ -154,6 +154,18 @@ def test_population_axons_of_both_kinds_and_without_indices(bench):
     assert len({w.axon for w in wirings}) > 1
     expected = check(bench, program, mapping, spikes_for(program, 30, rate=0.2), 30)
     assert all(counts.spikes > 0 for counts in expected.counts.values())
+
+
+def test_narrow_weights_and_a_source_that_reaches_nothing(bench):
+    first, second = PROGRAM.synapses
+    unheard = replace(PROGRAM.sources[0], name="unheard")
+    program = replace(
+        PROGRAM, sources=(*PROGRAM.sources, unheard), synapses=(narrow(first, 4), narrow(second, 6))
+    )
+    mapping = map_to_cores(program, "loihi")
+    check(bench, program, mapping, spikes_for(program, 20), 20)
+    formats = {fmt.wgtBits for core in bench.boards[0].cores() for _, fmt in core.synapseFmt.items()}
+    assert {4, 6} <= formats
 
 
 @pytest.mark.parametrize("at_membrane", [False, True])
