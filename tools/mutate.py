@@ -2,13 +2,13 @@
 
 As many places as the first number says are drawn with the second one, the same number from each area; areas that are
 named behind it are tried alone. Every change is made by itself, over a copy of the tree, and the tests of its area
-run there until the first one fails: those that run the changed line, of the module's own file first, then the
-quickest. Which lines a test runs, and for how long, is recorded once and kept for as long as the package and that
-file stay the same. Kernels leave no trace: for what is compiled, and for what runs when a module is imported, all
-tests of the area are tried. So that no test pays for it, libraries are loaded once, and each change gets a process
-that is forked from there and reads the changed source for the module's own; processes that a test starts do not see
-it. A changed kernel is compiled anew and kept under a name of its own, as every kernel is: see
-`loihi_deploy.engines.kept_code`.
+run there until the first one fails: of the files that run the changed line, the module's own first and then the
+quickest; of each the tests that run the line, then the others, which may use what the first one made. Which lines a
+test runs, and for how long, is recorded once and kept for as long as the package and that file stay the same. Kernels
+leave no trace: for what is compiled, and for what runs when a module is imported, all tests of the area are tried. So
+that no test pays for it, libraries are loaded once, and each change gets a process that is forked from there and
+reads the changed source for the module's own; processes that a test starts do not see it. A changed kernel is
+compiled anew and kept under a name of its own, as every kernel is: see `loihi_deploy.engines.kept_code`.
 
 A change counts as noticed when a test fails, or takes far longer than it did. Changes that change nothing stand in
 `tools.equivalent_changes` with the reason; they are counted by themselves. Run again with the same numbers, those that
@@ -259,7 +259,7 @@ def record(file: str) -> dict[str, Any]:
             str(line): [number[name] for name in contexts if name in number]
             for line, contexts in data.contexts_by_lineno(path).items()
         }
-        lines[place] = {line: tests for line, tests in by_line.items() if tests}
+        lines[place] = by_line  # without a test where a file runs it as it is collected
     return {
         "tests": names,
         "seconds": [watcher.seconds[name] for name in names],
@@ -314,8 +314,12 @@ def tests_of(mutant: Mutant, reached: dict[str, dict[str, Any]]) -> list[tuple[s
     for file in test_files(mutant.area):
         kept = reached[file]
         lines = kept["lines"].get(mutant.path, {})
-        numbers = lines.get(str(mutant.change.line), []) if traced else range(len(kept["tests"]))
-        of_file = sorted((kept["seconds"][n], kept["tests"][n]) for n in numbers)
+        first = lines.get(str(mutant.change.line), []) if traced else range(len(kept["tests"]))
+        if traced and str(mutant.change.line) not in lines:
+            continue
+        order = [*sorted(first, key=kept["seconds"].__getitem__)]
+        order += sorted(set(range(len(kept["tests"]))) - set(first), key=kept["seconds"].__getitem__)
+        of_file = [(kept["seconds"][n], kept["tests"][n]) for n in order]
         if of_file:
             mean = sum(seconds for seconds, _ in of_file) / len(of_file)
             chosen.append((stem not in Path(file).stem, mean, file, of_file))

@@ -14,7 +14,7 @@ from loihi_deploy.errors import QuantizationError
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.stages.normalize import scale_firing_rates, with_synapses
 from loihi_deploy.stages.partition import partition
-from loihi_deploy.stages.quantize import level_step, quantize
+from loihi_deploy.stages.quantize import _largest_row_sum, level_step, quantize
 from loihi_deploy.stages.rounding import Levels
 
 LIF = NeuronModel("lif", 0.02, 0.002)
@@ -114,6 +114,11 @@ def test_a_level_is_what_a_unit_of_a_stored_weight_stands_for(magnitude):
     _, (synapses,), group = integers(network(weights))
     level = level_step(np.abs(weights).max() / 0.001, LIMITS, Levels(LIMITS.weight_mantissa_max, 8))
     assert level == pytest.approx(2**synapses.shift / group.current_scale, rel=0.02)  # thresholds are rounded
+
+
+def test_the_largest_row_counts_for_the_currents_of_inputs():
+    assert _largest_row_sum(Dense(np.array([[0.5, 0.0, 0.0], [1.0, -2.0, 0.25]])).csr()) == 3.25
+    assert _largest_row_sum(Dense(np.zeros((2, 3))).csr()) == 0
 
 
 @pytest.mark.parametrize("neuron", [NeuronModel(), LIF], ids=["if", "lif"])
