@@ -24,6 +24,7 @@ QUICK = {
     ],
     "few_steps_lif.py": ["--data", "mnist", "--epochs", "1", "--chip", "--steps", "12", "--limit", "5"],
     "japanese_vowels.py": ["vowels", "--epochs", "1", "--seeds", "1"],
+    "legendre_memory.py": ["--neurons", "60", "--steps", "5"],
     "mnist_record.py": ["--data", "mnist", "--epochs", "1", "--limit", "5"],
     "nef_deploy.py": ["--neurons", "50", "--seconds", "0.2"],
     "nef_oscillator.py": ["--neurons", "50", "--seconds", "0.3"],
