@@ -2,10 +2,10 @@
 
     python examples/legendre_memory.py [--order 4] [--neurons 320] [--frames 10] [--steps 20] [--board nahuku32]
 
-The linear memory of a Legendre memory unit (Voelker, Kajic, Eliasmith 2019), held by neurons of many kinds: an ensemble of
-Nengo whose recurrent connection is the memory's matrix, as its synapse has it in the chip's steps. `ld.deploy` solves the
-decoders for the rates of the chip's neurons. The first layer of a Keras network keeps such a memory on the host, exactly
-and of any order (`keras_lmu.LMU`); on the chip it is as good as its neurons are many and its order is small.
+The linear memory of a Legendre memory unit (Voelker, Kajic, Eliasmith 2019), held by neurons of many kinds: an ensemble
+of Nengo whose recurrent connection is the matrix of the memory, as its synapse has it in steps. `ld.deploy` solves
+the decoders for the rates of the chip's neurons. The first layer of a Keras network keeps such a memory on the host,
+exactly and of any order (`keras_lmu.LMU`); on the chip it is as good as its neurons are many and its order is small.
 """
 
 import argparse
