@@ -183,6 +183,13 @@ def test_wirings_that_no_axon_has(tmp_path, members, change):
     assert "not a wiring" in refused(tmp_path, files, manifest)
 
 
+def test_weights_of_a_width_that_has_no_format(tmp_path, members):
+    files, manifest = members
+    program_of(manifest)["synapses"][0]["weight_bits"] = 7
+    said = refused(tmp_path, files, manifest)
+    assert "no format for weights" in said or "weights with more than 7 bits" in said
+
+
 @pytest.mark.parametrize("gain", [1e300, -1e300, 1e30])
 def test_gains_that_no_sum_holds(tmp_path, members, gain):
     """The file's own digest is right, its program runs, and a report could not draw its weights."""

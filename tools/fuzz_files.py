@@ -34,6 +34,9 @@ import numpy as np
 FILES = sorted((Path(__file__).parents[1] / "tests" / "files").glob("version_*/*.loihi"))
 STEPS = 5
 MAX_SECONDS = 10
+"""Of the processor, which other work on the machine does not stretch."""
+MAX_WAIT = 100
+"""Seconds after which a file is given up that takes no processor time."""
 MAX_BYTES = 1 << 30
 NUMBERS: tuple[Any, ...] = (
     *(
@@ -265,9 +268,11 @@ def outcome(path: Path, reference: bool, before: int) -> str:
     """Load and run a file: one of `GOOD`, or what went wrong; `before` is the memory that the libraries take."""
     import loihi_deploy as ld
 
-    started = time.perf_counter()
-    signal.signal(signal.SIGALRM, _too_slow)
-    signal.alarm(MAX_SECONDS)
+    started = time.process_time()
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, _too_slow)
+    signal.alarm(MAX_WAIT)
+    signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
     try:
         found = _outcome(path, ld, reference)
     except Exception as error:
@@ -275,7 +280,8 @@ def outcome(path: Path, reference: bool, before: int) -> str:
         found = f"{kind}: {type(error).__name__}: {error}"[:200].replace("\n", " ")
     finally:
         signal.alarm(0)
-    if time.perf_counter() - started > MAX_SECONDS:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    if time.process_time() - started > MAX_SECONDS:
         return "slow"
     if _peak() - before > MAX_BYTES:
         return "large"

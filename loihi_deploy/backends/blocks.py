@@ -51,12 +51,12 @@ def describe(program: Program, mapping: CoreMapping) -> Tree:
         raise BackendError.single(
             "the mapping was made for another program", "mapping", remedy="Map this program with map_to_cores"
         )
-    foreign = nengo_loihi_problems(program.arithmetic)
+    limits = mapping.board.chip.core
+    foreign = nengo_loihi_problems(program.arithmetic, limits)
     if foreign:
         raise BackendError("nengo-loihi computes with other numbers than this chip", foreign)
     if held_back := list(program.delay_problems("nengo-loihi")):
         raise BackendError("nengo-loihi cannot run this network", held_back)
-    limits = mapping.board.chip.core
     delays = arrival_delays(program)
     places = {p.name: _places(program, mapping, p.name) for p in program.populations}
     blocks = [_block(program, core, f"core {number}") for number, core in enumerate(mapping.cores)]

@@ -178,7 +178,7 @@ def program_problems(
             remedy="Map this program with map_to_cores",
         )
         return
-    yield from nengo_loihi_problems(program.arithmetic)
+    yield from nengo_loihi_problems(program.arithmetic, mapping.board.chip.core)
     yield from program.delay_problems("nengo-loihi")
     for p in program.populations:
         if p.initial_voltage is not None and how.reset != "snip":

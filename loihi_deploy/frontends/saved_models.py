@@ -87,7 +87,7 @@ def load_keras_model(path: str | os.PathLike[str], trust: bool = False) -> Any:
     try:
         with keras.utils.custom_object_scope(custom):
             if kind == "saved_model":
-                return _built(keras, config, path)
+                return _built(keras, config, path, trust)
             return keras.models.load_model(path, compile=False, safe_mode=not trust)
     except _RAISED as error:
         raise _unreadable(path, error) from error
@@ -157,9 +157,12 @@ _READERS: dict[Kind, Callable[[Path], tuple[Any, str]]] = {
 }
 
 
-def _built(keras: Any, config: dict[str, Any], path: Path) -> Any:
+def _built(keras: Any, config: dict[str, Any], path: Path, trust: bool) -> Any:
     """The model of a SavedModel's configuration, with its weights."""
-    model = keras.models.model_from_config(config)
+    package = keras.Model.__module__.partition(".")[0]
+    serialization: Any = import_module(f"{package}.src.saving.serialization_lib")
+    with serialization.SafeModeScope(safe_mode=not trust):
+        model = keras.models.model_from_config(config)
     model.load_weights(path / "variables" / "variables").assert_existing_objects_matched()
     return model
 

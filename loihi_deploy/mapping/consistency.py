@@ -8,14 +8,46 @@ from math import prod
 
 import numpy as np
 
+from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import Problem
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping.figures import Mapping
 from loihi_deploy.mapping.layout import as_convolution, grids
 
 
+def width_problems(program: Program, board: Board) -> Iterable[Problem]:
+    """Weights of widths in which the chip stores none."""
+    full, most = board.chip.core.synapse_weight_bits, board.chip.core.max_narrow_weight_bits
+    narrow = f"2 to {most}, or " if most > 1 else ""
+    for synapses in program.synapses:
+        bits = synapses.weight_bits
+        if bits is not None and bits > most and bits != full:
+            yield Problem(
+                "the chip has no format for weights of so many bits",
+                synapses.name,
+                bits,
+                f"{narrow}{full}",
+                f"Store them with {full} bits, which hold the same weights",
+            )
+
+
+def delay_problems(program: Program, board: Board) -> Iterable[Problem]:
+    """Delays that are longer than the chip's."""
+    for synapses in program.delayed:
+        if synapses.most_delay > board.chip.core.max_delay:
+            yield Problem(
+                "spikes are held back for longer than the chip can",
+                synapses.name,
+                f"{synapses.most_delay} steps",
+                board.chip.core.max_delay,
+                "Shorten the delays, or the steps of a frame that they are made of",
+            )
+
+
 def mapping_problems(program: Program, mapping: Mapping) -> Iterable[Problem]:
     """Slices, wirings, flows and rates that a program has no counterpart for."""
+    yield from width_problems(program, mapping.board)
+    yield from delay_problems(program, mapping.board)
     names = {population.name: population.size for population in program.populations}
     covered = {name: np.zeros(size, np.int64) for name, size in names.items()}
     grid_of = grids(program)

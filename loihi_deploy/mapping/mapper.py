@@ -23,6 +23,7 @@ from loihi_deploy.mapping.checking import (
     rate_problems,
     rule_problems,
 )
+from loihi_deploy.mapping.consistency import delay_problems, width_problems
 from loihi_deploy.mapping.counts import Wires
 from loihi_deploy.mapping.figures import Mapping
 from loihi_deploy.mapping.planning import Plan, Planner, cost
@@ -86,7 +87,7 @@ def map_to_cores(
     ]
     if problems:
         raise InputError(f"Cannot map the network to {board.name}", problems)
-    checks = _arithmetic_problems, _width_problems, _delay_problems
+    checks = _arithmetic_problems, width_problems, delay_problems
     if problems := [problem for check in checks for problem in check(program, board)]:
         raise MappingError(f"Cannot map the network to {board.name}", problems)
     lenient, avoided = frozenset(downgrade), frozenset(avoid)
@@ -146,35 +147,6 @@ def _arithmetic_problems(program: Program, board: Board) -> Iterable[Problem]:
                 value,
                 ours[key],
                 "Quantize the network for this board's chip",
-            )
-
-
-def _delay_problems(program: Program, board: Board) -> Iterable[Problem]:
-    """Delays that are longer than the chip's."""
-    for synapses in program.delayed:
-        if synapses.most_delay > board.chip.core.max_delay:
-            yield Problem(
-                "spikes are held back for longer than the chip can",
-                synapses.name,
-                f"{synapses.most_delay} steps",
-                board.chip.core.max_delay,
-                "Shorten the delays, or the steps of a frame that they are made of",
-            )
-
-
-def _width_problems(program: Program, board: Board) -> Iterable[Problem]:
-    """Weights of widths in which the chip stores none."""
-    full, most = board.chip.core.synapse_weight_bits, board.chip.core.max_narrow_weight_bits
-    narrow = f"2 to {most}, or " if most > 1 else ""
-    for synapses in program.synapses:
-        bits = synapses.weight_bits
-        if bits is not None and bits > most and bits != full:
-            yield Problem(
-                "the chip has no format for weights of so many bits",
-                synapses.name,
-                bits,
-                f"{narrow}{full}",
-                f"Store them with {full} bits, which hold the same weights",
             )
 
 

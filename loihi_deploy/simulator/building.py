@@ -14,6 +14,7 @@ from nengo.builder.transforms import multiply
 from nengo.connection import LearningRule
 from nengo.ensemble import Neurons
 from nengo.exceptions import BuildError, NengoWarning
+from nengo_loihi.block import Compartment
 from nengo_loihi.builder import Builder as LoihiBuilder
 from nengo_loihi.builder import Model
 from nengo_loihi.builder.connection import build_chip_to_host, build_host_to_learning_rule
@@ -131,7 +132,22 @@ def _too_large(
     text = (
         str(error) or "a check of nengo-loihi's fails: its weights, biases or learning rate are out of range"
     )
-    return Problem(text, where, f"largest weight {weight:g}", remedy="Set on_chip = False for it")
+    remedy = "Set on_chip = False for " + ("an ensemble at its ends" if ensemble is None else "it")
+    return Problem(text, where, f"largest weight {weight:g}", remedy=remedy)
+
+
+def _too_slow(model: Model, error: BuildError, ensemble: Any, what: str, tau: float) -> BuildError:
+    """Say which time constant the chip's decays are too coarse for; another error of the builder as it is."""
+    if "scaling is required" not in str(error):
+        return error
+    problem = Problem(
+        "a time constant that is too long for the chip's decays",
+        f"{what} of {ensemble}",
+        f"{tau:g} s",
+        f"up to {-model.dt / np.log1p(-Compartment.DECAY_SCALE_TH):.3g} s",
+        "Give a shorter one, or set on_chip = False for it",
+    )
+    return NoPlaceError({ensemble: problem})
 
 
 def build_network(model: Model, network: nengo.Network) -> None:
@@ -160,7 +176,11 @@ def build_ensemble(model: Model, ensemble: nengo.Ensemble) -> None:
             "Give smaller intercepts",
         )
         raise NotOnChipError("Cannot build the ensemble", [problem])
-    loihi_build_ensemble(model, ensemble)
+    try:
+        loihi_build_ensemble(model, ensemble)
+    except BuildError as error:
+        tau = getattr(ensemble.neuron_type, "tau_rc", 0.0)
+        raise _too_slow(model, error, ensemble, "tau_rc", tau) from error
 
 
 def _build_neurons(model: Model, neuron_type: Any, neurons: Neurons, block: Any) -> None:
@@ -204,6 +224,7 @@ def build_connection(model: Model, connection: nengo.Connection) -> None:
     )
     if post_on_chip and isinstance(connection.pre_obj, Neurons):
         _check_gains(model, connection)
+    spikes = isinstance(connection.pre_obj, Neurons)
     division.solved = None
     ahead, behind = (dict(part.params) for part in (model.host_pre, model.host))
     decode_tau = model.decode_tau
@@ -211,7 +232,12 @@ def build_connection(model: Model, connection: nengo.Connection) -> None:
     if connection in division.filtered_on_chip:
         built, model.decode_tau = _unfiltered(model, connection), division.filtered_on_chip[connection]
     for part in _in_loihi_form(model, built, pre_on_chip=pre_on_chip, post_on_chip=post_on_chip):
-        loihi_build_connection(model, part)
+        try:
+            loihi_build_connection(model, part)
+        except BuildError as error:
+            raise _too_slow(
+                model, error, post if spikes or not pre_on_chip else pre, "synapse", _tau(part)
+            ) from error
     model.decode_tau = decode_tau
     if pre_on_chip or post_on_chip:
         added = [
@@ -296,6 +322,11 @@ def _in_loihi_form(
     """One or two connections that do the same and that nengo-loihi can build."""
     spikes = isinstance(connection.pre_obj, Neurons)
     simple = is_transform_type(connection.transform, ("Dense", "NoTransform"))
+    nothing = (  # of which nengo-loihi makes a synapse without an index, and fails
+        (pre_on_chip and post_on_chip and spikes)
+        and is_transform_type(connection.transform, "Dense")
+        and not np.any(_sampled(model, connection))
+    )
     if pre_on_chip != post_on_chip and not simple and not (post_on_chip and spikes):
         return _relayed(model, connection, transform_first=post_on_chip)
     weights = pre_on_chip and isinstance(connection.pre_obj, nengo.Ensemble) and connection.solver.weights
@@ -308,7 +339,7 @@ def _in_loihi_form(
         and connection.function is None
         and isinstance(connection.pre_slice, list | np.ndarray)
     )
-    if simple and (sliced or repeated):
+    if simple and (sliced or repeated or nothing):
         return [_whole(model, connection, sliced=sliced, repeated=repeated)]
     return [connection]
 

@@ -164,11 +164,17 @@ def lambda_model(k):
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 @pytest.mark.parametrize(
     ("name", "version"),
-    [("model.keras", 2), ("model.h5", 2), ("folder", 2), ("model.keras", 3), ("model.h5", 3)],
+    [
+        *(("model.keras", 2), ("model.h5", 2), ("folder", 2), ("functional", 2)),
+        *(("model.keras", 3), ("model.h5", 3)),
+    ],
 )
 def test_functions_in_a_file_do_not_run_unless_it_is_trusted(name, version, tmp_path, monkeypatch):
     monkeypatch.setenv("LOIHI_DEPLOY_TRACE", "0")
-    model = lambda_model(import_keras(version))
+    k = import_keras(version)
+    model = lambda_model(k)
+    if name == "functional":  # a SavedModel of one
+        model = k.Model(model.inputs, model.outputs)
     model.save(tmp_path / name)
     monkeypatch.setenv("LOIHI_DEPLOY_TRACE", "0")
     problems = refused(lambda: ld.convert(tmp_path / name))

@@ -79,6 +79,57 @@ def test_weights_too_large_for_the_threshold():
     assert simulate(driven(3 * 50.0 / factor))[1] != []  # and a third of the factor does not do
 
 
+def slow(neurons, synapse, tau_rc, on_chip=None):
+    with nengo.Network(seed=0) as net:
+        a = nengo.Ensemble(30, 1, label="a")
+        b = nengo.Ensemble(30, 1, label="b", neuron_type=nengo.LIF(tau_rc=tau_rc))
+        nengo.Connection(*((a.neurons, b.neurons) if neurons else (a, b)), synapse=synapse)
+    if on_chip is not None:
+        nengo_loihi.add_params(net)
+        net.config[a].on_chip = net.config[b].on_chip = on_chip
+    return net
+
+
+@pytest.mark.follows("Give a shorter one, or set on_chip = False for it")
+@pytest.mark.parametrize(
+    ("given", "where", "shorter"),
+    [
+        ({"neurons": True, "synapse": 50.0, "tau_rc": 0.02}, "synapse of <Ensemble 'b'>", {"synapse": 8.0}),
+        ({"neurons": False, "synapse": 50.0, "tau_rc": 0.02}, "synapse of <Ensemble 'a'>", {"synapse": 1.0}),
+        ({"neurons": False, "synapse": 0.1, "tau_rc": 50.0}, "tau_rc of <Ensemble 'b'>", {"tau_rc": 8.0}),
+    ],
+)
+def test_time_constants_that_the_decays_of_the_chip_cannot_hold(given, where, shorter):
+    """nengo-loihi says that 'scaling is required', and no limit."""
+    _, said = simulate(slow(**given))
+    assert re.search(f"Runs on the host.*{where}.*found 50 s, allowed up to 8.19 s", said[0])
+    with pytest.raises(NotOnChipError, match=f"on_chip = True asks for.*{where}"):
+        simulate(slow(**given, on_chip=True))
+    assert simulate(slow(**given, on_chip=False))[1] == []
+    assert simulate(slow(**{**given, **shorter}, on_chip=True))[1] == []
+
+
+@pytest.mark.follows("Set on_chip = False for an ensemble at its ends")
+def test_decoded_values_that_no_weight_exponent_fits():
+    given = {"neurons": False, "synapse": 8.0, "tau_rc": 0.02}
+    with pytest.raises(NotOnChipError, match="Could not find appropriate weight exponent"):
+        simulate(slow(**given))
+    net = slow(**given)
+    nengo_loihi.add_params(net)
+    net.config[net.all_ensembles[1]].on_chip = False
+    simulate(net)
+
+
+def test_a_transform_of_zero_is_built():
+    """nengo-loihi takes the logarithm of its number of weights."""
+    spikes = []
+    for transform in (0.0, np.zeros(30), np.zeros((30, 30))):
+        sim, _ = simulate(net := driven(transform))
+        spikes.append(sim.data[net.probe])
+    assert (spikes[0] == spikes[2]).all()
+    assert (spikes[1] == spikes[2]).all()
+
+
 def test_weights_too_large_of_an_ensemble_that_is_decoded():
     """What belongs to the connections of such an ensemble does not fit either, and goes with it."""
     with nengo.Network(seed=0) as net:
