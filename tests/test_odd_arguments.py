@@ -119,6 +119,8 @@ CALLS = {
     ),
     "Criteria": (ld.Criteria, {"min_accuracy": 0.5, "max_chips": 1, "no_overflow": True, "tolerance": {}}),
     "plot.cores": (DEPLOYMENT.plot.cores, {"kind": "population"}),
+    "plot.rates": (DEPLOYMENT.plot.rates, {"x": X, "steps": 3}),
+    "plot.accuracy_by_step": (DEPLOYMENT.plot.accuracy_by_step, {"x": X, "y": Y, "steps": 3}),
     "plot.raster": (DEPLOYMENT.plot.raster, {"x": X, "steps": 3, "sample": 0}),
     "check_labels": (DEPLOYMENT.check_labels, {"y": Y, "n_samples": 5}),
     "rate_accuracy": (DEPLOYMENT.rate_accuracy, {"x": X, "y": Y}),
@@ -128,6 +130,7 @@ CALLS = {
         {"x": X, "steps": 3, "coefficients": "sanafe2025", "steps_per_frame": None, "seed": 0, "threads": 1},
     ),
     "predict": (DEPLOYMENT.predict, {"x": X, "steps": 3}),
+    "compare_resets": (DEPLOYMENT.compare_resets, {"x": X, "y": Y, "steps": 3, "gaps": (0,)}),
     "preflight": (DEPLOYMENT.preflight, {"n_frames": 1}),
     "stream": (DEPLOYMENT.stream, {"steps_per_frame": 3}),
     "stream.step": (lambda frame: DEPLOYMENT.stream(3).step(frame), {"frame": X[0]}),
@@ -161,6 +164,19 @@ CALLS = {
     "to_board_runner": (export.to_board_runner, {"deployment": DEPLOYMENT, "folder": "board"}),
     "to_nengo": (export.to_nengo, {"deployment": DEPLOYMENT}),
     "fashion_mnist": (ld.data.fashion_mnist, {"n_train": 5, "n_test": 5}),
+    "spike_frames": (
+        ld.data.spike_frames,
+        {"events": np.array([[0, 1, 2], [1, 0, 3]]), "shape": (5,), "n_samples": 2, "n_steps": 3},
+    ),
+    "camera_frames": (
+        ld.data.camera_frames,
+        {
+            **{name: np.array([0, 1, 1]) for name in ("t", "x", "y", "polarity")},
+            "shape": (4, 5),
+            "bin_width": 1,
+            "n_steps": 3,
+        },
+    ),
     "load_idx": (ld.data.load_idx, {"directory": "missing"}),
     "load_cifar10": (ld.data.load_cifar10, {"directory": "missing"}),
 }

@@ -197,7 +197,8 @@ def _problems(
 ) -> tuple[list[Problem], list[Problem], Wanted]:
     """What is wrong with the options, what the backend cannot do, and what is to be recorded."""
     n, n_frames = (None, 1) if samples is None else (len(samples), samples.n_frames)
-    if isinstance(options.record, tuple) and not (options.record or options.neurons or options.state):
+    records_nothing = isinstance(options.record, tuple) and not options.record and options.neurons is None
+    if records_nothing and options.state is None and _can_be_kept(options):
         found = _of_plain_options(program, options, tuple(map(type, vars(options).values())), n_frames, n)
     else:
         found = _of_options(program, options, n_frames, n)
@@ -231,6 +232,15 @@ def _of_options(program: Program, options: RunOptions, n_frames: int, n: int | N
     problems += memory_of_frames_problems(program, n, stream)
     problems += state_problems(program, options.state, 1 if stream else n)
     return _Found(tuple(problems), tuple(_backend_problems(options)), records)
+
+
+def _can_be_kept(options: RunOptions) -> bool:
+    """Whether options can be looked up: some that are wrong cannot."""
+    try:
+        hash(options)
+    except TypeError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=4)

@@ -333,7 +333,8 @@ class Answering(Parts):
         """
         from loihi_deploy.analysis.resets import resets
 
-        asked = list(gaps) if isinstance(gaps, Iterable) else [gaps]
+        one = not isinstance(gaps, Iterable) or getattr(gaps, "ndim", None) == 0
+        asked: list[Any] = [gaps] if one else list(gaps)
         limits = [problem for gap in asked for problem in whole_number_problems("gaps", gap, 0)]
         refuse("Cannot compare ways to reset", limits)
 
