@@ -47,7 +47,10 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         ).arguments  # a call with the wrong names is a TypeError, as always
         problems = misfits(given, kinds())
         if problems:
-            raise InputError(f"{function.__name__} cannot use its arguments", problems)
+            name = function.__name__
+            if name == "__init__":  # of a class, which is what was called
+                name = function.__qualname__.split(".")[-2]
+            raise InputError(f"{name} cannot use its arguments", problems)
         return function(*args, **kwargs)
 
     return call

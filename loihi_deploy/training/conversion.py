@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.checked import Range, checked
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.frontends.chip_activations import chip_activation_class
 from loihi_deploy.frontends.keras_graph import calls, history, is_model, key, model_outputs, node_inputs
 from loihi_deploy.frontends.keras_layers import activation_name, type_name
+from loihi_deploy.options import Percentile
 from loihi_deploy.training.onchip import kernel, on_chip
-from loihi_deploy.training.rewriting import keras_of
+from loihi_deploy.training.trainable import keras_with, samples_of
 
 NORMALIZATIONS = ("BatchNormalization", "BatchNormalizationV1", "SyncBatchNormalization")
 DROPOUTS = (
@@ -48,7 +50,7 @@ def folded(model: Any) -> Any:
     InputError
         Naming batch norms that cannot be folded: behind something else, or behind a layer that something else reads.
     """
-    keras = keras_of(model)
+    keras = keras_with(model)
     readers: dict[int, list[Any]] = {}
     before: dict[int, Any] = {}
     for layer, node in calls(model_outputs(model), {key(tensor) for tensor in model.inputs}):
@@ -111,15 +113,16 @@ def _folded(layer: Any, norm: Any) -> list[NDArray[Any]]:
     return [weights * each, beta + factor * (bias - values["mean"])]
 
 
+@checked
 def with_chip_neurons(
     model: Any,
-    x: NDArray[Any],
+    x: Any,
     *,
     encoder: str = "auto",
-    levels: int = 32,
-    percentile: float = 99.9,
-    largest: float = LARGEST,
-    noise: float = 0.0,
+    levels: Annotated[int, Range(1, 2**16)] = 32,
+    percentile: Percentile = 99.9,
+    largest: Annotated[float, Range(1e-6, 1e6)] = LARGEST,
+    noise: Annotated[float, Range(0.0, 1e6)] = 0.0,
 ) -> Any:
     """Put the chip's neurons, with the 'mean' curve of `ChipActivation`, in the place of the ReLUs on chip.
 
@@ -153,8 +156,9 @@ def with_chip_neurons(
     InputError
         If a layer on chip is silent on the samples.
     """
-    keras = keras_of(model)
+    keras = keras_with(model)
     _, populations = on_chip(model, encoder)
+    x = samples_of(model, x)
     watch = keras.Model(model.inputs[0], [population.tensor for population in populations])
     rows = [watch(np.asarray(x[i : i + 100], np.float32), training=False) for i in range(0, len(x), 100)]
     scales: dict[int, float] = {}

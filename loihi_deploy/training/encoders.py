@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.checked import Range, checked
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.frontends.compat import import_tensorflow
 from loihi_deploy.frontends.saved_models import signs_class
 
 NAME = "encoder"
+MOST_FILTERS = 2**16
+Seed = Annotated[int, Range(0, 2**31)]
 
 
-def with_encoder(model: Any, filters: int = 2, signed: bool = False, seed: int = 0) -> Any:
+@checked
+def with_encoder(model: Any, filters: int = 2, signed: bool = False, seed: Seed = 0) -> Any:
     """Put a 1x1 convolution, to be trained and to run on the host, in front of a Keras model for images.
 
     Deployed with ``encoder='auto'`` or 'first_layer', its neurons turn pixels into spikes, and every layer of `model`
@@ -57,8 +61,8 @@ def with_encoder(model: Any, filters: int = 2, signed: bool = False, seed: int =
         problems.append(
             Problem("an encoder needs one input of images", "model", found, "(height, width, channels)")
         )
-    if filters < 1:
-        problems.append(Problem("not a number of filters", "filters", filters, "at least 1"))
+    if not 1 <= filters <= MOST_FILTERS:
+        problems.append(Problem("not a number of filters", "filters", filters, f"1 to {MOST_FILTERS}"))
     if problems:
         raise InputError("Cannot put an encoder in front", problems)
     keras = tf.keras

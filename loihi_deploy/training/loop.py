@@ -9,18 +9,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.errors import InputError, Problem, TrainingError
+from loihi_deploy.checked import Range, checked
+from loihi_deploy.errors import InputError, OutputError, Problem, TrainingError
+from loihi_deploy.files import check_writable
 from loihi_deploy.frontends import convert
 from loihi_deploy.frontends.chip_activations import chip_activations
 from loihi_deploy.ir.labels import checked_labels
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.training.quantized import QuantizedWeights
 from loihi_deploy.training.rewriting import keras_of
+from loihi_deploy.training.trainable import keras_with, samples_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,24 +52,29 @@ class Epoch:
     seconds: float
 
 
+Whole = Annotated[int, Range(1, 2**31)]
+Factor = Annotated[float, Range(1e-9, 1e9)]
+
+
+@checked
 def retrain(
     model: Any,
-    x: NDArray[Any],
+    x: Any,
     y: Any,
     *,
-    validation: float | tuple[NDArray[Any], Any] = 0.1,
+    validation: float | tuple[Any, Any] = 0.1,
     teacher: Any = None,
-    epochs: int = 4,
-    batch_size: int = 128,
-    learning_rate: float = 1e-3,
-    temperature: float = 2.0,
-    label_smoothing: float = 0.0,
-    patience: int | None = None,
+    epochs: Whole = 4,
+    batch_size: Whole = 128,
+    learning_rate: Factor = 1e-3,
+    temperature: Factor = 2.0,
+    label_smoothing: Annotated[float, Range(0.0, 1.0)] = 0.0,
+    patience: Whole | None = None,
     augment: Augment | None = None,
     weights: QuantizedWeights | None = None,
     penalties: Mapping[str, Any] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    seed: int = 0,
+    seed: Annotated[int, Range(0, 2**31)] = 0,
     progress: bool = True,
 ) -> tuple[Epoch, ...]:
     """Train a classifier on, in place: some epochs with a falling learning rate, after which the best one is kept.
@@ -120,6 +128,12 @@ def retrain(
     TrainingError
         At the first loss or gradient that is not a number, with step and layer.
     """
+    if checkpoint is not None:
+        try:
+            Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise OutputError.single(f"cannot be written: {error}", str(checkpoint)) from error
+        check_writable(checkpoint)
     task = Task(model, x, y, validation, teacher, label_smoothing)
     batches = max(1, len(task.x) // batch_size)
     stepper = _Stepper(model, task, batches * epochs, learning_rate, temperature, penalties or {})
@@ -187,6 +201,8 @@ class Task:
     def __init__(
         self, model: Any, x: Any, y: Any, validation: Any, teacher: Any, smoothing: float = 0.0
     ) -> None:
+        for each in (model,) if teacher is None else (model, teacher):
+            keras_with(each)
         dt = next((layer.settings["dt"] for layer in chip_activations(model)), DeployOptions.dt)
         readout = convert(model, DeployOptions(dt=dt)).readouts[0]
         self.model, self.teacher, self._smoothing = model, teacher, smoothing
@@ -198,10 +214,15 @@ class Task:
                 f"{self.n_classes} outputs, {readout.activation}",
                 "logits or a softmax",
             )
-        x = np.asarray(x, np.float32)
+        if teacher is not None and teacher.outputs[0].shape[-1] != self.n_classes:
+            found = teacher.outputs[0].shape[-1]
+            raise InputError.single(
+                "a teacher with another number of outputs", "teacher", found, self.n_classes
+            )
+        x = samples_of(model, x)
         labels = checked_labels(y, len(x), readout)
-        if isinstance(validation, tuple):
-            self.held_x = np.asarray(validation[0], np.float32)
+        if isinstance(validation, tuple) and len(validation) == 2:
+            self.held_x = samples_of(model, validation[0])
             self.held_y = checked_labels(validation[1], len(self.held_x), readout)
         elif not (isinstance(validation, float) and 0 < validation < 1):
             raise InputError.single("not a part of the samples", "validation", validation, "between 0 and 1")
@@ -254,6 +275,9 @@ class _Stepper:
         self.optimizer.build(self.variables)
         watched = [layer for layer in model.layers if not type(layer).__name__.startswith("Input")]
         self.names = [layer.name for layer in watched]
+        bad = sorted(name for name, cost in penalties.items() if not callable(cost))
+        if bad:
+            raise InputError.single("not a function of outputs", "penalties", ", ".join(bad))
         unknown = sorted(set(penalties) - set(self.names))
         if unknown:
             raise InputError.single("no such layer", ", ".join(unknown), limit=", ".join(self.names))

@@ -6,11 +6,13 @@ number of samples: an ``activity_regularizer`` of plain Keras, and a term of `re
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Annotated, Any
 
 import numpy as np
 
 from loihi_deploy.analysis.energy import load_coefficients
+from loihi_deploy.checked import Range, checked
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Conv2D, Graph, Population
 
@@ -18,6 +20,7 @@ EVENTS = 1e5
 """Synaptic events per sample that a weight of 1 counts as a loss of 1."""
 ENERGY = 1e-5
 """Joules per sample that a weight of 1 counts as a loss of 1."""
+Weight = Annotated[float, Range(0.0, 1e30)]
 
 
 class RateRange:
@@ -39,6 +42,7 @@ class RateRange:
         `ChipActivation`.
     """
 
+    @checked
     def __init__(
         self, low: float, high: float, percentile: float = 99.9, weight: float = 1.0, hertz: float = 1.0
     ) -> None:
@@ -90,6 +94,7 @@ class EventPenalty:
         Spikes per step that an activity of 1 stands for: that of a `ChipActivation`.
     """
 
+    @checked
     def __init__(self, cost: float, steps: int, scale: float = 1.0) -> None:
         problems = [
             Problem("out of range", name, value, "0 or more")
@@ -121,12 +126,16 @@ def fan_outs(graph: Graph) -> dict[str, float]:
     return found
 
 
-def event_costs(graph: Graph, weight: float) -> dict[str, float]:
+@checked
+def event_costs(graph: Graph, weight: Weight) -> dict[str, float]:
     """Cost of a spike of each population in the loss: `weight` for 100,000 synaptic events."""
     return {name: weight * fan_out / EVENTS for name, fan_out in fan_outs(graph).items()}
 
 
-def energy_costs(graph: Graph, weight: float, coefficients: str = "sanafe2025") -> dict[str, float]:
+@checked
+def energy_costs(
+    graph: Graph, weight: Weight, coefficients: str | os.PathLike[str] = "sanafe2025"
+) -> dict[str, float]:
     """Cost of a spike of each population in the loss: `weight` for 10 µJ.
 
     A spike, a message to one core, and the synapses that it reads; what neurons take without spikes does not depend on
@@ -136,7 +145,7 @@ def energy_costs(graph: Graph, weight: float, coefficients: str = "sanafe2025") 
     ----------
     graph : Graph
     weight : float
-    coefficients : str
+    coefficients : str or path
         As for `Deployment.energy`.
     """
     one = load_coefficients(coefficients)

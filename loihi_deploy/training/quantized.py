@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.checked import checked
 from loihi_deploy.chip.boards import as_board
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir.program import Program
@@ -22,6 +23,7 @@ from loihi_deploy.stages.quantize import level_step
 from loihi_deploy.stages.rounding import Levels, least_squares_clip
 from loihi_deploy.training.onchip import OnChip, kernel, on_chip
 from loihi_deploy.training.rewriting import keras_of
+from loihi_deploy.training.trainable import keras_with
 
 CLIPPED_EVERY = 50
 """Batches between two searches for the clip of few bits."""
@@ -41,6 +43,7 @@ class QuantizedWeights:
         As for `map_to_cores`.
     """
 
+    @checked
     def __init__(self, model: Any, bits: int = 8, encoder: str = "auto", board: Any = "loihi") -> None:
         if bits not in WEIGHT_BITS:
             allowed = ", ".join(map(str, WEIGHT_BITS))
@@ -49,6 +52,7 @@ class QuantizedWeights:
         self.bits = bits
         self._levels = Levels(self._limits.weight_limit, bits)
         self._model = model
+        keras_with(model)
         _, populations = on_chip(model, encoder)
         self.groups = [population for population in populations if _can_round(population)]
         self._exact = [[_values(layer) for layer in group.layers] for group in self.groups]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from loihi_deploy.checked import Range, checked
 from loihi_deploy.frontends.chip_activations import chip_activations
+from loihi_deploy.options import Percentile
 from loihi_deploy.report import pictures
 from loihi_deploy.report.drawing import drawn
 from loihi_deploy.training.onchip import on_chip
 from loihi_deploy.training.rewriting import keras_of
+from loihi_deploy.training.trainable import keras_with, samples_of
 
 
 class FiringRates:
@@ -38,23 +40,23 @@ class FiringRates:
         By population, its percentile in Hz behind every epoch.
     """
 
+    @checked
     def __init__(
         self,
         model: Any,
-        x: NDArray[Any],
+        x: Any,
         low: float = 0.0,
         high: float = np.inf,
-        percentile: float = 99.9,
-        hertz: float = 1.0,
+        percentile: Percentile = 99.9,
+        hertz: Annotated[float, Range(1e-12, 1e12)] = 1.0,
         encoder: str = "auto",
     ) -> None:
-        self._model, self._x = model, np.asarray(x, np.float32)
+        keras = keras_with(model)
+        self._model, self._x = model, samples_of(model, x)
         self.low, self.high, self.percentile = low, high, percentile
         _, populations = on_chip(model, encoder)
         self._names = [population.name for population in populations]
-        self._watch = keras_of(model).Model(
-            model.inputs[0], [population.tensor for population in populations]
-        )
+        self._watch = keras.Model(model.inputs[0], [population.tensor for population in populations])
         own = {id(layer): layer.settings for layer in chip_activations(model)}
         settings = [
             own.get(id(p.layer)) or own.get(id(getattr(p.layer, "activation", None))) for p in populations

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.checked import Range, checked
 from loihi_deploy.chip.fixed_point import bias_mantissa_exponent
 from loihi_deploy.engines.chip.plain import arrival_delays
 from loihi_deploy.engines.host.plain import encode
@@ -22,6 +23,7 @@ from loihi_deploy.errors import InputError, Problem, TrainingError
 from loihi_deploy.ir import Conv2D, Dense, Samples, Transform, samples_for
 from loihi_deploy.ir.labels import checked_labels
 from loihi_deploy.ir.program import Compartments, Program
+from loihi_deploy.options import Window
 from loihi_deploy.stages.rounding import Levels
 
 
@@ -45,7 +47,14 @@ class SurrogateChip:
         Listing everything in the program that this cannot compute.
     """
 
-    def __init__(self, program: Program, steps: int, readout_window: float = 0.5, slope: float = 0.5) -> None:
+    @checked
+    def __init__(
+        self,
+        program: Program,
+        steps: Annotated[int, Range(1, 2**20)],
+        readout_window: Window = 0.5,
+        slope: Annotated[float, Range(1e-6, 1e6)] = 0.5,
+    ) -> None:
         import tensorflow as tf
 
         problems = list(_problems(program))
