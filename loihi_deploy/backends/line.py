@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -46,6 +47,8 @@ class _Plan:
         Of the host's spikes and of the watched populations'.
     lists, lists_sent : bool
         Whether lists of the chip, and of the host, are kept.
+    n_host : int
+        Neurons of the host.
     width : int
         Neurons whose spikes are listed.
     everyone : bool
@@ -59,6 +62,7 @@ class _Plan:
     decoders: tuple[Decoder, Decoder]
     lists: bool
     lists_sent: bool
+    n_host: int
     width: int
     everyone: bool
 
@@ -89,6 +93,7 @@ class Line:
         self.decoded = tuple(name for name in self.on_chip if name in decoded)
         self.n_outputs = sum(node.size for node in program.readout.readouts)
 
+        self._threads = threading.local()
         self._decoders: dict[tuple[str, ...], Decoder] = {}
         self._last_plan: _Plan | None = None
 
@@ -103,6 +108,13 @@ class Line:
         if key not in self._decoders:
             self._decoders[key] = Decoder(self.program, columns)
         return self._decoders[key]
+
+    def _room(self, size: int) -> NDArray[np.int32]:
+        """Memory for the host's spikes, the thread's own: to get it anew for each chunk takes as long as some steps."""
+        made: NDArray[np.int32] | None = getattr(self._threads, "room", None)
+        if made is None or made.size < size:
+            made = self._threads.room = np.empty(size, np.int32)
+        return made
 
     def present(
         self,
@@ -151,7 +163,8 @@ class Line:
             activity, blocks = meter.start(n), [(0, steps)]
             room = meter.room(n * steps * sum(plan.watched.values()))
         for first, length in blocks:
-            emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost)
+            sent_room = None if plan.lists_sent else self._room(n * length * plan.n_host)
+            emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost, sent_room)
             noise = chip.noise_values(arrays.rng, length)
             recorded = (plan.recording, (spikes, values), counts)
             out = chip.run(
@@ -217,7 +230,8 @@ class Line:
         drive, _ = biases(self.program, inputs)
         counters = [SpikeCounter(sizes, n, steps, counted, kept) for sizes in (encoder.sizes, plan.watched)]
         for first, length in _blocks(steps, n * plan.width):
-            emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost)
+            room = self._room(n * length * plan.n_host)
+            emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost, room)
             noise = chip.noise_values(arrays.rng, length)
             out = chip.run(
                 *(emitted, arrays.chip, first, length, noise, plan.watched),
@@ -250,7 +264,8 @@ class Line:
             (self._decoder(self.encoder.sizes), self._decoder(watched)),
             bool(of_events),
             len(on_chip) < len(wanted.variables),
-            sum(self.encoder.sizes.values()) + sum(watched.values()),
+            n_host := sum(self.encoder.sizes.values()),
+            n_host + sum(watched.values()),
             everyone,
         )
         self._last_plan = plan

@@ -186,6 +186,7 @@ class Encoder:
         hold: int,
         arrays: tuple[NDArray[Any], ...],
         lost: NDArray[np.int64],
+        room: NDArray[np.int32] | None = None,
     ) -> Events:
         """Step all samples, changing `arrays` in place and adding to `lost`.
 
@@ -201,8 +202,10 @@ class Encoder:
             From `start` or `load`.
         lost : (n_populations,) int64 array
             Spikes beyond one for a neuron and step.
+        room : int32 array, optional
+            Memory for the spikes that are returned; see `Events.empty`.
         """
-        events = Events.empty(self.sizes, len(inputs), steps)
+        events = Events.empty(self.sizes, len(inputs), steps, room)
         self._encode(
             *self._constants,
             *(inputs, first_step, steps, hold),
