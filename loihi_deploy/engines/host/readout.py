@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,9 +91,17 @@ def values_by_step(
 ) -> NDArray[np.float64]:
     """What the first readout would give, (n, steps, size), before its activation; see `decisions_by_step`."""
     node = readout.readouts[0]
-    end = np.arange(1, trace.shape[1] + 1)
-    width = np.array([min(window_steps(max(k - flush, 1), window, hold), k) for k in end.tolist()])
+    end, width = _windows_by_step(trace.shape[1], window, hold, flush)
     return np.asarray(_means(trace[:, :, : node.size], end, width) + node.bias)
+
+
+@lru_cache
+def _windows_by_step(
+    steps: int, window: float | None, hold: int, flush: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The end, and the width, of the window after each step: the same for chunk after chunk of samples."""
+    width = [min(window_steps(max(k - flush, 1), window, hold), k) for k in range(1, steps + 1)]
+    return np.arange(1, steps + 1), np.array(width, np.int64)
 
 
 def values_by_frame(
