@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import wraps
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from loihi_deploy.checked import Range, fits, misfits
 from loihi_deploy.encoders import ENCODERS
 from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.ir.checks import hints
 from loihi_deploy.ir.content import Content
 
 TARGET_RATE = 700.0
@@ -58,7 +59,8 @@ def _remembers(kind: type[_Options]) -> type[_Options]:
         names = [item.name for item in fields(self)]
         given = {*names[: len(args)], *values}
         if given >= set(names):  # as `dataclasses.replace` does it: those that are not the default ones
-            given = {name for name in names if getattr(self, name) != getattr(kind(), name)}
+            default = kind()
+            given = {name for name in names if getattr(self, name) != getattr(default, name)}
         object.__setattr__(self, "given", frozenset(given))
 
     kind.__init__ = init  # type: ignore[method-assign, assignment]
@@ -212,7 +214,7 @@ class DeployOptions(Content):
             "readout_window": (1e-6, 1.0),
             "max_drop": (0.0, 1.0),
         }
-        kinds = get_type_hints(type(self))
+        kinds = hints(type(self))
         problems = misfits(self.as_dict(), kinds)
         fitting = [name for name, value in self.as_dict().items() if fits(value, kinds[name])]
         for name, known in choices.items():
