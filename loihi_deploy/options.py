@@ -214,7 +214,7 @@ class DeployOptions(Content):
             "readout_window": (1e-6, 1.0),
             "max_drop": (0.0, 1.0),
         }
-        kinds = hints(type(self))
+        kinds = hints(type(self))  # type: ignore[arg-type]  # as in `check_fields`
         problems = misfits(self.as_dict(), kinds)
         fitting = [name for name, value in self.as_dict().items() if fits(value, kinds[name])]
         for name, known in choices.items():
