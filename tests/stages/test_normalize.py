@@ -1,5 +1,7 @@
 """Normalization changes firing rates and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -40,6 +42,19 @@ def network(seed=0):
 
 
 X = np.random.default_rng(1).uniform(0, 1, (50, 4, 4, 1))
+
+
+def test_neurons_whose_curve_does_not_scale_keep_their_rates():
+    leaky = NeuronModel("lif", 0.02, 0.002)
+    graph = network()
+    populations = tuple(
+        replace(p, neuron=leaky, bias=p.bias + 5) if p.name == "c" else p for p in graph.populations
+    )
+    graph = replace(graph, populations=populations)
+    before, after = (rate_activity(g, {"x": X.reshape(len(X), -1)}) for g in (graph, normalize(graph, X)))
+    np.testing.assert_allclose(after["c"], before["c"], rtol=1e-5)
+    assert before["c"].max() > 0
+    assert abs(after["d"].max() / before["d"].max() - 1) > 0.1
 
 
 @pytest.mark.parametrize(

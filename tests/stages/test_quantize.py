@@ -116,6 +116,12 @@ def test_a_level_is_what_a_unit_of_a_stored_weight_stands_for(magnitude):
     assert level == pytest.approx(2**synapses.shift / group.current_scale, rel=0.02)  # thresholds are rounded
 
 
+def test_biases_that_are_not_there_are_rounded_without_an_error():
+    weights = np.eye(3)
+    assert integers(network(weights))[2].bias_rms_error == 0
+    assert 0 < integers(network(weights, bias=1 / 3))[2].bias_rms_error < 0.01
+
+
 def test_the_largest_row_counts_for_the_currents_of_inputs():
     assert _largest_row_sum(Dense(np.array([[0.5, 0.0, 0.0], [1.0, -2.0, 0.25]])).csr()) == 3.25
     assert _largest_row_sum(Dense(np.zeros((2, 3))).csr()) == 0
