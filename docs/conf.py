@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numba  # noqa: F401 - before scipy is mocked: numba asks for its version
-from myst_parser.sphinx_ import MystParser
+from myst_parser.parsers.sphinx_ import MystParser
 
 from loihi_deploy import __version__
 
