@@ -81,7 +81,9 @@ dist: .venv-dist/.installed
 FLOOR := 85
 
 coverage: $(VENV)/.convert-test-coverage
-	$(VENV)/bin/python -m coverage run -m pytest $(ARGS)
+	$(VENV)/bin/python -m coverage erase
+	$(VENV)/bin/python -m coverage run -m pytest $(PARALLEL) $(ARGS)
+	$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report --skip-covered --fail-under=$(FLOOR)
 
 fuzz: $(VENV)/.convert-test
