@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from loihi_deploy import backends
 from loihi_deploy.analysis.frames import Reading, read_rates
 from loihi_deploy.analysis.latency import transport_delays
 from loihi_deploy.backends import RunOptions
+from loihi_deploy.backends.job import progress_bar
 from loihi_deploy.backends.losses import Ranges, input_ranges, joined_ranges
 from loihi_deploy.engines.spiking_network import spiking_outputs, spiking_rates
 from loihi_deploy.engines.threads import parts_of
@@ -142,12 +143,16 @@ def stage_values(runs: StageRuns, samples: Samples, client: Any = None) -> Stage
     from loihi_deploy.backends.cluster import results
 
     calls = ((samples.take(part), part.start) for part in parts_of(len(samples), PART))
-    return _joined(results(client, runs, calls))
+    found = []
+    with progress_bar(None, len(samples)) as advance:
+        for part in results(client, runs, calls):
+            found.append(part)
+            advance(len(part.outputs[INTEGER]))
+    return _joined(found)
 
 
-def _joined(parts: Iterator[StageValues]) -> StageValues:
+def _joined(found: Sequence[StageValues]) -> StageValues:
     """The values of consecutive samples as one."""
-    found = list(parts)
     counters, ranges = found[0].counters, found[0].ranges
     for part in found[1:]:
         counters, ranges = counters + part.counters, joined_ranges(ranges, part.ranges)

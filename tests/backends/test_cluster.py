@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
+from loihi_deploy.analysis import stage_runs
 from loihi_deploy.backends import sharing
 from loihi_deploy.errors import BackendError, InputError
 
@@ -47,7 +49,7 @@ def deployment(data):
     return ld.deploy(graph, "loihi", data[0], options)
 
 
-def test_verification_is_that_of_one_process(client, data):
+def test_verification_is_that_of_one_process(client, data, monkeypatch):
     """On samples of which the last part is smaller, with settings that are tried because decisions are lost."""
     x = ld.benchmarks.inputs("nxtf-mnist", 130).astype(np.float32)
     graph = ld.benchmarks.NETWORKS["nxtf-mnist"]()
@@ -56,7 +58,10 @@ def test_verification_is_that_of_one_process(client, data):
     y = np.random.default_rng(2).integers(0, 10, len(x))
     alone = deployment.verify(x, y, 10, reference_samples=0)
     assert any("loses most" in remedy for remedy in alone.remedies)
+    shown = []
+    monkeypatch.setattr(stage_runs, "progress_bar", lambda progress, n: nullcontext(shown.append))
     assert deployment.verify(x, y, 10, reference_samples=0, client=client) == alone
+    assert shown == [100, 30]
 
 
 def pids(client):
