@@ -61,10 +61,8 @@ def _outputs(source: str, names: dict[str, Any], count: int) -> list[dict[str, A
 def _shown(value: Any) -> dict[str, Any]:
     """A value in the forms in which Jupyter shows it."""
     forms: dict[str, Any] = {"text/plain": repr(value).splitlines(keepends=True)}
-    if hasattr(value, "savefig"):
-        picture = io.BytesIO()
-        value.savefig(picture, format="png", dpi=110, facecolor="white")
-        forms["image/png"] = base64.b64encode(picture.getvalue()).decode()
+    if hasattr(value, "_repr_png_"):
+        forms["image/png"] = base64.b64encode(value._repr_png_()).decode()
     elif hasattr(value, "_repr_html_"):
         forms["text/html"] = value._repr_html_().splitlines(keepends=True)
     return forms

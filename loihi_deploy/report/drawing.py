@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from loihi_deploy.errors import missing_extra
@@ -58,11 +59,23 @@ def drawn(ink: str | None = None) -> Iterator[None]:
         yield
 
 
+@cache
+def _figure_type() -> Any:
+    """Matplotlib's figures, which notebooks show whether or not they use pyplot."""
+    from matplotlib import figure
+
+    class Figure(figure.Figure):  # type: ignore[misc]  # matplotlib has no types here
+        def _repr_png_(self) -> bytes:
+            stream = io.BytesIO()
+            self.savefig(stream, format="png", dpi=110, facecolor="white")
+            return stream.getvalue()
+
+    return Figure
+
+
 def new_figure(height: float, rows: int = 1, columns: int = 1, **named: Any) -> tuple[Any, Any]:
     """A figure that no window shows, with its axes."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = _figure_type()(figsize=(WIDTH, height), layout="constrained")
     figure.patch.set_alpha(0.0)
     axes = figure.subplots(rows, columns, **named)
     for each in axes.ravel() if rows * columns > 1 or named.get("squeeze") is False else [axes]:

@@ -37,8 +37,8 @@ class AsTable(Shown):
 
 
 class AsPicture(Shown):
-    def savefig(self, stream, **how):
-        stream.write(b"picture")
+    def _repr_png_(self):
+        return b"picture"
 
 
 def notebook(*sources):

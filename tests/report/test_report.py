@@ -189,6 +189,7 @@ def test_single_figures(tmp_path):
         plot.raster(X, STEPS, sample=11),
     ]
     assert all(isinstance(figure, Figure) for figure in figures)
+    assert figures[0]._repr_png_().startswith(b"\x89PNG")  # what notebooks ask for
     figures[5].savefig(tmp_path / "by_step.svg")
     assert ET.parse(tmp_path / "by_step.svg").getroot().tag.endswith("svg")
     line = figures[5].axes[0].lines[0].get_ydata()
