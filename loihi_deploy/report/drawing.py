@@ -64,7 +64,7 @@ def _figure_type() -> Any:
     """Matplotlib's figures, which notebooks show whether or not they use pyplot."""
     from matplotlib import figure
 
-    class Figure(figure.Figure):  # type: ignore[misc]  # matplotlib has no types here
+    class Figure(figure.Figure):
         def _repr_png_(self) -> bytes:
             stream = io.BytesIO()
             self.savefig(stream, format="png", dpi=110, facecolor="white")
