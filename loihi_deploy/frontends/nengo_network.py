@@ -437,12 +437,15 @@ class NetworkWalk:
 
 
 def _with_radius(graph: Graph, node: Input, encoded: set[str]) -> Input:
-    """The input with the magnitude that ensembles have room for, by their radius, where it goes to nothing else."""
+    """The input with the magnitude that ensembles have room for, by their radius, but 1 at least.
+
+    Where it goes to ensembles alone; values of Nengo are within 1 where nothing else is said.
+    """
     into = graph.out_of(node.name)
     if not into or any(p.post not in encoded for p in into):
         return node
     largest = [float(np.abs(p.transform.values).max(initial=0.0)) for p in into]
-    return replace(node, scale=max(1 / most for most in largest if most)) if any(largest) else node
+    return replace(node, scale=max(1.0, *(1 / most for most in largest if most))) if any(largest) else node
 
 
 def _spiking_remedy(neuron: Any) -> str:
