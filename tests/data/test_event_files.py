@@ -72,12 +72,10 @@ def test_frames_are_those_of_nengo_loihi(name, tmp_path):
     assert frames.any()
 
 
-CONVERT = "Convert it, or read it with its own library and give the arrays to camera_frames"
-VERSION = "Convert it to AEDAT 2.0, or read it with its own library and give the arrays to camera_frames"
-
-
-@pytest.mark.follows(CONVERT)
-@pytest.mark.follows(VERSION)
+@pytest.mark.follows("Convert it, or read it with its own library and give the arrays to camera_frames")
+@pytest.mark.follows(
+    "Convert it to AEDAT 2.0, or read it with its own library and give the arrays to camera_frames"
+)
 def test_other_files_are_refused_and_converted(tmp_path):
     other = tmp_path / "a.dat"
     other.write_bytes(b"")

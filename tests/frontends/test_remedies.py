@@ -1,7 +1,5 @@
 """What is advised for Keras models is followed, and the model converts."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -115,37 +113,6 @@ def trained(name):
         return made
 
     return make
-
-
-def memory(**changed):
-    """A layer that is one of keras_lmu to us, by its name and what is read of it; it computes no memory."""
-
-    def make():
-        class LMU(layers().Layer):
-            hidden_to_memory = memory_to_memory = input_to_hidden = False
-            hidden_cell, return_sequences = None, True
-            order, theta, memory_d, discretizer = 4, 5.0, 6, "zoh"
-
-            def call(self, x):
-                frames = import_tensorflow().concat([x] * 4, -1)
-                return frames if self.return_sequences else frames[:, -1]
-
-        LMU.__module__ = "keras_lmu.layers"
-        made = LMU()
-        made.layer = SimpleNamespace(kernel=None)
-        for name, value in changed.items():
-            setattr(made, name, value)
-        return made
-
-    return make
-
-
-def beside_its_frame():
-    """A memory and the frame side by side, in front of neurons."""
-    frames = layers().Input((10, 6))
-    joined = layers().Concatenate()([memory()()(frames), frames])
-    hidden = layers().Dense(5, "relu")(joined)
-    return keras().Model(frames, layers().Dense(3)(layers().GlobalAveragePooling1D()(hidden)))
 
 
 RELU = spiking("SpikingActivation", "relu")
@@ -466,21 +433,6 @@ ADVICE = [
         "Flatten them in TimeDistributed",
         over_time(CAUSAL, each_step(layer("Flatten")), RELU, *END, shape=(10, 4, 6)),
         over_time(each_step(layer("Flatten")), CAUSAL, RELU, *END, shape=(10, 4, 6)),
-    ),
-    follows(
-        "Leave both at False: the memory then stands in front, on the host",
-        over_time(memory(hidden_to_memory=True), RELU, *END),
-        over_time(memory(), RELU, *END),
-    ),
-    follows(
-        "Use hidden_cell=None and input_to_hidden=False, and Dense(units, 'relu') behind it…",
-        over_time(memory(hidden_cell=SimpleNamespace()), *END),
-        beside_its_frame,
-    ),
-    follows(
-        "Use return_sequences=True, and take the last step at the end",
-        over_time(memory(return_sequences=False), dense(5, activation="relu"), dense(3)),
-        over_time(memory(), dense(5), RELU, spiking("Lowpass", 0.1, return_sequences=False), dense(3)),
     ),
     follows(
         "Let Masking come first",
