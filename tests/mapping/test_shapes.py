@@ -13,6 +13,7 @@ from loihi_deploy.ir.program import Synapses
 from loihi_deploy.mapping.counts import Wires
 from loihi_deploy.mapping.layout import grids
 from loihi_deploy.mapping.memory import words
+from loihi_deploy.mapping.plan import Slice, Wiring
 from loihi_deploy.mapping.planning import cost
 from loihi_deploy.mapping.search import coupling
 from loihi_deploy.mapping.shapes import (
@@ -218,3 +219,15 @@ def test_what_does_not_go_up_is_a_part_of_a_core_where_others_may_share_it():
     assert (shapes.n_slices == 2 * 2 * 2).all()
     assert np.round(cost(shapes, False, bounds), 3).tolist() == [8.0] * len(shapes)
     assert np.round(cost(shapes, True, bounds), 3).tolist() == [round(6 * 6 * 8 / 60, 3)] * len(shapes)
+
+
+@pytest.mark.parametrize("first", [0, 1, 200, 255, 256, 300])
+def test_synapses_without_indices_need_a_base_that_reaches_their_first_compartment(first):
+    program, base = chain((10,), [("dense", 20), ("dense", 30)]), {}
+    for compressed in (True, False):
+        piece = Slice(
+            "dense2", (0, 0, 0), (1, 1, 30), first, wirings=(Wiring(1, "rows", compressed=compressed),)
+        )
+        used = core_usage(program, [piece], slice_bundles(program, piece, LIMITS), LIMITS)
+        base[compressed] = used["compartment_base"]
+    assert base == {True: first, False: min(first, LIMITS.max_compartment_base)}
