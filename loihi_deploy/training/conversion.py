@@ -119,7 +119,7 @@ def with_chip_neurons(
     x: Any,
     *,
     encoder: str = "auto",
-    levels: Annotated[int, Range(1, 2**16)] = 32,
+    levels: Annotated[int, Range(0, 2**16)] = 32,
     percentile: Percentile = 99.9,
     largest: Annotated[float, Range(1e-6, 1e6)] = LARGEST,
     noise: Annotated[float, Range(0.0, 1e6)] = 0.0,
