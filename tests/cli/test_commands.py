@@ -281,11 +281,21 @@ def test_labels_choose_the_presentation_as_those_of_deploy_do(own, tmp_path, for
     np.save(tmp_path / "y.npy", np.eye(3)[labels] if "hot" in form else labels)
     told = ("--calibration", tmp_path / "set.npz" if form == "brought along" else own / "set.npz:x")
     told += ("--labels", tmp_path / "y.npy") if "given" in form else ()
-    result = cli("compile", own / "model.keras", *told, "--steps", "auto", "-o", tmp_path / "net.loihi")
+    result = cli(
+        "compile",
+        own / "model.keras",
+        *told,
+        "--steps",
+        "auto",
+        "--max-drop",
+        "0.1",
+        "-o",
+        tmp_path / "net.loihi",
+    )
     assert result.exit_code == 0, result.stderr
     assert ("with their labels" in result.output) == (form != "none")
     made = ld.load(tmp_path / "net.loihi")
-    options = ld.DeployOptions(steps="auto")
+    options = ld.DeployOptions(steps="auto", max_drop=0.1)  # four of so few samples
     y = None if form == "none" else labels
     wanted = ld.deploy(
         own / "model.keras", calibration=content["x"].astype(np.float32), options=options, labels=y

@@ -64,7 +64,7 @@ def test_everything_is_in_the_chips_ranges(weights, bias, neuron, tau):
         layer, synapses, group = integers(network(weights, bias, neuron, tau))
     except QuantizationError as error:
         refused = str(error)
-        assert "threshold" in refused
+        assert "threshold" in refused or "weights too small beside the biases" in refused
         return
     assert layer.threshold % 2**LIMITS.threshold_shift == 0
     assert 0 < layer.threshold >> LIMITS.threshold_shift <= LIMITS.threshold_mantissa_max

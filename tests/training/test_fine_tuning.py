@@ -117,7 +117,7 @@ def test_it_stops_at_the_first_value_that_is_no_number(model):
     with pytest.raises(TrainingError, match="step 3, layer conv1"):
         quiet(model, compare=False, augment=broken)
     with pytest.raises(TrainingError, match=r"step \d+, layer \w+"):
-        retrain(folded(model), X, Y, learning_rate=1e30, progress=False)
+        retrain(folded(model), X, Y, learning_rate=1e9, progress=False)
     assert len(retrain(folded(model), X, Y, epochs=1, learning_rate=1e-3, progress=False)) == 1
 
 
