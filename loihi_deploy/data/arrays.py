@@ -59,7 +59,7 @@ def read_arrays(name: str) -> dict[str, NDArray[Any]]:
     if ending in (".csv", ".tsv", ".txt"):
         arrays = _read_csv(path, "\t" if ending == ".tsv" else ",")
     elif ending in (".npy", ".npz"):
-        arrays = _read_numpy(path, key)
+        arrays = read_numpy(path, key)
     elif _is_idx(path):
         arrays = {"": read_idx_file(path)}
     else:
@@ -76,7 +76,8 @@ def read_arrays(name: str) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _read_numpy(path: Path, key: str | None) -> dict[str, NDArray[Any]]:
+def read_numpy(path: Path, key: str | None = None) -> dict[str, NDArray[Any]]:
+    """The arrays of a .npy or .npz file, or the one of a key, whatever they hold; a DataError where there are none."""
     try:
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.errors import InputError
+from loihi_deploy.checked import checked
+from loihi_deploy.data.arrays import read_numpy
+from loihi_deploy.errors import DataError
 
 NAMES = {
     "t": ("t", "ts", "time", "timestamp"),
@@ -19,6 +21,8 @@ NAMES = {
 }
 """What the fields of an array may be called."""
 KNOWN = ".aedat (version 2.0), .events or .npy"
+LARGEST = 2**31
+"""Of columns, rows and polarities."""
 
 
 class CameraEvents(NamedTuple):
@@ -40,6 +44,7 @@ class CameraEvents(NamedTuple):
     polarity: NDArray[np.int64]
 
 
+@checked
 def read_events(path: str | os.PathLike[str]) -> CameraEvents:
     """Read the events of a camera from a file.
 
@@ -57,20 +62,21 @@ def read_events(path: str | os.PathLike[str]) -> CameraEvents:
 
     Raises
     ------
-    InputError
-        If the file cannot be read, is of another kind or version, or is cut off.
+    DataError
+        If the file cannot be read, is of another kind or version, is cut off, or holds what no camera sees.
     """
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in _READERS:
         remedy = "Convert it, or read it with its own library and give the arrays to camera_frames"
-        raise InputError.single(
+        raise DataError.single(
             "not a kind of event file that is read", str(path), kind or "no ending", KNOWN, remedy
         )
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise InputError.single("cannot be read", str(path), error.strerror) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DataError.single("cannot be read", str(path), reason) from error
     t, x, y, polarity = _READERS[kind](path, content)
     order = np.argsort(t, kind="stable")
     places = (np.asarray(values)[order].astype(np.int64) for values in (x, y, polarity))
@@ -80,8 +86,9 @@ def read_events(path: str | os.PathLike[str]) -> CameraEvents:
 def _words(path: Path, content: bytes, kind: str) -> NDArray[np.uint32]:
     """The events of a file, two words of 32 bits each."""
     if len(content) % 8:
-        raise InputError.single(
-            "a file that is cut off", str(path), f"{len(content)} bytes", "8 for each event"
+        remedy = "Copy the file again, or cut it to whole events"
+        raise DataError.single(
+            "a file that is cut off", str(path), f"{len(content)} bytes of events", "8 for each event", remedy
         )
     return np.frombuffer(content, kind).reshape(-1, 2).astype(np.uint32)
 
@@ -99,7 +106,7 @@ def _read_aedat(path: Path, content: bytes) -> tuple[Any, ...]:
         remedy = (
             "Convert it to AEDAT 2.0, or read it with its own library and give the arrays to camera_frames"
         )
-        raise InputError.single("another version of AEDAT", str(path), version, "2.0", remedy)
+        raise DataError.single("another version of AEDAT", str(path), version, "2.0", remedy)
     address, t = _words(path, content, ">u4").T
     seen = (address >> 31 == 0) & (address >> 10 & 1 == 0)  # events, and not of the trigger input
     address, t = address[seen], t[seen]
@@ -115,24 +122,37 @@ def _read_nengo_loihi(path: Path, content: bytes) -> tuple[Any, ...]:
 
 
 def _read_npy(path: Path, content: bytes) -> tuple[Any, ...]:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError.single("not an array of numpy", str(path), str(error)) from error
-    if array.dtype.names:
-        found = [
-            next((name for name in names if name in array.dtype.names), None) for names in NAMES.values()
-        ]
+    array = read_numpy(path).get("", np.empty(0))  # an archive has names
+    columns = _columns(array)
+    if columns is None:
+        raise DataError.single(
+            "not an array of events",
+            str(path),
+            f"{array.dtype} {array.shape}",
+            "fields t, x, y, p, or numbers (n_events, 4)",
+        )
+    bad = ~np.isfinite(columns[0])
+    for values in columns[1:]:
+        bad |= ~((np.abs(values) < LARGEST) & (values == np.floor(values)))
+    if bad.any():
+        found = f"{bad.sum()} of {len(bad)} events"
+        what = "times that are not finite, or places that are not whole numbers"
+        raise DataError.single(what, str(path), found, remedy="Take these events out of the array")
+    return columns
+
+
+def _columns(array: NDArray[Any]) -> tuple[NDArray[Any], ...] | None:
+    """t, x, y and polarity of an array, or None where it is none of events."""
+    columns = None
+    if array.dtype.names and array.ndim == 1:
+        found = [next((n for n in names if n in array.dtype.names), None) for names in NAMES.values()]
         if None not in found:
-            return tuple(array[name] for name in found)
-    elif array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind in "iuf":
-        return tuple(array.T)
-    raise InputError.single(
-        "not an array of events",
-        str(path),
-        f"{array.dtype} {array.shape}",
-        "fields t, x, y, p, or numbers (n_events, 4)",
-    )
+            columns = tuple(array[name] for name in found)
+    elif array.ndim == 2 and array.shape[1] == 4:
+        columns = tuple(array.T)
+    if columns is None or not all(v.ndim == 1 and v.dtype.kind in "biuf" for v in columns):
+        return None
+    return columns
 
 
 _READERS = {".aedat": _read_aedat, ".events": _read_nengo_loihi, ".npy": _read_npy}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from loihi_deploy.data import camera_frames, read_events
-from loihi_deploy.errors import InputError
+from loihi_deploy.errors import DataError, InputError
 
 RNG = np.random.default_rng(0)
 N = 200
@@ -79,9 +79,9 @@ def test_frames_are_those_of_nengo_loihi(name, tmp_path):
 def test_other_files_are_refused_and_converted(tmp_path):
     other = tmp_path / "a.dat"
     other.write_bytes(b"")
-    with pytest.raises(InputError, match="not a kind of event file"):
+    with pytest.raises(DataError, match="not a kind of event file"):
         read_events(other)
-    with pytest.raises(InputError, match="another version of AEDAT") as refusal:
+    with pytest.raises(DataError, match="another version of AEDAT") as refusal:
         read_events(write_aedat(tmp_path / "a.aedat", "3.1"))
     assert refusal.value.problems[0].value == "3.1"
     found = read_events(write_aedat(tmp_path / "b.aedat"))  # converted
@@ -89,15 +89,84 @@ def test_other_files_are_refused_and_converted(tmp_path):
     assert (camera_frames(*found, (180, 240), bin_width=1000) == given).all()
 
 
-def test_bad_files_are_refused(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
-        read_events(tmp_path / "none.aedat")
-    with pytest.raises(InputError, match="cut off"):
-        read_events(write_aedat(tmp_path / "a.aedat", cut=3))
-    bad = tmp_path / "a.npy"
-    bad.write_bytes(b"no array")
-    with pytest.raises(InputError, match="not an array of numpy"):
-        read_events(bad)
-    np.save(bad, np.zeros((3, 5)))
-    with pytest.raises(InputError, match="not an array of events"):
-        read_events(bad)
+@pytest.mark.follows("Copy the file again, or cut it to whole events")
+@pytest.mark.parametrize("write", [write_aedat, write_events])
+def test_a_file_that_is_cut_off_is_copied_again_or_cut_to_whole_events(write, tmp_path):
+    path = tmp_path / ("a.aedat" if write is write_aedat else "a.events")
+    whole = write(path).read_bytes()
+    path.write_bytes(whole[:-3])
+    with pytest.raises(DataError, match="cut off"):
+        read_events(path)
+    path.write_bytes(whole[:-8])
+    assert len(read_events(path).t) in (N, N - 1)  # the last one of the first file is a trigger
+    path.write_bytes(whole)
+    assert len(read_events(path).t) == N
+
+
+def test_an_archive_is_no_array_of_events(tmp_path):
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.savez(file, t=T)
+    with pytest.raises(DataError, match="not an array of events"):
+        read_events(tmp_path / "a.npy")
+
+
+ONE = [("t", "i4"), ("x", "i4"), ("y", "i4"), ("p", "i4")]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((3, 5)),
+        np.array(3),
+        np.zeros((), ONE),
+        np.zeros((2, 2), ONE),
+        np.zeros(2, ONE[:3]),
+        np.zeros(2, [*ONE[:3], ("p", "U3")]),
+        np.zeros(2, [("t", "M8[us]"), *ONE[1:]]),
+        np.zeros(2, [ONE[0], ("x", "i4", 2), *ONE[2:]]),
+        np.zeros((2, 4), complex),
+    ],
+    ids=lambda array: f"{array.dtype} {array.shape}",
+)
+def test_arrays_that_hold_no_events_are_refused(array, tmp_path):
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(DataError, match="not an array of events"):
+        read_events(tmp_path / "a.npy")
+
+
+@pytest.mark.follows("Take these events out of the array")
+@pytest.mark.parametrize(
+    "event", [(np.nan, 2, 3, 1), (np.inf, 2, 3, 1), (1, np.nan, 3, 1), (1, 2.5, 3, 1), (1, 2, 1e30, 1)]
+)
+def test_events_that_no_camera_sees_are_taken_out(event, tmp_path):
+    path = tmp_path / "a.npy"
+    array = np.array([(0, 1, 1, 0), event])
+    np.save(path, array)
+    with pytest.raises(DataError, match="1 of 2 events"):
+        read_events(path)
+    np.save(path, array[:1])
+    assert [values.tolist() for values in read_events(path)] == [[0], [1], [1], [0]]
+
+
+@pytest.mark.follows("Write it with numpy.save or numpy.savez, without Python objects")
+@pytest.mark.parametrize("how", ["text", "cut", "objects", "zip"])
+def test_a_file_that_is_no_array_is_written_with_numpy(how, tmp_path):
+    path = write_npy(tmp_path / "a.npy")
+    whole = path.read_bytes()
+    if how == "objects":
+        np.save(path, np.array([[1, "a"]], object), allow_pickle=True)
+    else:
+        path.write_bytes({"text": b"no array", "cut": whole[:-5], "zip": b"PK\x03\x04"}[how])
+    with pytest.raises(DataError, match=r"not a readable \.npy file"):
+        read_events(path)
+    write_npy(path)
+    assert len(read_events(path).t) == N
+
+
+def test_paths_that_cannot_be_read_are_refused(tmp_path):
+    (tmp_path / "folder.npy").mkdir()
+    for path in (tmp_path / "none.aedat", tmp_path / "folder.npy", "\0.npy"):
+        with pytest.raises(DataError, match="cannot be read"):
+            read_events(path)
+    with pytest.raises(InputError, match="not what is expected"):
+        read_events(3)
