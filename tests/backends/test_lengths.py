@@ -12,9 +12,8 @@ from loihi_deploy.analysis.latency import answer_delay
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.errors import AccumulatorOverflowError, InputError, LoihiDeployWarning
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout, samples_for
+from tests.sequences import W1, W2, W3, network
 
-RNG = np.random.default_rng(0)
-W1, W2, W3 = (RNG.normal(size=shape) / np.sqrt(shape[1]) for shape in ((30, 8), (20, 30), (3, 20)))
 LENGTHS = np.array([3, 5, 3, 1, 4, 5])
 LISTED = [np.random.default_rng(k).uniform(0, 1, (n, 8)) for k, n in enumerate(LENGTHS)]
 PADDED = np.full((6, 7, 8), np.nan)
@@ -22,22 +21,6 @@ for row, sequence in zip(PADDED, LISTED, strict=True):
     row[: len(sequence)] = sequence
 MASK = np.arange(7) < LENGTHS[:, None]
 PER_FRAME = 4
-
-
-def network(over_frames):
-    return Graph(
-        (Input("frame", (8,)),),
-        (
-            Population("first", (30,), NeuronModel(), 1.0, np.zeros(30)),
-            Population("second", (20,), NeuronModel(), 1.0, np.zeros(20)),
-        ),
-        (
-            Projection("frame", "first", Dense(W1)),
-            Projection("first", "second", Dense(W2), 0.003),
-            Projection("second", "classes", Dense(W3), 0.003),
-        ),
-        (Readout("classes", (3,), np.zeros(3), over_frames=over_frames),),
-    )
 
 
 def deployed(over_frames="mean", **options):
