@@ -6,9 +6,9 @@ of the input need a step for each hop: neurons with positive biases fire too ear
     threshold * (1/2 - delay * bias of a step)
 
 at the start mends both: half a threshold of advance, less what the bias will have added before the input is there; the
-delay is a step for each hop and a / (1 - a) for each synapse, a = exp(-dt / tau). A leaky neuron's voltage goes from v
-towards its bias b in the meantime, so it starts where that brings it to 1/2. Sequences gain nothing: their state is
-kept from frame to frame.
+delay is a step for each hop, a / (1 - a) for each synapse, a = exp(-dt / tau), and what the synapse itself holds spikes
+back. A leaky neuron's voltage goes from v towards its bias b in the meantime, so it starts where that brings it to 1/2.
+Sequences gain nothing: their state is kept from frame to frame.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def with_initial_voltages(partitioned: PartitionedGraph) -> PartitionedGraph:
     populations = []
     for population in chip.populations:
         arriving = [
-            delays[p.pre] + links.get(p.pre, 1) + _filter_delay(p.tau, chip.dt)
+            delays[p.pre] + links.get(p.pre, 1) + p.most_delay + _filter_delay(p.tau, chip.dt)
             for p in chip.into(population.name)
             if p.pre in delays
         ]

@@ -41,6 +41,19 @@ def test_half_a_threshold_less_what_the_bias_adds_before_the_input_is_there(tau)
         assert np.ptp(expected) > 0
 
 
+def test_the_bias_adds_for_longer_where_spikes_are_held_back():
+    graph = network()
+    first, second, third = graph.projections
+    late = replace(graph, projections=(first, replace(second, delays=np.arange(30) % 5), third))
+    parts, usual = charged(late), charged(network())
+    for population, before in zip(parts.chip.populations, usual.chip.populations, strict=True):
+        added = 4 if population.name == "b" else 0
+        inside = np.abs(before.initial_voltage - added * population.bias * 0.001) < 1
+        expected = before.initial_voltage - added * population.bias * 0.001
+        np.testing.assert_allclose(population.initial_voltage[inside], expected[inside])
+        assert inside.any()
+
+
 def test_integers_are_parts_of_the_threshold_and_have_room_below_zero():
     parts = charged(network())
     program = ld.quantize(parts)
