@@ -95,9 +95,8 @@ def deploy(
     if options.flush is None and (isinstance(source, Program) or takes_spikes(source)):
         options = replace(options, flush=0)  # a frame is a step's spikes, and the last one came once
     if takes_spikes(source) and "encoder_rate" not in options.given:
-        options = replace(
-            options, encoder_rate=max(ENCODER_RATE, 1 / options.dt)
-        )  # 1 is a spike in every step
+        # a value of 1 is a spike in every step
+        options = replace(options, encoder_rate=max(ENCODER_RATE, 1 / options.dt))
     if isinstance(source, Program):
         return _deploy_program(source, board, calibration, options, plan)
     if options.steps is not None and "synapse" not in options.given:

@@ -50,9 +50,7 @@ class Engine:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._threads = threading.local()
-        self._known_places: dict[
-            tuple[tuple[str, ...], ...], tuple[NDArray[np.int64], NDArray[np.int64]]
-        ] = {}
+        self._known_places: dict[tuple[tuple[str, ...], ...], tuple[NDArray[np.int64], ...]] = {}
         self.bounds = accumulator_bounds(program)
         _check_widths(self.bounds)
         self.is_noisy = any(p.noise is not None for p in program.populations)
@@ -226,12 +224,8 @@ class Engine:
             for name, part, shape, size in self._pending_parts()
         }
         delayed: dict[str, NDArray[np.bool_]] = {}
-        for (
-            name,
-            part,
-            shape,
-            size,
-        ) in self._line_parts():  # the longest line of a sender holds all that others do
+        # of the lines of a sender the longest holds all that the others do
+        for name, part, shape, size in self._line_parts():
             if name not in delayed or delayed[name].shape[1] < shape[0]:
                 rows = arrays.held_back[:, part].reshape(len(arrays.u), *shape)
                 delayed[name] = rows[:, :, :size].astype(bool)
@@ -357,9 +351,7 @@ class Engine:
             arrays.held_back[:, part] = np.roll(rows, -(steps % shape[0]), axis=1).reshape(n, -1)
         return out
 
-    def _places(
-        self, columns: tuple[str, ...], watched: tuple[str, ...]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _places(self, columns: tuple[str, ...], watched: tuple[str, ...]) -> tuple[NDArray[np.int64], ...]:
         """Of each source the column among the host's events, and the numbers of populations; found once."""
         if (columns, watched) not in self._known_places:
             self._known_places[columns, watched] = (

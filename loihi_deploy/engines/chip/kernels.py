@@ -274,9 +274,8 @@ def _update(  # type: ignore[no-untyped-def]
     bits, q_up, u_up = widths
     bits, q_up, u_up = int32(bits), int32(q_up), int32(u_up)
     first = p[FIRST]
-    n_words = wraps_q = wraps_u = np.int64(
-        0
-    )  # a literal 0 has a type of its own, for which all is compiled again
+    # a literal 0 has a type of its own, for which all is compiled again
+    n_words = wraps_q = wraps_u = np.int64(0)
     by_word = spiked.view(np.uint64)
     noisy = p[NOISE_AT] != NO_NOISE
     for b in range(first // BLOCK, (first + p[SIZE] + BLOCK - 1) // BLOCK):
