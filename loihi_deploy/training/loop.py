@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.checked import Range, checked
-from loihi_deploy.errors import InputError, OutputError, Problem, TrainingError
+from loihi_deploy.data.arrays import read_numpy
+from loihi_deploy.errors import DataError, InputError, OutputError, Problem, TrainingError
 from loihi_deploy.files import check_writable
 from loihi_deploy.frontends import convert
 from loihi_deploy.frontends.chip_activations import chip_activations
@@ -377,25 +378,31 @@ class _Kept:
         """History and best weights so far; the rest goes where it belongs."""
         if self._path is None or not self._path.exists():
             return (), self._stepper.model.get_weights()
-        with np.load(self._path, allow_pickle=False) as file:
-            about = json.loads(str(file["text"]))
-            named = {name: file[name] for name in sorted(file.files) if name != "text"}
-        if about["run"] != self._run:
-            names = {**about["run"], **self._run}
-            changed = [name for name in names if about["run"].get(name) != self._run.get(name)]
+        try:
+            arrays = read_numpy(self._path)
+            about = json.loads(str(arrays.pop("text")))
+            run, history = dict(about["run"]), tuple(Epoch(**epoch) for epoch in about["history"])
+        except (DataError, KeyError, TypeError, ValueError) as error:
+            remedy = "Remove the file, or name one that is not there: the run begins anew then"
+            raise InputError.single(
+                "not a checkpoint", str(self._path), f"{type(error).__name__}: {error}", remedy=remedy
+            ) from error
+        if run != self._run:
+            names = {**run, **self._run}
+            changed = [name for name in names if run.get(name) != self._run.get(name)]
             raise InputError.single(
                 "a checkpoint of another run",
                 str(self._path),
-                ", ".join(f"{name} {about['run'].get(name)}" for name in changed),
+                ", ".join(f"{name} {run.get(name)}" for name in changed),
                 ", ".join(f"{name} {self._run.get(name)}" for name in changed),
                 "Remove the file, or give the arguments that it was written with",
             )
 
         def of(kind: str) -> list[NDArray[Any]]:
-            return [values for name, values in named.items() if name[:-5] == kind]
+            return [arrays[name] for name in sorted(arrays) if name[:-5] == kind]
 
         self._stepper.model.set_weights(of("model"))
         self._stepper.state = of("optimizer")
         if self._weights is not None:
             self._weights.state = of("exact")
-        return tuple(Epoch(**epoch) for epoch in about["history"]), of("best")
+        return history, of("best")

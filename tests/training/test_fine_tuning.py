@@ -136,6 +136,30 @@ def test_a_checkpoint_of_another_run(tmp_path):
     assert trained_on(4)[0].loss != before[0].loss
 
 
+@pytest.mark.follows("Remove the file, or name one that is not there: the run begins anew then")
+def test_a_file_that_is_no_checkpoint(tmp_path):
+    model = folded(network())
+    other = tmp_path / "other.npz"
+
+    def train(checkpoint):
+        return retrain(model, X, Y, epochs=1, checkpoint=checkpoint, progress=False)
+
+    for text in (None, "", "[]", "{}", '{"run": 1, "history": []}', '{"run": {}, "history": [{"a": 1}]}'):
+        np.savez(other, **({"x": X} if text is None else {"text": text}))
+        with pytest.raises(InputError, match="not a checkpoint"):
+            train(other)
+    for content in (b"", b"text", b"PK\x03\x04", other.read_bytes()[:-20]):
+        other.write_bytes(content)
+        with pytest.raises(InputError, match="not a checkpoint"):
+            train(other)
+    np.save(tmp_path / "one.npy", X)
+    with pytest.raises(InputError, match="not a checkpoint"):
+        train(tmp_path / "one.npy")
+    assert len(train(tmp_path / "new.npz")) == 1
+    other.unlink()
+    assert len(train(other)) == 1
+
+
 def test_the_best_epoch_is_kept_and_patience_ends_a_run():
     model = folded(trained(epochs=3))
     history = retrain(model, X, Y, epochs=8, patience=2, learning_rate=1e-2, progress=False)
