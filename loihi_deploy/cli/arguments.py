@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from functools import wraps
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -55,6 +56,32 @@ samples_option = click.option("--samples", metavar="DATA", help=f"Samples alone:
 labels_option = click.option(
     "--labels", metavar="FILE", help="Their labels, or target values: .npy, .npz, .csv or an IDX file."
 )
+
+RESETS: dict[str, Any] = {"load": True, "snip": "snip", "gap": "gap", "none": False}
+"""Ways from one sample to the next, as `Deployment.run` knows them."""
+
+
+def between_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what is done between samples; the command gets it as ``between``, arguments of `Deployment.run`."""
+
+    @wraps(command)
+    def collected(*args: Any, reset: str, gap: int, streamed: bool, **values: Any) -> Any:
+        return command(*args, between={"reset": RESETS[reset], "gap": gap, "streamed": streamed}, **values)
+
+    for option in (
+        click.option("--streamed", is_flag=True, help="On a board: send spikes while it runs, not before."),
+        click.option("--gap", default=0, type=click.IntRange(0), help="Those steps, for --reset gap."),
+        click.option(
+            "--reset",
+            default="load",
+            show_default=True,
+            type=click.Choice(list(RESETS)),
+            help="Between samples: a board is loaded anew, or a snip writes its state, which both start from rest; or "
+            "there are some steps without input; or nothing is done.",
+        ),
+    ):
+        collected = option(collected)
+    return collected
 
 
 class NamedValue(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on

@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from loihi_deploy.cli.arguments import backend_option, board_option, json_option, steps_option
+from loihi_deploy.cli.arguments import (
+    backend_option,
+    between_options,
+    board_option,
+    json_option,
+    steps_option,
+)
 from loihi_deploy.cli.given import Given, data_options
 from loihi_deploy.cli.group import commands
 from loihi_deploy.cli.outputs import output_option, write_output
@@ -19,6 +25,7 @@ from loihi_deploy.cli.terminal import Terminal
 @deployment_argument
 @data_options()
 @steps_option
+@between_options
 @json_option
 @click.pass_obj
 def preflight(
@@ -27,20 +34,24 @@ def preflight(
     deployment_file: Path,
     given: Given,
     steps: int | None,
+    between: dict[str, Any],
 ) -> int:
     """Say everything that would fail if DEPLOYMENT_FILE (.loihi) ran on a Loihi board; exit status 1 if anything.
 
     With labelled samples, also what accuracy each way to reset the chip between samples leaves, on the emulator.
     """
     from loihi_deploy.deployment import load
+    from loihi_deploy.ir import samples_for
 
     deployment = load(deployment_file)
-    resets = None
+    resets, n_frames = None, 1
     if given:
         given.check(need_labels=True)
         read = given.read(deployment)
-        resets = deployment.compare_resets(read.x, read.y, steps)
-    found = deployment.preflight()
+        ways: dict[str, Any] = {"gaps": ()} if deployment.program.bias_inputs else {}  # biases take loads
+        resets = deployment.compare_resets(read.x, read.y, steps, **ways)
+        n_frames = samples_for(deployment.graph, read.x).n_frames
+    found = deployment.preflight(n_frames, **between)
     figures = found.values() | {"resets": resets and resets.values()}
 
     def text() -> None:

@@ -13,7 +13,9 @@ import click
 import numpy as np
 
 from loihi_deploy.cli.arguments import (
+    RESETS,
     backend_option,
+    between_options,
     json_option,
     pixels_option,
     steps_option,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from loihi_deploy.deployment import Deployment
     from loihi_deploy.results import Counters
 
+USUAL = {"reset": RESETS["load"], "gap": 0, "streamed": False}
+"""What is done between samples if nothing is said."""
 SHOWN = 10
 """Samples whose outputs are printed one by one."""
 
@@ -58,6 +62,7 @@ deployment_argument = click.argument("deployment_file", type=Path)
 @pixels_option
 @steps_option
 @backend_option
+@between_options
 @json_option
 @click.pass_obj
 def run(
@@ -70,11 +75,13 @@ def run(
     pixels: str,
     steps: int | None,
     backend: Any,
+    between: dict[str, Any],
 ) -> None:
     """Run DEPLOYMENT_FILE (.loihi) on SAMPLES: .npy, file.npz:key, .csv, an IDX file or a folder of images."""
     deployment = _load(deployment_file)
     if stream:
-        if samples is not None or output is not None or steps is not None or backend != "emulator":
+        batch = samples is not None or output is not None or steps is not None or backend != "emulator"
+        if batch or between != USUAL:
             raise click.UsageError(
                 "--stream reads standard input, on the emulator; give it --steps-per-frame only."
             )
@@ -86,7 +93,11 @@ def run(
     check_backend(backend)
     data = read_samples(samples, graph_form(deployment.graph, pixels))
     result = deployment.run(
-        data.x, steps, backend=backend, steps_per_frame=steps_per_frame, progress=_progress()
+        *(data.x, steps),
+        backend=backend,
+        steps_per_frame=steps_per_frame,
+        progress=_progress(),
+        **between,
     )
     steps = steps_of(result.counters)
     if output is not None:
@@ -97,6 +108,7 @@ def run(
         "data": data_values(data),
         "steps": steps,
         "backend": backend,
+        **between,
         "seconds": result.seconds,
         "outputs": result.outputs.tolist(),
         "output": output and str(output),
@@ -135,6 +147,7 @@ def output_lines(outputs: Any) -> list[str]:
 )
 @steps_option
 @backend_option
+@between_options
 @json_option
 @click.pass_obj
 def evaluate(
@@ -145,6 +158,7 @@ def evaluate(
     energy: bool,
     steps: int | None,
     backend: Any,
+    between: dict[str, Any],
 ) -> int:
     """Accuracy of DEPLOYMENT_FILE (.loihi) on samples with labels; errors where these are values, not classes."""
     deployment = _load(deployment_file)
@@ -152,13 +166,13 @@ def evaluate(
     check_backend(backend)
     found = given.read(deployment)
     classes = as_classes(deployment, found.y)
-    about = {"data": data_values(found), "steps": steps, "backend": backend}
+    about = {"data": data_values(found), "steps": steps, "backend": backend, **between}
     if classes is None:
         if by_step or energy:
             raise click.UsageError(
                 "--by-step and --energy go with classes, and these labels are values; `loihi-deploy energy` takes any."
             )
-        _evaluate_values(terminal, deployment, found, about)
+        _evaluate_values(terminal, deployment, found, about, between)
         return 0
     same_run = energy and backend == "emulator"
     result = deployment.evaluate(
@@ -167,6 +181,7 @@ def evaluate(
         by_step=by_step,
         energy=same_run,
         progress=_progress(),
+        **between,
     )
     n_steps = steps_of(result.counters)
     figures = {
@@ -201,7 +216,11 @@ def evaluate(
 
 
 def _evaluate_values(
-    terminal: Terminal, deployment: Deployment, found: NamedSamples, about: dict[str, Any]
+    terminal: Terminal,
+    deployment: Deployment,
+    found: NamedSamples,
+    about: dict[str, Any],
+    between: dict[str, Any],
 ) -> None:
     """Outputs beside target values: how far they are from each other."""
     wanted = np.asarray(found.y, np.float64)
@@ -214,7 +233,9 @@ def _evaluate_values(
             f"integers ({found.n},) or values ({found.n}, {n_values})",
             "Give class numbers as integers, or the values that the network shall give",
         )
-    result = deployment.run(found.x, about["steps"], backend=about["backend"], progress=_progress())
+    result = deployment.run(
+        found.x, about["steps"], backend=about["backend"], progress=_progress(), **between
+    )
     n_steps = steps_of(result.counters)
     error = result.outputs.reshape(len(wanted), -1) - wanted.reshape(len(wanted), -1)
     figures = {
