@@ -22,7 +22,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import ArtifactError, LoihiDeployError, Problem
-from loihi_deploy.files import PathOrStream, write_file
+from loihi_deploy.files import PathOrStream, write_file, written
 from loihi_deploy.ir.checks import type_problems
 
 FORMAT = "loihi_deploy"
@@ -185,9 +185,7 @@ def _encode(value: Any, arrays: dict[str, bytes]) -> Any:
             **{name: _encode(getattr(value, name), arrays) for name in names},
         }
     if isinstance(value, np.ndarray):
-        stream = io.BytesIO()
-        np.save(stream, value, allow_pickle=False)
-        data = stream.getvalue()
+        data = written(np.save, value, allow_pickle=False)
         name = next(
             (name for name, known in arrays.items() if known == data), f"arrays/{len(arrays):04d}.npy"
         )

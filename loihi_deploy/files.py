@@ -6,10 +6,12 @@ or an open file of this process (``/dev/stdout``, ``/dev/fd/3``) is never replac
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -81,6 +83,13 @@ def check_writable(target: PathOrStream) -> None:
             os.unlink(temporary)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def written(write: Callable[..., Any], *values: Any, **named: Any) -> bytes:
+    """What a function like `numpy.savez` writes to a stream, its first argument, of the others."""
+    stream = io.BytesIO()
+    write(stream, *values, **named)
+    return stream.getvalue()
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

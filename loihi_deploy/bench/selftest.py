@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +22,7 @@ from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import BackendError
 from loihi_deploy.export import board_tester, to_board_runner
 from loihi_deploy.export.board_tester import VARIABLES, differences
-from loihi_deploy.files import PathOrStream, write_file
+from loihi_deploy.files import PathOrStream, write_file, written
 from loihi_deploy.ir import (
     Conv2D,
     Dense,
@@ -196,12 +195,12 @@ def to_selftest_folder(folder: str | os.PathLike[str], board: BoardLike = "kapoh
     for number, (name, deployment) in enumerate(_deployments(as_board(board))):
         own = to_board_runner(deployment, folder / f"network_{number}")
         x = _samples(deployment)
-        write_file(own / "samples.npy", _as_bytes(np.save, x))
+        write_file(own / "samples.npy", written(np.save, x))
         runs = []
         for k, (run, how, everything) in enumerate(_runs("hardware", deployment)):
             spikes = f"spikes_{k}.npz"
             write_file(
-                own / spikes, _as_bytes(np.savez_compressed, **_expected(deployment, x, how, everything))
+                own / spikes, written(np.savez_compressed, **_expected(deployment, x, how, everything))
             )
             reset = how.get("reset")
             runs.append({"run": run, "reset": reset, "gap": how.get("gap", 0), "spikes": spikes})
@@ -210,12 +209,6 @@ def to_selftest_folder(folder: str | os.PathLike[str], board: BoardLike = "kapoh
     write_file(folder / "runs.json", json.dumps(plan, indent=1).encode())
     write_file(folder / "selftest.py", Path(board_tester.__file__).read_bytes())
     return folder
-
-
-def _as_bytes(save: Callable[..., Any], *arrays: Any, **named: Any) -> bytes:
-    stream = io.BytesIO()
-    save(stream, *arrays, **named)
-    return stream.getvalue()
 
 
 def _samples(deployment: Deployment) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Iterable
@@ -25,7 +24,7 @@ from loihi_deploy.engines.host.neurons import (
     summed_threshold,
 )
 from loihi_deploy.errors import BackendError, Problem
-from loihi_deploy.files import make_folder, write_file
+from loihi_deploy.files import make_folder, write_file, written
 from loihi_deploy.ir import Graph, Population, Projection, Transform
 from loihi_deploy.ir.program import Program
 
@@ -73,8 +72,6 @@ def to_board_runner(deployment: Deployment, folder: str | os.PathLike[str]) -> P
     tree = describe(program, deployment.mapping) | describe_host(program) | _presentation(deployment)
     arrays: dict[str, Any] = {}
     plain = _stored(tree, arrays)
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
     folder = make_folder(folder)
     chip_of = tree["chip_of"]
     about = ABOUT.format(
@@ -85,7 +82,7 @@ def to_board_runner(deployment: Deployment, folder: str | os.PathLike[str]) -> P
     driver = Path(board_driver.__file__)
     for name, data in (
         ("network.json", json.dumps(plain).encode()),
-        ("network.npz", stream.getvalue()),
+        ("network.npz", written(np.savez_compressed, **arrays)),
         (driver.name, driver.read_bytes()),
         ("run.py", Path(__file__).with_name(RUNNER).read_bytes()),
         ("README.txt", about.encode()),

@@ -18,7 +18,6 @@ step earlier for each layer that they passed; where ways of different lengths me
 from __future__ import annotations
 
 import importlib
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -35,7 +34,7 @@ from loihi_deploy.engines.host.neurons import lowpass_factor
 from loihi_deploy.errors import InputError, Problem, missing_extra
 from loihi_deploy.export.exchange import matrix_problems, warn_of_losses
 from loihi_deploy.export.padding import even
-from loihi_deploy.files import check_writable, write_file
+from loihi_deploy.files import check_writable, write_file, written
 from loihi_deploy.frontends.channels_first import order_of
 from loihi_deploy.ir import Conv2D, Input, Shape, Transform
 from loihi_deploy.ir.program import Compartments, Program, SpikeSource
@@ -86,9 +85,7 @@ def to_nir(deployment: Deployment, path: str | os.PathLike[str]) -> Path:
     made = _Graph(nir, program)
     made.write()
     graph = nir.NIRGraph(made.nodes, made.edges, metadata={}, type_check=False)
-    stream = io.BytesIO()
-    nir.write(stream, graph)
-    write_file(path, stream.getvalue())
+    write_file(path, written(nir.write, graph))
     warn_of_losses("other simulators of the graph", _losses(program))
     return Path(path)
 

@@ -16,7 +16,6 @@ What SANA-FE 2.2.9 does otherwise than the chip, and how that is met:
 
 from __future__ import annotations
 
-import io
 import os
 from math import inf
 from pathlib import Path
@@ -35,7 +34,7 @@ from loihi_deploy.deployment import Deployment
 from loihi_deploy.engines.chip.plain import arrival_delays
 from loihi_deploy.engines.host.biases import biases
 from loihi_deploy.errors import InputError, Problem
-from loihi_deploy.files import make_folder, write_file
+from loihi_deploy.files import make_folder, write_file, written
 from loihi_deploy.ir import Samples, samples_for
 from loihi_deploy.ir.program import Compartments
 from loihi_deploy.mapping import Mapping
@@ -101,11 +100,9 @@ def to_sanafe(
         "message_pj": np.array(costs.message_out_pj),
         "synapses": np.array(SYNAPSES),
     }
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
     where = make_folder(folder)
     write_file(where / "architecture.yaml", _architecture(deployment, costs).encode())
-    write_file(where / "network.npz", stream.getvalue())
+    write_file(where / "network.npz", written(np.savez_compressed, **arrays))
     write_file(where / "run.py", Path(__file__).with_name(RUNNER).read_bytes())
     return where
 
