@@ -34,7 +34,7 @@ ARGS ?=
 .PHONY: mutants nir-writers pictures brian2loihi golden qonnx sinabs fuzz long-stream demo test nengo-tests nengo-loihi-tests model-fuzz rehearsal light docs sanafe coverage dist check clean compare-speed
 .DELETE_ON_ERROR:
 
-demo: $(VENV)/.convert
+demo: $(VENV)/.convert-report
 	$(VENV)/bin/loihi-deploy demo
 
 # Files of tests are handed to as many processes as there are cores, each of which loads TensorFlow: no more than four.
@@ -156,7 +156,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp .convert-test says that the extras "convert" and "test" are installed.
-$(VENV)/.convert $(VENV)/.convert-test $(VENV)/.convert-test-dev $(VENV)/.convert-test-coverage: $(VENV)/.nengo-dl
+$(VENV)/.convert-report $(VENV)/.convert-test $(VENV)/.convert-test-dev $(VENV)/.convert-test-coverage: $(VENV)/.nengo-dl
 	@echo "Installing into $(VENV): some minutes and 3 GB the first time"
 	$(PIP) --editable '.[$(shell echo $(@F:.%=%) | tr - ,)]'
 	@touch $@

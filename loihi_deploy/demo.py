@@ -14,11 +14,12 @@ from loihi_deploy.engines.spiking_network import spiking_outputs
 from loihi_deploy.files import make_folder
 from loihi_deploy.ir import samples_for
 from loihi_deploy.pipeline import deploy
-from loihi_deploy.report import counters_values, demo_page, encoder_values, summary, write_report
+from loihi_deploy.report import check_report, counters_values, encoder_values, summary
 from loihi_deploy.training import train_convnet
 
 REFERENCE_SAMPLES = 20
 CALIBRATION_SAMPLES = 500
+REPORTED_SAMPLES = 500
 
 
 def run_demo(
@@ -43,21 +44,23 @@ def run_demo(
     n_test : int or None
         Use only so many test images.
     folder : Path
-        For ``demo.loihi``, ``report.html``, ``report.txt`` and ``report.json``; made if missing.
+        For ``demo.loihi`` and its ``report.html``; made if missing.
     say : callable
         Takes a line about what happens now.
 
     Returns
     -------
     dict
-        Plain values, as in ``report.json``.
+        Plain values: what `loihi_deploy.report.demo_page` shows.
 
     Raises
     ------
     LoihiDeployError
-        As `deploy`; OutputError if the folder cannot be written.
+        As `deploy`; OutputError if the folder cannot be written, MissingExtraError without what a report needs.
     """
     make_folder(folder)
+    report = folder / "report.html"
+    check_report(report)
     x, y = data.x_test[:n_test], data.y_test[:n_test]
     comparison = []
 
@@ -115,7 +118,6 @@ def run_demo(
         **figures,
         "activity": activity,
     }
-    for ending in ("html", "txt", "json"):
-        write_report(folder / f"report.{ending}", result, demo_page(result))
-    say(f"Report: {folder / 'report.html'} (also .txt, .json); deployment: {folder / 'demo.loihi'}")
+    deployment.report(report, x[:REPORTED_SAMPLES], y[:REPORTED_SAMPLES], steps, command="loihi-deploy demo")
+    say(f"Report: {report}; deployment: {folder / 'demo.loihi'}")
     return result

@@ -14,15 +14,6 @@ from dataclasses import dataclass
 
 WIDTH = 120
 """Columns of text where there is no terminal to ask."""
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; }
-table { border-collapse: collapse; margin: 1.5em 0; }
-caption { font-weight: bold; text-align: left; padding-bottom: .4em; }
-th, td { padding: .15em .7em; text-align: left; }
-thead { border-bottom: 1px solid; }
-.figure { text-align: right; font-variant-numeric: tabular-nums; }
-.warning { color: #a15c00; }
-"""
 NOTEBOOK = """
 .loihi-deploy caption, .loihi-deploy th, .loihi-deploy td { text-align: left; padding: .1em .6em; }
 .loihi-deploy caption { font-weight: bold; padding-top: .6em; }
@@ -127,13 +118,6 @@ class Page:
         """HTML to be put into a page."""
         return "\n".join(
             part.as_html() if isinstance(part, Table) else _paragraph(part) for part in self.parts
-        )
-
-    def document(self, title: str) -> str:
-        """HTML as a page of its own."""
-        head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
-        return (
-            f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{self.as_html()}\n</body></html>'
         )
 
     def show(self) -> None:

@@ -4,7 +4,7 @@ from loihi_deploy.report.cost_tables import energy_page
 from loihi_deploy.report.pages import boards_page, counters_page, demo_page, layers_page
 from loihi_deploy.report.sheets import report_page, reports_page, stage_table
 from loihi_deploy.report.values import counters_values, encoder_values, layer_values, summary
-from loihi_deploy.report.writing import check_report, write_report, write_reports
+from loihi_deploy.report.writing import check_report, write_reports
 
 __all__ = [
     "boards_page",
@@ -20,6 +20,5 @@ __all__ = [
     "reports_page",
     "stage_table",
     "summary",
-    "write_report",
     "write_reports",
 ]
