@@ -54,7 +54,7 @@ WHAT: dict[Kind, tuple[str, str]] = {
     "picture": ("a picture, not a network", "Give it as samples: calibration, --calibration or --samples"),
     "config": ("a model's layers without its weights (JSON)", _WEIGHTS),
     "folder": ("a folder without a model", "Give a file that model.save() wrote, or a SavedModel folder"),
-    "missing": ("no such file", "Give a file that model.save() wrote, or one that deployment.save() wrote"),
+    "missing": ("no such file", "Give a file that model.save() wrote"),
     "unknown": ("a file of an unknown kind", "Give a file that model.save() wrote"),
 }
 """For each kind what the file is, and what to do with it where it cannot be read."""

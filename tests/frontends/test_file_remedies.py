@@ -208,7 +208,7 @@ ADVICE = [
         lambda p: ld.convert(model_file(p / "model.keras")),
     ),
     follows(
-        "Give a file that model.save() wrote, or one that deployment.save() wrote",
+        "Give a file that model.save() wrote",
         lambda p: ld.convert(p / "nowhere.keras"),
         lambda p: ld.convert(model_file(p / "model.keras")),
     ),
