@@ -84,7 +84,8 @@ def as_markdown(notebook: Notebook) -> str:
                 picture = f'<img alt="{about}" src="data:image/png;base64,{forms["image/png"]}">'
                 parts.append(f"```{{raw}} html\n{picture}\n```")
             elif "text/html" in forms:
-                parts.append("```{raw} html\n" + "".join(forms["text/html"]) + "\n```")
+                table = "".join(forms["text/html"])
+                parts.append(f'```{{raw}} html\n<div style="overflow-x: auto">{table}</div>\n```')
             else:
                 parts.append("```text\n" + "".join(forms["text/plain"]).rstrip() + "\n```")
     return "\n\n".join(parts) + "\n"

@@ -137,7 +137,7 @@ class Exploration(Shown, OneLine):
         MissingExtraError
             If matplotlib is not installed.
         """
-        axes = [(name, _title(name)) for name in (*self.minimize, "accuracy")]
+        axes = [(name, _title(name), FIGURES[name].unit) for name in (*self.minimize, "accuracy")]
         with drawn():
             return fronts.front(
                 [point.figures for point in self.points if all(n in point.figures for n in self.minimize)],

@@ -7,6 +7,18 @@ from typing import Any
 
 from loihi_deploy.tables import Page, Table, by, percent, warned
 
+AMOUNTS = (
+    "compartments",
+    "in_axons",
+    "pop16_in_axons",
+    "out_axon_slots",
+    "synapse_words",
+    "accumulators",
+    "destinations",
+)
+"""Limits of what slices of a core take together. The others are of sizes and of numbers of kinds, which may be reached
+while the core has room."""
+
 
 def mapping_page(values: Mapping[str, Any], cores: bool = False) -> Page:
     """Show what `Mapping.values` gave; every core if `cores`."""
@@ -62,7 +74,7 @@ def limit_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     A row for each limit: 'what'; 'used', 'limit' and 'share' of the fullest core, whether that is 'exceeded', and the
     'mean' of all cores; 'needed', the cores that all layers need for it together, whatever the plan, None where that is
-    not bounded; and whether it is the 'binding' one, for which most are needed.
+    not bounded; whether it is the 'binding' one, for which most are needed; and whether it 'adds_up', as `AMOUNTS` do.
 
     Parameters
     ----------
@@ -88,6 +100,7 @@ def limit_rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "exceeded": used > limit,
                 "needed": needed.get(name),
                 "binding": name == binding,
+                "adds_up": name in AMOUNTS,
             }
         )
     return rows

@@ -49,7 +49,7 @@ def energy_sentences(values: Values) -> list[str]:
         f"Host, per sample (per pixel): {host['multiplies']:,.0f} multiplies ({host['multiplies_per_pixel']:.3g}), "
         f"{host['additions']:,.0f} additions ({host['additions_per_pixel']:.3g}), {host['spikes_sent']:,.1f} "
         f"spikes sent ({host['spikes_sent_per_pixel']:.3g}).",
-        f"Host link: {host['messages_per_step']:.1f} messages a step to the chip that takes most, of "
+        f"Host link: {host['messages_per_step']:,.1f} messages a step to the chip that takes most, of "
         f"{host['messages_per_step_limit']:.0f} that a step has room for{beyond}.",
         f"{counts['messages out']:,.1f} messages to cores; {counts['axon messages']:,.1f} if each output axon sends "
         "one.",

@@ -11,7 +11,7 @@ from loihi_deploy.report.drawing import COLOURS, new_figure
 def front(
     tried: Sequence[Mapping[str, float]],
     best: Sequence[tuple[str, Mapping[str, float]]],
-    axes: Sequence[tuple[str, str]],
+    axes: Sequence[tuple[str, str, str]],
 ) -> Any:
     """Points by two figures, the front in colour.
 
@@ -20,10 +20,13 @@ def front(
     tried : sequence of dict
         Figures of everything that was tried.
     best : sequence of (name, figures)
-    axes : sequence of (figure, title)
-        What lies on the vertical axis, on the horizontal one, and is written beside each point of the front.
+    axes : sequence of (figure, title, unit)
+        What lies on the vertical axis, on the horizontal one, and is written beside each point of the front; fractions
+        have the unit '%'.
     """
-    (y, y_title), (x, x_title) = axes[:2]
+    from matplotlib.ticker import PercentFormatter
+
+    (y, *_), (x, *_) = axes[:2]
     figure, plot = new_figure(3.4)
     there = [point for point in tried if x in point and y in point]
     plot.scatter(
@@ -35,10 +38,15 @@ def front(
     for name, point in best:
         if x not in point:
             continue
-        text = name if len(axes) < 3 or axes[2][0] not in point else f"{name} ({point[axes[2][0]]:.4g})"
+        text = name
+        if len(axes) > 2 and axes[2][0] in point:
+            value, unit = point[axes[2][0]], axes[2][2]
+            text += f" ({100 * value:.4g} %)" if unit == "%" else f" ({value:.4g} {unit})".replace(" )", ")")
         plot.annotate(text, (point[x], point[y]), (4, 4), textcoords="offset points", fontsize=8)
-    plot.set_xlabel(x_title)
-    plot.set_ylabel(y_title)
+    for axis, (_, title, unit) in zip((plot.yaxis, plot.xaxis), axes[:2], strict=True):
+        axis.set_label_text(f"{title}, {unit}" if unit else title)
+        if unit == "%":
+            axis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     if len(axes) > 2:
         plot.set_title(f"Names of points, and {axes[2][1]}", loc="left")
     return figure

@@ -202,12 +202,15 @@ def _share(mapping: Values, core: Values, kind: str, joules: Any) -> float:
 
 
 def resources(rows: Any) -> Any:
-    """The fullest core beside each limit, the binding one and those that are exceeded marked."""
+    """The fullest core beside each limit: the binding one and those exceeded marked, what does not add up pale."""
     shown = [row for row in rows if row["share"] > 0]
     figure, axes = new_figure(0.6 + 0.21 * max(len(shown), 1))
     places = np.arange(len(shown))[::-1]
     shades = [BAD if row["exceeded"] else colour(1) if row["binding"] else GOOD for row in shown]
-    axes.barh(places, [100 * row["share"] for row in shown], color=shades)
+    for place, row, shade in zip(places, shown, shades, strict=True):
+        axes.barh(
+            place, 100 * row["share"], color=shade, alpha=1.0 if row["adds_up"] or row["exceeded"] else 0.35
+        )
     axes.set_yticks(places, [row["what"] for row in shown])
     axes.axvline(100, color=BAD, lw=1, ls=":")
     axes.set(xlabel="% of the limit, in the fullest core")

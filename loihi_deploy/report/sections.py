@@ -158,7 +158,8 @@ def _resources(values: Values, picture: Picture) -> dict[str, Any]:
     needed = f"{binding['needed']:.1f} cores"
     text = f"Binding: {binding['what']}. All layers together need {needed} for it, whatever the plan."
     bound = f"{values['n_cores']:,} cores; any plan needs {values['mapping']['bound']:,} or more."
-    drawing = picture(pictures.resources(rows), f"The fullest core beside each limit. {text}")
+    caption = "Pale: sizes and numbers of kinds, which may be reached while the core has room"
+    drawing = picture(pictures.resources(rows), f"The fullest core beside each limit. {text}", caption)
     return _section("Resources", [text, bound], [drawing], (limit_table(values["mapping"]),))
 
 

@@ -124,7 +124,6 @@ def test_in_every_order_of_chunks_threads_and_backends_the_same():
     assert (whole != FREE.run(X, STEPS).outputs).any()
 
 
-@pytest.mark.follows("Deploy with DeployOptions(max_host_spikes=…)")
 @pytest.mark.skipif(not snips.HAVE_COMPILERS, reason="snips are compiled with gcc and g++")
 @pytest.mark.follows("Deploy with DeployOptions(max_host_spikes=…)")
 def test_it_can_be_streamed_to_several_chips(monkeypatch):

@@ -59,11 +59,11 @@ def test_outputs_are_what_jupyter_shows(monkeypatch):
     page = notebooks.as_markdown(found)
     assert page.startswith("# Title\ntext\n\n```python\nx = 1\n")
     assert "```text\na\nb\n```" in page
-    assert "```{raw} html\n<table>\n</table>\n```" in page
+    assert '```{raw} html\n<div style="overflow-x: auto"><table>\n</table></div>\n```' in page
     assert '<img alt="two &lt;b&gt;\nlines" src="data:image/png;base64,cGljdHVyZQ==">' in page
 
 
 def test_what_a_cell_raises_names_the_cell():
     with pytest.raises(ZeroDivisionError) as error:
         notebooks.run(notebook("x = 0", "1 / x"))
-    assert error.traceback[-1].path == "cell 2" or "cell 2" in str(error.traceback[-1].path)
+    assert "cell 2" in str(error.traceback[-1].path)

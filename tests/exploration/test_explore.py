@@ -129,7 +129,10 @@ def test_the_table_and_the_picture(found):
     for point in found.front:
         assert f"{point.name}: " in text
         assert FIGURES["drop"].shown(point.final["drop"]) in text
-    texts = [text.get_text() for text in found.plot().axes[0].texts]
+    plot = found.plot().axes[0]
+    assert plot.get_ylabel() == "energy, high end, mJ"
+    assert plot.get_xlabel() == "time on chip, high end, ms"
+    texts = [text.get_text() for text in plot.texts]
     assert [text.split(" (")[0] for text in texts] == [point.name for point in found.front]
     values = found.values()
     assert [point["name"] for point in values["front"]] == [point.name for point in found.front]

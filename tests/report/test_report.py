@@ -19,8 +19,8 @@ import loihi_deploy as ld
 from loihi_deploy.analysis.latency import latencies
 from loihi_deploy.cli import commands
 from loihi_deploy.errors import InputError, LoihiDeployWarning, MissingExtraError, OutputError
-from loihi_deploy.mapping.core_plan import limit_rows
-from loihi_deploy.report import sections, write_reports
+from loihi_deploy.mapping.core_plan import AMOUNTS, limit_rows
+from loihi_deploy.report import fronts, pictures, sections, write_reports
 from loihi_deploy.report.network import WIDTH, network_drawing
 from tests.analysis.test_frames import network
 from tests.sequences import frames as sequences
@@ -322,6 +322,31 @@ def test_the_binding_limit_is_that_which_most_cores_are_needed_for():
     bounds = [population["bounds"] for population in VALUES["mapping"]["populations"]]
     assert binding["needed"] == pytest.approx(max(sum(b[name] for b in bounds) for name in bounds[0]))
     assert not any(row["exceeded"] for row in rows.values())
+
+
+def test_limits_that_add_up_are_drawn_in_full():
+    rows = limit_rows(VALUES["mapping"])
+    assert {row["what"] for row in rows if row["adds_up"]} == {name.replace("_", " ") for name in AMOUNTS}
+    bars = pictures.resources(rows).axes[0].patches
+    alphas = dict(
+        zip((row["what"] for row in rows if row["share"]), (bar.get_alpha() for bar in bars), strict=True)
+    )
+    assert alphas["compartments"] == alphas["synapse words"] == 1
+    assert alphas["index bits"] < 1
+    full = next(row for row in rows if row["what"] == "index bits")
+    over = pictures.resources([{**full, "exceeded": True}]).axes[0].patches
+    assert over[0].get_alpha() == 1
+
+
+def test_figures_of_an_exploration_have_their_units():
+    points = [{"energy": 2.0, "drop": 0.01, "accuracy": 0.875, "cores": 3}]
+    axes = [("energy", "energy", "mJ"), ("drop", "below", "%"), ("accuracy", "accuracy", "%")]
+    plot = fronts.front(points, [("a", points[0])], axes).axes[0]
+    assert (plot.get_ylabel(), plot.get_xlabel()) == ("energy, mJ", "below, %")
+    assert plot.xaxis.get_major_formatter()(0.01, 0).startswith("1")
+    assert [text.get_text() for text in plot.texts] == ["a (87.5 %)"]
+    plot = fronts.front(points, [("a", points[0])], [*axes[:2], ("cores", "cores", "")]).axes[0]
+    assert [text.get_text() for text in plot.texts] == ["a (3)"]
 
 
 def test_the_network_is_drawn_with_a_line_for_each_projection():
