@@ -197,7 +197,7 @@ def too_many_cores(
         helps.append(fewer if not helps else fewer[0].lower() + fewer[1:])
     return [
         Problem(
-            f"too many cores; those with the most, each by itself: {spent}",
+            f"too many cores; those with the most, before any core is shared: {spent}",
             "the network",
             needed,
             most,
