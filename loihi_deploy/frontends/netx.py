@@ -29,6 +29,18 @@ from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.chip.hardware import Arithmetic
 from loihi_deploy.errors import ConversionError, LoihiDeployError, Problem
 from loihi_deploy.frontends.netx_file import Layer, read_layers
+from loihi_deploy.frontends.netx_settings import (
+    STATE_SHIFT,
+    as_compartments,
+    as_mantissas,
+    delays_of,
+    laid_out,
+    layer_shape,
+    neuron_problems,
+    never_spikes,
+    pair_of,
+    whole_numbers,
+)
 from loihi_deploy.ir import (
     Conv2D,
     Dense,
@@ -46,14 +58,8 @@ from loihi_deploy.ir import (
 )
 from loihi_deploy.ir.program import BiasInput, Compartments, Program, SpikeSource, Synapses
 
-STATE_SHIFT = 6
-"""Bits that weights, biases and thresholds of a file are shifted by (Lava's ``act_shift``, ``bias_exp``)."""
-MAX_DELAY = 62
-"""Longest delay in steps, Lava's and the chip's."""
 RELAY_WEIGHT, RELAY_THRESHOLD = 127, 64
 """Of neurons that repeat a spike: one is always enough."""
-NEURONS = ("LOIHI", "CUBA")
-OTHER_NEURONS = "the chip has current-based leaky neurons only: LOIHI or CUBA"
 KNOWN = ("input", "flatten", "dense", "dense_rec", "conv", "pool", "average")
 DT = 0.001
 
@@ -86,7 +92,7 @@ def read_netx(path: str | os.PathLike[str], board: BoardLike = "loihi") -> Progr
         for layer in layers
         if layer.kind not in KNOWN
     ]
-    problems += [problem for layer in layers for problem in _neuron_problems(layer)]
+    problems += [problem for layer in layers for problem in neuron_problems(layer)]
     if problems:
         raise ConversionError("The network has parts that the chip has not", problems)
     reader = _Reader(chip.arithmetic, chip.core.max_compartments)
@@ -177,7 +183,7 @@ class _Reader:
             self._add_population(layer, self._convolution(layer))
         else:
             transform = self._dense(layer)
-            if last and _never_spikes(layer, self.arithmetic):
+            if last and never_spikes(layer, self.arithmetic):
                 self._decode(layer, transform)
             else:
                 self._add_population(layer, transform)
@@ -185,12 +191,12 @@ class _Reader:
     def _add_input(self, layer: Layer) -> None:
         if self.sender is not None:
             raise ConversionError.single("a second input", layer.name)
-        shape = _shape(layer)
+        shape = layer_shape(layer)
         if "neuron" not in layer.values:
             self._add_spikes(shape)
             return
-        weight = np.broadcast_to(_whole(layer, "weight", 64), 1)[0]
-        bias = np.broadcast_to(_whole(layer, "bias", 0), 1)[0]
+        weight = np.broadcast_to(whole_numbers(layer, "weight", 64), 1)[0]
+        bias = np.broadcast_to(whole_numbers(layer, "bias", 0), 1)[0]
         size = int(np.prod(shape))
         given = Input("input", shape, channels_first=len(shape) == 3)
         current = HostMap(_identity(size, float(weight)), np.full(size, float(bias)))
@@ -203,7 +209,7 @@ class _Reader:
         self.bias_inputs.append(
             BiasInput(layer.name, float(1 << STATE_SHIFT), chip.bias_mantissa_max, chip.max_bias_exponent)
         )
-        self.populations.append(_compartments(layer, shape, np.zeros(1), chip))
+        self.populations.append(as_compartments(layer, shape, np.zeros(1), chip))
         self.sender = self._delayed(layer, shape)
 
     def _add_spikes(self, shape: tuple[int, ...]) -> None:
@@ -224,8 +230,8 @@ class _Reader:
             self.sender = Sender((self.sender.size,), parts, self.sender.delays)
 
     def _dense(self, layer: Layer) -> Dense:
-        weights = _whole(layer, "weight")
-        size = int(np.prod(_shape(layer)))
+        weights = whole_numbers(layer, "weight")
+        size = int(np.prod(layer_shape(layer)))
         if weights.size % size:
             raise ConversionError.single("weights do not fit", layer.name, weights.shape, f"{size} rows")
         weights = weights.reshape(size, -1)
@@ -243,7 +249,7 @@ class _Reader:
         if self.sender is None or len(self.sender.shape) != 3:
             what = "a convolution of what is no image: the file says nothing of its height and width"
             raise ConversionError.single(what, layer.name, remedy="Export the network with its input layer")
-        weights = _whole(layer, "weight")
+        weights = whole_numbers(layer, "weight")
         pooling = layer.kind == "pool"
         weights = weights.reshape(weights.shape[:4]) if weights.ndim == 5 else weights
         height, width, channels = self.sender.shape
@@ -251,8 +257,8 @@ class _Reader:
             raise ConversionError.single("weights do not fit", layer.name, weights.shape)
         if pooling:
             weights = np.repeat(weights, channels, axis=0)
-        groups = channels if pooling else int(_pair(layer, "groups", 1)[0])
-        strides, padding, dilation = (_pair(layer, key, usual) for key, usual in _SPACING)
+        groups = channels if pooling else int(pair_of(layer, "groups", 1)[0])
+        strides, padding, dilation = (pair_of(layer, key, usual) for key, usual in _SPACING)
         kernel = np.zeros(
             (*((weights.shape[2 + axis] - 1) * dilation[axis] + 1 for axis in (0, 1)), *weights.shape[1::-1]),
             weights.dtype,
@@ -265,9 +271,9 @@ class _Reader:
             for axis, size in enumerate((height, width))
         )
         shape = (out[0], out[1], weights.shape[0])
-        if shape != _shape(layer):
+        if shape != layer_shape(layer):
             raise ConversionError.single(
-                "not the shape that its convolution has", layer.name, _shape(layer), shape
+                "not the shape that its convolution has", layer.name, layer_shape(layer), shape
             )
         return linear.without_empty_edges(
             Conv2D(kernel, strides, padding, (height, width, channels), shape, groups)
@@ -276,23 +282,25 @@ class _Reader:
     def _add_population(self, layer: Layer, transform: Transform) -> None:
         assert self.sender is not None
         shape = transform.out_shape if isinstance(transform, Conv2D) else (transform.out_size,)
-        mantissas, shift = _mantissas(layer, "weight", transform.values, self.arithmetic)
-        bias = _whole(layer, "bias", 0).reshape(-1).astype(np.int64) << STATE_SHIFT
+        mantissas, shift = as_mantissas(layer, "weight", transform.values, self.arithmetic)
+        bias = whole_numbers(layer, "bias", 0).reshape(-1).astype(np.int64) << STATE_SHIFT
         if "biasExact" in layer.values:
-            bias = _whole(layer, "biasExact").reshape(-1)
+            bias = whole_numbers(layer, "biasExact").reshape(-1)
         if bias.size == 1 and not isinstance(transform, Conv2D):
             bias = np.repeat(bias, transform.out_size)
         elif bias.size == int(np.prod(shape)):
-            bias = _stored(bias, shape)
+            bias = laid_out(bias, shape)
         elif bias.size in (1, shape[-1]):
             bias = np.broadcast_to(bias, shape).reshape(-1)
         else:
             raise ConversionError.single("biases do not fit", layer.name, bias.shape, shape)
-        self.populations.append(_compartments(layer, shape, bias, self.arithmetic))
+        self.populations.append(as_compartments(layer, shape, bias, self.arithmetic))
         self.synapses += self.sender.synapses(layer.name, transform.with_values(mantissas), shift)
         self.sender = self._delayed(layer, shape)
         if layer.kind == "dense_rec":
-            mantissas, shift = _mantissas(layer, "weight_rec", _whole(layer, "weight_rec"), self.arithmetic)
+            mantissas, shift = as_mantissas(
+                layer, "weight_rec", whole_numbers(layer, "weight_rec"), self.arithmetic
+            )
             if mantissas.size != transform.out_size**2:
                 raise ConversionError.single(
                     "recurrent weights do not fit", layer.name, mantissas.shape, (transform.out_size,) * 2
@@ -302,7 +310,7 @@ class _Reader:
 
     def _delayed(self, layer: Layer, shape: tuple[int, ...]) -> Sender:
         """Who sends the layer's spikes: itself, held back by the synapses behind it."""
-        delays = _delays(layer, shape)
+        delays = delays_of(layer, shape)
         parts = {layer.name: np.arange(int(np.prod(shape)))}
         return Sender(shape, parts, delays if delays.any() else None)
 
@@ -348,13 +356,13 @@ class _Reader:
     def _decode(self, layer: Layer, transform: Dense) -> None:
         """A last layer that never spikes: the host adds up its weights."""
         assert self.sender is not None
-        if "bias" in layer.values and _whole(layer, "bias").any():
+        if "bias" in layer.values and whole_numbers(layer, "bias").any():
             raise ConversionError.single("a bias of a layer that never spikes", layer.name)
         self._read_out(transform.weights)
 
     def _add_average(self, layer: Layer) -> None:
         """Means of as many neurons each, in the file's order."""
-        n = int(np.prod(_shape(layer)))
+        n = int(np.prod(layer_shape(layer)))
         if self.sender is None or self.n_outputs:
             raise ConversionError.single("nothing to average", layer.name)
         self._flatten()
@@ -430,166 +438,5 @@ def _identity(size: int, value: float = 1.0) -> Sparse:
     return Sparse(np.full(size, value), places, np.arange(size + 1), size)
 
 
-def _stored(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Values of neurons, channels first in the file, as a layer is laid out."""
-    if len(shape) < 3:
-        return values
-    return values.reshape(shape[-1], *shape[:-1]).transpose(1, 2, 0).reshape(-1)
-
-
 def _channels_first(image: NDArray[Any]) -> NDArray[Any]:
     return np.moveaxis(image, -1, 0).reshape(-1)
-
-
-def _shape(layer: Layer) -> tuple[int, ...]:
-    """(height, width, channels), or (n,) where only one axis is longer than 1 or there is only one."""
-    given = np.atleast_1d(_whole(layer, "shape")).reshape(-1)
-    if len(given) not in (1, 3) or given.min() < 1 or np.prod(given.astype(float)) > 1 << 27:
-        raise ConversionError.single("not a shape", layer.name, tuple(given.tolist())[:4])
-    channels, *image = (int(n) for n in given)
-    if layer.kind in ("conv", "pool") or (image and given.max() < np.prod(given)):
-        return (*image, channels)
-    return (int(np.prod(given)),)
-
-
-def _whole(layer: Layer, key: str, usual: int | None = None) -> NDArray[np.int64]:
-    """Whole numbers of a layer."""
-    value = layer.values.get(key, usual)
-    if value is None or isinstance(value, (str, dict)):
-        raise ConversionError.single(f"no {key}", layer.name, remedy="Write the file again with export_hdf5")
-    exact = np.asarray(value, np.float64)
-    if (exact != np.round(exact)).any() or (np.abs(exact) >= 1 << 31).any():
-        worst = exact[exact != np.round(exact)][:1]
-        raise ConversionError.single(
-            f"{key} of a layer that are no whole numbers",
-            layer.name,
-            worst.tolist() or "beyond 31 bits",
-            remedy="Export the network with the quantization that it was trained with (pre_hook_fx)",
-        )
-    return exact.astype(np.int64)
-
-
-def _pair(layer: Layer, key: str, usual: int) -> tuple[int, int]:
-    values = _whole(layer, key, usual).reshape(-1)
-    low = 0 if key == "padding" else 1
-    if len(values) not in (1, 2) or values.min() < low or values.max() > 1 << 12:
-        raise ConversionError.single(f"not a {key}", layer.name, values.tolist()[:4])
-    return int(values[0]), int(values[-1])
-
-
-def _mantissas(
-    layer: Layer, key: str, weights: NDArray[Any], chip: Arithmetic
-) -> tuple[NDArray[np.int8], int]:
-    """Mantissas and shift that stand for weights shifted by 6 bits."""
-    for shift in sorted(chip.weight_shifts, reverse=True):
-        unit = 1 << (shift - STATE_SHIFT)
-        if not (weights % unit).any() and np.abs(weights).max() <= chip.weight_limit * unit:
-            return (weights // unit).astype(np.int8), shift
-    raise ConversionError.single(
-        f"{key} beyond 8 bits with their sign",
-        layer.name,
-        f"{weights.min()} to {weights.max()}",
-        f"even numbers from -{2 * chip.weight_limit} to {2 * chip.weight_limit}, any up to {chip.weight_limit}",
-    )
-
-
-def _setting(layer: Layer, key: str, usual: int | None = None) -> int:
-    neuron = Layer(f"{layer.name}, neuron", "", layer.values.get("neuron", {}))
-    values = _whole(neuron, key, usual).reshape(-1)
-    if len(values) != 1:
-        raise ConversionError.single(f"more than one {key}", neuron.name, len(values))
-    return int(values[0])
-
-
-def _neuron_problems(layer: Layer) -> Iterator[Problem]:
-    """Neurons that the chip has not."""
-    neuron = layer.values.get("neuron")
-    if neuron is None:
-        if layer.kind in ("conv", "pool", "dense_rec"):
-            yield Problem("a layer without neurons", layer.name)
-        return
-    if not isinstance(neuron, dict) or neuron.get("type") not in NEURONS:
-        found = neuron.get("type", "none") if isinstance(neuron, dict) else "none"
-        yield Problem("neurons that the chip has not", layer.name, found, OTHER_NEURONS)
-        return
-    for key, what in (
-        ("gradedSpike", "spikes that carry values"),
-        ("messageBits", "spikes that carry values"),
-        ("wgtExp", "a weight exponent other than 0"),
-        ("weight_exp", "a weight exponent of the normalization other than 0"),
-    ):
-        value = neuron.get(key, 0)
-        if isinstance(value, (str, dict)) or np.any(value):
-            yield Problem(what, layer.name, str(value)[:40], "0")
-    if isinstance(layer.values.get("weight"), dict):
-        yield Problem("complex weights", layer.name)
-
-
-def _never_spikes(layer: Layer, chip: Arithmetic) -> bool:
-    """Whether a layer has no neurons, or the highest threshold and neither leak nor filter."""
-    if "neuron" not in layer.values:
-        return True
-    highest = _setting(layer, "vThMant") >= chip.threshold_mantissa_max
-    return highest and _setting(layer, "vDecay") == 0 and _setting(layer, "iDecay") == 1 << chip.decay_bits
-
-
-def _compartments(layer: Layer, shape: tuple[int, ...], bias: NDArray[Any], chip: Arithmetic) -> Compartments:
-    if "neuron" not in layer.values:
-        raise ConversionError.single("neither neurons nor the last layer", layer.name)
-    full = 1 << chip.decay_bits
-    current, voltage = _setting(layer, "iDecay"), _setting(layer, "vDecay")
-    problems = [
-        Problem(f"{key} that the chip has not", layer.name, value, f"{low} to {high}")
-        for key, value, low, high in (
-            ("iDecay", current, chip.current_decay_offset, full),
-            ("vDecay", voltage, chip.voltage_decay_offset, chip.decay_max),
-            ("vThMant", _setting(layer, "vThMant"), 0, chip.threshold_mantissa_max),
-        )
-        if not low <= value <= high
-    ]
-    limit = chip.bias_mantissa_max << chip.max_bias_exponent
-    if np.abs(bias).max() > limit:
-        problems.append(Problem("biases that the chip has not", layer.name, int(np.abs(bias).max()), limit))
-    if problems:
-        raise ConversionError("The network has parts that the chip has not", problems)
-    v_max = chip.largest_v_max
-    return Compartments(
-        layer.name,
-        shape,
-        current - chip.current_decay_offset,
-        voltage - chip.voltage_decay_offset,
-        _setting(layer, "vThMant") << STATE_SHIFT,
-        bias,
-        _setting(layer, "refDelay", 1),
-        v_min=_setting(layer, "vMin", -v_max),
-        v_max=_setting(layer, "vMax", v_max),
-        initial_voltage=_at_start(layer, shape),
-    )
-
-
-def _at_start(layer: Layer, shape: tuple[int, ...]) -> NDArray[np.int32] | None:
-    """Voltages at the start, where a layer says them."""
-    neuron = layer.values["neuron"]
-    if "vInit" not in neuron:
-        return None
-    values = _whole(Layer(f"{layer.name}, neuron", "", neuron), "vInit").reshape(-1)
-    if values.size != int(np.prod(shape)):
-        raise ConversionError.single("voltages do not fit", layer.name, values.shape, shape)
-    return _stored(values, shape).astype(np.int32)
-
-
-def _delays(layer: Layer, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Steps that each neuron's spikes are under way for, on top of the one of every synapse: (size,)."""
-    given = _whole(layer, "delay", 0).reshape(-1)
-    if given.min() < 0 or given.max() > MAX_DELAY:
-        raise ConversionError.single(
-            "delays beyond the chip's", layer.name, int(given.max()), f"0 to {MAX_DELAY}"
-        )
-    size = int(np.prod(shape))
-    if len(given) in (1, shape[-1]):
-        return np.broadcast_to(given, shape).reshape(-1)
-    if len(given) != size:
-        raise ConversionError.single(
-            "delays are not those of the layer's neurons", layer.name, len(given), size
-        )
-    return _stored(given, shape)
