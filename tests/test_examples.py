@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nengo
 import numpy as np
 import pytest
 
@@ -60,9 +61,18 @@ def test_every_example_is_run():
     assert set(QUICK) == set(EXAMPLES)
 
 
+@pytest.fixture
+def defaults(monkeypatch):
+    """What ``nengo_loihi.set_defaults()`` changes is as it was for the tests that come after."""
+    for parameter in (nengo.Ensemble.max_rates, nengo.Ensemble.intercepts):
+        monkeypatch.setattr(parameter, "default", parameter.default)
+    for neurons in (nengo.LIF, nengo.SpikingRectifiedLinear):
+        monkeypatch.setitem(neurons.state, "voltage", neurons.state["voltage"])
+
+
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 @pytest.mark.filterwarnings("default")
-def test_example(name, folder, monkeypatch, capsys):
+def test_example(name, folder, defaults, monkeypatch, capsys):
     """In this process, which has TensorFlow already."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [str(EXAMPLES[name]), *QUICK[name]])
