@@ -77,8 +77,8 @@ dist: .venv-dist/.installed
 	.venv-dist/bin/python -m build --outdir dist .
 	.venv-dist/bin/python -m twine check --strict dist/*
 
-# Lines of the package that the tests must reach, in per cent.
-FLOOR := 85
+# Lines of the package that the tests must reach, in per cent: 97.2 when this was set.
+FLOOR := 95
 
 coverage: $(VENV)/.convert-test-coverage
 	$(VENV)/bin/python -m coverage erase
