@@ -1,22 +1,25 @@
 """Small wrong changes, and whether the tests notice them: ``python tools/mutate.py 150 1`` or ``make mutants``.
 
 As many places as the first number says are drawn with the second one, the same number from each area; areas that are
-named behind it are tried alone. Every change is made by itself, over a copy of the tree, and the tests of its area
-run there until the first one fails: of the files that run the changed line, the module's own first and then the
-quickest; of each the tests that run the line, then the others, which may use what the first one made. Which lines a
-test runs, and for how long, is recorded once and kept for as long as the package and that file stay the same. Kernels
-leave no trace: for what is compiled, and for what runs when a module is imported, all tests of the area are tried. So
-that no test pays for it, libraries are loaded once, and each change gets a process that is forked from there and
-reads the changed source for the module's own; processes that a test starts do not see it. A changed kernel is
-compiled anew and kept under a name of its own, as every kernel is: see `loihi_deploy.engines.kept_code`.
+named behind it are tried alone. Every change is made by itself, over a copy of the tree, and tests run there until the
+first one fails: those that run the changed line, by themselves or by what a fixture makes for them, file by file, the
+module's own first and then the quickest; then the others of these files, which may use what the first one made. Which
+lines a test runs, and for how long, is recorded once and kept for as long as the package and that file stay the same.
+Kernels leave no trace: for what is compiled, tests that run the modules that use it are tried, and for what runs when a
+module is imported those that run anything of it. So that no test pays for it, libraries are loaded once, and each
+change gets a process that is forked from there and reads the changed source for the module's own; processes that a
+test starts do not see it. A changed kernel is compiled anew and kept under a name of its own, as every kernel is: see
+`loihi_deploy.engines.kept_code`.
 
-A change counts as noticed when a test fails, or takes far longer than it did. Changes that change nothing stand in
-`tools.equivalent_changes` with the reason; they are counted by themselves. Run again with the same numbers, those that
-were not noticed are tried once more; without the folder out/mutants everything begins anew.
+A change counts as noticed when a test fails, or takes far longer than it did; how many are of the second kind is told.
+Changes that change nothing stand in `tools.equivalent_changes` with the reason; they are counted by themselves. Run
+again with the same numbers, a draw that was stopped goes on; once the package or a test changed, it begins anew, so
+that a figure is always that of one state.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import importlib
@@ -33,12 +36,13 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
+import pytest
 from equivalent_changes import EQUIVALENT
 from wrong_changes import Change, changes
 
@@ -50,25 +54,20 @@ NAME = "_".join(CHOSEN or ["all"])
 TREE = OUT / "tree"
 NUMBA = OUT / "numba"
 AREAS = {
-    "quantization": (
-        ("stages/*.py", "chip/fixed_point.py"),
-        ("stages", "encoders", "chip/test_fixed_point.py", "conformance/test_engines.py"),
-    ),
-    "mapping": (("mapping/*.py",), ("mapping", "conformance/test_nengo_loihi_mapping.py")),
-    "engines": (
-        ("engines/**/*.py",),
-        (
-            *("engines", "encoders", "conformance/test_engines.py", "backends/test_running.py"),
-            *("backends/test_losses.py", "analysis/test_host_link.py", "analysis/energy/test_energy.py"),
-        ),
-    ),
-    "frontends": (("frontends/*.py",), ("frontends", "export/test_nir.py", "export/test_netx.py")),
-    "verification": (
-        ("analysis/*.py",),
-        ("analysis/test_*.py", "report/test_report.py", "backends/test_errors_of_values.py"),
-    ),
+    "quantization": ("stages/*.py", "chip/fixed_point.py"),
+    "mapping": ("mapping/*.py",),
+    "engines": ("engines/**/*.py",),
+    "frontends": ("frontends/*.py",),
+    "verification": ("analysis/*.py",),
 }
-"""Modules, below the package, and the tests that mirror them, below tests/."""
+"""Modules, below the package."""
+TESTS = (
+    *("stages", "encoders", "mapping", "engines", "frontends", "analysis", "chip/test_fixed_point.py"),
+    *("conformance/test_engines.py", "conformance/test_nengo_loihi_mapping.py", "report/test_report.py"),
+    *("backends/test_running.py", "backends/test_losses.py", "backends/test_errors_of_values.py"),
+    *("export/test_nir.py", "export/test_netx.py", "test_deployment.py", "test_run_arguments.py"),
+)
+"""Tests that are tried, below tests/: those that mirror the areas, and some that use them."""
 LIBRARIES = (
     "numpy",
     "scipy.sparse",
@@ -81,10 +80,21 @@ LIBRARIES = (
     "click",
     "pytest",
 )
+THREADS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+)
+"""Variables that say how many threads a library takes."""
 REWRITING = "ignore:Module already imported so cannot be rewritten"
 """What pytest says of libraries that were loaded before it."""
-MOST_SECONDS = 45.0
+MOST_SECONDS = 30.0
 """Of the processor, for the tests that are tried on a change, as they were recorded."""
+FAR_LONGER, SPARE, COMPILING = 5.0, 10.0, 40.0
+"""A test takes far longer with so many times its seconds, and so many more; with these where kernels are compiled."""
+
+
+ENDED = "crashed, or took far longer"
+"""Why a change was noticed without a test that fails."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +123,7 @@ class Mutant:
 
 def modules_of(area: str) -> list[Path]:
     """The modules of an area."""
-    patterns, _ = AREAS[area]
-    return [path for pattern in patterns for path in sorted((ROOT / "loihi_deploy").glob(pattern))]
+    return [path for pattern in AREAS[area] for path in sorted((ROOT / "loihi_deploy").glob(pattern))]
 
 
 def drawn(number: int, seed: int) -> list[Mutant]:
@@ -188,34 +197,68 @@ class Watcher:
 
     Parameters
     ----------
-    wanted : list of str, optional
-        The tests that run, in this order; all of the file, if not given.
+    wanted : dict of float, optional
+        The tests that run, in this order, each with the seconds of the processor after which it is ended; all of the
+        file, without an end, if not given.
     coverage : Coverage, optional
-        What is told which test runs.
+        What is told which test runs, or which fixture that several share is made.
     """
 
-    def __init__(self, wanted: list[str] | None = None, coverage: Any = None) -> None:
+    def __init__(self, wanted: Mapping[str, float] | None = None, coverage: Any = None) -> None:
         self.wanted, self.coverage = wanted, coverage
-        self.seconds: dict[str, float] = {}
+        self.seconds: Counter[str] = Counter()
+        self.fixtures: dict[str, list[str]] = {}
         self.failed: list[tuple[str, str]] = []
+        self.stack: list[tuple[str, float]] = []
+
+    def begin(self, name: str) -> None:
+        """Count seconds, and lines, for a test or a fixture from here on."""
+        self.stack.append((name, used_seconds()))
+        if self.coverage:
+            self.coverage.switch_context(name)
+
+    def end(self) -> None:
+        """Go back to what it was made for, which these seconds do not count for."""
+        name, begun = self.stack.pop()
+        passed = used_seconds() - begun
+        self.seconds[name] += passed
+        if self.stack:
+            self.seconds[self.stack[-1][0]] -= passed
+        if self.coverage:
+            self.coverage.switch_context(self.stack[-1][0] if self.stack else "")
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Keep what is wanted."""
         if self.wanted is not None:
             place = {name: k for k, name in enumerate(self.wanted)}
             items[:] = sorted((i for i in items if i.nodeid in place), key=lambda i: place[i.nodeid])
+        for item in items:
+            made = item._fixtureinfo.name2fixturedefs if hasattr(item, "_fixtureinfo") else {}
+            self.fixtures[item.nodeid] = [
+                _shared(known[-1]) for known in made.values() if known[-1].scope != "function"
+            ]
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Begin to measure."""
-        self.begun = used_seconds()
-        if self.coverage:
-            self.coverage.switch_context(nodeid)
+        """Begin to measure, and let the system end the process where it takes far longer."""
+        self.begin(nodeid)
+        if self.wanted is not None:
+            signal.setitimer(signal.ITIMER_PROF, self.wanted[nodeid])
 
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+    def pytest_runtest_logfinish(self) -> None:
         """Measured."""
-        self.seconds[nodeid] = used_seconds() - self.begun
-        if self.coverage:
-            self.coverage.switch_context("")
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        self.end()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
+        """Measure what is made for several tests by itself."""
+        if fixturedef.scope == "function":
+            return (yield)
+        self.begin(_shared(fixturedef))
+        try:
+            return (yield)
+        finally:
+            self.end()
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep why a test failed."""
@@ -224,56 +267,60 @@ class Watcher:
 
     def pytest_collectreport(self, report: Any) -> None:
         """Keep why a file has no tests."""
-        if report.failed:
-            self.failed.append((report.nodeid, str(report.longrepr).strip().splitlines()[-1][:200]))
+        self.pytest_runtest_logreport(report)
+
+
+def _shared(fixturedef: Any) -> str:
+    """The name of a fixture that several tests share."""
+    return f"fixture {fixturedef.baseid}::{fixturedef.argname}"
 
 
 def run_tests(file: str, watcher: Watcher, *arguments: str) -> int:
     """Run the tests of a file in this process."""
-    import pytest
-
     return int(
         pytest.main(["-q", "-p", "no:cacheprovider", "-W", REWRITING, *arguments, file], plugins=[watcher])
     )
 
 
 def record(file: str) -> dict[str, Any]:
-    """Run a file of tests: the seconds of those that pass, and the lines that they run, by file."""
+    """Run a file of tests.
+
+    Returns
+    -------
+    dict
+        'tests': the fixtures that they share, by test that passes; 'seconds': by test and shared fixture; 'collecting':
+        seconds until the first test begins; 'failed': tests; 'lines': tests and fixtures by file and line, '' for what
+        runs as the file is collected.
+    """
     from coverage import Coverage
 
     measured = Coverage(data_file=None, source=["loihi_deploy"], config_file=False)
-    watcher = Watcher(coverage=measured)
+    watcher, begun = Watcher(coverage=measured), used_seconds()
     measured.start()
     run_tests(file, watcher)
     measured.stop()
     failed = {name for name, _ in watcher.failed}
-    names = [name for name in watcher.seconds if name not in failed]
-    number = {name: k for k, name in enumerate(names)}
     data, lines = measured.get_data(), {}
     modules = {str(path.relative_to(ROOT)) for area in AREAS for path in modules_of(area)}
     for path in data.measured_files():
         place = str(Path(path).relative_to(TREE))
-        if place not in modules:
-            continue
-        by_line = {
-            str(line): [number[name] for name in contexts if name in number]
-            for line, contexts in data.contexts_by_lineno(path).items()
-        }
-        lines[place] = by_line  # without a test where a file runs it as it is collected
+        if place in modules:
+            lines[place] = {str(k): names for k, names in data.contexts_by_lineno(path).items()}
     return {
-        "tests": names,
-        "seconds": [watcher.seconds[name] for name in names],
+        "tests": {name: used for name, used in watcher.fixtures.items() if name not in failed},
+        "seconds": watcher.seconds,
+        "collecting": used_seconds() - begun - sum(watcher.seconds.values()),
         "failed": sorted(failed),
         "lines": lines,
     }
 
 
-def test_files(area: str) -> list[str]:
-    """The files of tests that mirror an area."""
+def test_files() -> list[str]:
+    """The files of tests that are tried."""
     found: set[Path] = set()
-    for place in AREAS[area][1]:
-        for path in (ROOT / "tests").glob(place):
-            found |= set(path.rglob("test_*.py")) if path.is_dir() else {path}
+    for place in TESTS:
+        path = ROOT / "tests" / place
+        found |= set(path.rglob("test_*.py")) if path.is_dir() else {path}
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
@@ -295,7 +342,7 @@ def recorded(files: list[str]) -> dict[str, dict[str, Any]]:
             kept.parent.mkdir(parents=True, exist_ok=True)
             result, seconds = forked(lambda file=file: record(file), 3600, OUT / f"log {NAME}.txt")  # type: ignore[misc]
             if result is None:
-                sys.exit(f"{file} could not be run: see {OUT / 'log.txt'}")
+                sys.exit(f"{file} could not be run: see {OUT / f'log {NAME}.txt'}")
             if result["failed"]:
                 print(
                     f"  left out, since they fail without a change: {', '.join(result['failed'])}", flush=True
@@ -306,36 +353,90 @@ def recorded(files: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def tests_of(mutant: Mutant, reached: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The tests to be tried on a change, file by file."""
+def lines_of(mutant: Mutant) -> dict[str, str]:
+    """Where to see that a change is reached: modules, and the line, or '' for any that runs in a function."""
+    if not mutant.change.compiled:
+        return {mutant.path: str(mutant.change.line) if mutant.change.inside else ""}
+    found, folder = {mutant.path}, "loihi_deploy/engines/"
+    for _ in range(2):  # a kernel may be part of others
+        named = {path.removesuffix(".py").replace("/", ".") for path in found}
+        for path in modules_of("engines"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom):
+                    names = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+                    if names & named:
+                        found.add(str(path.relative_to(ROOT)))
+    return dict.fromkeys((path for path in found if path.startswith(folder)), "")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Tests of a file that are tried on a change.
+
+    Parameters
+    ----------
+    file : str
+    tests : dict of float
+        In this order, each with the seconds of the processor after which it is ended.
+    end : float
+        The same for what runs before the first one.
+    """
+
+    file: str
+    tests: dict[str, float]
+    end: float
+
+
+def running(where: Mapping[str, str], kept: Mapping[str, Any]) -> list[str]:
+    """The tests of a file that run one of these lines: by themselves, by a fixture, or as the file is collected."""
+    names: set[str] = set()
+    for path, line in where.items():
+        for number, contexts in kept["lines"].get(path, {}).items():
+            if line in ("", number):
+                names |= {name for name in contexts if name or line}
+    return [test for test, used in kept["tests"].items() if "" in names or names & {test, *used}]
+
+
+def tests_of(mutant: Mutant, reached: dict[str, dict[str, Any]]) -> list[Trial]:
+    """The tests to be tried on a change: first those that run it, then the others of the same files."""
+    where = lines_of(mutant)
+    direct = {file: running(where, kept) for file, kept in reached.items()}
+    if not any(direct.values()):  # of a line within a statement nothing may be known
+        direct = {file: running(dict.fromkeys(where, ""), kept) for file, kept in reached.items()}
     stem = Path(mutant.path).stem
-    traced = mutant.change.inside and not mutant.change.compiled
-    chosen: list[tuple[bool, float, str, list[tuple[float, str]]]] = []
-    for file in test_files(mutant.area):
-        kept = reached[file]
-        lines = kept["lines"].get(mutant.path, {})
-        first = lines.get(str(mutant.change.line), []) if traced else range(len(kept["tests"]))
-        if traced and str(mutant.change.line) not in lines:
-            continue
-        order = [*sorted(first, key=kept["seconds"].__getitem__)]
-        order += sorted(set(range(len(kept["tests"]))) - set(first), key=kept["seconds"].__getitem__)
-        of_file = [(kept["seconds"][n], kept["tests"][n]) for n in order]
-        if of_file:
-            mean = sum(seconds for seconds, _ in of_file) / len(of_file)
-            chosen.append((stem not in Path(file).stem, mean, file, of_file))
+    more = COMPILING if mutant.change.compiled else SPARE
+    usual = min(kept["collecting"] for kept in reached.values())  # to import the package, which is done once
     left, found = MOST_SECONDS, []
-    for _, _, file, of_file in sorted(chosen):
-        names = []
-        for seconds, name in of_file:
-            if seconds <= left:
-                left -= seconds
-                names.append(name)
-        if names:
-            found.append((file, names))
+    for others in (False, True):
+        order: list[tuple[bool, float, str, list[str]]] = []
+        for file, tests in direct.items():
+            chosen = [*set(reached[file]["tests"]) - set(tests)] if others else tests
+            if tests and chosen:
+                chosen.sort(key=lambda test, kept=reached[file]: (cost(test, kept, set()), test))  # type: ignore[misc]
+                first = reached[file]["collecting"] + cost(chosen[0], reached[file], set())
+                order.append((stem not in Path(file).stem, first, file, chosen))
+        for _, _, file, chosen in sorted(order):
+            kept, ready, ends = reached[file], set[str](), {}
+            left -= kept["collecting"] - usual
+            for test in chosen:
+                seconds = cost(test, kept, ready)
+                if seconds <= left:
+                    left -= seconds
+                    ready |= set(kept["tests"][test])
+                    ends[test] = FAR_LONGER * seconds + more
+            if ends:
+                found.append(Trial(file, ends, FAR_LONGER * kept["collecting"] + more))
     return found
 
 
-def attempt(mutant: Mutant, tests: list[tuple[str, list[str]]]) -> dict[str, Any]:
+def cost(test: str, kept: Mapping[str, Any], ready: Set[str]) -> float:
+    """Seconds of a test, and of the fixtures that are to be made for it."""
+    used = set(kept["tests"][test]) - ready
+    return float(kept["seconds"][test] + sum(kept["seconds"].get(name, 0.0) for name in used))
+
+
+def attempt(mutant: Mutant, tests: list[Trial]) -> dict[str, Any]:
     """What becomes of a change: noticed or not, by which test, and why."""
     if not tests:
         return {"noticed": False, "by": "", "why": "no test runs it"}
@@ -348,17 +449,18 @@ def attempt(mutant: Mutant, tests: list[tuple[str, list[str]]]) -> dict[str, Any
 
     def work() -> dict[str, Any]:
         SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
-        for file, names in tests:
-            watcher = Watcher(names)
-            code = run_tests(file, watcher, "-x")
+        for trial in tests:
+            watcher = Watcher(trial.tests)
+            signal.setitimer(signal.ITIMER_PROF, trial.end)
+            code = run_tests(trial.file, watcher, "-x")
             if code not in (0, 5):
-                name, why = watcher.failed[0] if watcher.failed else (file, f"pytest ends with {code}")
+                name, why = watcher.failed[0] if watcher.failed else (trial.file, f"pytest ends with {code}")
                 return {"noticed": True, "by": name, "why": why}
-        return {"noticed": False, "by": "", "why": f"{sum(len(names) for _, names in tests)} tests pass"}
+        return {"noticed": False, "by": "", "why": f"{sum(len(t.tests) for t in tests)} tests pass"}
 
-    result, seconds = forked(work, 60 + 4 * MOST_SECONDS, OUT / f"log {NAME}.txt")
+    result, seconds = forked(work, 2 * COMPILING + FAR_LONGER * MOST_SECONDS, OUT / f"log {NAME}.txt")
     if result is None:
-        result = {"noticed": True, "by": "", "why": "ended, or took too long"}
+        result = {"noticed": True, "by": "", "why": ENDED}
     return {**result, "seconds": round(seconds, 1)}
 
 
@@ -367,7 +469,7 @@ def load_libraries() -> None:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ |= {"PYTHONPATH": str(TREE), "NUMBA_CACHE_DIR": str(NUMBA)}
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    os.environ |= dict.fromkeys(THREADS, "1")
     sys.path[0] = str(TREE)
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -397,6 +499,8 @@ def report(mutants: list[Mutant], outcomes: dict[str, dict[str, Any]]) -> Iterat
         noticed, missed, same = (counts[area, kind] for kind in ("noticed", "missed", "same"))
         share = 100 * noticed / max(noticed + missed, 1)
         yield f"{area:13} {noticed} of {noticed + missed} noticed ({share:.1f} %), {same} that change nothing"
+    ended = sum(outcomes[str(mutant)]["why"] == ENDED for mutant in mutants)
+    yield f"of those noticed {ended} {ENDED}"
     for mutant in mutants:
         result = outcomes[str(mutant)]
         if not result["noticed"]:
@@ -412,12 +516,15 @@ def main(number: int, seed: int) -> int:
     mutants = drawn(number, seed)
     copy_tree()
     load_libraries()
-    kept = OUT / f"{number} by {seed} {NAME}.json"
+    state = digest(
+        *(path for part in ("loihi_deploy", "tests") for path in sorted((ROOT / part).rglob("*.py")))
+    )
+    kept = OUT / f"{number} by {seed} {NAME} {state}.json"
     outcomes: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
-    print(f"{len(mutants)} changes", flush=True)
-    reached = recorded(sorted({file for area in CHOSEN or AREAS for file in test_files(area)}))
+    print(f"{len(mutants)} changes of the state {state}", flush=True)
+    reached = recorded(test_files())
     for n, mutant in enumerate(mutants):
-        if not outcomes.get(str(mutant), {}).get("noticed"):
+        if str(mutant) not in outcomes:
             outcomes[str(mutant)] = attempt(mutant, tests_of(mutant, reached))
             kept.write_text(json.dumps(outcomes, indent=1))
             result = outcomes[str(mutant)]

@@ -58,11 +58,11 @@ def test_equals_nengo(kind, discretized, input_tau):
     if kind == "lif":
         neuron = NeuronModel("lif", 0.02, 0.002, discretized)
     graph = network(neuron, input_tau)
-    x = np.random.default_rng(1).random((2, 1, 36))
+    x = np.random.default_rng(1).random((2, 3, 36))
     ours = spiking_outputs(graph, {"x": x}, STEPS, window=0.5)
     for sample in range(2):
         model, nodes, probes = nengo_network(graph)
-        nodes["x"].output = x[sample, 0]
+        nodes["x"].output = lambda t, x=x[sample]: x[min(int((t - 0.0005) / 0.001) // (STEPS // 3), 2)]
         # Nengo's synapse into the output node takes one step more than our readout
         with nengo.Simulator(model, progress_bar=False) as longer:
             longer.run_steps(STEPS + 1)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from loihi_deploy.chip.boards import loihi_arithmetic
 from loihi_deploy.engines.chip import compiled
 from loihi_deploy.engines.chip import plain as reference
-from loihi_deploy.engines.chip.overflow import accumulator_bounds
+from loihi_deploy.engines.chip.overflow import _fits, accumulator_bounds, common_shift
 from loihi_deploy.errors import BackendError
 from loihi_deploy.ir import Dense
-from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
+from loihi_deploy.ir.program import Compartments, Noise, Program, SpikeSource, Synapses
 from tests.engines.programs import NO_GRAPH, programs, random_spikes
 
 
@@ -72,3 +72,36 @@ def test_bounds_are_tight(n_inputs, decay_u, bias):
     counts = reference.simulate(program, spikes, 100).counts["p"]
     wraps = counts.overflows_q + counts.overflows_u > 0
     assert accumulator_bounds(program)["p"].never_wraps == (not wraps)
+
+
+@pytest.mark.parametrize(("at_membrane", "noise_q", "noise_u2"), [(None, 0, 0), (False, 1, 0), (True, 0, 1)])
+def test_bounds_are_sums_of_one_sign_and_their_series(at_membrane, noise_q, noise_u2):
+    noise = None if at_membrane is None else Noise(3, 2, at_membrane)
+    population = Compartments("p", (2,), 1023, 0, 64, np.array([-10, 20]), noise=noise)
+    single, double = np.array([[3, -2, 0], [-5, 4, 1]]), np.array([[1], [-1]])
+    program = Program(
+        NO_GRAPH,
+        (SpikeSource("s", (3,)), SpikeSource("t", (1,))),
+        (population,),
+        (
+            Synapses("s", "p", Dense(single.astype(np.int8)), 6),
+            Synapses("t", "p", Dense(double.astype(np.int8)), 7),
+        ),
+        NO_GRAPH,
+    )
+    assert common_shift(program, "p") == 6
+    bounds = accumulator_bounds(program)["p"]
+    # rows: 3 + 2 and -2; 4 + 1 and -5 - 2. Draws of -127 and 127, moved by 128, sixteenths of them: 0 and 15
+    assert bounds.mantissas == (-7, 5)
+    assert bounds.q == (-7 * 64, 5 * 64 + 15 * noise_q)
+    lost = 4096 - program.arithmetic.current_factor(1023)
+    assert bounds.u == (-(7 * 64 * 4096 // lost), bounds.q[1] * 4096 // lost)
+    assert bounds.u2 == (bounds.u[0] - 10, bounds.u[1] + 20 + 15 * noise_u2)
+    kept = replace(program, populations=(replace(population, decay_u=0),))
+    assert not accumulator_bounds(kept)["p"].current_fits
+
+
+def test_a_register_holds_one_value_more_below_zero():
+    assert _fits((-8, 7), 3)
+    assert not _fits((-9, 0), 3)
+    assert not _fits((0, 8), 3)

@@ -1,0 +1,209 @@
+"""A mapping that does not belong to a program is refused, whatever it is that does not fit; figures by each flow."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from loihi_deploy.mapping import map_to_cores
+from loihi_deploy.mapping.checking import fix_problems, limit_problems, rate_problems, rule_problems
+from loihi_deploy.mapping.consistency import mapping_problems
+from loihi_deploy.mapping.placement import tile_hops
+from loihi_deploy.mapping.plan import Wiring
+from tests.mapping.networks import chain
+from tests.mapping.test_figures import MAPPING, PROGRAM, RATES
+from tests.mapping.test_mapper import board_with
+
+
+def altered(core=-1, piece=-1, **changed):
+    """The mapping with one of its slices changed."""
+    cores = list(MAPPING.cores)
+    slices = list(cores[core].slices)
+    slices[piece] = replace(slices[piece], **changed)
+    cores[core] = replace(cores[core], slices=tuple(slices))
+    return replace(MAPPING, cores=tuple(cores))
+
+
+def told(mapping, program=PROGRAM):
+    return [problem.what for problem in mapping_problems(program, mapping)]
+
+
+def holding(name):
+    """A core and a slice of it that hold some of a population, the last of them."""
+    return next(
+        (k, i)
+        for k in range(len(MAPPING.cores) - 1, -1, -1)
+        for i, piece in enumerate(MAPPING.cores[k].slices)
+        if piece.population == name
+    )
+
+
+SCATTERED = "neurons that lie on no core, or on several"
+
+
+def test_the_mapping_of_a_program_fits_it():
+    assert told(MAPPING) == []
+
+
+def test_slices_of_what_is_not_there():
+    assert told(altered(population="nowhere"))[:1] == ["a slice of what is not there"]
+    k, i = holding("conv2")
+    piece = MAPPING.cores[k].slices[i]
+    beyond = (16, piece.stop[1], 17)
+    assert "a slice beyond its population" in told(altered(k, i, stop=beyond))
+    assert SCATTERED in told(
+        altered(k, i, start=(piece.start[0], piece.start[1], piece.start[2] + 1), lane=1)
+    )
+
+
+def test_each_neuron_lies_on_one_core():
+    k, i = holding("dense3")
+    piece = MAPPING.cores[k].slices[i]
+    assert piece.stop == (1, 1, 12)
+    fewer = mapping_problems(PROGRAM, altered(k, i, stop=(1, 1, 11), lane=1))
+    assert [p.value for p in fewer if p.what == SCATTERED] == [1]
+
+
+def test_wirings_are_those_of_the_projections_into_a_slice_each_once():
+    k, i = holding("dense3")
+    (wiring,) = MAPPING.cores[k].slices[i].wirings
+    once = "projections into a slice that are not wired once"
+    assert told(altered(k, i, wirings=())) == [once]
+    assert told(altered(k, i, wirings=(wiring, wiring))) == [once]
+    for projection in (0, 99):
+        other = replace(wiring, projection=projection)
+        assert told(altered(k, i, wirings=(other,))) == ["a wiring of another projection", once]
+    pixels = Wiring(wiring.projection, "pixels", 16, 4)
+    assert told(altered(k, i, wirings=(pixels,))) == ["pixels of what is no convolution"]
+    k, i = holding("conv2")
+    piece = MAPPING.cores[k].slices[i]
+    assert piece.shape[:2] != (1, 1)
+    (wiring,) = piece.wirings
+    compressed = (replace(wiring, compressed=True),)
+    assert told(altered(k, i, wirings=compressed)) == ["several positions without indices"]
+
+
+@pytest.mark.parametrize("by", [1, -1])
+def test_slices_lie_one_behind_the_other_from_the_first_compartment_on(by):
+    what = "slices that share compartments, or leave some between them"
+    core = next(k for k, core in enumerate(MAPPING.cores) if len(core.slices) == 1)
+    assert told(altered(core, 0, offset=1)) == [what]
+    several = chain((9,), [("dense", 60), ("dense", 40)])
+    mapping = map_to_cores(several, "loihi")
+    (one,) = mapping.cores
+    first, second = sorted(one.slices, key=lambda piece: piece.offset)
+    moved = replace(one, slices=(first, replace(second, offset=second.offset + by)))
+    assert told(replace(mapping, cores=(moved,)), several) == [what]
+
+
+def test_a_core_holds_no_more_than_it_can():
+    most = max(core.n_compartments for core in MAPPING.cores)
+    for limit, wrong in ((most, False), (most - 1, True)):
+        board = board_with(max_compartments=limit, mesh_columns=2, mesh_rows=1, cores_per_tile=2)
+        found = list(mapping_problems(PROGRAM, replace(MAPPING, board_data=board.as_dict())))
+        assert [p.value for p in found] == ([most] * len(found) if wrong else [])
+        assert bool(found) == wrong
+
+
+def test_plans_flows_and_rates_are_of_what_is_there():
+    plan = MAPPING.populations[0]
+    other = (replace(plan, name="nowhere"), *MAPPING.populations[1:])
+    assert told(replace(MAPPING, populations=other)) == ["a plan of what is not there"]
+    other = (replace(plan, shape=(3,)), *MAPPING.populations[1:])
+    assert told(replace(MAPPING, populations=other)) == ["a plan of what is not there"]
+    senders = ("nowhere", *MAPPING.senders[1:])
+    assert told(replace(MAPPING, senders=senders)) == ["flows or rates of what is not there"]
+    assert told(replace(MAPPING, rates={**RATES, "nowhere": 1.0})) == ["flows or rates of what is not there"]
+    flows = MAPPING.flows.copy()
+    for source, wrong in ((-1, []), (-2, ["flows of spike sources that are not there"])):
+        flows[0, 0] = source
+        assert told(replace(MAPPING, flows=flows.copy())) == wrong
+
+
+def test_messages_are_those_of_each_flow_between_cores():
+    values, hops = MAPPING.values(), tile_hops(MAPPING.board.chip)
+    total, hopped = Counter(), 0.0
+    for (pre, post, _, _, neurons), sender in zip(MAPPING.flows.tolist(), MAPPING.senders, strict=True):
+        if pre < 0:
+            continue
+        a, b = MAPPING.cores[pre], MAPPING.cores[post]
+        sent = neurons * RATES[sender]
+        total["all"] += sent
+        if a.chip == b.chip:
+            total["within"] += sent
+            hopped += sent * hops[a.number // 2, b.number // 2]
+        else:
+            total["out", a.chip] += sent
+            total["in", b.chip] += sent
+    assert values["messages"]["total"] == pytest.approx(total["all"])
+    assert values["messages"]["between_chips"] == pytest.approx(total["all"] - total["within"])
+    assert values["messages"]["mean_hops"] == pytest.approx(hopped / total["within"])
+    for chip in values["chips"]:
+        assert chip["messages_out"] == pytest.approx(total["out", chip["chip"]])
+        assert chip["messages_in"] == pytest.approx(total["in", chip["chip"]])
+        assert chip["synapse_words"] == sum(
+            core.usage["synapse_words"] for core in MAPPING.cores if core.chip == chip["chip"]
+        )
+    assert replace(MAPPING, rates=None).values()["messages"]["unit"] == "per spike of every neuron"
+    assert replace(MAPPING, rates=None).values()["messages"]["total"] == sum(
+        int(row[4]) for row in MAPPING.flows if row[0] >= 0
+    )
+
+
+def test_cores_and_populations_are_those_of_the_plan():
+    values = MAPPING.values()
+    for k, (row, core) in enumerate(zip(values["cores"], MAPPING.cores, strict=True)):
+        assert (row["core"], row["chip"], row["number"]) == (k, core.chip, core.number)
+        assert row["tile"] == core.number // 2
+        assert row["slices"] == [list(piece.shape) for piece in core.slices]
+        assert (row["neurons"], row["populations"]) == (core.n_neurons, list(core.populations))
+    for row, plan in zip(values["populations"], MAPPING.populations, strict=True):
+        holders = [core for core in MAPPING.cores if plan.name in core.populations]
+        assert row["cores"] == len(holders) == len(MAPPING.cores_of(plan.name))
+        assert row["shared_cores"] == sum(len(core.populations) > 1 for core in holders)
+        assert row["slices"] == sum(p.population == plan.name for core in MAPPING.cores for p in core.slices)
+        assert row["bounds"][row["binding"]] == max(row["bounds"].values())
+        assert row["bounds"] == {name: share / 1000 for name, share in plan.bounds.items()}
+    shown = next(line for line in MAPPING.to_csv("cores").splitlines() if "dense3" in line)
+    assert "1x1x12" in shown
+
+
+# What is asked for
+
+
+@pytest.mark.parametrize(
+    ("fix", "wrong"),
+    [
+        ({"conv1": 1}, 0),
+        ({"conv1": 0}, 1),
+        ({"conv1": (16, 16, 16)}, 0),
+        ({"conv1": (16, 16, 17)}, 1),
+        ({"conv1": (17, 1, 1)}, 1),
+        ({"conv1": (16,)}, 1),
+        ({"dense3": (12,)}, 0),
+        ({"dense3": (13,)}, 1),
+        ({"dense3": (1, 1, 12)}, 0),
+        ({"dense3": (1, 2, 12)}, 1),
+        ({"dense3": (1, 12)}, 1),
+        ({"dense3": np.array([4])}, 0),
+        ({"dense3": (0,)}, 1),
+        ({"dense3": np.int64(2), "conv2": np.int64(0)}, 1),
+    ],
+)
+def test_shapes_that_can_be_fixed(fix, wrong):
+    assert len(list(fix_problems(PROGRAM, fix))) == wrong
+
+
+def test_limits_rules_and_rates_that_can_be_given():
+    assert [len(list(limit_problems(most))) for most in (None, 1, 0, np.int64(3))] == [0, 0, 1, 0]
+    assert len(list(rule_problems(["chips"], ["atoms"]))) == 0
+    assert [p.where for p in rule_problems(["no"], ["chips", "no"])] == ["downgrade", "avoid", "avoid"]
+    zero = dict.fromkeys(RATES, 0)
+    assert list(rate_problems(PROGRAM, zero)) == []
+    assert list(rate_problems(PROGRAM, {**zero, "in": [1.0, 2.0]})) == []
+    for bad in (-1e-9, np.inf, np.nan, [], True, "1"):
+        (problem,) = rate_problems(PROGRAM, {**zero, "conv1": bad})
+        assert problem.value == "conv1"
+    (problem,) = rate_problems(PROGRAM, {"in": 1, "conv1": 1})
+    assert problem.value == "conv2, dense3"
