@@ -171,7 +171,7 @@ def frame_weights(samples: Samples, window: float | None) -> NDArray[np.float64]
 
 
 def rates_by_frame(
-    graph: Graph, samples: Samples, options: DeployOptions | None = None, hold: int = 1
+    graph: Graph, samples: Samples, options: DeployOptions | None, hold: int
 ) -> Iterator[tuple[slice, dict[str, NDArray[np.float32]]]]:
     """Evaluate the rate network on every frame, some samples at a time.
 
@@ -179,7 +179,7 @@ def rates_by_frame(
     ----------
     graph : Graph
     samples : Samples
-    options : DeployOptions, optional
+    options : DeployOptions or None
         Where the network has memory, it is evaluated over time, without the synapses that these options gave it.
         Without options every frame is evaluated by itself.
     hold : int

@@ -157,6 +157,6 @@ def with_limit(program: Program, mapping: Mapping, limit: int) -> tuple[Program,
     return limited, replace(mapping, program_digest=limited.digest)
 
 
-def highest(program: Program, mapping: Mapping, samples: Samples, hold: int, flush: int = 0) -> int:
+def highest(program: Program, mapping: Mapping, samples: Samples, hold: int, flush: int) -> int:
     """The most messages that a chip gets in any step of any sample; arguments as for `messages`."""
     return int(messages(program, mapping, samples, hold, flush).max(initial=0))

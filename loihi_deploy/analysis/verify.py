@@ -270,7 +270,7 @@ def verify_stages(
         labels = labels[np.arange(n), (labels >= 0).sum(axis=1) - 1]
     readout = graph.readouts[0]
 
-    def decided(outputs: NDArray[Any], activated: bool = True) -> NDArray[np.int64]:
+    def decided(outputs: NDArray[Any], activated: bool) -> NDArray[np.int64]:
         return readout.classes(outputs.reshape(len(outputs), -1), activated)
 
     def stage(name: str, found: NDArray[np.int64], rates: Rates) -> Stage:

@@ -20,7 +20,7 @@ AMOUNTS = (
 while the core has room."""
 
 
-def mapping_page(values: Mapping[str, Any], cores: bool = False) -> Page:
+def mapping_page(values: Mapping[str, Any], cores: bool) -> Page:
     """Show what `Mapping.values` gave; every core if `cores`."""
     parts = [_population_table(values)]
     if values["n_chips"] > 1:

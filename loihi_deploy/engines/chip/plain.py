@@ -53,7 +53,7 @@ def fan_out(transform: Transform) -> NDArray[np.int64]:
     return np.bincount(ones.csr().indices, minlength=transform.in_size)
 
 
-def initial_state(program: Program, n: int, seed: int = 0) -> ChipState:
+def initial_state(program: Program, n: int, seed: int) -> ChipState:
     """The chip before the first step, for `n` samples."""
     populations = program.populations
     zeros = {p.name: np.zeros((n, p.size), np.int32) for p in populations}
