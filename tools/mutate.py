@@ -35,7 +35,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
@@ -206,7 +206,7 @@ class Watcher:
 
     def __init__(self, wanted: Mapping[str, float] | None = None, coverage: Any = None) -> None:
         self.wanted, self.coverage = wanted, coverage
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.fixtures: dict[str, list[str]] = {}
         self.failed: list[tuple[str, str]] = []
         self.stack: list[tuple[str, float]] = []

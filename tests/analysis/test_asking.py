@@ -84,7 +84,7 @@ def test_labels_are_asked_for_where_they_are_needed_or_given():
     assert given.labels.tolist() == given.classes.tolist() == [0, 1, 2, 0]
     assert [p.what for p in asked("no", MEAN, x, np.ones((4, 3)) / 2).problems] != []
     assert asked("no", MEAN, x, np.ones((4, 3)) / 2, values=True).labels.shape == (4, 3)
-    with pytest.raises(InputError, match=r"^no: "):
+    with pytest.raises(InputError, match=r"^no. y: labels out of range"):
         _ = asked("no", MEAN, x, [0, 1, 3, 0]).samples
 
 

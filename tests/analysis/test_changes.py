@@ -32,8 +32,13 @@ def tried(source=None, **options):
     found = dict(_other_options(options, source or network()))
     for text, changed in found.items():
         given = eval(f"dict({text})")  # our own text
-        if "layer_synapses" in given:
-            given["layer_synapses"] = {**options.layer_synapses, **given["layer_synapses"]}
+        for name, value in given.items():
+            if name == "layer_synapses":
+                value = {**options.layer_synapses, **value}
+            given[name] = type(getattr(options, name))(value)
+        if "target_rate" in given:  # of which six digits are told
+            assert changed.target_rate == pytest.approx(given.pop("target_rate"), rel=1e-6)
+            given["target_rate"] = changed.target_rate
         assert changed == replace(options, **given)
     return list(found)
 

@@ -162,8 +162,8 @@ def test_numbers_that_are_not_finite_are_left_out():
 def test_figures_show_what_they_are_asked_for(monkeypatch):
     pytest.importorskip("matplotlib")
     shown = {}
-    for kind in ("raster", "rates", "accuracy_by_step", "cores"):
-        monkeypatch.setattr(pictures, kind, lambda *a, kind=kind, **k: shown.update({kind: (a, k)}))
+    for name in ("raster", "rates", "accuracy_by_step", "cores"):
+        monkeypatch.setattr(pictures, name, lambda *a, of=name, **k: shown.update({of: (a, k)}))
     plot = MADE.plot
     for sample in (0, 59):
         plot.raster(X, 10, sample)

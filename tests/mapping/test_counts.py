@@ -60,23 +60,33 @@ def test_of_drawn_networks(program, data):
 
 
 @pytest.mark.parametrize("axon", [POP16, POP32])
-def test_of_neurons_in_a_line_that_a_convolution_takes_for_an_image(axon):
-    """A pixel's channels share an axon, and slices of the line cut through pixels."""
+def test_of_an_image_that_two_convolutions_see_in_different_shapes(axon):
+    """The first one's pixels, whose channels share an axon, are cut through: slices are those of the second's image."""
     rng = np.random.default_rng(0)
-    conv = Conv2D(weights(rng, 3, 3, 3, 5), (1, 1), (0, 0), (4, 4, 3), (2, 2, 5))
+    first = Conv2D(weights(rng, 3, 3, 3, 5), (1, 1), (0, 0), (4, 4, 3), (2, 2, 5))
+    second = Conv2D(weights(rng, 1, 2, 6, 4), (1, 1), (0, 0), (2, 4, 6), (2, 3, 4))
     program = Program(
         NOTHING,
         (SpikeSource("in", (7,)),),
-        (compartments(rng, "line", (48,)), compartments(rng, "image", (2, 2, 5))),
-        (Synapses("in", "line", Dense(weights(rng, 48, 7)), 6), Synapses("line", "image", conv, 6)),
+        (
+            compartments(rng, "line", (48,)),
+            compartments(rng, "image", (2, 2, 5)),
+            compartments(rng, "other", (2, 3, 4)),
+        ),
+        (
+            Synapses("in", "line", Dense(weights(rng, 48, 7)), 6),
+            Synapses("line", "image", first, 6),
+            Synapses("line", "other", second, 6),
+        ),
         NOTHING,
     )
-    pre = [Slice("line", (0, 0, a), (1, 1, b)) for a, b in ((0, 10), (10, 29), (29, 48))]
+    assert grids(program)["line"] == (2, 4, 6)
+    pre = [Slice("line", (0, 0, a), (2, 4, a + 2)) for a in (0, 2, 4)]
     wiring = (Wiring(1, "pixels", axon, 3),)
     post = [Slice("image", (y, 0, 0), (y + 1, 2, 5), wirings=wiring) for y in (0, 1)]
     axons, slots = check(program, 1, pre, post)
-    # pixels 0 to 3 and 3 to 9 begin or end in the first two slices, of which rows 0 to 2 or 1 to 3 are seen
-    assert axons.tolist() == [[4, 0], [7, 6], [3, 7]]
+    # the channels of a pixel lie in one or two of the slices; rows 0 to 2, and 1 to 3, of four pixels are seen
+    assert axons.tolist() == [[6, 6], [12, 12], [6, 6]]
     assert (slots == axons * axon_slots(axon, LIMITS)).all()
 
 
