@@ -1,16 +1,17 @@
 """Everything that a presentation time decides, chosen on calibration data: `DeployOptions(steps=...)`.
 
 Short synapses keep latency low, high rates say much in few steps, voltages at the start mend what is lost before the
-first spikes (see `loihi_deploy.stages.charge`). How many neurons of the encoder spike in each step, target rates and
-readout windows are tried, one after the other; what comes closest to the source's outputs is kept. Accuracy on some
-hundred samples is too coarse for that: two options that differ by a decision or two are the same by it.
+first spikes (see `loihi_deploy.stages.charge`). In a long presentation lower rates say as much, and a neuron that is
+reset loses less of its input. How many neurons of the encoder spike in each step, target rates and readout windows are
+tried, each from value to value while it brings the outputs closer to the source's. Accuracy on some hundred samples is
+too coarse for that: two options that differ by a decision or two are the same by it.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -33,11 +34,15 @@ from loihi_deploy.options import DeployOptions
 
 logger = logging.getLogger(__name__)
 
-RATES = (1.5, 1.0, 2.0)
-"""Target rates in spikes per step that are tried, the first one first: fast neurons then say most in few steps."""
+RATES = (0.35, 0.5, 0.7, 1.0, 1.5, 2.0)
+"""Target rates in spikes per step that are tried: fast neurons say more in few steps."""
+FIRST_RATE = 1.0
+"""The one that is tried first."""
 ENCODER_PERCENTILES = (99.5, 99.9, 100.0)
 """Percentiles of the encoder's rates that are tried: where its fastest neurons spike in each step, the others, which a
 layer mostly consists of, spike some times rather than once."""
+FIRST_PERCENTILE = 99.9
+"""The one that is tried first."""
 CORRECTION_STEPS = 50
 """Steps of the bias correction, chosen by experiment: fewer measure rates too coarsely at 10 steps, too."""
 WINDOWS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -164,7 +169,11 @@ def _chosen(
     """The best of the target rates and the encoder's percentiles that are to be tried, and of the windows."""
     windows = (options.readout_window,) if "readout_window" in given else WINDOWS
     rates, percentiles = tried
-    best = replace(options, target_rate=rates[0])
+    best = options
+    if len(rates) > 1:
+        best = replace(best, target_rate=rates[RATES.index(FIRST_RATE)])
+    if len(percentiles) > 1:
+        best = replace(best, encoder_percentile=FIRST_PERCENTILE)
     if "bias_correction_steps" not in given:
         best = replace(best, bias_correction_steps=CORRECTION_STEPS)
 
@@ -174,11 +183,22 @@ def _chosen(
         _check_depth(made, options)
         return judge(made, candidate, windows)
 
-    def nearest(candidates: Iterable[DeployOptions]) -> DeployOptions:
-        return min(candidates, key=lambda candidate: judged(candidate).distance)
+    def climbed(start: DeployOptions, name: str, values: Sequence[float]) -> DeployOptions:
+        """From value to value of an option, up or else down, while the next one comes closer to the source."""
+        best = start
+        for ordered in (values, values[::-1]):
+            for value in ordered[ordered.index(getattr(start, name)) + 1 :]:
+                candidate = replace(best, **{name: value})
+                if judged(candidate).distance >= judged(best).distance:
+                    break
+                best = candidate
+            if best != start:
+                break
+        return best
 
-    best = nearest([replace(best, encoder_percentile=value) for value in percentiles])
-    best = nearest([replace(best, target_rate=value) for value in rates])
+    best = climbed(best, "encoder_percentile", percentiles)
+    best = climbed(best, "target_rate", rates)
+    best = climbed(best, "encoder_percentile", percentiles)
     found = judged(best)
     logger.info("%s steps: %.2f %% lost", options.steps, 100 * found.drop)
     return Chosen(replace(best, readout_window=found.window), found.drop)

@@ -54,6 +54,31 @@ def test_the_bias_adds_for_longer_where_spikes_are_held_back():
         assert inside.any()
 
 
+def test_neurons_of_a_square_of_four_start_at_quarters():
+    rng = np.random.default_rng(0)
+    shape = (5, 6, 3)
+    graph = Graph(
+        (Input("x", (20,)),),
+        (
+            Population("image", shape, NeuronModel(), 1.0, 0.0),
+            Population("row", (1, 6, 3), NeuronModel(), 1.0, 0.0),
+        ),
+        (
+            Projection("x", "image", Dense(rng.normal(size=(90, 20)))),
+            Projection("image", "row", Dense(rng.normal(size=(18, 90)))),
+            Projection("row", "y", Dense(rng.normal(size=(5, 18)))),
+        ),
+        (Readout("y", (5,), np.zeros(5)),),
+    )
+    image, row = (population.initial_voltage for population in charged(graph).chip.populations)
+    starts = image.reshape(shape)
+    assert (np.ptp(starts, axis=2) == 0).all()
+    for i in range(4):
+        for j in range(5):
+            assert sorted(starts[i : i + 2, j : j + 2, 0].ravel()) == [1 / 8, 3 / 8, 5 / 8, 7 / 8]
+    assert (row == 0.5).all()
+
+
 def test_integers_are_parts_of_the_threshold_and_have_room_below_zero():
     parts = charged(network())
     program = ld.quantize(parts)
