@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from loihi_deploy.analysis.presentation import ENCODER_PERCENTILES
 from loihi_deploy.checked import checked
 from loihi_deploy.frontends import opened
 from loihi_deploy.frontends.chip_activations import chip_activations
@@ -17,7 +18,7 @@ from loihi_deploy.pipeline import deploy
 from loihi_deploy.tables import Page, Shown, Table, percent
 from loihi_deploy.training.conversion import folded, with_chip_neurons
 from loihi_deploy.training.loop import Augment, Epoch, Task, accuracy_of, retrain
-from loihi_deploy.training.onchip import on_chip
+from loihi_deploy.training.onchip import on_chip, on_host
 from loihi_deploy.training.penalties import EventPenalty, energy_costs, event_costs
 from loihi_deploy.training.quantized import QuantizedWeights
 
@@ -224,7 +225,7 @@ def fine_tune(
 
 
 def _penalties(model: Any, encoder: str, steps: int, penalty: str, weight: float) -> dict[str, EventPenalty]:
-    """What the outputs of each layer with neurons on chip cost."""
+    """What the outputs of each layer cost, of those on chip and of those that encode."""
     if not weight:
         return {}
     graph, populations = on_chip(model, encoder)
@@ -235,6 +236,9 @@ def _penalties(model: Any, encoder: str, steps: int, penalty: str, weight: float
             costs[population.name], steps, scales[id(_neurons(population.layer))]
         )
         for population in populations
+    } | {
+        population.layer.name: EventPenalty(costs[population.name], steps, percentile=ENCODER_PERCENTILES[0])
+        for population in on_host(model, encoder)
     }
 
 

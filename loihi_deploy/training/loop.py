@@ -20,6 +20,7 @@ from loihi_deploy.errors import DataError, InputError, OutputError, Problem, Tra
 from loihi_deploy.files import check_writable
 from loihi_deploy.frontends import convert
 from loihi_deploy.frontends.chip_activations import chip_activations
+from loihi_deploy.frontends.keras_graph import listed
 from loihi_deploy.ir.labels import checked_labels
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.training.quantized import QuantizedWeights
@@ -202,6 +203,8 @@ class Task:
     def __init__(
         self, model: Any, x: Any, y: Any, validation: Any, teacher: Any, smoothing: float = 0.0
     ) -> None:
+        import tensorflow as tf
+
         for each in (model,) if teacher is None else (model, teacher):
             keras_with(each)
         dt = next((layer.settings["dt"] for layer in chip_activations(model)), DeployOptions.dt)
@@ -234,6 +237,7 @@ class Task:
         if not len(x) or not len(self.held_x):
             raise InputError.single("too few samples", "x", len(x), "some to train on, some to judge by")
         self.x, self.labels = x, labels
+        self._taught = tf.function(lambda batch: teacher(batch, training=False))
 
     def targets(self, batch: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
         """One-hot labels and, behind them, the teacher's outputs."""
@@ -241,7 +245,7 @@ class Task:
         targets = targets * (1 - self._smoothing) + self._smoothing / self.n_classes
         if self.teacher is None:
             return targets
-        return np.concatenate([targets, np.asarray(self.teacher(batch, training=False))], axis=1)
+        return np.concatenate([targets, np.asarray(self._taught(batch))], axis=1)
 
     def accuracy(self) -> float:
         """Of the model, on the validation samples."""
@@ -282,37 +286,44 @@ class _Stepper:
         unknown = sorted(set(penalties) - set(self.names))
         if unknown:
             raise InputError.single("no such layer", ", ".join(unknown), limit=", ".join(self.names))
-        outputs = [layer.output for layer in watched]
-        extended = keras.Model(model.inputs[0], [model.outputs[0], *outputs])
+        outputs = {layer.name: layer.output for layer in watched}
+        costly = sorted(penalties)
+        extended = keras.Model(model.inputs[0], [model.outputs[0], *(outputs[name] for name in costly)])
+        every_layer = keras.Model(model.inputs[0], list(outputs.values()))
         softmax, has_teacher, n_classes = task.softmax, task.teacher is not None, task.n_classes
 
         def logits(outputs: Any) -> Any:
             return tf.math.log(tf.maximum(outputs, 1e-7)) if softmax else outputs
 
+        def finite(values: Any) -> Any:
+            return tf.stack([tf.reduce_all(tf.math.is_finite(value)) for value in values])
+
         @tf.function  # type: ignore[untyped-decorator]
         def gradients(batch: Any, targets: Any) -> Any:
             with tf.GradientTape() as tape:
-                values = extended(batch, training=True)
+                values = listed(extended(batch, training=True))
                 ours = logits(values[0])
                 cross_entropy = tf.nn.softmax_cross_entropy_with_logits
                 loss = tf.reduce_mean(cross_entropy(targets[:, :n_classes], ours))
                 if has_teacher:
                     taught = tf.nn.softmax(logits(targets[:, n_classes:]) / temperature)
                     loss += tf.reduce_mean(cross_entropy(taught, ours / temperature))
-                for name, value in zip(self.names, values[1:], strict=True):
-                    if name in penalties:
-                        loss += penalties[name](value) / tf.cast(tf.shape(value)[0], loss.dtype)
+                for name, value in zip(costly, values[1:], strict=True):
+                    loss += penalties[name](value) / tf.cast(tf.shape(value)[0], loss.dtype)
                 if model.losses:
                     loss += tf.add_n(model.losses)
             found = tape.gradient(loss, self.variables)
-            finite = [tf.reduce_all(tf.math.is_finite(value)) for value in (*values[1:], loss, *found)]
-            return loss, found, tf.stack(finite)
+            return loss, found, finite([loss, *found])
+
+        @tf.function  # type: ignore[untyped-decorator]
+        def layers(batch: Any) -> Any:
+            return finite(listed(every_layer(batch, training=True)))
 
         @tf.function  # type: ignore[untyped-decorator]
         def apply(found: Any) -> None:
             self.optimizer.apply_gradients(zip(found, self.variables, strict=True))
 
-        self._gradients, self._apply = gradients, apply
+        self._gradients, self._layers, self._apply = gradients, layers, apply
 
     def step(self, batch: NDArray[Any], targets: NDArray[Any], number: int) -> float:
         """The loss of a batch, which the weights have learned from."""
@@ -321,6 +332,7 @@ class _Stepper:
         if not good.all():
             owners = [getattr(variable, "path", variable.name).split("/")[0] for variable in self.variables]
             where = [*self.names, "the loss", *(f"the gradient of {owner}" for owner in owners)]
+            good = np.concatenate([np.asarray(self._layers(batch)), good])
             raise TrainingError(
                 "Training stopped",
                 Problem(

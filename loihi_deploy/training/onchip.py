@@ -1,4 +1,4 @@
-"""Which layers of a Keras model have their neurons, and their weights, on chip."""
+"""Which layers of a Keras model have their neurons, and their weights, on chip, and which are the host's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from loihi_deploy.options import DeployOptions
 
 
 @dataclass(frozen=True)
-class OnChip:
-    """A population on chip, as the model has it.
+class Layered:
+    """A population, as the model has it.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class OnChip:
     amplitudes: tuple[float, ...]
 
 
-def on_chip(model: Any, encoder: str = "auto") -> tuple[Graph, list[OnChip]]:
+def on_chip(model: Any, encoder: str = "auto") -> tuple[Graph, list[Layered]]:
     """Find the populations on chip and the layers that drive them; layers within nested models are left out.
 
     Parameters
@@ -52,18 +52,31 @@ def on_chip(model: Any, encoder: str = "auto") -> tuple[Graph, list[OnChip]]:
     -------
     graph : Graph
         What the model is converted to.
-    populations : list of OnChip
+    populations : list of Layered
 
     Raises
     ------
     ConversionError
         If the model cannot be put on chip.
     """
+    graph, found = _layered(model)
+    host = encoder_populations(graph, encoder)
+    return graph, [population for population in found if population.name not in host]
+
+
+def on_host(model: Any, encoder: str = "auto") -> list[Layered]:
+    """Find the model's own populations that run on the host: what encodes; none where other neurons stand in front."""
+    graph, found = _layered(model)
+    host = encoder_populations(graph, encoder)
+    return [population for population in found if population.name in host]
+
+
+def _layered(model: Any) -> tuple[Graph, list[Layered]]:
+    """What a model is converted to, and its populations."""
     dt = next((layer.settings["dt"] for layer in chip_activations(model)), DeployOptions.dt)
     options = DeployOptions(dt=dt)
     graph = convert(model, options)
     sites = walk_keras(model, options).sites
-    host = encoder_populations(graph, encoder)
     amplitude = {population.name: population.amplitude for population in graph.populations}
     pending: dict[Any, tuple[tuple[Any, float], ...]] = {key(tensor): () for tensor in listed(model.inputs)}
     driving = {key(tensor): 1.0 for tensor in listed(model.inputs)}
@@ -76,9 +89,8 @@ def on_chip(model: Any, encoder: str = "auto") -> tuple[Graph, list[OnChip]]:
             above += ((layer, before),)
         name, _ = sites.get((key(outputs[0]),), ("", None))
         if name:
-            if name not in host:
-                layers, amplitudes = tuple(one for one, _ in above), tuple(factor for _, factor in above)
-                found.append(OnChip(name, layer, outputs[0], layers, amplitudes))
+            layers, amplitudes = tuple(one for one, _ in above), tuple(factor for _, factor in above)
+            found.append(Layered(name, layer, outputs[0], layers, amplitudes))
             above, before = (), amplitude[name]
         for output in outputs:
             pending[key(output)], driving[key(output)] = above, before

@@ -15,11 +15,16 @@ from loihi_deploy.analysis.energy import load_coefficients
 from loihi_deploy.checked import Range, checked
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Conv2D, Graph, Population
+from loihi_deploy.options import Percentile
 
 EVENTS = 1e5
 """Synaptic events per sample that a weight of 1 counts as a loss of 1."""
 ENERGY = 1e-5
 """Joules per sample that a weight of 1 counts as a loss of 1."""
+MEASURED = 16
+"""Samples of a batch, about, that a percentile is taken over where it costs time."""
+SMALLEST = 1e-9
+"""Activities below this count as none."""
 Weight = Annotated[float, Range(0.0, 1e30)]
 
 
@@ -64,9 +69,7 @@ class RateRange:
         import tensorflow as tf
 
         rates = tf.reshape(activities, [-1]) * self.hertz
-        count = tf.size(rates)
-        above = 1 + tf.cast(tf.round((1 - self.percentile / 100) * tf.cast(count - 1, tf.float32)), tf.int32)
-        fastest = tf.math.top_k(rates, above).values
+        fastest = _fastest(rates, tf.size(rates), self.percentile)
         mean = tf.reduce_mean(fastest)
         fast = mean + tf.stop_gradient(
             tf.reduce_min(fastest) - mean
@@ -92,10 +95,16 @@ class EventPenalty:
         Of a presentation.
     scale : float
         Spikes per step that an activity of 1 stands for: that of a `ChipActivation`.
+    percentile : float, optional
+        0..100, of activities above 0, in some of the batch's samples: what stands for a spike in each step, the most
+        that there can be, in the place of `scale`. So it is in an encoder, whose rates are set anew when the network is
+        deployed: there it does not help to be less active altogether.
     """
 
     @checked
-    def __init__(self, cost: float, steps: int, scale: float = 1.0) -> None:
+    def __init__(
+        self, cost: float, steps: int, scale: float = 1.0, percentile: Percentile | None = None
+    ) -> None:
         problems = [
             Problem("out of range", name, value, "0 or more")
             for name, value in (("cost", cost), ("steps", steps), ("scale", scale))
@@ -104,16 +113,34 @@ class EventPenalty:
         if problems:
             raise InputError("Spikes cannot be counted so", problems)
         self.cost, self.steps, self.scale = float(cost), int(steps), float(scale)
+        self.percentile = percentile
 
     def __call__(self, activities: Any) -> Any:
         """The cost of a batch of activities: the sum over its samples."""
         import tensorflow as tf
 
-        return self.cost * self.steps * self.scale * tf.reduce_sum(activities)
+        if self.percentile is None:
+            spikes = self.scale * activities
+        else:
+            some = tf.reshape(activities[:: 1 + tf.shape(activities)[0] // MEASURED], [-1])
+            count = tf.math.count_nonzero(some > 0, dtype=tf.int32)
+            fastest = _fastest(some, count, self.percentile)
+            mean = tf.maximum(tf.reduce_mean(fastest), SMALLEST)
+            fast = mean * tf.stop_gradient(tf.reduce_min(fastest) / mean)  # all of them learn
+            spikes = tf.minimum(activities / tf.maximum(fast, SMALLEST), 1.0)
+        return self.cost * self.steps * tf.reduce_sum(spikes)
 
-    def get_config(self) -> dict[str, float]:
+    def get_config(self) -> dict[str, float | None]:
         """Its arguments, as Keras wants them."""
-        return {"cost": self.cost, "steps": self.steps, "scale": self.scale}
+        return {name: getattr(self, name) for name in ("cost", "steps", "scale", "percentile")}
+
+
+def _fastest(values: Any, count: Any, percentile: float) -> Any:
+    """Of the `count` largest of some values those from a percentile on, which is their least."""
+    import tensorflow as tf
+
+    beyond = (1 - percentile / 100) * tf.cast(tf.maximum(count - 1, 0), tf.float32)
+    return tf.math.top_k(values, 1 + tf.cast(tf.round(beyond), tf.int32)).values
 
 
 def fan_outs(graph: Graph) -> dict[str, float]:

@@ -21,7 +21,7 @@ from loihi_deploy.ir.program import Program
 from loihi_deploy.options import WEIGHT_BITS
 from loihi_deploy.stages.quantize import level_step
 from loihi_deploy.stages.rounding import Levels, least_squares_clip
-from loihi_deploy.training.onchip import OnChip, kernel, on_chip
+from loihi_deploy.training.onchip import Layered, kernel, on_chip
 from loihi_deploy.training.rewriting import keras_of
 from loihi_deploy.training.trainable import keras_with
 
@@ -175,7 +175,7 @@ def _same_integers(found: NDArray[Any], wanted: NDArray[np.int64]) -> bool:
     return found.shape == wanted.shape and bool((found == wanted).all())
 
 
-def _can_round(population: OnChip) -> bool:
+def _can_round(population: Layered) -> bool:
     """Whether the layers' kernels are the synapses as they are: at least one, and each only once."""
     return len(population.layers) > 0 and len(set(map(id, population.layers))) == len(population.layers)
 

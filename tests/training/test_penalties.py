@@ -70,6 +70,25 @@ def test_costs_count_what_a_run_counts():
     assert float(EventPenalty(0.1, 20, 2.0)(spikes)) == pytest.approx(4 * 0.1 * 20 * 2 * 108, rel=1e-5)
 
 
+def test_an_encoder_is_measured_by_its_own_fast_neurons():
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    values = np.maximum(rng.normal(size=(12, 5, 5, 4)), 0).astype(np.float32)  # so few that all count
+    penalty = EventPenalty(0.1, 20, percentile=90.0)
+    for factor in (1.0, 7.0):  # the deployment sets rates anew
+        each = tf.constant(factor * values)
+        fast = np.percentile(each[each > 0], 90.0)
+        with tf.GradientTape() as tape:
+            tape.watch(each)
+            cost = penalty(each)
+        assert float(cost) == pytest.approx(0.1 * 20 * np.minimum(each / fast, 1).sum(), rel=5e-3)
+        slope = tape.gradient(cost, each)
+        assert float(tf.reduce_sum(slope * each)) == pytest.approx(0, abs=1e-2 * float(cost))
+        assert (np.asarray(slope)[values == 0] >= 0).all()
+    assert float(penalty(tf.zeros((3, 4)))) == 0
+
+
 def test_what_is_no_range():
     with pytest.raises(InputError) as caught:
         RateRange(5.0, 1.0, percentile=101.0, weight=0.0)
@@ -81,5 +100,5 @@ def test_what_is_no_range():
 def test_a_saved_regularizer_is_read_again():
     one = RateRange(5.0, 10.0, 99.0, 2.0, 3.0)
     assert RateRange(**one.get_config()).get_config() == one.get_config()
-    two = EventPenalty(5.0, 10, 2.0)
-    assert EventPenalty(**two.get_config()).get_config() == two.get_config()
+    for two in (EventPenalty(5.0, 10, 2.0), EventPenalty(5.0, 10, percentile=99.5)):
+        assert EventPenalty(**two.get_config()).get_config() == two.get_config()
