@@ -188,7 +188,8 @@ def _chosen(
         best = start
         for ordered in (values, values[::-1]):
             for value in ordered[ordered.index(getattr(start, name)) + 1 :]:
-                candidate = replace(best, **{name: value})
+                changed: dict[str, Any] = {name: value}
+                candidate = replace(best, **changed)
                 if judged(candidate).distance >= judged(best).distance:
                     break
                 best = candidate
