@@ -1,4 +1,4 @@
-"""Files of event cameras: AEDAT 2.0, nengo-loihi's ``.events`` and numpy's ``.npy``."""
+"""Files of event cameras: AEDAT, nengo-loihi's ``.events`` and numpy's ``.npy``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.checked import checked
+from loihi_deploy.data.aedat_files import VERSIONS, read_aedat, words_of
 from loihi_deploy.data.arrays import read_numpy
 from loihi_deploy.errors import DataError
 
@@ -20,7 +21,7 @@ NAMES = {
     "polarity": ("p", "polarity", "on", "pol"),
 }
 """What the fields of an array may be called."""
-KNOWN = ".aedat (version 2.0), .events or .npy"
+KNOWN = f".aedat or .aedat4 (version {VERSIONS}), .events or .npy"
 LARGEST = 2**31
 """Of columns, rows and polarities."""
 
@@ -51,9 +52,10 @@ def read_events(path: str | os.PathLike[str]) -> CameraEvents:
     Parameters
     ----------
     path : path
-        ``.aedat``: AEDAT 2.0 of a DAVIS camera; images between the events, and events of the trigger input, are left
-        out. ``.events``: as nengo-loihi reads and writes it (``nengo_loihi.dvs``). ``.npy``: an array with the fields
-        t, x, y and p, or numbers (n_events, 4) in this order.
+        ``.aedat`` or ``.aedat4``: AEDAT 2.0 of a DAVIS camera, 3.1, or 4.0, for which the extra ``events`` is needed;
+        images between the events, and events of the trigger input, are left out. ``.events``: as nengo-loihi reads and
+        writes it (``nengo_loihi.dvs``). ``.npy``: an array with the fields t, x, y and p, or numbers (n_events, 4) in
+        this order.
 
     Returns
     -------
@@ -64,6 +66,8 @@ def read_events(path: str | os.PathLike[str]) -> CameraEvents:
     ------
     DataError
         If the file cannot be read, is of another kind or version, is cut off, or holds what no camera sees.
+    MissingExtraError
+        For AEDAT 4.0 where the package aedat is not installed.
     """
     path = Path(path)
     kind = path.suffix.lower()
@@ -83,39 +87,9 @@ def read_events(path: str | os.PathLike[str]) -> CameraEvents:
     return CameraEvents(np.asarray(t)[order], *places)
 
 
-def _words(path: Path, content: bytes, kind: str) -> NDArray[np.uint32]:
-    """The events of a file, two words of 32 bits each."""
-    if len(content) % 8:
-        remedy = "Copy the file again, or cut it to whole events"
-        raise DataError.single(
-            "a file that is cut off", str(path), f"{len(content)} bytes of events", "8 for each event", remedy
-        )
-    return np.frombuffer(content, kind).reshape(-1, 2).astype(np.uint32)
-
-
-def _read_aedat(path: Path, content: bytes) -> tuple[Any, ...]:
-    """AEDAT 2.0, address and time in turn: https://docs.inivation.com (AEDAT file formats)."""
-    lines: list[bytes] = []
-    while content[:1] == b"#":  # a line of text: an event may begin with that byte, too
-        line, _, rest = content.partition(b"\n")
-        if not (line.isascii() and line.decode().strip().isprintable()):
-            break
-        lines, content = [*lines, line], rest
-    version = lines[0].removeprefix(b"#!AER-DAT").strip().decode("ascii", "replace") if lines else "none"
-    if version != "2.0":
-        remedy = (
-            "Convert it to AEDAT 2.0, or read it with its own library and give the arrays to camera_frames"
-        )
-        raise DataError.single("another version of AEDAT", str(path), version, "2.0", remedy)
-    address, t = _words(path, content, ">u4").T
-    seen = (address >> 31 == 0) & (address >> 10 & 1 == 0)  # events, and not of the trigger input
-    address, t = address[seen], t[seen]
-    return t, address >> 12 & 0x3FF, address >> 22 & 0x1FF, address >> 11 & 1
-
-
 def _read_nengo_loihi(path: Path, content: bytes) -> tuple[Any, ...]:
     """nengo-loihi 1.1.0, ``dvs.py``: row, polarity and kind; column; time. Events of the trigger input are left out."""
-    address, t = _words(path, content, "<u4").T
+    address, t = words_of(path, content, "<u4").T
     seen = address & 1 == 0
     address, t = address[seen], t[seen]
     return t, address >> 17, (address & 0xFFFF) >> 2, address >> 1 & 1
@@ -155,4 +129,4 @@ def _columns(array: NDArray[Any]) -> tuple[NDArray[Any], ...] | None:
     return columns
 
 
-_READERS = {".aedat": _read_aedat, ".events": _read_nengo_loihi, ".npy": _read_npy}
+_READERS = {".aedat": read_aedat, ".aedat4": read_aedat, ".events": _read_nengo_loihi, ".npy": _read_npy}

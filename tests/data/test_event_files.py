@@ -1,10 +1,12 @@
-"""Files of event cameras, held to nengo-loihi's own readers."""
+"""Files of event cameras, held to nengo-loihi's own readers and to the descriptions of the formats."""
+
+import struct
 
 import numpy as np
 import pytest
 
 from loihi_deploy.data import camera_frames, read_events
-from loihi_deploy.errors import DataError, InputError
+from loihi_deploy.errors import DataError, InputError, MissingExtraError
 
 RNG = np.random.default_rng(0)
 N = 200
@@ -19,6 +21,66 @@ def write_aedat(path, version="2.0", cut=0, others=True):
     path.write_bytes(
         b"#!AER-DAT" + version.encode() + b"\r\n# made by a test\r\n" + content[: len(content) - cut]
     )
+    return path
+
+
+PACKET = np.dtype([("type", "<i2"), ("source", "<i2"), ("rest", "<i4", 6)])
+
+
+def packet_of(kind, size, overflow, content, number):
+    """As libcaer lays it out: type, source; size of an event, place of its time, overflow, capacity, number, valid."""
+    return np.array([(kind, 0, (size, 4, overflow, number, number, number))], PACKET).tobytes() + content
+
+
+def write_aedat3(path, form="RAW", overflow=0):
+    """Two packets of pixels, one event of which is not valid, and one of another kind between them."""
+    data = X.astype("<u4") << 17 | Y.astype("<u4") << 2 | P.astype("<u4") << 1 | 1
+    words = np.stack([data, T], axis=1).astype("<u4")
+    invalid = np.array([[data[0] & ~1, 5]], "<u4")
+    first, second = words[: N // 2], np.concatenate([words[N // 2 :], invalid])
+    header = f"#!AER-DAT3.1\r\n#Format: {form}\r\n#Source 0: DAVIS240C\r\n#!END-HEADER\r\n".encode()
+    frames = packet_of(2, 36, 0, bytes(72), 2)
+    path.write_bytes(
+        header
+        + packet_of(1, 8, overflow, first.tobytes(), len(first))
+        + frames
+        + packet_of(1, 8, overflow, second.tobytes(), len(second))
+    )
+    return path
+
+
+INFO = """<dv version="2.0"><node name="outInfo" path="/mainloop/Recorder/outInfo/">
+<node name="0" path="/mainloop/Recorder/outInfo/0/"><attr key="compression" type="string">NONE</attr>
+<attr key="typeIdentifier" type="string">EVTS</attr><node name="info" path="/mainloop/Recorder/outInfo/0/info/">
+<attr key="sizeX" type="int">240</attr><attr key="sizeY" type="int">180</attr></node></node></node></dv>"""
+
+
+def table_of(builder, mark, fields):
+    """A flatbuffer of one table, with its size in front."""
+    builder.StartObject(len(fields))
+    for k, field in enumerate(fields):
+        if field is not None:
+            builder.PrependUOffsetTRelativeSlot(k, field, 0)
+    builder.FinishSizePrefixed(builder.EndObject(), mark)
+    return bytes(builder.Output())
+
+
+def write_aedat4(path):
+    """The header and two packets of events, nothing compressed and no table of packets at the end."""
+    flatbuffers = pytest.importorskip("flatbuffers")
+    header = flatbuffers.Builder(0)
+    content = b"#!AER-DAT4.0\r\n" + table_of(header, b"IOHE", [None, None, header.CreateString(INFO)])
+    event = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("on", "?"), ("nothing", "V3")])
+    for part in (slice(N // 2), slice(N // 2, N)):
+        events = np.zeros(len(T[part]), event)
+        events["t"], events["x"], events["y"], events["on"] = T[part], X[part], Y[part], P[part]
+        builder = flatbuffers.Builder(0)
+        builder.StartVector(event.itemsize, len(events), 8)
+        for byte in reversed(events.tobytes()):
+            builder.Place(byte, flatbuffers.number_types.Uint8Flags)
+        packet = table_of(builder, b"EVTS", [builder.EndVector()])
+        content += struct.pack("<ii", 0, len(packet)) + packet
+    path.write_bytes(content)
     return path
 
 
@@ -39,6 +101,8 @@ def write_npy(path, fields=("t", "x", "y", "p")):
 
 WRITERS = {
     "a.aedat": write_aedat,
+    "b.aedat": write_aedat3,
+    "c.aedat4": write_aedat4,
     "a.events": write_events,
     "a.npy": write_npy,
     "b.npy": lambda path: write_npy(path, ("timestamp", "x", "y", "polarity")),
@@ -74,7 +138,7 @@ def test_frames_are_those_of_nengo_loihi(name, tmp_path):
 
 @pytest.mark.follows("Convert it, or read it with its own library and give the arrays to camera_frames")
 @pytest.mark.follows(
-    "Convert it to AEDAT 2.0, or read it with its own library and give the arrays to camera_frames"
+    "Convert it to AEDAT 4.0, or read it with its own library and give the arrays to camera_frames"
 )
 def test_other_files_are_refused_and_converted(tmp_path):
     other = tmp_path / "a.dat"
@@ -82,9 +146,14 @@ def test_other_files_are_refused_and_converted(tmp_path):
     with pytest.raises(DataError, match="not a kind of event file"):
         read_events(other)
     with pytest.raises(DataError, match="another version of AEDAT") as refusal:
-        read_events(write_aedat(tmp_path / "a.aedat", "3.1"))
-    assert refusal.value.problems[0].value == "3.1"
-    found = read_events(write_aedat(tmp_path / "b.aedat"))  # converted
+        read_events(write_aedat(tmp_path / "a.aedat", "3.0"))
+    assert refusal.value.problems[0].value == "3.0"
+    (tmp_path / "none.aedat").write_bytes(b"no header")
+    with pytest.raises(DataError, match=r"another version of AEDAT.*none"):
+        read_events(tmp_path / "none.aedat")
+    with pytest.raises(DataError, match="another format of packets"):
+        read_events(write_aedat3(tmp_path / "c.aedat", form="SerializedTS"))
+    found = read_events(write_aedat4(tmp_path / "b.aedat4"))  # converted
     given = camera_frames(T, X, Y, P, (180, 240), bin_width=1000)  # the arrays of another library
     assert (camera_frames(*found, (180, 240), bin_width=1000) == given).all()
 
@@ -101,6 +170,61 @@ def test_a_file_that_is_cut_off_is_copied_again_or_cut_to_whole_events(write, tm
     assert len(read_events(path).t) in (N, N - 1)  # the last one of the first file is a trigger
     path.write_bytes(whole)
     assert len(read_events(path).t) == N
+
+
+def test_times_of_long_recordings_go_on_where_a_packet_counts_overflows(tmp_path):
+    assert (read_events(write_aedat3(tmp_path / "a.aedat", overflow=3)).t == T + 3 * 2**31).all()
+
+
+@pytest.mark.follows("Copy the file again: a byte of it was lost, or is another one")
+@pytest.mark.follows("Copy the file again, or cut it to whole events")
+def test_packets_that_claim_more_than_there_is_are_refused(tmp_path):
+    path = write_aedat3(tmp_path / "a.aedat")
+    whole = path.read_bytes()
+    start = whole.index(b"HEADER\r\n") + 8
+    for length, text in ((20, "END-HEADER"), (start + 10, "28 of its header"), (len(whole) - 3, "of a packet")):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=f"cut off.*{text}"):
+            read_events(path)
+    for place, value, text in ((20, 2**31 - 1, "cut off"), (20, -1, "no camera"), (4, 9, "no camera")):
+        changed = bytearray(whole)
+        changed[start + place : start + place + 4] = struct.pack("<i", value)  # the number of events, or their size
+        path.write_bytes(changed)
+        with pytest.raises(DataError, match=text):
+            read_events(path)
+    path.write_bytes(whole)
+    assert len(read_events(path).t) == N
+    path.write_bytes(whole[: start + 28 + 8 * (N // 2)])  # cut to a whole packet
+    assert len(read_events(path).t) == N // 2
+
+
+@pytest.mark.follows(
+    "Copy the file again; if it can be read elsewhere, convert it there, or give its arrays to camera_frames"
+)
+@pytest.mark.parametrize("how", ["cut", "header", "size"])
+def test_a_damaged_file_of_version_4_is_refused_and_ends_no_process(how, tmp_path):
+    path = write_aedat4(tmp_path / "a.aedat4")
+    whole = path.read_bytes()
+    packet = whole.index(b"EVTS", whole.index(b"</dv>")) - 16
+    changed = {
+        "cut": whole[:-100],
+        "header": whole.replace(b"outInfo", "outInf\N{LATIN SMALL LETTER E WITH ACUTE}".encode("latin-1")),
+        "size": whole[: packet + 4] + struct.pack("<i", 2**31 - 1) + whole[packet + 8 :],
+    }
+    path.write_bytes(changed[how])
+    with pytest.raises(DataError, match="cannot be read by the library aedat"):
+        read_events(path)
+    path.write_bytes(whole)
+    assert len(read_events(path).t) == N
+    found = camera_frames(T, X, Y, P, (180, 240), bin_width=1000)  # the arrays of another library
+    assert (camera_frames(*read_events(path), (180, 240), bin_width=1000) == found).all()
+
+
+def test_version_4_needs_a_library(tmp_path, monkeypatch):
+    path = write_aedat4(tmp_path / "a.aedat4")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="aedat"):
+        read_events(path)
 
 
 def test_an_archive_is_no_array_of_events(tmp_path):
