@@ -55,6 +55,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test compar
     from loihi_deploy.results import RunResult as RunResult
     from loihi_deploy.simulator import Simulator as Simulator
     from loihi_deploy.stages.equalize import equalize as equalize
+    from loihi_deploy.stages.frame_delays import with_frame_delays as with_frame_delays
     from loihi_deploy.stages.normalize import normalize as normalize
     from loihi_deploy.stages.normalize import scale_firing_rates as scale_firing_rates
     from loihi_deploy.stages.normalize import with_leaky_neurons as with_leaky_neurons
@@ -120,6 +121,7 @@ PUBLIC_NAMES = {
     "simulator": "simulator",
     "stages": "stages",
     "training": "training",
+    "with_frame_delays": "stages.frame_delays:with_frame_delays",
     "with_leaky_neurons": "stages.normalize:with_leaky_neurons",
 }
 

@@ -28,6 +28,7 @@ from loihi_deploy.ir.labels import class_labels
 from loihi_deploy.ir.program import Program
 from loihi_deploy.mapping import Mapping, map_to_cores
 from loihi_deploy.options import ENCODER_RATE, DeployOptions
+from loihi_deploy.stages.frame_delays import with_frame_delays
 from loihi_deploy.stages.normalize import with_synapses
 
 logger = logging.getLogger(__name__)
@@ -110,6 +111,7 @@ def deploy(
         logger.info("comparing the conversion with its source")
         check_conversion(source, graph, samples)
     converted = with_synapses(graph, options.layer_synapses)
+    converted = with_frame_delays(converted, options.steps_per_frame)
     chosen = options
     if options.normalization == "auto" and sets_firing_rates(source):
         chosen = replace(options, normalization="none")

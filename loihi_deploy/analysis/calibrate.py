@@ -120,8 +120,11 @@ def corrected(
     # a presentation time has its window chosen for a program as it is: it must not change with the window
     window = READOUT_WINDOW if options.steps is not None else read_window(graph, options, calibration)
     intended = None
-    if calibration.n_frames > 1 and not has_memory(graph, options):
-        intended = read_rates(graph, calibration.take(slice(CORRECTION_SAMPLES)), window)
+    first = calibration.take(slice(CORRECTION_SAMPLES))
+    if graph.holds_frames:
+        intended = read_rates(graph, first, window, options)
+    elif calibration.n_frames > 1 and not has_memory(graph, options):
+        intended = read_rates(graph, first, window)
     late = are_sequences(graph, options, calibration) and options.flush != 0
     return correct_biases(
         partitioned,
@@ -148,7 +151,8 @@ def mean_rates(program: Program, calibration: Any) -> dict[str, NDArray[np.float
         and `quantize` rounds weights for.
     """
     samples = samples_for(program.encoder, calibration).take(slice(TRAFFIC_SAMPLES))
-    per_frame = 1 if any(node.events for node in program.encoder.inputs) else TRAFFIC_STEPS
+    events = any(node.events for node in program.encoder.inputs)
+    per_frame = 1 if events else program.frame_steps or TRAFFIC_STEPS
     rates = backends.firing_rates(program, samples, per_frame * samples.n_frames, 1.0)
     return {name: values.mean(axis=0, dtype=np.float64) for name, values in rates.items()}
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.encoders import encoder_populations
-from loihi_deploy.engines.rate_network import is_feedforward, rate_batches, rate_outputs
+from loihi_deploy.engines.rate_network import is_feedforward
+from loihi_deploy.engines.rate_sequence import rates_of_frames
 from loihi_deploy.errors import NormalizationError, Problem
 from loihi_deploy.ir import Graph, Population, Samples
 from loihi_deploy.options import TARGET_RATE, DeployOptions
@@ -39,13 +40,18 @@ def output_difference(source: Graph, graph: Graph, samples: Samples) -> tuple[fl
     decisions : float
         Fraction of frames for which the first readout's largest value is another.
     """
-    inputs = samples.take(slice(SAMPLES)).all_frames()
-    ours, theirs = rate_outputs(graph, inputs), rate_outputs(source, inputs)
+    ours, theirs = (_outputs(network, samples.take(slice(SAMPLES))) for network in (graph, source))
     squared = sum(float(np.square(ours[name] - theirs[name], dtype=np.float64).sum()) for name in theirs)
     power = sum(float(np.square(values, dtype=np.float64).sum()) for values in theirs.values())
     first = source.readouts[0]
     decisions = float((first.classes(ours[first.name]) != first.classes(theirs[first.name])).mean())
     return float(np.sqrt(squared / power)) if power else float(squared > 0), decisions
+
+
+def _outputs(graph: Graph, samples: Samples) -> dict[str, NDArray[Any]]:
+    """Readouts of the rate network for every frame, one below the other, before their activation."""
+    batches = list(rates_of_frames(graph, samples))
+    return {node.name: np.concatenate([batch[node.name] for batch in batches]) for node in graph.readouts}
 
 
 def function_problems(
@@ -84,8 +90,7 @@ def rate_problems(graph: Graph, samples: Samples, options: DeployOptions, steps:
     if not is_feedforward(graph):
         return
     host = encoder_populations(graph, options.encoder)
-    inputs = samples.take(slice(SAMPLES)).all_frames()
-    batches = list(rate_batches(graph, inputs))
+    batches = list(rates_of_frames(graph, samples.take(slice(SAMPLES))))
     for population in graph.populations:
         rates = np.concatenate([batch[population.name] for batch in batches])
         yield from _layer_problems(population, rates, graph.dt, steps, population.name in host, options)

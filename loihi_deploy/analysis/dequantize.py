@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from loihi_deploy.ir import Graph, PartitionedGraph, Population, Projection
+from loihi_deploy.ir import Graph, PartitionedGraph, Population
 from loihi_deploy.ir.program import Compartments, Program, ScaleGroup
 
 
@@ -35,10 +35,11 @@ def rate_graph(program: Program, partitioned: PartitionedGraph) -> Graph:
                 replace(p, transform=p.transform.with_values(p.transform.values * gain))
                 for p in program.encoder.into(compartments.name)
             ]
-        for synapses in program.into(compartments.name):
+        into = zip(program.into(compartments.name), partitioned.chip.into(compartments.name), strict=True)
+        for synapses, made_of in into:
             weights = (synapses.transform.values.astype(np.float64) * 2**synapses.shift) / group.current_scale
             transform = synapses.transform.with_values(weights * scale * program.dt)
-            projections.append(Projection(synapses.pre, synapses.post, transform))
+            projections.append(replace(made_of, transform=transform, tau=0.0))
     return Graph(
         program.encoder.inputs,
         tuple(populations),

@@ -140,8 +140,10 @@ def has_memory(source: Graph, options: DeployOptions) -> bool:
 
     By recurrent projections, by delays, or by synapses of its own that are longer than any that only transport spikes.
     """
-    return source.is_recurrent or any(
-        p.tau > LONGEST_TRANSPORT or p.delays is not None for p in _own(source, options).projections
+    return (
+        source.is_recurrent
+        or source.holds_frames
+        or any(p.tau > LONGEST_TRANSPORT or p.delays is not None for p in _own(source, options).projections)
     )
 
 
@@ -194,7 +196,8 @@ def rates_by_frame(
         Rates in Hz of each population, and values of each readout before its activation.
     """
     n_frames = samples.n_frames
-    over_time = options is not None and n_frames > 1 and has_memory(graph, options)
+    several = n_frames > 1 or graph.holds_frames
+    over_time = options is not None and several and has_memory(graph, options)
     at_once = len(samples) if over_time else max(1, FRAMES_AT_ONCE // n_frames)
     for start in range(0, len(samples), at_once):
         part = slice(start, min(start + at_once, len(samples)))
@@ -202,7 +205,7 @@ def rates_by_frame(
         if over_time and options is not None:
             in_seconds = not (graph.readouts and graph.readouts[0].over_frames)
             own = _own(graph, options)
-            held = in_seconds or any(p.delays is not None for p in own.projections)
+            held = in_seconds or any(p.delays is not None and not p.frames_back for p in own.projections)
             yield part, rates_over_time(own, frames, hold if held else 1, delayed=in_seconds)
             continue
         m = part.stop - part.start

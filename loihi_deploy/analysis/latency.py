@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from loihi_deploy.ir.program import Program, Synapses
+from loihi_deploy.ir.program import Program
 
 SHORT_SYNAPSE = 0.001
 """Time constant in seconds of the synapses that are advised where latency matters."""
@@ -59,9 +61,9 @@ def latencies(
     found = {source.name: (0, 0.0) for source in program.sources}
     layers = []
     for population in program.populations:
-        arriving = [(s.pre, _shortest(s)) for s in program.into(population.name) if s.pre in found]
-        hops = [found[pre][0] + links.get(pre, 1) + late for pre, late in arriving]
-        delays = [found[pre][1] + links.get(pre, 1) + late for pre, late in arriving]
+        arriving = _shortest((s.pre, s.delays) for s in program.into(population.name) if s.pre in found)
+        hops = [found[pre][0] + links.get(pre, 1) + late for pre, late in arriving.items()]
+        delays = [found[pre][1] + links.get(pre, 1) + late for pre, late in arriving.items()]
         filtered = 0.0
         if (
             arriving and population.decay_u
@@ -73,15 +75,21 @@ def latencies(
     for readout in program.readout.readouts:
         into = [p for p in program.readout.into(readout.name) if p.pre in found]
         if into:
+            late = _shortest((p.pre, p.delays) for p in into)
             decays = [float(np.exp(-program.dt / p.tau)) if p.tau > 0 else 0.0 for p in into]
-            delays = [found[p.pre][1] + held_back(a) for p, a in zip(into, decays, strict=True)]
-            layers.append(LayerLatency(readout.name, min(found[p.pre][0] for p in into), max(delays)))
+            delays = [found[p.pre][1] + late[p.pre] + held_back(a) for p, a in zip(into, decays, strict=True)]
+            first = min(found[pre][0] + steps for pre, steps in late.items())
+            layers.append(LayerLatency(readout.name, first, max(delays)))
     return tuple(layers)
 
 
-def _shortest(synapses: Synapses) -> int:
-    """The shortest delay of its spikes: what longer ones hold back is memory."""
-    return 0 if synapses.delays is None else int(synapses.delays.min())
+def _shortest(arriving: Iterable[tuple[str, NDArray[np.int64] | None]]) -> dict[str, int]:
+    """The shortest delay of the spikes of each sender: what longer ones hold back is memory."""
+    found: dict[str, int] = {}
+    for pre, delays in arriving:
+        late = 0 if delays is None else int(delays.min())
+        found[pre] = min(found.get(pre, late), late)
+    return found
 
 
 def latency_values(program: Program) -> list[dict[str, Any]]:

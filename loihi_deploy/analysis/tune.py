@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,12 +118,21 @@ def shortest_for_each_frame(
         If no number of steps is near enough.
     """
     n_frames = samples.n_frames
-    most = max_steps // n_frames
-    if not most:
+    only = program.frame_steps  # delays were made for
+    most, least = max_steps // n_frames, n_frames * (only or 1)
+    if max_steps < least:
         raise InputError.single(
-            "not a step for each frame", "max_steps", max_steps, f"{n_frames} or more", f"Allow {n_frames}"
+            "not a step for each frame" if only is None else "the network's delays were made for more",
+            "max_steps",
+            max_steps,
+            f"{least} or more",
+            f"Allow {least}",
         )
-    tried = sorted({*range(1, min(most, 5) + 1), *(most * 2 ** -(k / 2) // 1 or 1 for k in range(8))})
+    tried: Iterable[float] = sorted(
+        {*range(1, min(most, 5) + 1), *(most * 2 ** -(k / 2) // 1 or 1 for k in range(8))}
+    )
+    if only is not None:
+        most, tried = only, (only,)
     accuracies = {
         int(per_frame): backends.evaluate(
             program,

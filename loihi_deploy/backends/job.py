@@ -20,6 +20,7 @@ from loihi_deploy.backends.preflight import OnBoard
 from loihi_deploy.backends.request import (
     RunOptions,
     event_problems,
+    frame_problems,
     gap_problems,
     memory_of_frames_problems,
     state_problems,
@@ -210,7 +211,8 @@ def _problems(
             problems += error.problems
     if samples is not None:
         problems += sign_problems(program, samples.arrays)
-        problems += event_problems(program, samples.arrays, None if problems else options.hold(n_frames))
+        hold = None if problems else options.hold(n_frames)
+        problems += [*event_problems(program, samples.arrays, hold), *frame_problems(program, hold)]
     return problems, list(found.of_backend), found.wanted
 
 

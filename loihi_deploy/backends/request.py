@@ -285,6 +285,19 @@ def event_problems(
             yield Problem("values that are no spikes", f"input '{name}'", float(other[0]), "0 or 1", remedy)
 
 
+def frame_problems(program: Program, hold: int | None) -> Iterator[Problem]:
+    """Frames of other lengths than those that the delays of a network were made for."""
+    made_for = program.frame_steps
+    if made_for is not None and hold is not None and hold != made_for:
+        yield Problem(
+            "the network remembers earlier frames by delays, which were made for frames of other lengths",
+            "steps_per_frame",
+            hold,
+            made_for,
+            f"Use steps_per_frame={made_for}, or deploy with DeployOptions(steps_per_frame={hold})",
+        )
+
+
 def gap_problems(program: Program, reset: str) -> Iterator[Problem]:
     """What cannot follow each other without a reset."""
     if reset == "gap" and program.bias_inputs:

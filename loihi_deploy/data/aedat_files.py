@@ -105,9 +105,9 @@ def _read_3(path: Path, content: bytes) -> tuple[Any, ...]:
             events.append(np.frombuffer(content, EVENT, number, place))
             overflows.append(np.full(number, packet["overflow"], np.int64))
         place += number * size
-    found, overflow = np.concatenate(events), np.concatenate(overflows)
-    valid = found["data"] & 1 == 1
-    data, t = found["data"][valid], (overflow[valid] << WRAP) + found["t"][valid]
+    every, overflow = np.concatenate(events), np.concatenate(overflows)
+    valid = every["data"] & 1 == 1
+    data, t = every["data"][valid], (overflow[valid] << WRAP) + every["t"][valid]
     return t, data >> 17, data >> 2 & 0x7FFF, data >> 1 & 1
 
 
@@ -128,6 +128,6 @@ def _read_4(path: Path, content: bytes) -> tuple[Any, ...]:
     if ran.returncode:
         said = [line for line in ran.stderr.decode(errors="replace").splitlines() if line.strip()]
         reason = said[-1][:200] if said else f"it ended with {ran.returncode}"
-        remedy = "Copy the file again; if it can be read elsewhere, convert it there, or give its arrays to camera_frames"
+        remedy = "Copy the file again, or give the arrays that another library reads to camera_frames"
         raise DataError.single("cannot be read by the library aedat", str(path), reason, remedy=remedy)
     return tuple(np.load(io.BytesIO(ran.stdout)))

@@ -18,6 +18,7 @@ from loihi_deploy.backends.argument_problems import (
     shown,
     whole_number_problems,
 )
+from loihi_deploy.backends.request import frame_problems
 from loihi_deploy.backends.stream import Stream
 from loihi_deploy.deployment.parts import Parts, between_samples, refuse
 from loihi_deploy.engines.host.readout import window_steps
@@ -295,7 +296,7 @@ class Answering(Parts):
         if hold is None:
             hold = options.steps_per_frame or deployed_for or DEFAULT_STEPS
         asked = RunOptions(steps_per_frame=hold, seed=seed, on_overflow=on_overflow)
-        refuse("Cannot open a stream", asked.problems(1))
+        refuse("Cannot open a stream", [*asked.problems(1), *frame_problems(self.program, hold)])
         width: int | None = window_steps(hold, options.readout_window)
         flush = None
         if (how := reading_of(self.program.readout, options)) in ("mean", "last", "each"):

@@ -79,7 +79,7 @@ class Comparing(Parts):
         steps : int, optional
             Presentation time; what it was deployed for, or 100.
         reference_samples : int
-            Samples for nengo-loihi's emulator, which is slow; 0 leaves it out.
+            Samples for nengo-loihi's emulator, which is slow; 0 leaves it out, and so do delays, which it has none of.
         client : distributed.Client, optional
             Of a Dask cluster, whose workers share the samples, and the settings that are tried; as for `evaluate`.
 

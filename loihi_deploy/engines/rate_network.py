@@ -13,10 +13,10 @@ from loihi_deploy.ir.graph import Graph, Population, Readout
 
 
 def is_feedforward(graph: Graph) -> bool:
-    """Whether every population stands behind those that drive it, so that one pass gives all rates."""
+    """Whether every population stands behind those that drive it, but for what it hears of earlier frames."""
     seen = {node.name for node in graph.inputs}
     for population in graph.populations:
-        if any(projection.pre not in seen for projection in graph.into(population.name)):
+        if any(p.pre not in seen and not p.frames_back for p in graph.into(population.name)):
             return False
         seen.add(population.name)
     return True

@@ -1,7 +1,8 @@
 """A whole spiking network in floats: what the integer program on chip approximates.
 
 Populations step with the neurons of `loihi_deploy.engines.host.neurons`. Every projection between populations takes
-one step: neurons see at step t what others spiked up to step t - 1, filtered. Readouts see the spikes of step t.
+one step: neurons see at step t what others spiked up to step t - 1, filtered. Readouts see the spikes of step t. Delays
+come on top of that.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from loihi_deploy.engines.host.neurons import effective_taus, initial_voltage, l
 from loihi_deploy.engines.host.readout import answers, window_steps
 from loihi_deploy.engines.threads import in_order, parts_of, thread_count
 from loihi_deploy.ir import Graph, Population, Projection, Readout, Sparse
+from loihi_deploy.ir.delays import as_delays, by_delay
 from loihi_deploy.ir.samples import held
 
 CHUNK = 8
@@ -134,12 +136,18 @@ class _Network:
         )
         n_neurons = sum(_padded(p.size) for p in graph.populations)
 
+        parts = [
+            replace(p, transform=transform, delays=as_delays(late))
+            for p in graph.projections
+            for late, transform in by_delay(p.delays, p.transform)
+        ]
+        self._n_kept = 2 + max((p.most_delay for p in parts), default=0)
         projections: list[Projection] = []
         groups: list[tuple[int, int, bool, int, int]] = []
         factors, ranges = [], []
         place = 0
         for node in targets:
-            into = graph.into(node.name)
+            into = [p for p in parts if p.post == node.name]
             keys = sorted({(p.pre in order, p.tau) for p in into})
             ranges.append((len(groups), len(groups) + len(keys)))
             for spiking, tau in keys:
@@ -152,7 +160,9 @@ class _Network:
                 place += node.size
         laid_out = layout([p.transform for p in projections], np.float64)
         pres = [
-            (order[p.pre], 0) if p.pre in order else (first_input[p.pre], p.transform.in_size)
+            (order[p.pre], 0, p.most_delay)
+            if p.pre in order
+            else (first_input[p.pre], p.transform.in_size, 0)
             for p in projections
         ]
 
@@ -176,7 +186,7 @@ class _Network:
         self._n_outputs = sum(node.size for node in graph.readouts)
         self._arguments = (
             *(populations, constants, np.array(groups, np.int64).reshape(-1, 5), np.array(factors)),
-            *(laid_out.table, laid_out.geometry, laid_out.weights, np.array(pres, np.int64).reshape(-1, 2)),
+            *(laid_out.table, laid_out.geometry, laid_out.weights, np.array(pres, np.int64).reshape(-1, 3)),
             *(gain, bias, voltage, graph.dt),
         )
 
@@ -190,9 +200,10 @@ class _Network:
         kernels.simulate_network(
             *(*self._arguments, frames, hold, trace),
             *(np.zeros(self._n_accumulators), np.zeros(self._n_accumulators), np.zeros(self._n_places)),
-            *(block_marks(self._n_accumulators), np.zeros(n), np.zeros(n), np.zeros((2, n), np.uint8)),
-            np.zeros((2, self._n_populations, self._largest + 8), np.int32),
-            np.zeros((2, self._n_populations), np.int64),
+            *(block_marks(self._n_accumulators), np.zeros(n), np.zeros(n)),
+            np.zeros((self._n_kept, n), np.uint8),
+            np.zeros((self._n_kept, self._n_populations, self._largest + 8), np.int32),
+            np.zeros((self._n_kept, self._n_populations), np.int64),
             room_for_words(n),
         )
         return trace

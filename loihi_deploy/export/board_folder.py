@@ -137,7 +137,8 @@ def describe_host(program: Program) -> Tree:
         },
         "readout": {
             "projections": [
-                _projection(p, program.dt) | {"delay": delays.get(p.pre, 0)} for p in (*of_host, *of_chip)
+                _projection(p, program.dt) | {"delay": delays.get(p.pre, 0) + p.most_delay}
+                for p in (*of_host, *of_chip)
             ],
             "readouts": [
                 {

@@ -86,7 +86,7 @@ def to_nengo(deployment: Deployment, x: Any = None) -> Any:
         for node in cut.encoder.inputs
         if node.remembers
     ]
-    problems += deployment.program.delay_problems("Nengo")
+    problems += deployment.program.delay_problems("Nengo", readout=True)
     if problems:
         raise InputError("The network cannot be a Nengo network", problems)
     values = {} if x is None else samples_for(deployment.graph, x).first_frames()

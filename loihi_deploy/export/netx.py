@@ -115,7 +115,7 @@ def _problems(program: Program) -> Iterator[Problem]:
             "a chain begins with one source of spikes", "sources", len(program.sources), "1", remedy
         )
         return
-    yield from program.delay_problems("the file that we write")
+    yield from program.delay_problems("the file that we write", readout=True)
     names = {p.name for p in _order(program)}
     for p in program.populations:
         forward, loops = _forward(program, p.name), [s for s in program.into(p.name) if s.pre == p.name]

@@ -93,7 +93,7 @@ def to_nir(deployment: Deployment, path: str | os.PathLike[str]) -> Path:
 def _problems(program: Program) -> Iterator[Problem]:
     """What NIR has no word for, and what cannot be left out."""
     driven = {bias_input.population for bias_input in program.bias_inputs}
-    yield from program.delay_problems("the graph that we write")
+    yield from program.delay_problems("the graph that we write", readout=True)
     for p in program.populations:
         if p.noise is not None:
             yield Problem("noise, which NIR has not", p.name)

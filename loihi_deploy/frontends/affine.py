@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,23 @@ from loihi_deploy.ir import (
     linear,
 )
 
-Source = tuple[str, float | None]
-"""Name of an input or population, and the time constant of the synapse behind it (None: the default)."""
+
+class Source(NamedTuple):
+    """Where the values of a term come from.
+
+    Parameters
+    ----------
+    name : str
+        Of an input or population.
+    tau : float or None
+        Time constant of the synapse behind it; None for the default.
+    late : int
+        Steps that they are held back, or frames where the framework counts in frames.
+    """
+
+    name: str
+    tau: float | None = None
+    late: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +54,7 @@ class Affine:
 
     Parameters
     ----------
-    terms : dict from (source name, time constant) to transform
+    terms : dict from Source to transform
         None stands for the identity.
     offset : (size,) float array
     shape : tuple of int
@@ -90,9 +105,14 @@ class Affine:
         """The vector behind a lowpass synapse; ValueError where there is one already."""
         if tau == 0:
             return self
-        if any(before for _, before in self.terms):
+        if any(source.tau for source in self.terms):
             raise ValueError
-        return replace(self, terms={(name, tau): term for (name, _), term in self.terms.items()})
+        return replace(self, terms={source._replace(tau=tau): term for source, term in self.terms.items()})
+
+    def held_back(self, late: int) -> Affine:
+        """The vector as it was some steps, or frames, earlier; a constant was there then, too."""
+        terms = {source._replace(late=source.late + late): term for source, term in self.terms.items()}
+        return replace(self, terms=terms)
 
     def scaled(self, factor: float) -> Affine:
         """The vector times a number."""
@@ -144,11 +164,20 @@ class GraphBuilder:
         What is converted, for error messages: ``"model 'mnist'"``.
     synapse : float
         The default time constant of synapses, in seconds.
+    in_frames : bool
+        Whether `Source.late` counts frames of a sequence, and not steps.
+
+    Attributes
+    ----------
+    n_frames : int or None
+        Frames that sequences have to have; None for any number.
     """
 
-    def __init__(self, source: str, synapse: float) -> None:
+    def __init__(self, source: str, synapse: float, *, in_frames: bool = False) -> None:
         self.source = source
         self.synapse = synapse
+        self.in_frames = in_frames
+        self.n_frames: int | None = None
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self._names: set[str] = set()
@@ -175,7 +204,7 @@ class GraphBuilder:
         """Add an input; `name` from `unique`, `order` for samples (channels, height, width) stored as `shape`."""
         node = Input(name, tuple(int(n) for n in shape), channels_first=order is not None)
         self._inputs.append(node)
-        return Affine({(name, 0.0): None}, np.zeros(node.size), stored_shape(node.shape), order)
+        return Affine({Source(name, 0.0): None}, np.zeros(node.size), stored_shape(node.shape), order)
 
     def population(
         self,
@@ -201,12 +230,16 @@ class GraphBuilder:
             )
         )
         self._connect(name, currents)
-        return Affine({(name, None): None}, np.zeros(currents.size), currents.shape, currents.order)
+        return Affine({Source(name): None}, np.zeros(currents.size), currents.shape, currents.order)
+
+    def coming_back(self, name: str, transform: Transform, frames: int) -> None:
+        """Let a population hear what it said some frames before."""
+        self._projections.append(Projection(name, name, transform, self.synapse, frames_back=frames))
 
     def relay(self, name: str, of: str, tau: float) -> str:
         """Add neurons that repeat what a synapse makes of a population's spikes; `name` from `unique`."""
         population = next(population for population in self._populations if population.name == of)
-        said = Affine({(of, tau): None}, np.zeros(population.size), population.shape)
+        said = Affine({Source(of, tau): None}, np.zeros(population.size), population.shape)
         self.population(name, said, population.neuron)
         return name
 
@@ -236,11 +269,9 @@ class GraphBuilder:
         self._inputs.append(
             Input(name, made.shape, origin=before.given, before=(*before.before, step)),
         )
-        return Affine({(name, 0.0): None}, np.zeros(made.size), made.shape, made.order)
+        return Affine({Source(name, 0.0): None}, np.zeros(made.size), made.shape, made.order)
 
-    def remembered_input(
-        self, name: str, values: Affine, memory: FrameMemory, n_frames: int | None = None
-    ) -> Affine:
+    def remembered_input(self, name: str, values: Affine, memory: FrameMemory) -> Affine:
         """Add an input that holds the host's memory of frames of an expression, and give the expression of it.
 
         Parameters
@@ -251,8 +282,6 @@ class GraphBuilder:
             What is remembered: of a single input, see `input_of`.
         memory : FrameMemory
             Of the stored elements of `values`.
-        n_frames : int, optional
-            Frames that a sequence has to have.
         """
         before = self.input_of(values)
         assert before is not None
@@ -262,8 +291,8 @@ class GraphBuilder:
             steps = (*steps, HostMap(transform, values.offset))
         size = memory.out_size
         given = before.given
-        self._inputs.append(Input(name, (size,), origin=given, before=(*steps, memory), n_frames=n_frames))
-        return Affine({(name, 0.0): None}, np.zeros(size), (size,))
+        self._inputs.append(Input(name, (size,), origin=given, before=(*steps, memory)))
+        return Affine({Source(name, 0.0): None}, np.zeros(size), (size,))
 
     def mask(self, values: Affine, value: float) -> bool:
         """Say that frames of nothing but a value are padding; False where `values` is not an input as it is given."""
@@ -278,10 +307,14 @@ class GraphBuilder:
         self._inputs[self._inputs.index(node)] = replace(node, mask_value=value)
         return True
 
+    def is_input(self, name: str) -> bool:
+        """Whether something is an input, and no population."""
+        return any(node.name == name for node in self._inputs)
+
     def input_of(self, values: Affine) -> Input | None:
         """The only input that an expression depends on; None where it depends on neurons, or on several inputs."""
         inputs = {node.name: node for node in self._inputs}
-        names = [name for name, _ in values.terms]
+        names = [source.name for source in values.terms]
         return inputs.get(names[0]) if len(names) == 1 else None
 
     def readout(
@@ -301,10 +334,20 @@ class GraphBuilder:
         self._connect(name, outputs)
 
     def _connect(self, post: str, expression: Affine) -> None:
-        for (pre, tau), transform in expression.terms.items():
-            if transform is None:
-                transform = linear.identity(expression.shape)
-            self._projections.append(Projection(pre, post, transform, self.synapse if tau is None else tau))
+        parts: dict[Source, dict[int, Transform]] = {}
+        for source, transform in expression.terms.items():
+            by_delay = parts.setdefault(source._replace(late=0), {})
+            by_delay[source.late] = linear.identity(expression.shape) if transform is None else transform
+        for (pre, tau, _), by_delay in parts.items():
+            tau = self.synapse if tau is None else tau
+            if self.in_frames:
+                self._projections += [
+                    Projection(pre, post, part, tau, frames_back=late) for late, part in by_delay.items()
+                ]
+            else:
+                self._projections += [
+                    Projection(pre, post, part, tau, late) for late, part in _joined(by_delay)
+                ]
 
     def graph(self, dt: float) -> Graph:
         """The graph; ConversionError with every problem where there are any."""
@@ -321,6 +364,7 @@ class GraphBuilder:
         given = [node.name for node in self._inputs if node.origin is None]
         derived = {node.given.name for node in self._inputs if node.origin is not None}
         kept = [node for node in self._inputs if node.name in driving or node.name not in derived]
+        kept = [replace(node, n_frames=self.n_frames) for node in kept]
         return Graph(
             tuple(sorted(kept, key=lambda node: given.index(node.given.name))),
             tuple(self._populations),
@@ -329,6 +373,20 @@ class GraphBuilder:
             dt,
             tuple(self.notes),
         )
+
+
+def _joined(parts: Mapping[int, Transform]) -> list[tuple[Any, Transform]]:
+    """Transforms with their delays: one for all delays, where every neuron of the sender has a single one."""
+    if len(parts) == 1:
+        return list(parts.items())
+    matrices = {late: part.csr() for late, part in parts.items()}
+    senders = {late: np.unique(matrix.indices[matrix.data != 0]) for late, matrix in matrices.items()}
+    if len(np.unique(np.concatenate(list(senders.values())))) < sum(map(len, senders.values())):
+        return list(parts.items())
+    delays = np.zeros(next(iter(matrices.values())).in_size, np.int64)
+    for late, neurons in senders.items():
+        delays[neurons] = late
+    return [(delays, linear.as_matrix(linear.total(list(matrices.values())).csr()))]
 
 
 def _together(problems: list[Problem]) -> list[Problem]:

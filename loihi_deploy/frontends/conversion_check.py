@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -80,7 +80,7 @@ def check_conversion(source: Any, graph: Graph, x: Any, n_samples: int = 4) -> b
         if references is not None and walk.leading == 2:
             own = _with_own_synapses(graph, walk.builder.graph(graph.dt))
             frames = {name: values.astype(np.float64) for name, values in samples.arrays.items()}
-            activity = _as_read(graph, rates_over_time(own, frames), walk.read_last)
+            activity = _as_read(graph, rates_over_time(own, frames), walk)
             _compare(graph, activity, references, rtol)
             return True
     elif is_instance(source, "nengo_dl", "Converter") or is_instance(source, "nengo", "Network"):
@@ -106,16 +106,16 @@ def _with_own_synapses(graph: Graph, walked: Graph) -> Graph:
     return replace(graph, projections=tuple(replace(ours, tau=theirs.tau) for ours, theirs in pairs))
 
 
-def _as_read(
-    graph: Graph, activity: dict[str, NDArray[Any]], read_last: Collection[str]
-) -> dict[str, NDArray[Any]]:
-    """Activities of every frame as rows, (n * n_frames, size), and readouts as the source reads frames.
+def _as_read(graph: Graph, activity: dict[str, NDArray[Any]], walk: Any) -> dict[str, NDArray[Any]]:
+    """Activities of every frame that the source has, as rows, and readouts as it reads frames.
 
-    Of the populations in `read_last` the source has the last frame alone.
+    Of the populations in ``walk.read_last`` it has the last frame alone, of others those in ``walk.times``.
     """
     read: dict[str, NDArray[Any]] = {}
     for name, values in activity.items():
-        over_frames = getattr(graph.nodes[name], "over_frames", "last" if name in read_last else "each")
+        over_frames = getattr(graph.nodes[name], "over_frames", "last" if name in walk.read_last else "each")
+        if name in walk.times and over_frames == "each":
+            values = values[:, walk.times[name].first :: walk.times[name].every]
         if over_frames == "mean":
             read[name] = values.mean(axis=1)
         elif over_frames == "last":

@@ -31,14 +31,15 @@ from loihi_deploy.frontends.keras_layers import (
     RELU_REMEDY,
     UNCHANGED,
     activated,
+    activation_name,
     refusal,
     type_name,
 )
 from loihi_deploy.frontends.keras_ops import applied_operation, operation_name, symbol
-from loihi_deploy.frontends.keras_time import OVER_FRAMES
+from loihi_deploy.frontends.keras_time import OVER_FRAMES, fewer_answers, in_time, settled
 from loihi_deploy.frontends.layouts import image_layout
 from loihi_deploy.frontends.tensor_functions import MOVING
-from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
+from loihi_deploy.frontends.tensors import Tensor, Time, UnsupportedLayerError
 from loihi_deploy.frontends.tracing import is_code, trace
 from loihi_deploy.ir import Graph, NeuronModel
 from loihi_deploy.options import DeployOptions
@@ -67,12 +68,14 @@ def convert_keras(model: Any, options: DeployOptions) -> Graph:
 
 def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
     """Evaluate a Keras model as affine expressions."""
-    builder = GraphBuilder(f"Keras model {model.name!r}", options.synapse)
+    builder = GraphBuilder(f"Keras model {model.name!r}", options.synapse, in_frames=True)
     outputs = model_outputs(model)
     layers = list(all_layers(model))
     shapes = [tuple(tensor.shape)[1:] for tensor in listed(model.inputs)]
     unknown_length = any(shape[:1] == (None,) and None not in shape[1:] for shape in shapes)
     leading = 2 if unknown_length or any(_is_over_time(layer) for layer in layers) else 1
+    lengths = {shape[0] for shape in shapes} - {None} if leading == 2 else set()
+    time = Time(lengths.pop() if len(lengths) == 1 else None)
     channels_first = any(getattr(layer, "data_format", None) == "channels_first" for layer in layers)
     inputs = {}
     for tensor in listed(model.inputs):
@@ -88,12 +91,14 @@ def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
         layout = image_layout(shape, not (channels_first and len(shape) == 3))
         stored = shape if layout.order is None else layout.shape
         inputs[key(tensor)] = Tensor(
-            builder.input(builder.unique(name), stored, layout.order), shape, leading
+            builder.input(builder.unique(name), stored, layout.order), shape, leading, time=time
         )
     walk = KerasWalk(builder, NeuronModel("if"), leading)
     expressions = walk.model(outputs, inputs)
     for output, tensor in zip(outputs, expressions, strict=True):
         name = history(output)[0].name
+        if tensor.leading == 2 and max(tensor.time.every, tensor.time.pooled) > 1:
+            walk.report(fewer_answers(tensor), history(output)[0])
         over_frames = tensor.over_time or ("each" if tensor.leading == 2 else "")
         builder.readout(name, tensor.affine, tensor.shape, tensor.host, output_type(output), over_frames)
     return walk
@@ -114,6 +119,8 @@ class KerasWalk:
         Which call of which layer (within which calls of nested models) made each population, and how it is stored.
     read_last : set of str
         Populations behind a last step: the model has what they say at the last frame only.
+    times : dict of Time
+        At which frames the model has what populations say, by name.
     """
 
     def __init__(self, builder: GraphBuilder, neuron: NeuronModel, leading: int = 1) -> None:
@@ -122,6 +129,7 @@ class KerasWalk:
         self.neuron = neuron
         self.sites: dict[Path, tuple[str, NDArray[np.intp] | None]] = {}
         self.read_last: set[str] = set()
+        self.times: dict[str, Time] = {}
         self._owners: list[Any] = []
         self._traced: list[Any] = []  # kept alive, since keys are their ids
 
@@ -190,9 +198,12 @@ class KerasWalk:
         # functions in a layer of the user's own have names that are counted anew in every trace
         is_function = bool(symbol(layer)) or not hasattr(layer, "weights")
         owner = self._owners[0] if self._owners and is_function else layer
+        if activation_name(tensor.activation) != "linear" or tensor.windows is not None:
+            tensor = settled(layer, tensor, self.builder)
         tensor = activated(tensor, layer, self.builder, self.neuron, owner.name)
         for name in self.builder.populations[n_populations:]:
             self.sites[path] = (name, tensor.affine.order)
+            self.times[name] = tensor.time
             if tensor.over_time:
                 self.read_last.add(name)
         return tensor
@@ -207,16 +218,22 @@ class KerasWalk:
             )
         if not function and name not in (HANDLERS if tensors[0].leading == 1 else HANDLERS | OVER_FRAMES):
             raise refusal(layer)
+        over_time = tensors[0].leading == 2
+        if over_time:
+            tensors = in_time(layer, tensors, self.builder)
         if function:
             return applied_operation(layer, node, tensors)
-        over_time = tensors[0].leading == 2
-        if over_time and name in OVER_FRAMES:
-            return [OVER_FRAMES[name](layer, tensors, self.builder)]
-        if over_time and name not in OVER_TIME:
+        if over_time and name not in OVER_TIME and name not in OVER_FRAMES:
             raise UnsupportedLayerError(
                 "the layer mixes the steps of a sequence", name, "Wrap it in TimeDistributed"
             )
-        return [HANDLERS[name](layer, tensors)]
+        if not over_time or name not in OVER_FRAMES:
+            made = HANDLERS[name](layer, tensors)
+        else:
+            made = OVER_FRAMES[name](layer, tensors, self.builder)
+        if over_time and made.over_time == "last" and made.time.every > 1:
+            self.builder.n_frames = made.time.n_frames
+        return [made]
 
 
 def _may_follow(activation: str, layer: Any) -> bool:

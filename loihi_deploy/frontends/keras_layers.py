@@ -108,8 +108,11 @@ def activated(tensor: Tensor, layer: Any, builder: GraphBuilder, neuron: NeuronM
     currents = tensor.affine
     if currents.order is None and len(tensor.shape) > 1:
         currents = currents.ordered(None, linear.image_shape(tensor.shape))
-    affine = builder.population(builder.unique(name), currents, neuron, gain, 0.0, amplitude)
-    return replace(plain, affine=affine)
+    name = builder.unique(name)
+    affine = builder.population(name, currents, neuron, gain, 0.0, amplitude)
+    if tensor.coming_back is not None:
+        builder.coming_back(name, linear.as_matrix(tensor.coming_back), tensor.time.every)
+    return replace(plain, affine=affine, coming_back=None)
 
 
 def _held(tensor: Tensor, high: float, layer: Any, builder: GraphBuilder, name: str) -> Tensor:

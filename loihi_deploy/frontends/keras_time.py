@@ -9,26 +9,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.frontends.affine import Affine, GraphBuilder, Source
+from loihi_deploy.frontends.affine import Affine, GraphBuilder, Source, add
 from loihi_deploy.frontends.keras_layers import (
     activation_name,
     given_step,
+    maximum_refused,
     time_constant,
     two_synapses,
     type_name,
 )
-from loihi_deploy.frontends.keras_windows import sizes, values
+from loihi_deploy.frontends.keras_windows import global_average_pooling, sizes, values
 from loihi_deploy.frontends.tensors import (
     Tensor,
+    Time,
     UnsupportedLayerError,
     contracted,
     elementwise,
     last_step,
     moved,
 )
-from loihi_deploy.ir import FrameMemory, Sparse, Transform
+from loihi_deploy.ir import FrameMemory, Sparse, Transform, linear
 
-BEHIND_NEURONS = "The chip keeps no delays behind neurons: let this layer come first, where the host does"
+BEHIND_NEURONS = (
+    "The host keeps this memory: let this layer come first. SimpleRNN(activation='relu') and Conv1D(padding='causal') "
+    "may stand behind neurons"
+)
+Tap = tuple[int, Transform | None]
+"""Steps back, and what is made of what was there; None for the same."""
 
 
 def _remembered(
@@ -38,17 +45,16 @@ def _remembered(
     state: NDArray[np.float64],
     given: NDArray[np.float64],
     low: NDArray[np.float64] | None = None,
-    n_frames: int | None = None,
 ) -> Tensor:
     """A tensor (n,) that holds a memory of the frames of `x`, by its matrices and bounds; see `FrameMemory`."""
     if len(x.shape) != 1:
         raise _no_vectors(x)
-    if builder.input_of(x.affine) is None or x.over_time:
+    if builder.input_of(x.affine) is None:
         raise UnsupportedLayerError("a memory of what neurons said", remedy=BEHIND_NEURONS)
     plain = x.affine.ordered(None, (x.affine.size,))
     memory = FrameMemory(_as_sparse(state), _as_sparse(given), low)
     name = builder.unique(f"{layer.name}_memory")
-    affine: Affine = builder.remembered_input(name, plain, memory, n_frames)
+    affine: Affine = builder.remembered_input(name, plain, memory)
     return x.with_affine(affine, (affine.size,))
 
 
@@ -61,8 +67,56 @@ def _as_sparse(matrix: NDArray[np.float64]) -> Sparse:
     return Sparse.from_entries(rows, columns, matrix[rows, columns], matrix.shape)
 
 
+def _line(layer: Any, x: Tensor, builder: GraphBuilder, held: int) -> Tensor:
+    """What an input was at so many frames, the newest one first: a delay line on the host."""
+    n = x.affine.size
+    return _remembered(layer, x, builder, np.eye(held * n, k=-n), np.eye(held * n, n))
+
+
+def _tapped(layer: Any, x: Tensor, builder: GraphBuilder, taps: list[Tap], *, whole: bool) -> Tensor:
+    """A sum over steps of a tensor (n,): of neurons by delays of their synapses, of inputs by delay lines of the host.
+
+    Parameters
+    ----------
+    taps : list of (int, transform)
+        Steps back, and what is made of what was there.
+    whole : bool
+        Whether what stands behind looks only where there are as many steps, so that constants are there for all taps;
+        else there is nothing in front of the first step, no constants either.
+    """
+    x = x.with_affine(x.affine.ordered(None, (x.affine.size,)), x.shape)
+    inputs = [source for source in x.affine.terms if builder.is_input(source.name)]
+    spikes = {source: term for source, term in x.affine.terms.items() if source not in inputs}
+    constant, nothing = x.affine.offset, np.zeros(x.affine.size)
+    if constant.any() and not (inputs or whole):
+        raise UnsupportedLayerError(
+            "constants, of which there are none in front of the first frame",
+            remedy="Put the convolution right behind the activation, without biases or normalization between them",
+        )
+    made = []
+    for source in inputs:
+        alone = replace(x.affine, terms={source: x.affine.terms[source]}, offset=constant)
+        constant = nothing
+        n, held = alone.size, taps[-1][0] * x.time.every + 1
+        line = _line(layer, x.with_affine(alone, x.shape), builder, held).affine
+        whole_line = add(
+            _made(line.take(back * x.time.every * n + np.arange(n)), transform) for back, transform in taps
+        )
+        terms = {source: term and linear.as_matrix(term.csr()) for source, term in whole_line.terms.items()}
+        made.append(replace(whole_line, terms=terms))
+    if spikes:
+        said = replace(x.affine, terms=spikes, offset=constant)
+        made += [_made(said.held_back(back * x.time.every), transform) for back, transform in taps]
+    affine = add(made)
+    return x.with_affine(affine, (affine.size,))
+
+
+def _made(values: Affine, transform: Transform | None) -> Affine:
+    return values if transform is None else values.mapped(transform, (transform.out_size,))
+
+
 def conv_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
-    """`Conv1D` over the steps of a sequence: a delay line on the host, and a matrix behind it."""
+    """`Conv1D` over the steps of a sequence: delay lines on the host, or delays behind neurons."""
     x = inputs[0]
     if layer.padding != "causal":
         raise UnsupportedLayerError(
@@ -70,28 +124,82 @@ def conv_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> T
             f"padding={layer.padding!r}",
             "Use padding='causal', whose answer to a frame needs no later ones",
         )
-    if sizes(layer.strides, 1) != (1,):
-        raise UnsupportedLayerError(
-            "strides over time", layer.strides, "Use strides=1, and average at the end"
-        )
     kernel, n = values(layer.kernel), x.shape[-1] if x.shape else 1
-    taps, n_in, n_out = kernel.shape
-    (spread,) = sizes(layer.dilation_rate, 1)
-    held = (taps - 1) * spread + 1
-    state, given = np.eye(held * n, k=-n), np.eye(held * n, n)
-    line = _remembered(layer, x, builder, state, given)
+    (stride,), (spread,) = sizes(layer.strides, 1), sizes(layer.dilation_rate, 1)
+    n_taps, n_in, n_out = kernel.shape
     groups = n // n_in
-    matrix = np.zeros((held, n, n_out))
-    for tap in range(taps):  # the last tap is the newest frame
+    taps: list[Tap] = []
+    for back in range(n_taps):  # the last tap is the newest step
+        matrix = np.zeros((n_out, n))
         for group in range(groups):
-            rows, columns = (
-                slice(group * n_in, (group + 1) * n_in),
-                slice(group * n_out // groups, (group + 1) * n_out // groups),
-            )
-            matrix[(taps - 1 - tap) * spread, rows, columns] = kernel[tap, :, columns]
-    y = contracted(line, matrix.reshape(held * n, n_out))
+            outputs = slice(group * n_out // groups, (group + 1) * n_out // groups)
+            matrix[outputs, group * n_in : (group + 1) * n_in] = kernel[n_taps - 1 - back, :, outputs].T
+        taps.append((back * spread, linear.as_matrix(matrix)))
+    if len(x.shape) != 1:
+        raise _no_vectors(x)
+    y = _tapped(layer, x, builder, taps, whole=n_taps == 1)
     y = elementwise(y, offset=values(layer.bias)) if layer.use_bias else y
-    return replace(y, activation=layer.activation)
+    return replace(y, activation=layer.activation, time=replace(x.time, every=x.time.every * stride))
+
+
+def pooled_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
+    """`AveragePooling1D` and `MaxPooling1D` over the steps of a sequence."""
+    x = inputs[0]
+    (size,), (stride,) = sizes(layer.pool_size, 1), sizes(layer.strides, 1)
+    n_steps = None if x.time.n_steps is None else x.time.n_steps // x.time.pooled
+    if size != stride or (layer.padding != "valid" and (n_steps is None or n_steps % size)):
+        raise UnsupportedLayerError(
+            "pooling over time in windows that overlap, leave steps out, or look beyond the end",
+            f"pool_size={size}, strides={stride}, padding={layer.padding!r}",
+            "Leave strides and padding at their defaults",
+        )
+    if type_name(layer).startswith("Average"):
+        return replace(x, time=replace(x.time, pooled=x.time.pooled * size))
+    x = settled(layer, x, builder)
+    if builder.input_of(x.affine) is None:
+        raise maximum_refused(layer)
+    line = _line(layer, x, builder, (size - 1) * x.time.every + 1)
+    n = x.shape[0]
+    windows = np.arange(n)[:, None] + np.arange(size) * x.time.every * n
+    return replace(line, windows=windows, shape=(n,), time=_slower(x.time, size))
+
+
+def settled(layer: Any, x: Tensor, builder: GraphBuilder) -> Tensor:
+    """A tensor with the average over steps that is still to be taken."""
+    size = x.time.pooled
+    if size == 1:
+        return x
+    if len(x.shape) != 1:
+        raise _no_vectors(x)
+    share = replace(x, affine=x.affine.scaled(1 / size), time=replace(x.time, pooled=1))
+    mean = _tapped(layer, share, builder, [(back, None) for back in range(size)], whole=True)
+    return replace(mean, time=_slower(share.time, size))
+
+
+def _slower(time: Time, size: int) -> Time:
+    """The time of windows of so many steps, which stand at the last of them."""
+    return replace(time, every=time.every * size, first=time.first + (size - 1) * time.every)
+
+
+def averaged_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
+    """`GlobalAveragePooling1D` over the steps of a sequence: an average of the outputs."""
+    x = inputs[0]
+    if x.time.every > 1:
+        raise UnsupportedLayerError(
+            "an average over steps of which there are fewer than frames, behind neurons or strides",
+            f"a step every {x.time.every} frames",
+            "Take the pooling over time away, or the strides: the average over all frames is the end of the network",
+        )
+    if x.time.pooled > 1:
+        if x.time.n_frames is None or x.time.n_frames % x.time.pooled:
+            raise UnsupportedLayerError(
+                "windows of the pooling that frames at the end may not fill",
+                x.time.n_frames or "any number of frames",
+                f"Give the model Input((n_frames, ...)) with a multiple of {x.time.pooled} frames",
+            )
+        builder.n_frames = x.time.n_frames
+        x = replace(x, time=replace(x.time, pooled=1))
+    return global_average_pooling(layer, [x])
 
 
 def lmu(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
@@ -166,7 +274,10 @@ def _cell_parameters(
 
 
 def simple_rnn(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
-    """`SimpleRNN` of rectified linear units: on the host, what it said of a frame is there one frame later."""
+    """`SimpleRNN` of rectified linear units: what it said of a frame is there one frame later.
+
+    On the host, where nothing but the input stands before it; else its neurons hear themselves by delays of a frame.
+    """
     cell = layer.cell
     kind = activation_name(cell.activation)
     if kind not in ("relu", "linear"):
@@ -178,36 +289,45 @@ def simple_rnn(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tenso
             "a recurrent layer that goes backwards, or gives or keeps its state",
             remedy="Leave go_backwards, return_state and stateful at False",
         )
+    if len(inputs[0].shape) != 1:
+        raise _no_vectors(inputs[0])
     x = contracted(inputs[0], values(cell.kernel))
     if cell.use_bias:
         x = elementwise(x, offset=values(cell.bias))
-    size = int(cell.units)
-    low = np.zeros(size) if kind == "relu" else None
-    y = _remembered(layer, x, builder, values(cell.recurrent_kernel).T, np.eye(size), low)
+    weights = values(cell.recurrent_kernel).T
+    if builder.input_of(x.affine) is None:
+        if kind == "linear":
+            raise UnsupportedLayerError(
+                "a recurrent layer that is linear, behind neurons", remedy="Train it with activation='relu'"
+            )
+        y = replace(x, activation="relu", coming_back=weights)
+    else:
+        size, every = int(cell.units), x.time.every
+        state = np.eye(every * size, k=-size)  # what was said at each of so many frames, the newest one first
+        state[:size, -size:] = weights
+        low = np.zeros(every * size) if kind == "relu" else None
+        y = _remembered(layer, x, builder, state, np.eye(every * size, size), low)
+        y = y if every == 1 else moved(y, np.arange(size))
     return y if layer.return_sequences else last_step(y)
 
 
 def flatten_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
-    """`Flatten` of all frames of a sequence: a delay line on the host, read at the last frame."""
+    """`Flatten` of all steps of a sequence, read at the last frame: delay lines on the host, delays behind neurons."""
     x = inputs[0]
-    n_frames = tuple(layer.input.shape)[1]
-    if n_frames is None:
+    n_steps = x.time.n_steps
+    if n_steps is None:
         raise UnsupportedLayerError(
             "frames of sequences of any length side by side",
             remedy="Give the model Input((n_frames, ...)), or GlobalAveragePooling1D in place of Flatten",
         )
-    if builder.input_of(x.affine) is None or x.over_time:
-        raise UnsupportedLayerError(
-            "what neurons said in all frames side by side",
-            x.shape,
-            "Use GlobalAveragePooling1D, or Flatten first",
-        )
+    builder.n_frames = x.time.n_frames
     x = moved(x, x.indices().ravel())
     size = x.shape[0]
-    held = n_frames * size
-    line = _remembered(layer, x, builder, np.eye(held, k=-size), np.eye(held, size), n_frames=n_frames)
-    oldest_first = np.arange(held).reshape(n_frames, size)[::-1].ravel()
-    return last_step(moved(line, oldest_first))
+    places = np.full((n_steps, n_steps * size), -1)
+    for step in range(n_steps):
+        places[step, step * size : (step + 1) * size] = np.arange(size)
+    taps: list[Tap] = [(back, linear.gather(places[n_steps - 1 - back], size)) for back in range(n_steps)]
+    return last_step(_tapped(layer, x, builder, taps, whole=True))
 
 
 def alpha(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
@@ -231,12 +351,15 @@ def alpha(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
             "a filter that constants pass through", remedy="Put Alpha right behind SpikingActivation"
         )
     once, twice = x.affine.scaled(b).terms, x.affine.scaled(1 - b).terms
-    if any(synapse for _, synapse in once):
+    if any(source.tau for source in once):
         raise two_synapses()
     terms: dict[Source, Transform | None] = {}
-    for name, synapse in once:
-        relay = builder.relay(builder.unique(f"{layer.name}_relay"), name, tau)
-        terms[name, tau], terms[relay, tau] = once[name, synapse], twice[name, synapse]
+    for source in once:
+        relay = builder.relay(builder.unique(f"{layer.name}_relay"), source.name, tau)
+        terms[source._replace(tau=tau)], terms[source._replace(name=relay, tau=tau)] = (
+            once[source],
+            twice[source],
+        )
     return given_step(layer, x.with_affine(replace(x.affine, terms=terms), x.shape))
 
 
@@ -282,10 +405,50 @@ def masking(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
 
 OVER_FRAMES: dict[str, Callable[[Any, list[Tensor], GraphBuilder], Tensor]] = {
     "Alpha": alpha,
+    "AveragePooling1D": pooled_over_time,
     "Conv1D": conv_over_time,
     "Flatten": flatten_over_time,
+    "GlobalAveragePooling1D": averaged_over_time,
     "LMU": lmu,
     "Masking": masking,
+    "MaxPooling1D": pooled_over_time,
     "SimpleRNN": simple_rnn,
 }
 """What layers do with the steps of a sequence, by their type name."""
+
+POOLING = ("AveragePooling1D", "GlobalAveragePooling1D", "MaxPooling1D")
+
+
+def fewer_answers(x: Tensor) -> UnsupportedLayerError:
+    """Why there is no answer for every step behind pooling or strides over time."""
+    return UnsupportedLayerError(
+        "answers to fewer steps than there are frames",
+        f"a step every {x.time.every * x.time.pooled} frames",
+        "Read the last step: SimpleRNN with return_sequences=False, or Flatten",
+    )
+
+
+def in_time(layer: Any, tensors: list[Tensor], builder: GraphBuilder) -> list[Tensor]:
+    """Tensors that a layer over time is applied to, as it takes their steps: averaged over, and at the same frames.
+
+    What treats every step alike, and is linear, may do so before averages are taken.
+    """
+    name = type_name(layer)
+    different = len({tensor.time for tensor in tensors}) > 1
+    if different or name in ("Lowpass", "SpikingActivation") or (name in OVER_FRAMES and name not in POOLING):
+        tensors = [settled(layer, tensor, builder) for tensor in tensors]
+    times = {tensor.time for tensor in tensors}
+    if len(times) > 1:
+        raise UnsupportedLayerError(
+            "sequences whose steps stand at different frames",
+            " and ".join(sorted(f"every {time.every}, from {time.first}" for time in times)),
+            "Pool all of them over time, or none",
+        )
+    rates = max(tensor.time.every for tensor in tensors)
+    if rates > 1 and name in ("Alpha", "LMU", "Lowpass"):
+        raise UnsupportedLayerError(
+            "a memory in steps of which there are fewer than frames",
+            f"a step every {rates} frames",
+            "Let it come before the pooling over time",
+        )
+    return tensors

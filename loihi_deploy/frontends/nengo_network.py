@@ -19,7 +19,7 @@ from nengo.exceptions import BuildError
 from numpy.typing import NDArray
 
 from loihi_deploy.errors import Problem
-from loihi_deploy.frontends.affine import Affine, GraphBuilder, add
+from loihi_deploy.frontends.affine import Affine, GraphBuilder, Source, add
 from loihi_deploy.frontends.connections import (
     UnsupportedConnectionError,
     connection_map,
@@ -206,7 +206,7 @@ class NetworkWalk:
     def _source(self, neurons: Any) -> Affine:
         layout = self.layout(neurons)
         name = self.name(neurons, "ensemble")
-        return Affine({(name, 0.0): None}, np.zeros(neurons.size_out), layout.shape, layout.order)
+        return Affine({Source(name, 0.0): None}, np.zeros(neurons.size_out), layout.shape, layout.order)
 
     def _nothing(self, obj: Any) -> Affine:
         layout = self.layout(obj)
@@ -317,7 +317,7 @@ class NetworkWalk:
         self.spiking_layers.add(node)
         name = self.name(node, "layer")
         self.builder.population(name, currents, model, scale, 0.0, amplitude / scale)
-        return Affine({(name, 0.0): None}, np.zeros(currents.size), currents.shape, currents.order)
+        return Affine({Source(name, 0.0): None}, np.zeros(currents.size), currents.shape, currents.order)
 
     def _population(self, neurons: Any) -> Affine:
         ensemble = neurons.ensemble

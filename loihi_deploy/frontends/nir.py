@@ -12,7 +12,8 @@ and with a step of dt:
 
 Files hold seconds, not steps: dt is that of `DeployOptions` (snnTorch counts in steps of 1e-4 s, sinabs of 1 s). The
 chip resets to 0, so voltages are counted from ``v_reset``. They may go below it as far as the chip goes. Biases in
-front of a ``CubaLIF`` act at once, not filtered. ``Delay`` is made of relay neurons, one for each step.
+front of a ``CubaLIF`` act at once, not filtered. ``Delay`` is an absolute time: synapses hold spikes back for so long;
+where that is longer than the chip can, there are relay neurons in front of them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from math import prod
 
 import numpy as np
 
+from loihi_deploy.chip.boards import as_board
 from loihi_deploy.errors import InputError, Problem
-from loihi_deploy.frontends.affine import Affine, GraphBuilder, add
+from loihi_deploy.frontends.affine import Affine, GraphBuilder, Source, add
 from loihi_deploy.frontends.channels_first import (
     UnsupportedError,
     Value,
@@ -53,7 +55,7 @@ from loihi_deploy.frontends.nir_shapes import (
 from loihi_deploy.ir import Conv2D, Graph, NeuronModel, Shape, Sparse, linear
 from loihi_deploy.options import DeployOptions
 
-MAX_DELAY = 62
+LONGEST_DELAY = 1000
 """Longest delay in steps."""
 RELAY_GAIN = 2.0
 """A spike is this many thresholds of a relay neuron."""
@@ -76,6 +78,8 @@ class _Walk:
 
     def __init__(self, network: NirNetwork, dt: float) -> None:
         self.network, self.dt = network, dt
+        self.most_delay = as_board("loihi").chip.core.max_delay
+        self.given = {name for name, node in network.nodes.items() if node.kind == "Input"}
         self.builder = GraphBuilder("the NIR graph", 0.0)
         self.values: dict[str, Value] = {}
         self.shapes: dict[str, Shape] = {}
@@ -199,45 +203,62 @@ class _Walk:
         self.builder.population(name, currents, cell.model, gain, bias, amplitude=self.dt)
 
     def delayed(self, node: Node, value: Value) -> Value:
-        """Spikes behind chains of relay neurons; each of stage k repeats, a step later, what it gets."""
+        """What synapses hold back for each element; relay neurons first, where that is longer than the chip can."""
         steps = for_each(node, "delay", value.shape) / self.dt
-        left = as_stored(np.round(steps).astype(int), value.shape)
-        if (np.abs(steps - np.round(steps)) > 1e-3).any() or not 0 <= left.min() <= left.max() <= MAX_DELAY:
-            raise UnsupportedError(f"delays other than 0 to {MAX_DELAY} whole steps")
-        if not _is_spikes(value.affine):
-            raise UnsupportedError("a delay of what are not the spikes of neurons")
+        if (np.abs(steps - np.round(steps)) > 1e-3).any() or steps.min() < 0 or steps.max() > LONGEST_DELAY:
+            raise UnsupportedError(f"delays other than 0 to {LONGEST_DELAY} whole steps")
+        if value.affine.offset.any() or any(source.name in self.given for source in value.affine.terms):
+            raise UnsupportedError("a delay of what is no sum of the spikes of neurons")
+        late = np.broadcast_to(as_stored(np.round(steps).astype(int), value.shape), value.affine.size)
         stored, order = layout_of(value.shape)
         now, here = value.affine.ordered(order, stored), np.arange(value.affine.size)
-        ends = [now.mapped(linear.gather(np.where(left == 0, here, -1), len(here)), stored, order)]
-        for stage in range(1, int(left.max()) + 1):
-            kept = np.flatnonzero(left[here] >= stage)
-            current = now.mapped(linear.gather(kept, len(here)), (len(kept),))
-            name = self.builder.unique(f"{self.names[node.name]}{RELAY}{stage}")
-            now = self.builder.population(
-                name, current, NeuronModel("if", discretized=True), RELAY_GAIN / self.dt, amplitude=self.dt
-            )
-            here = here[kept]
-            place = np.full(value.affine.size, -1)
-            place[here] = np.where(left[here] == stage, np.arange(len(here)), -1)
-            if (place >= 0).any():
-                ends.append(now.mapped(linear.gather(place, len(here)), stored, order))
+        ends = []
+        for left in np.unique(late).tolist():
+            part = now
+            if left != late.max() or left != late.min():
+                part = now.mapped(linear.gather(np.where(late == left, here, -1), len(here)), stored, order)
+            stages, rest = self._stages(part, left)
+            if stages and not _is_spikes(part):
+                raise UnsupportedError(
+                    f"a delay of more than {self.most_delay} steps of what are not the spikes of neurons"
+                )
+            for stage in range(stages):
+                name = self.builder.unique(f"{self.names[node.name]}{RELAY}{left}.{stage}")
+                part = self.builder.population(
+                    *(name, part.held_back(self.most_delay), NeuronModel("if", discretized=True)),
+                    *(RELAY_GAIN / self.dt, 0.0, self.dt),
+                )
+            ends.append(part.held_back(rest))
         return Value(add(ends), value.shape)
+
+    def _stages(self, part: Affine, left: int) -> tuple[int, int]:
+        """How many relays a delay takes, each a step and the longest delay of a synapse, and what is left of it."""
+        before = max((source.late for source in part.terms), default=0)
+        if before + left <= self.most_delay:
+            return 0, left
+        if before:
+            raise UnsupportedError(f"delays in a row of more than {self.most_delay} steps together")
+        stages = -(-(left - self.most_delay) // (self.most_delay + 1))
+        return stages, left - stages * (self.most_delay + 1)
 
     def _read_out(self, name: str, affine: Affine) -> Affine:
         """What an output gives: sums of integrators as the mean of what they add up."""
-        if not any(tau == np.inf for _, tau in affine.terms):
+        if not any(source.tau == np.inf for source in affine.terms):
             return affine
         self.builder.notes.append(
             f"{name}: an integrator is read as the mean of what it adds up, not the sum"
         )
-        terms = {(pre, 0.0 if tau == np.inf else tau): term for (pre, tau), term in affine.terms.items()}
+        terms = {
+            source._replace(tau=0.0) if source.tau == np.inf else source: term
+            for source, term in affine.terms.items()
+        }
         return replace(affine, terms=terms)
 
 
 def _sent(name: str, shape: Shape) -> Value:
     """The spikes of neurons."""
     stored, order = layout_of(shape)
-    return Value(Affine({(name, None): None}, np.zeros(prod(shape)), stored, order), shape)
+    return Value(Affine({Source(name): None}, np.zeros(prod(shape)), stored, order), shape)
 
 
 def _is_spikes(affine: Affine) -> bool:
@@ -247,7 +268,7 @@ def _is_spikes(affine: Affine) -> bool:
         or (isinstance(term, Sparse) and (term.data == 1).all() and np.diff(term.indptr).max() <= 1)
         for term in affine.terms.values()
     )
-    return ones and not affine.offset.any() and all(tau is None for _, tau in affine.terms)
+    return ones and not affine.offset.any() and all(source.tau is None for source in affine.terms)
 
 
 def _image(value: Value) -> Value:

@@ -38,6 +38,7 @@ from loihi_deploy.ir import (
     Transform,
     linear,
 )
+from loihi_deploy.ir.delays import as_delays, by_delay
 from loihi_deploy.ir.program import BiasInput, Compartments, Program, SpikeSource, Synapses
 from loihi_deploy.options import DeployOptions
 
@@ -140,7 +141,7 @@ def _synapses(projection: Projection, chip: Arithmetic) -> Synapses:
             transform: Transform = projection.transform.with_values(mantissas.astype(np.int8))
             if isinstance(transform, Dense):
                 transform = linear.as_matrix(transform.weights)
-            return Synapses(projection.pre, projection.post, transform, shift)
+            return Synapses(projection.pre, projection.post, transform, shift, delays=projection.delays)
     raise _FloatsError
 
 
@@ -177,9 +178,10 @@ def _program(network: NirNetwork, graph: Graph, chip: Arithmetic, dt: float) -> 
         dt,
     )
     to_host = tuple(
-        replace(p, transform=p.transform.with_values(p.transform.values * dt))
+        replace(p, transform=part.with_values(part.values * dt), delays=as_delays(late))
         for p in graph.projections
         if p.post not in neurons
+        for late, part in by_delay(p.delays, p.transform)
     )
     decoded = {p.pre for p in to_host}
     return Program(

@@ -26,6 +26,41 @@ class Saturating:
 
 
 @dataclass(frozen=True)
+class Time:
+    """At which frames of the model's input the steps of a tensor stand: step t at frame ``first + every * t``.
+
+    Parameters
+    ----------
+    n_frames : int or None
+        Frames of the model's input; None for any number.
+    every : int
+        Frames from one step to the next, above 1 behind pooling and strides.
+    first : int
+        The frame of the first step, less than `every`.
+    pooled : int
+        Steps that are still to be averaged over, for each that the framework's tensor has: what is linear does so
+        before and after alike.
+    """
+
+    n_frames: int | None = None
+    every: int = 1
+    first: int = 0
+    pooled: int = 1
+
+    @property
+    def n_steps(self) -> int | None:
+        """How many steps there are, without those that are still to be averaged over."""
+        return None if self.n_frames is None else (self.n_frames - 1 - self.first) // self.every + 1
+
+    @property
+    def ends_with_the_input(self) -> bool:
+        """Whether the last step stands at the last frame."""
+        if self.every == 1:
+            return True
+        return self.n_frames is not None and (self.n_frames - 1 - self.first) % self.every == 0
+
+
+@dataclass(frozen=True)
 class Tensor:
     """A Keras tensor.
 
@@ -49,6 +84,10 @@ class Tensor:
         Tensors that are stacked along a new axis in front of the batch, which can only be summed over.
     over_time : {'', 'mean', 'last'}
         Whether it is an average over time, or the last step.
+    time : Time
+        At which frames its steps stand.
+    coming_back : (n, n) float array or None
+        Weights by which neurons that an activation is to make hear what they said one step before.
     """
 
     affine: Affine
@@ -60,6 +99,8 @@ class Tensor:
     windows: NDArray[np.intp] | None = None
     pieces: tuple[Tensor, ...] = ()
     over_time: Literal["", "mean", "last"] = ""
+    time: Time = Time()
+    coming_back: NDArray[np.float64] | None = None
 
     def axis(self, number: int) -> int:
         """Index into `shape` of an axis that Keras counts from the batch axis, or from the end."""
@@ -92,6 +133,13 @@ class UnsupportedLayerError(Exception):
 
 def last_step(tensor: Tensor) -> Tensor:
     """The last step of a sequence: what stands behind it is computed at every step, and read at the last one."""
+    if not tensor.time.ends_with_the_input:
+        every = tensor.time.every
+        raise UnsupportedLayerError(
+            "the last step stands at another frame than the last one",
+            "any number of frames" if tensor.time.n_frames is None else f"{tensor.time.n_frames} frames",
+            f"Give the model Input((n_frames, ...)) with {tensor.time.first + 1} frames and a multiple of {every} more",
+        )
     return replace(tensor, leading=1, over_time="last")
 
 

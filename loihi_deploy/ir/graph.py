@@ -345,6 +345,9 @@ class Projection(Content):
     delays : int array or None
         Steps that spikes are held back beyond the one of every hop: a scalar array, or one for each neuron of the
         sender; None for none.
+    frames_back : int
+        Frames of a sequence after which spikes arrive, where the source counts in frames: what a convolution over time
+        has of earlier frames, and a recurrent layer of its own. `loihi_deploy.with_frame_delays` makes delays of it.
     """
 
     pre: str
@@ -352,10 +355,19 @@ class Projection(Content):
     transform: Transform
     tau: float = 0.0
     delays: NDArray[np.int64] | None = field(default=None, metadata={"since": 2})
+    frames_back: int = field(default=0, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "delays", as_delays(self.delays))
-        check_fields(self, lambda: delay_problems(self.name, self.delays, self.transform))
+        check_fields(self, self._problems)
+        object.__setattr__(self, "frames_back", int(self.frames_back))
+
+    def _problems(self) -> Iterable[Problem]:
+        yield from delay_problems(self.name, self.delays, self.transform)
+        if self.frames_back < 0:
+            yield Problem(
+                "not a number of frames", f"{self.name}, frames_back", self.frames_back, "0 or more"
+            )
 
     @property
     def most_delay(self) -> int:
@@ -383,6 +395,8 @@ class Graph(Content):
         Step in seconds.
     notes : tuple of str
         What had to be changed or dropped on the way here, for the report; not compared.
+    frame_steps : int or None
+        Steps of a frame that delays were made for, where projections have `frames_back`; None where they were not made.
     """
 
     inputs: tuple[Input, ...]
@@ -391,6 +405,7 @@ class Graph(Content):
     readouts: tuple[Readout, ...] = ()
     dt: float = 0.001
     notes: tuple[str, ...] = field(default=(), metadata={"compare": False})
+    frame_steps: int | None = field(default=None, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         check_fields(self, self._problems)
@@ -447,6 +462,8 @@ class Graph(Content):
                 yield Problem("biases are not finite", readout.name)
         if not 0 < self.dt < np.inf:
             yield Problem("a step must be positive", "dt", self.dt)
+        if self.frame_steps is not None and self.frame_steps < 1:
+            yield Problem("not a number of steps", "frame_steps", self.frame_steps, "1 or more")
 
     @property
     def all_nodes(self) -> tuple[Input | Population | Readout, ...]:
@@ -458,6 +475,11 @@ class Graph(Content):
         """Whether a population is driven by itself or by one that stands behind it."""
         place = {node.name: k for k, node in enumerate(self.all_nodes)}
         return any(place[projection.pre] >= place[projection.post] for projection in self.projections)
+
+    @property
+    def holds_frames(self) -> bool:
+        """Whether projections bring what was said of earlier frames."""
+        return any(projection.frames_back for projection in self.projections)
 
     @property
     def origins(self) -> tuple[Input, ...]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from loihi_deploy.chip.boards import loihi_arithmetic
 from loihi_deploy.chip.hardware import ENGINE_BITS, Arithmetic
 from loihi_deploy.errors import Problem
-from loihi_deploy.ir import Graph, Link, Shape, Transform
+from loihi_deploy.ir import Graph, Link, Projection, Shape, Transform
 from loihi_deploy.ir.checks import as_shape, check_fields, shape_problems
 from loihi_deploy.ir.content import Content, frozen_array, one_for_each
 from loihi_deploy.ir.delays import as_delays, delay_problems
@@ -367,6 +367,8 @@ class Program(Shown, Content):
         How the chip computes, from its file; the first-generation Loihi's if not given.
     host_limit : HostLimit or None
         What the host may send in a step; None for as much as its neurons emit.
+    frame_steps : int or None
+        Steps of a frame that delays were made for, where they bring what was said of earlier frames; else None.
     """
 
     encoder: Graph
@@ -381,6 +383,7 @@ class Program(Shown, Content):
     bias_inputs: tuple[BiasInput, ...] = ()
     arithmetic: Arithmetic = field(default_factory=loihi_arithmetic, metadata={"since": 2})
     host_limit: HostLimit | None = field(default=None, metadata={"since": 2})
+    frame_steps: int | None = field(default=None, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         check_fields(self, self._problems)
@@ -396,6 +399,8 @@ class Program(Shown, Content):
         yield from self._host_problems()
         if not 0 < self.dt < np.inf:
             yield Problem("a step must be positive", "dt", self.dt)
+        if self.frame_steps is not None and self.frame_steps < 1:
+            yield Problem("not a number of steps", "frame_steps", self.frame_steps, "1 or more")
 
     def _synapse_problems(self) -> Iterable[Problem]:
         for synapses in self.synapses:
@@ -479,6 +484,12 @@ class Program(Shown, Content):
                 )
         for population in self.readout.populations:
             yield Problem("a readout has no neurons", population.name)
+        for projection in self.encoder.projections:
+            if projection.delays is not None:
+                yield Problem("the encoder holds nothing back", projection.name, projection.delays)
+        for projection in self.readout.projections:
+            if projection.delays is not None and projection.delays.ndim:
+                yield Problem("the readout holds back all spikes of a projection alike", projection.name)
         for link in self.links:
             if link.population not in senders:
                 yield Problem("a link without its population", link.population)
@@ -549,13 +560,15 @@ class Program(Shown, Content):
         """The synapses that hold spikes back."""
         return tuple(synapses for synapses in self.synapses if synapses.delays is not None)
 
-    def delay_problems(self, who: str) -> Iterator[Problem]:
-        """That someone knows no delays, where there are any."""
-        for synapses in self.delayed:
+    def delay_problems(self, who: str, *, readout: bool = False) -> Iterator[Problem]:
+        """That someone knows no delays, where there are any, on chip or in the host's readout, too."""
+        held_back: list[Synapses | Projection] = [*self.delayed]
+        held_back += [p for p in self.readout.projections if readout and p.delays is not None]
+        for projection in held_back:
             yield Problem(
                 f"{who} holds no spikes back",
-                synapses.name,
-                f"delays of up to {synapses.most_delay} steps",
+                projection.name,
+                f"delays of up to {projection.most_delay} steps",
                 remedy="Use backend='emulator' or 'numpy', or a network without delays",
             )
 

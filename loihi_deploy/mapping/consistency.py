@@ -40,7 +40,8 @@ def delay_problems(program: Program, board: Board) -> Iterable[Problem]:
                 synapses.name,
                 f"{synapses.most_delay} steps",
                 board.chip.core.max_delay,
-                "Shorten the delays, or the steps of a frame that they are made of",
+                "Shorten the delays; where they are frames of a sequence, show these for fewer steps, or use fewer or "
+                "less dilated taps",
             )
 
 

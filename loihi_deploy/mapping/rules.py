@@ -57,12 +57,6 @@ RULES = (
         "words of synapse memory that one spike reads",
         lambda b: b.chip.core.max_synapse_words_per_axon,
     ),
-    Rule(
-        "delay",
-        "steps of a delay",
-        lambda b: b.chip.core.max_delay,
-        remedy="Shorten the delays, or the steps of a frame that they are made of",
-    ),
     Rule("accumulators", "accumulators of delayed spikes", lambda b: b.chip.core.max_accumulators),
     Rule("compartment_base", "compartment base", lambda b: b.chip.core.max_compartment_base, remedy=_ALONE),
     Rule("index_bits", "bits of a compartment index", lambda b: b.chip.core.max_index_bits),

@@ -35,8 +35,8 @@ def core_usage(
     compartments = [p for p in populations if isinstance(p, Compartments)]
     used = dict.fromkeys((rule.name for rule in CORE_RULES), 0)
     used["compartments"] = sum(piece.n_compartments for piece in slices)
-    used["delay"] = max((program.synapses[bundle.projection].most_delay for bundle in made), default=0)
-    used["accumulators"] = int(accumulators(used["compartments"], used["delay"]))
+    delay = max((program.synapses[bundle.projection].most_delay for bundle in made), default=0)
+    used["accumulators"] = int(accumulators(used["compartments"], delay))
     for bundle in made:
         bits = synapse_bits(bundle, limits)
         used["in_axons"] += bundle.n_axons

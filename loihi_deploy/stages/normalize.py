@@ -15,7 +15,7 @@ import numpy as np
 
 from loihi_deploy.checked import Range, checked
 from loihi_deploy.encoders import encoder_populations
-from loihi_deploy.engines.rate_network import rate_batches
+from loihi_deploy.engines.rate_sequence import rates_of_frames
 from loihi_deploy.errors import NormalizationError, Problem
 from loihi_deploy.ir import Graph, NeuronModel, Samples, samples_for
 from loihi_deploy.options import ENCODER_RATE, PERCENTILE, TARGET_RATE, Percentile, Rate
@@ -68,10 +68,10 @@ def calibration_rates(graph: Graph, x: Any, percentile: float | Mapping[str, flo
 
     Only neurons that fire count: those silent for a sample say nothing about how fast the layer's code runs.
     """
-    inputs = samples_for(graph, x).all_frames()
+    samples = samples_for(graph, x)
     rates: dict[str, list[Any]] = {population.name: [] for population in graph.populations}
     # summed in double precision, kept in single: so the scales do not depend on the order in which a machine adds up
-    for batch in rate_batches(graph, inputs, dtype=np.float64):
+    for batch in rates_of_frames(graph, samples, np.float64):
         for name, found in rates.items():
             found.append(batch[name][batch[name] > 0].astype(np.float32))
     percentiles = percentile if isinstance(percentile, Mapping) else dict.fromkeys(rates, percentile)
@@ -158,7 +158,7 @@ def normalize(
 def _saturating(graph: Graph, samples: Samples, names: Set[str]) -> Graph:
     """The graph with the part of spikes that lies beyond one in a step, of the populations named."""
     beyond, total = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    for batch in rate_batches(graph, samples.all_frames(), dtype=np.float64):
+    for batch in rates_of_frames(graph, samples, np.float64):
         for name in names:
             beyond[name] += float(np.maximum(batch[name] - 1 / graph.dt, 0).sum())
             total[name] += float(batch[name].sum())

@@ -10,6 +10,7 @@ from loihi_deploy.checked import checked
 from loihi_deploy.encoders import Encoder, encoder_named
 from loihi_deploy.errors import PartitionError, Problem
 from loihi_deploy.ir import Graph, Input, Link, PartitionedGraph, Population, Projection, Readout
+from loihi_deploy.ir.delays import as_delays, by_delay
 from loihi_deploy.ir.edges import first_layer, input_names, mixed_populations
 from loihi_deploy.options import ENCODER_RATE, Rate
 
@@ -66,14 +67,22 @@ def partition(
     ]
     problems += [
         Problem(
-            "spikes are held back by synapses on chip alone",
+            "input values are not held back, spikes are",
             projection.name,
             f"{projection.most_delay} steps",
-            remedy="Give the delays to a projection between populations",
+            remedy="Give the delays to a projection out of a population",
         )
         for projection in graph.projections
-        if projection.delays is not None and not _between_populations(graph, projection)
+        if (projection.delays is not None or projection.frames_back) and projection.pre in input_names(graph)
     ]
+    if graph.holds_frames and graph.frame_steps is None:
+        problems.append(
+            Problem(
+                "projections bring what was said of earlier frames, and nobody says how many steps a frame takes",
+                ", ".join(p.name for p in graph.projections if p.frames_back),
+                remedy="Say so: loihi_deploy.with_frame_delays(graph, steps_per_frame)",
+            )
+        )
     undriven = [population.name for population in graph.populations if not _driven(graph, population.name)]
     problems += [
         Problem("no input reaches it", name, remedy="Remove it or connect it to an input")
@@ -105,10 +114,6 @@ def partition(
     if problems:
         raise PartitionError("Cannot make the first layer the encoder", problems)
     return _cut(graph, first, kind)
-
-
-def _between_populations(graph: Graph, projection: Projection) -> bool:
-    return all(isinstance(graph.nodes[end], Population) for end in (projection.pre, projection.post))
 
 
 def _driven(graph: Graph, name: str) -> bool:
@@ -173,7 +178,13 @@ def _cut(graph: Graph, first: list[str], encoder: Encoder) -> PartitionedGraph:
 
     from_spikes = [folded(p) for p in graph.projections if p.pre in populations]
     to_chip = tuple(p for p in from_spikes if p.post in populations)
-    to_host = tuple(p for p in from_spikes if p.post in readouts)
+    # the host holds back all spikes of a projection alike
+    to_host = tuple(
+        replace(p, transform=transform, delays=as_delays(late))
+        for p in from_spikes
+        if p.post in readouts
+        for late, transform in by_delay(p.delays, p.transform)
+    )
     decoded = {p.pre for p in to_host}
     sources = tuple(Input(p.name, p.shape) for p in encoders)
     return PartitionedGraph(
@@ -184,7 +195,7 @@ def _cut(graph: Graph, first: list[str], encoder: Encoder) -> PartitionedGraph:
             currents,
             graph.dt,
         ),
-        chip=Graph(sources, on_chip, to_chip, dt=graph.dt),
+        chip=Graph(sources, on_chip, to_chip, dt=graph.dt, frame_steps=graph.frame_steps),
         readout=Graph(
             tuple(Input(p.name, p.shape) for p in graph.populations if p.name in decoded),
             (),

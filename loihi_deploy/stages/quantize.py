@@ -126,6 +126,7 @@ def quantize(
             if population.name in drives
         ),
         arithmetic=arithmetic,
+        frame_steps=graph.frame_steps,
     )
 
 

@@ -278,7 +278,7 @@ def _applied(tf: Any, transform: Transform, values: Any, spikes: Any) -> Any:
 
 
 def _problems(program: Program) -> Iterator[Problem]:
-    yield from program.delay_problems("this training")
+    yield from program.delay_problems("this training", readout=True)
     for p in program.populations:
         if p.noise is not None or p.refractory > 1:
             yield Problem("noise or a refractory period", p.name, remedy="Train it with rates")

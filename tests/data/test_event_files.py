@@ -182,13 +182,19 @@ def test_packets_that_claim_more_than_there_is_are_refused(tmp_path):
     path = write_aedat3(tmp_path / "a.aedat")
     whole = path.read_bytes()
     start = whole.index(b"HEADER\r\n") + 8
-    for length, text in ((20, "END-HEADER"), (start + 10, "28 of its header"), (len(whole) - 3, "of a packet")):
+    for length, text in (
+        (20, "END-HEADER"),
+        (start + 10, "28 of its header"),
+        (len(whole) - 3, "of a packet"),
+    ):
         path.write_bytes(whole[:length])
         with pytest.raises(DataError, match=f"cut off.*{text}"):
             read_events(path)
     for place, value, text in ((20, 2**31 - 1, "cut off"), (20, -1, "no camera"), (4, 9, "no camera")):
         changed = bytearray(whole)
-        changed[start + place : start + place + 4] = struct.pack("<i", value)  # the number of events, or their size
+        changed[start + place : start + place + 4] = struct.pack(
+            "<i", value
+        )  # the number of events, or their size
         path.write_bytes(changed)
         with pytest.raises(DataError, match=text):
             read_events(path)
@@ -198,9 +204,7 @@ def test_packets_that_claim_more_than_there_is_are_refused(tmp_path):
     assert len(read_events(path).t) == N // 2
 
 
-@pytest.mark.follows(
-    "Copy the file again; if it can be read elsewhere, convert it there, or give its arrays to camera_frames"
-)
+@pytest.mark.follows("Copy the file again, or give the arrays that another library reads to camera_frames")
 @pytest.mark.parametrize("how", ["cut", "header", "size"])
 def test_a_damaged_file_of_version_4_is_refused_and_ends_no_process(how, tmp_path):
     path = write_aedat4(tmp_path / "a.aedat4")

@@ -1,9 +1,11 @@
 """The spiking network in floats, against Nengo."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from loihi_deploy.engines.spiking_network import spiking_outputs
+from loihi_deploy.engines.spiking_network import spiking_outputs, spiking_rates
 from loihi_deploy.export.nengo import nengo_network
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 
@@ -75,3 +77,57 @@ def test_threads_change_nothing():
     graph = network(NeuronModel("if"))
     x = {"x": np.random.default_rng(1).random((20, 2, 36))}
     assert (spiking_outputs(graph, x, STEPS, threads=1) == spiking_outputs(graph, x, STEPS, threads=3)).all()
+
+
+def test_delays_are_those_of_chains_of_neurons_that_repeat_a_spike():
+    """Of each neuron its own, and a layer's own spikes; chains of neurons take a step for each of theirs."""
+    rng = np.random.default_rng(0)
+    weights, own = rng.uniform(0, 0.004, (3, 4)), 0.001 * np.eye(3)
+    repeat = NeuronModel("if", discretized=True)
+
+    def population(name, n, gain=100.0, neuron=None):
+        start = rng.random(n) if neuron is None else None
+        return Population(
+            name, (n,), neuron or NeuronModel(), gain, np.zeros(n), 0.001 if neuron else 1.0, start
+        )
+
+    first, second = population("a", 4), population("b", 3)
+    ends = Readout("y", (3,), np.zeros(3)), Readout("late", (4,), np.zeros(4))
+    drive = Projection("x", "a", Dense(np.eye(4)))
+    out = Projection("b", "y", Dense(np.eye(3)), 0.005)
+    delayed = Graph(
+        (Input("x", (4,)),),
+        (first, second),
+        (
+            *(drive, Projection("a", "b", Dense(weights), 0.003, delays=[0, 2, 1, 2])),
+            *(Projection("b", "b", Dense(own), 0.003, delays=1), out),
+            Projection("a", "late", Dense(np.eye(4)), delays=2),
+        ),
+        ends,
+    )
+    chain = [population(name, 4, 2000.0, repeat) for name in ("one", "two")]
+    chain.append(population("back", 3, 2000.0, repeat))
+    late = [np.where(np.isin([0, 2, 1, 2], k), weights, 0) for k in range(3)]
+    relayed = Graph(
+        (Input("x", (4,)),),
+        (first, *chain, second),
+        (
+            *(drive, Projection("a", "one", Dense(0.001 * np.eye(4))), Projection("one", "two", Dense(np.eye(4)))),
+            Projection("a", "b", Dense(late[0]), 0.003),
+            Projection("one", "b", Dense(1000 * late[1]), 0.003),
+            Projection("two", "b", Dense(1000 * late[2]), 0.003),
+            Projection("b", "back", Dense(0.001 * np.eye(3))),
+            *(Projection("back", "b", Dense(1000 * own), 0.003), out),
+            Projection("two", "late", Dense(1000 * np.eye(4))),
+        ),
+        ends,
+    )  # fmt: skip
+    x = {"x": rng.uniform(0, 4, (3, 2, 4))}
+    for flush in (0, 5):
+        found, wanted = (spiking_rates(graph, x, STEPS, 0.5, flush=flush) for graph in (delayed, relayed))
+        assert (found["b"] == wanted["b"]).all()
+        assert found["b"].any()
+        outputs = [spiking_outputs(graph, x, STEPS, 0.5, flush=flush) for graph in (delayed, relayed)]
+        np.testing.assert_allclose(*outputs, rtol=1e-9)
+    turned = [replace(graph, readouts=graph.readouts[::-1]) for graph in (delayed, relayed)]
+    np.testing.assert_allclose(*(spiking_outputs(graph, x, STEPS, 0.2) for graph in turned), rtol=1e-9)

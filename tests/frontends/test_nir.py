@@ -190,16 +190,67 @@ def test_neurons_without_a_number_take_it_from_what_leads_there():
     assert [p.shape for p in converted.populations] == [(4, 4, 3), (5,)]
 
 
-def test_delays_are_relays():
-    x = np.zeros((30, 4))
+TWOFOLD = (nir.Linear(2 * np.eye(4)), integrate(4))
+
+
+def delayed_network(delays, before=(), behind=TWOFOLD):
+    return chain((4,), *TWOFOLD, *before, nir.Delay(np.array(delays) * DT), *behind)
+
+
+@pytest.mark.parametrize("delays", [[0, 1, 3, 3], [5] * 4, [0, 62, 63, 62], [125, 126, 1, 200]])
+def test_delays_are_those_of_synapses_with_relays_where_these_are_too_long(delays):
+    x = np.zeros((230, 4))
     x[5] = 1
-    delay = nir.Delay(np.array([0, 1, 3, 3]) * DT)
-    graph = chain(
-        (4,), nir.Linear(2 * np.eye(4)), integrate(4), delay, nir.Linear(2 * np.eye(4)), integrate(4)
-    )
+    graph = delayed_network(delays)
     ours, theirs, _ = spike_counts(graph, ["in", "n0", "n1", "n2", "n3", "n4", "out"], x, "n4")
     assert theirs.sum() == 4
     assert np.array_equal(ours[2:], theirs[:-2])  # to the chip, and from one layer to the next
+    populations = [p.name for p in ld.convert(graph, OPTIONS).populations]
+    relays = {200: 3, 126: 2, 125: 1, 63: 1}  # 62 steps in a synapse, and a step to the relay
+    assert len(populations) == 2 + sum(relays.get(delay, 0) for delay in set(delays))
+    assert (populations[0], populations[-1]) == ("n1", "n4")
+    if max(delays) < 62:
+        assert len([p for p in ld.convert(graph, OPTIONS).projections if p.pre == "n1"]) == 1
+
+
+def test_delays_of_weighted_spikes_and_delays_in_a_row_add_up():
+    weights = nir.Linear(np.array(RNG.normal(0.4, 0.3, (4, 4))))
+    graph = delayed_network([2, 0, 1, 2], (weights, nir.Delay(np.full(4, DT))))
+    x = (RNG.random((40, 4)) < 0.5).astype(float)
+    names = ["in", *(f"n{k}" for k in range(7)), "out"]
+    ours, theirs, _ = spike_counts(graph, names, x, "n6")
+    assert theirs.any()
+    assert np.array_equal(ours[2:], theirs[:-2])
+
+
+def test_delays_in_front_of_an_output_are_the_hosts():
+    graph = delayed_network([0, 1, 3, 3], behind=())
+    converted = ld.convert(graph, OPTIONS)
+    assert [p.name for p in converted.populations] == ["n1"]
+    x = np.zeros((1, 12, 4))
+    x[:, 2] = 1
+    deployment = ld.deploy(
+        graph, "loihi", options=ld.DeployOptions(normalization="none", dt=DT, readout="each")
+    )
+    found = deployment.predict(x, steps_per_frame=1)[0] > 0
+    assert [np.flatnonzero(column).tolist() for column in found.T] == [[3], [4], [6], [6]]
+
+
+@pytest.mark.parametrize(
+    ("graph", "text"),
+    [
+        (delayed_network([1.5, 0, 0, 0]), "whole steps"),
+        (delayed_network([-1, 0, 0, 0]), "whole steps"),
+        (delayed_network([1001, 0, 0, 0]), "0 to 1000 whole steps"),
+        (chain((4,), nir.Delay(np.full(4, DT)), nir.Linear(np.eye(4)), integrate(4)), "no sum of the spikes"),
+        (delayed_network([1] * 4, (nir.Affine(np.eye(4), np.ones(4)),)), "no sum of the spikes"),
+        (delayed_network([63] * 4, (nir.Linear(RNG.random((4, 4))),)), "not the spikes of neurons"),
+        (delayed_network([60] * 4, (nir.Delay(np.full(4, 60 * DT)),)), "delays in a row"),
+    ],
+)
+def test_delays_that_nobody_can_hold_are_refused(graph, text):
+    with pytest.raises(ConversionError, match=text):
+        ld.convert(graph, OPTIONS)
 
 
 def test_two_ways_add_up():

@@ -410,24 +410,9 @@ ADVICE = [
         over_time(dense(5), RELU, *END),
     ),
     follows(
-        "Use GlobalAveragePooling1D, or Flatten first",
-        over_time(dense(5), RELU, layer("Flatten"), dense(3)),
-        over_time(dense(5), RELU, *END),
-    ),
-    follows(
         "Use padding='causal', whose answer to a frame needs no later ones",
         over_time(layer("Conv1D", 5, 3, padding="same"), RELU, *END),
         over_time(CAUSAL, RELU, *END),
-    ),
-    follows(
-        "Use strides=1, and average at the end",
-        over_time(layer("Conv1D", 5, 3, strides=2, padding="causal"), RELU, *END),
-        over_time(CAUSAL, RELU, *END),
-    ),
-    follows(
-        "The chip keeps no delays behind neurons: let this layer come first, where the host does",
-        over_time(dense(5), RELU, CAUSAL, RELU, *END),
-        over_time(CAUSAL, RELU, dense(5), RELU, *END),
     ),
     follows(
         "Flatten them in TimeDistributed",

@@ -222,7 +222,7 @@ def test_more_chips_than_the_board_has():
 
 
 def test_no_rule_is_left_out_here():
-    elsewhere = {"delay", "destinations", "host_spikes", "chips"}  # in test_delays, and above
+    elsewhere = {"destinations", "host_spikes", "chips"}  # above
     elsewhere |= {*SENDER_RULES}  # in test_senders
     assert {*SPLIT, *APART, *FEWER_CHANNELS, *elsewhere} == {rule.name for rule in RULES}
 

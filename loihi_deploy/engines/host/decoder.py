@@ -38,7 +38,7 @@ class Decoder:
         rows = []
         n_filtered = n_delayed = 0
         for key, p in self._projections.items():
-            size, delay = p.transform.out_size, delays.get(p.pre, 0)
+            size, delay = p.transform.out_size, delays.get(p.pre, 0) + p.most_delay
             self._parts[key] = slice(n_filtered, n_filtered + size)
             self._lines[key] = slice(n_delayed, n_delayed + size * delay), delay
             rows.append((order.index(p.pre), n_filtered, size, first_trace[p.post], delay, n_delayed))

@@ -333,14 +333,16 @@ def simulate_network(  # type: ignore[no-untyped-def]
         _empty(refractory_time)
         _empty(x)
         _empty(y)
-        for p in range(n_spikes.shape[1]):
-            n_spikes[0, p] = 0
+        kept = n_spikes.shape[0]  # steps whose spikes are kept
+        for step_kept in range(kept):
+            for p in range(n_spikes.shape[1]):
+                n_spikes[step_kept, p] = 0
         for t in range(traces.shape[1]):
-            last, now = t % 2, 1 - t % 2
+            now = t % kept
             first_output = 0
             for p in range(populations.shape[0]):
                 first, size, kind, first_group, end_group = populations[p]
-                seen = last if kind >= 0 else now
+                newest = t - 1 if kind >= 0 else t
                 sums = total[first : first + size]
                 _empty(sums)
                 for g in range(first_group, end_group):
@@ -362,7 +364,7 @@ def simulate_network(  # type: ignore[no-untyped-def]
                             ys[k] = factors[g] * ys[k] + (1 - factors[g]) * xs[k]
                     else:
                         for r in range(first_projection, end_projection):
-                            pre = pres[r, 0]
+                            pre, seen = pres[r, 0], (newest + kept - pres[r, 2]) % kept
                             for i in range(n_spikes[seen, pre]):
                                 number = np.int64(lists[seen, pre, i])
                                 value = spiked[seen, populations[pre, 0] + number] * constants[pre, 3]

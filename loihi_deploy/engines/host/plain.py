@@ -116,7 +116,7 @@ def decode(
     delays = {link.population: link.delay for link in program.links if link.kind == "from_chip"}
     traces = {node.name: np.zeros((n, steps, node.size)) for node in readout.readouts}
     for key, p in neurons.numbered(readout).items():
-        delay = delays.get(p.pre, 0)
+        delay = delays.get(p.pre, 0) + p.most_delay
         x = p.transform.apply(spikes[p.pre].reshape(n * steps, -1).astype(np.float64)) / readout.dt
         x = x.reshape(n, steps, -1)
         waiting = arrays.setdefault(f"{key}/delayed", np.zeros((n, delay, x.shape[2])))
