@@ -14,6 +14,10 @@ from loihi_deploy import __version__
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tools import notebooks
 
+ROOT = Path(__file__).resolve().parents[1]
+(REPOSITORY,) = re.findall(
+    r'^Repository = "(.*)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE
+)
 project = "loihi-deploy"
 release = __version__
 copyright = "the loihi-deploy contributors"
@@ -39,6 +43,18 @@ class NotebookParser(MystParser):
         super().parse(notebooks.as_markdown(json.loads(inputstring)), document)
 
 
+def lead_to_repository(app: Any, page: str, source: list[str]) -> None:
+    """Let links to files beside docs/ lead to the repository."""
+    folder = (ROOT / "docs" / page).parent
+
+    def address(link: re.Match[str]) -> str:
+        target = (folder / link[1]).resolve()
+        inside = target.is_relative_to(ROOT / "docs")
+        return link[0] if inside else f"]({REPOSITORY}/blob/main/{target.relative_to(ROOT)}"
+
+    source[0] = re.sub(r"\]\(((?:\.\./)+[^)#\s]+)", address, source[0])
+
+
 def setup(app: Any) -> None:
     """Read notebooks, and let the star of ``(n, *input_shape)`` be a star."""
 
@@ -47,4 +63,5 @@ def setup(app: Any) -> None:
 
     app.add_source_suffix(".ipynb", "notebook")
     app.add_source_parser(NotebookParser)
+    app.connect("source-read", lead_to_repository)
     app.connect("autodoc-process-docstring", escape, priority=0)

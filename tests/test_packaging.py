@@ -113,6 +113,9 @@ def test_the_metadata_names_links_and_every_extra(wheel):
         metadata.get_all("Provides-Extra")
     )
     assert metadata["Version"] == ld.__version__
+    targets = re.findall(r"\]\(([^)\s]+)", metadata.get_payload())
+    assert len(targets) > 20
+    assert all(target.startswith("https://") for target in targets)
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["version"] == ld.__version__
     assert cited["repository-code"] == links["Repository"]
