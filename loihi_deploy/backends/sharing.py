@@ -24,8 +24,8 @@ from loihi_deploy.results import Evaluation
 
 SENT_BYTES = 1 << 22
 """Bytes of samples that are sent to a worker at a time."""
-PARTS_FOR_EACH = 8
-"""Parts for each thread of the workers, at least, so that all end together."""
+SMALLEST = 32
+"""The smallest part is one of so many for each thread of the workers."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,11 @@ def evaluate_parts(
     if problems := list(_problems(options, source, client)):
         raise InputError("Cannot evaluate part by part", problems)
     checked_job(program, first, options, mapping, meter)
-    size = source.part_size()
+    parts = parts_of(len(source), source.part_size())
     if client is not None:
         options = replace(options, threads=options.threads or 1)
-        size = _size_sent(source, size, client)
+        parts = _parts_sent(source, client)
     job = PartJob(source.graph, program, options, mapping, by_step, meter)
-    parts = list(parts_of(len(source), size))
     calls = ((source.part(part), labels[part], part.start) for part in parts)
     total: Evaluation | None = None
     ranges: Ranges = {}
@@ -125,15 +124,27 @@ def _problems(options: RunOptions, source: Source, client: Any) -> Iterator[Prob
         yield Problem("workers have no board", "backend", options.backend, remedy=remedy)
 
 
-def _size_sent(source: Source, size: int, client: Any) -> int:
-    """Samples that are sent at a time: all threads have several parts, of which none is large."""
+def _parts_sent(source: Source, client: Any) -> list[slice]:
+    """Samples that are sent at a time: none are many bytes, and parts become smaller, so that all threads end together.
+
+    A part is half of what would be left for each thread (C. Polychronopoulos and D. Kuck, Guided self-scheduling,
+    IEEE Transactions on Computers 36, 1987).
+    """
     from loihi_deploy.backends.cluster import n_threads
 
     part = source.part(slice(0, 1))
     arrays = part.given if isinstance(part, Samples) else part
     one = sum(int(values.nbytes) for values in arrays.values())
-    for_each = -(-len(source) // (PARTS_FOR_EACH * n_threads(client)))
-    return max(1, min(size, for_each, SENT_BYTES // max(1, one)))
+    threads, n = n_threads(client), len(source)
+    most = max(1, min(source.part_size(), SENT_BYTES // max(1, one)))
+    least = -(-n // (SMALLEST * threads))
+    parts: list[slice] = []
+    first = 0
+    while first < n:
+        size = min(most, max(least, (n - first) // (2 * threads)), n - first)
+        parts.append(slice(first, first + size))
+        first += size
+    return parts
 
 
 def _results(

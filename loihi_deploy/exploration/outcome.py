@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from loihi_deploy.analysis.gate.criteria import FIGURES, Criteria
 from loihi_deploy.analysis.gate.judging import ROUNDING
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import InputError
-from loihi_deploy.exploration.trial import Maker, Trial, beats
+from loihi_deploy.exploration.trial import Maker, Trial, beats, over
 from loihi_deploy.files import PathOrStream
 from loihi_deploy.ir.content import OneLine
 from loihi_deploy.options import DeployOptions
@@ -177,9 +177,16 @@ class Exploration(Shown, OneLine):
         if rows:
             parts.append(Table("Deployments that none beats in everything", columns, rows))
         parts += [f"{p.name}: {', '.join(p.toml().splitlines()) or 'the defaults'}" for p in shown_points]
+        parts += [f"{p.name}: {text}" for p in shown_points for text in self._not_confirmed(p)]
         if not self.front:
             parts.append(self._nothing())
         return Page((*parts, self._tried()))
+
+    def _not_confirmed(self, point: Point) -> Iterator[str]:
+        """Limits that do not hold on held-out samples: the best of many is partly the luckiest."""
+        for name, limit in self.keep.limits.items():
+            if name in point.final and exceeds(name, point.final[name], limit) > 0:
+                yield over(name, point.final[name], limit, f", on {self.n_held_out:,} samples held out")
 
     def _nothing(self) -> str:
         """That no limit holds, and which trial came nearest."""

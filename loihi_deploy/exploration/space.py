@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
+from loihi_deploy.encoders import encoder_populations
 from loihi_deploy.errors import InputError, LoihiDeployError, Problem
 from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.options import DeployOptions
@@ -19,6 +20,8 @@ MOST_STEPS = 100
 """Of a presentation, where no shorter one is known to do."""
 RATES = (0.25, 1.6)
 """Target rates, in spikes per step."""
+ENCODER_PERCENTILES = (98.0, 99.99)
+"""Of the rates of the network's own first layer, where it is the encoder; not 100, which a trial would choose anew."""
 LOGARITHMIC = 8.0
 """A range whose upper end is so many times its lower one is searched by orders of magnitude."""
 
@@ -63,6 +66,8 @@ def default_space(
     if options.normalization in ("auto", "percentile", "maximum", "thresholds"):
         space["target_rate"] = tuple(rate / converted.dt for rate in RATES)
         space["percentile"] = (99.0, 100.0)
+        if encoder_populations(converted, options.encoder):
+            space["encoder_percentile"] = ENCODER_PERCENTILES
     inputs = {node.name for node in converted.inputs}
     if any(projection.pre not in inputs for projection in converted.projections):
         space["synapse"] = list(SYNAPSES)

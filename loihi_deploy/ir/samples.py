@@ -46,8 +46,10 @@ class Samples:
     numbers: NDArray[np.integer[Any]] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "arrays", _read_only(self.arrays))
-        object.__setattr__(self, "given", _read_only(self.given or self.arrays))
+        arrays = _read_only(self.arrays)
+        same = self.given.keys() == arrays.keys() and all(self.given[n] is x for n, x in self.arrays.items())
+        object.__setattr__(self, "given", arrays if same or not self.given else _read_only(self.given))
+        object.__setattr__(self, "arrays", arrays)
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -75,12 +77,9 @@ class Samples:
 
     def take(self, which: slice | NDArray[np.integer[Any]]) -> Samples:
         """Some of the samples."""
-        arrays, given = (
-            {name: values[which] for name, values in part.items()} for part in (self.arrays, self.given)
-        )
         lengths = None if self.lengths is None else self.lengths[which]
         numbers = None if self.numbers is None else self.numbers[which]
-        return Samples(arrays, self.static, given, lengths, numbers)
+        return Samples(*self._each(which), lengths, numbers)
 
     def of_equal_length(self) -> Iterator[tuple[NDArray[np.intp], Samples]]:
         """The samples by their number of frames, each with its indices, without anything behind them."""
@@ -93,11 +92,13 @@ class Samples:
 
     def take_frames(self, n_frames: int) -> Samples:
         """The first so many frames of every sample."""
-        arrays, given = (
-            {name: values[:, :n_frames] for name, values in part.items()}
-            for part in (self.arrays, self.given)
-        )
-        return Samples(arrays, self.static, given, numbers=self.numbers)
+        return Samples(*self._each((slice(None), slice(n_frames))), numbers=self.numbers)
+
+    def _each(self, which: Any) -> tuple[dict[str, NDArray[Any]], bool, dict[str, NDArray[Any]]]:
+        """A part of each array, whether samples stand still, and a part of what the arrays were made of."""
+        arrays = {name: values[which] for name, values in self.arrays.items()}
+        given = {} if self.given is self.arrays else {name: x[which] for name, x in self.given.items()}
+        return arrays, self.static, given
 
     def first_frames(self) -> dict[str, NDArray[Any]]:
         """Arrays (n, size) of the first frames: all that static samples have."""

@@ -1,5 +1,7 @@
 """Evaluation part by part: what it counts is what one run counts, wherever the samples lie."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -139,3 +141,28 @@ def test_parts_add_up_in_order(deployment, data):
     )
     assert (one + other).counters == expected.counters
     assert ranges == {given.graph.inputs[0].name: (data[0][:10].min(), data[0][:10].max())}
+
+
+@pytest.mark.parametrize(("n", "threads"), [(1, 2), (7, 3), (60, 2), (10_000, 2), (1_000, 64)])
+def test_parts_that_are_sent_cover_all_samples_and_become_smaller(n, threads, monkeypatch):
+    cluster = pytest.importorskip("loihi_deploy.backends.cluster")
+    monkeypatch.setattr(cluster, "n_threads", lambda client: threads)
+    graph = ld.Graph((ld.ir.Input("x", (784,)),), (), (), ())
+    parts = sharing._parts_sent(source.Source(graph, {"x": np.zeros((n, 784))}), None)
+    sizes = [part.stop - part.start for part in parts]
+    assert [part.start for part in parts] == np.cumsum([0, *sizes[:-1]]).tolist()
+    assert parts[-1].stop == n
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) * 784 * 8 <= sharing.SENT_BYTES
+    assert len(parts) >= min(n, 2 * threads)
+    assert sum(sizes[-threads:]) <= max(threads, n // 8)
+
+
+def test_samples_that_were_given_as_they_are_travel_once():
+    """Not once as what was given, and once more as what the network sees."""
+    graph = ld.Graph((ld.ir.Input("x", (784,)),), (), (), ())
+    x = ld.ir.samples_for(graph, np.zeros((50, 784)))
+    for part in (x, x.take(slice(10, 40)), x.take(np.arange(30)), x.take_frames(1)):
+        again = pickle.loads(pickle.dumps(part))
+        assert len(pickle.dumps(part)) < 1.1 * part.arrays["x"].nbytes
+        np.testing.assert_array_equal(again.given["x"], part.arrays["x"])

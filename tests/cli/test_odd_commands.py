@@ -2,7 +2,9 @@
 
 import json
 from itertools import islice
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -14,6 +16,7 @@ from loihi_deploy.cli import commands
 from loihi_deploy.data.named import BUNDLED
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "command_line.schema.json").read_text("utf-8"))
 RNG = np.random.default_rng(0)
 GRAPH = Graph(
     (Input("image", (4, 4, 1)),),
@@ -177,12 +180,29 @@ def test_odd_texts_give_a_result_or_one_paragraph(folder, name):
     right = [*positional, *(text for key, value in named.items() for text in (flags[key], value))]
     result = CliRunner().invoke(commands, [name, *right])
     assert result.exit_code in ((0, 1) if name == "preflight" else (0,)), result.output  # 1: no board is here
-    assert json.loads(CliRunner().invoke(commands, [name, *right, "--json"]).stdout)["schema_version"] == 1
+    printed = json.loads(CliRunner().invoke(commands, [name, *right, "--json"]).stdout)
+    assert printed["command"] == name
+    jsonschema.validate(printed, SCHEMA)
     raw = {}
     for arguments in with_odd_parameters(name):
         if (found := outcome([name, *arguments])) is not None:
             raw[" ".join(arguments)] = found
     assert raw == {}
+
+
+def test_what_is_printed_of_errors_and_of_values_fits_the_schema(folder):
+    np.save("wanted.npy", RNG.normal(size=(3, 3)))
+    for arguments in (
+        ["evaluate", "missing.loihi", "--samples", "x.npy"],
+        ["evaluate", "net.loihi", "--samples", "x.npy", "--labels", "wanted.npy", "--steps", "3"],
+        ["evaluate", "net.loihi", "--data", "set.npz", "--steps", "3", "--energy", "--by-step"],
+        ["report", "net.loihi", "net.loihi"],
+        ["report", "net.loihi", "-o", "report.txt"],
+        ["selftest", "--export", "tests", "--board", "loihi"],
+    ):
+        jsonschema.validate(json.loads(CliRunner().invoke(commands, [*arguments, "--json"]).stdout), SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"schema_version": 1, "command": "run", "warnings": []}, SCHEMA)
 
 
 def test_every_command_is_tried_with_many_texts():

@@ -334,6 +334,10 @@ def test_the_default_space_leaves_nothing_to_be_chosen_by_labels():
         assert not space[name].whole
     assert ld.DeployOptions.bias_correction_steps != explorer.CORRECTION_STEPS
     assert {"synapse", "encoder", "weight_bits", "percentile"} <= set(space)
+    assert "encoder_percentile" not in space
+    on_host = ld.DeployOptions(encoder="first_layer")
+    space = checked_space(default_space(network(), made, on_host, 40), on_host)
+    assert space["encoder_percentile"].high < ld.DeployOptions.encoder_percentile
 
 
 def test_a_board_with_another_limit_makes_another_exploration(found):
@@ -396,6 +400,16 @@ def test_points_of_equal_cost_stand_once():
         )
     ]
     assert [point.name for point in front_of(points, ("energy_mj", "cores"), KEEP)] == ["1", "0"]
+
+
+def test_a_limit_that_held_out_samples_do_not_confirm_is_said(found):
+    limit = min(point.final["drop"] for point in found.front) - 0.01
+    kept = replace(found, keep=ld.Criteria(max_drop=limit))
+    said = f", on {found.n_held_out:,} samples held out"
+    text = str(kept)
+    assert text.count(said) == len({"auto", *(point.name for point in found.front)})
+    assert f"{found.front[0].name}: below the rate network" in text
+    assert said not in str(replace(found, keep=ld.Criteria(max_drop=1.0)))
 
 
 def test_toml_names_what_differs_from_the_defaults():
