@@ -48,6 +48,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test compar
     from loihi_deploy.ir.program import Program as Program
     from loihi_deploy.mapping import Mapping as Mapping
     from loihi_deploy.mapping import map_to_cores as map_to_cores
+    from loihi_deploy.memory import ChipMemory as ChipMemory
+    from loihi_deploy.memory import chip_memory as chip_memory
     from loihi_deploy.options import DeployOptions as DeployOptions
     from loihi_deploy.pipeline import deploy as deploy
     from loihi_deploy.results import Counters as Counters
@@ -72,6 +74,7 @@ PUBLIC_NAMES = {
     "Board": "chip.hardware:Board",
     "Chip": "chip.hardware:Chip",
     "Check": "analysis.gate:Check",
+    "ChipMemory": "memory:ChipMemory",
     "Counters": "results:Counters",
     "Criteria": "analysis.gate:Criteria",
     "DeployOptions": "options:DeployOptions",
@@ -95,6 +98,7 @@ PUBLIC_NAMES = {
     "benchmarks": "bench.networks",
     "board_names": "chip.boards:board_names",
     "chip": "chip",
+    "chip_memory": "memory:chip_memory",
     "convert": "frontends:convert",
     "correct_biases": "analysis.calibrate:correct_biases",
     "data": "data",

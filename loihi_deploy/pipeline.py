@@ -33,6 +33,9 @@ from loihi_deploy.stages.normalize import with_synapses
 
 logger = logging.getLogger(__name__)
 
+OF_PROGRAMS = ("steps", "steps_per_frame", "readout", "readout_window", "normalization", "flush")
+"""Options that say something where integers are given."""
+
 
 @checked
 def deploy(
@@ -55,7 +58,8 @@ def deploy(
     source : Keras model, nengo_dl.Converter, nengo.Network, Graph, Program or path
         The trained network; a path is that of a saved Keras model: .keras, .h5, or a SavedModel folder; of an ONNX
         model; or of a network that lava-dl exported (netx, .net). Its integers are taken as they are, as those of a
-        program: without calibration, and of the options only ``steps``, ``readout_window`` and ``flush`` say anything.
+        program: without calibration, and of the options only those of the presentation and the readout say anything
+        (``steps``, ``steps_per_frame``, ``readout``, ``readout_window``, ``flush``).
         Frames of these, and of a NIR graph, are spikes of a step each: the last one is held no longer (``flush=0``)
         unless something else is said.
     board : str, path, Board or Chip
@@ -147,9 +151,7 @@ def _deploy_program(
     """Deploy integers as they are: only the mapping is left to be made."""
     usual = DeployOptions().as_dict()
     said = [
-        name
-        for name, value in options.as_dict().items()
-        if value != usual[name] and name not in ("steps", "readout_window", "normalization", "flush")
+        name for name, value in options.as_dict().items() if value != usual[name] and name not in OF_PROGRAMS
     ]
     problems = [Problem("decides nothing where the integers are given", name) for name in said]
     if calibration is not None:

@@ -9,6 +9,7 @@ from loihi_deploy.training.penalties import EventPenalty, RateRange, energy_cost
 from loihi_deploy.training.quantized import QuantizedWeights
 from loihi_deploy.training.rates import FiringRates
 from loihi_deploy.training.recipes import few_steps_convnet, moved_images, train_convnet
+from loihi_deploy.training.recurrence import with_recurrence
 from loihi_deploy.training.rewriting import with_chip_layers
 from loihi_deploy.training.surrogate import SurrogateChip
 
@@ -32,4 +33,5 @@ __all__ = [
     "with_chip_layers",
     "with_chip_neurons",
     "with_encoder",
+    "with_recurrence",
 ]

@@ -1,45 +1,60 @@
 """Training through the chip's integers: every step computed as the chip does, with derivatives that stand in.
 
-The forward pass is that of `loihi_deploy.engines.chip.plain`, spike for spike. Backwards, rounding and truncation count
-as if they did nothing, and a spike has the derivative of a fast sigmoid of the voltage (Zenke & Ganguli 2018,
-doi:10.1162/neco_a_01086). For a short presentation behind `fine_tune`; longer ones take time and memory for each step.
+The forward pass is that of `loihi_deploy.engines.chip.plain`, spike for spike, recurrent synapses included. Backwards,
+rounding and truncation count as if they did nothing, and a spike has the derivative of a fast sigmoid of the voltage
+(Zenke & Ganguli 2018, doi:10.1162/neco_a_01086). For short presentations behind `fine_tune`, for sequences at few steps
+a frame, and for recurrent layers, which no rate network trains; time and memory grow with the steps.
+
+Integers are kept in float32, which holds those of 24 bits: the first Loihi's are, and its larger sums are multiples
+of 2^6. Chips with wider ones are computed in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.analysis.latency import answer_delay
 from loihi_deploy.checked import Range, checked
 from loihi_deploy.chip.fixed_point import bias_mantissa_exponent
-from loihi_deploy.engines.chip.plain import arrival_delays
-from loihi_deploy.engines.host.plain import encode
-from loihi_deploy.engines.host.readout import window_steps
 from loihi_deploy.errors import InputError, Problem, TrainingError
 from loihi_deploy.ir import Conv2D, Dense, Samples, Transform, samples_for
 from loihi_deploy.ir.labels import checked_labels
 from loihi_deploy.ir.program import Compartments, Program
 from loihi_deploy.options import Window
 from loihi_deploy.stages.rounding import Levels
+from loihi_deploy.training.presented import Presented, presented
+
+FINEST_BIAS = 2.0**-10
+"""Of a threshold: what a bias is moved by in a step at a learning rate of 1, or more where biases are large."""
+FLOAT32_BITS, FLOAT32_DECAY_BITS = 23, 12
+"""Bits, without sign, of currents that float32 holds, and of decays that they are multiplied with in two parts."""
 
 
 class SurrogateChip:
-    """A program whose weights and biases on chip can learn; encoder and readout stay as they are.
+    """A program whose weights and biases on chip can learn, and whose readout can; the encoder stays as it is.
 
     Parameters
     ----------
     program : Program
-        Of matrices and convolutions, without noise, biases from the input, or refractory periods.
+        Of matrices and convolutions, recurrent ones too, without noise, biases from the input, or refractory periods.
     steps : int
-        Of a presentation.
-    readout_window : float
-        The last part of it that outputs are averaged over.
+        Of a presentation; of sequences those of each frame.
+    readout_window : float or None
+        The last part of it that outputs are averaged over; None is the last frame.
     slope : float
         Width of a spike's derivative, in thresholds.
+    flush : int, optional
+        Steps that the last frame of a sequence is held longer, and that all is read later; the network's latency if not
+        given.
+
+    Attributes
+    ----------
+    flush : int
 
     Raises
     ------
@@ -52,8 +67,9 @@ class SurrogateChip:
         self,
         program: Program,
         steps: Annotated[int, Range(1, 2**20)],
-        readout_window: Window = 0.5,
+        readout_window: Window | None = 0.5,
         slope: Annotated[float, Range(1e-6, 1e6)] = 0.5,
+        flush: Annotated[int, Range(0, 10_000)] | None = None,
     ) -> None:
         import tensorflow as tf
 
@@ -61,24 +77,48 @@ class SurrogateChip:
         if problems:
             raise InputError("The program cannot be trained in integers", problems)
         self._tf, self._source, self._steps, self._slope = tf, program, steps, slope
-        self._weights = [
-            tf.Variable(s.transform.values.astype(np.float64), name=s.name) for s in program.synapses
+        self._window = readout_window
+        self.flush = answer_delay(program) if flush is None else flush
+        node = program.readout.readouts[0]
+        self._decoders = program.readout.into(node.name)
+        weights = [s.transform.values for s in program.synapses]
+        biases = [p.bias for p in program.populations]
+        decoders = [p.transform.values for p in self._decoders]
+        sizes = [
+            *(float(self._unit(index)) for index in range(len(weights))),
+            *(max(_level(p.bias), FINEST_BIAS * p.threshold) for p in program.populations),
+            *map(_level, (*decoders, node.bias)),
         ]
-        self._biases = [tf.Variable(p.bias.astype(np.float64), name=p.name) for p in program.populations]
-        length = window_steps(steps, readout_window)
-        self._window = np.r_[np.zeros(steps - length), np.full(length, 1 / length)]
+        self._sizes = [2.0 ** float(np.floor(np.log2(size))) for size in sizes]
+        arithmetic = program.arithmetic
+        narrow = arithmetic.current_bits <= FLOAT32_BITS and arithmetic.decay_bits <= FLOAT32_DECAY_BITS
+        self._dtype = tf.float32 if narrow else tf.float64
+        dtypes = [self._dtype] * (len(weights) + len(biases)) + [tf.float64] * (len(decoders) + 1)
+        self._variables = [
+            tf.Variable(values.astype(np.float64) / size, dtype=dtype)
+            for values, size, dtype in zip(
+                (*weights, *biases, *decoders, node.bias), self._sizes, dtypes, strict=True
+            )
+        ]
+        self._adam = tf.keras.optimizers.Adam()
+        self._adam.build(self._variables)
+        self._trains = tf.function(self._simulated, reduce_retracing=True)
+        self._step = tf.function(self._learned, reduce_retracing=True)
 
     @property
     def variables(self) -> list[Any]:
-        """What learns: weights in mantissas, biases in integers, between which they move."""
-        return [*self._weights, *self._biases]
+        """What learns: weights, biases, decoders and the readout's biases, each by a power of two near a level."""
+        return list(self._variables)
 
     @property
     def program(self) -> Program:
         """The program with what was learned."""
-        source = self._source
-        weights = [self._rounded(index).numpy().astype(np.int8) for index in range(len(self._weights))]
-        biases = [self._bias(index).numpy().astype(np.int32) for index in range(len(self._biases))]
+        source, readout = self._source, self._source.readout
+        node = readout.readouts[0]
+        weights = [self._rounded(index).numpy().astype(np.int8) for index in range(len(source.synapses))]
+        biases = [self._bias(index).numpy().astype(np.int32) for index in range(len(source.populations))]
+        *decoders, offsets = (values.numpy() for values in self._decoding())
+        left = iter(decoders)
         return replace(
             source,
             synapses=tuple(
@@ -88,16 +128,25 @@ class SurrogateChip:
             populations=tuple(
                 replace(p, bias=bias) for p, bias in zip(source.populations, biases, strict=True)
             ),
+            readout=replace(
+                readout,
+                readouts=(replace(node, bias=offsets), *readout.readouts[1:]),
+                projections=tuple(
+                    replace(p, transform=p.transform.with_values(next(left))) if p.post == node.name else p
+                    for p in readout.projections
+                ),
+            ),
         )
 
     def spikes(self, x: Any) -> dict[str, NDArray[np.bool_]]:
         """Spikes on chip, (n, steps, size) by population, for samples as for `Deployment.run`."""
-        trains, _ = self._simulate(self._encoded(samples_for(self._source.encoder, x)))
-        return {name: np.stack([s.numpy() > 0 for s in train], axis=1) for name, train in trains.items()}
+        trains = self._trains(self._presented(samples_for(self._source.encoder, x)).spikes)
+        return {name: np.moveaxis(train.numpy() > 0, 0, 1) for name, train in trains.items()}
 
     def logits(self, x: Any) -> Any:
         """The first readout's values, (n, size), as a tensor that can be derived by `variables`."""
-        return self._simulate(self._encoded(samples_for(self._source.encoder, x)))[1]
+        shown = self._presented(samples_for(self._source.encoder, x))
+        return self._decoded(self._trains(shown.spikes), shown.shares)
 
     def fit(
         self,
@@ -110,13 +159,15 @@ class SurrogateChip:
     ) -> list[float]:
         """Learn classes; gives the mean loss of each epoch.
 
+        Called again, with samples that were changed or at another rate, it goes on where it was.
+
         Parameters
         ----------
-        x : array or mapping of arrays
+        x : array, mapping of arrays, or sequences
         y : (n,) int array or one-hot rows
         epochs, batch_size : int
         learning_rate : float
-            Of Adam, in levels of a stored weight, and in 127th of the largest bias.
+            Of Adam, in levels of a stored weight, and in 127th of the largest bias and of the largest decoder.
         seed : int
             Of the order of samples.
 
@@ -127,102 +178,94 @@ class SurrogateChip:
         TrainingError
             At a loss that is not a number.
         """
-        tf = self._tf
         samples = samples_for(self._source.encoder, x)
         labels = checked_labels(y, len(samples), self._source.readout.readouts[0])
-        spikes = self._encoded(samples)
+        shown = self._presented(samples)
         rng = np.random.default_rng(seed)
-        adam = tf.keras.optimizers.Adam(learning_rate)
-        sizes = [
-            *(float(self._unit(index)) for index in range(len(self._weights))),
-            *(max(1.0, float(np.abs(bias.numpy()).max()) / 127) for bias in self._biases),
-        ]
-        steps = [tf.Variable(tf.zeros_like(v)) for v in self.variables]  # in units of `sizes`
-        adam.build(steps)
+        self._adam.learning_rate = learning_rate
         means = []
         for _ in range(epochs):
             losses, order = [], rng.permutation(len(labels))
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
-                with tf.GradientTape() as tape:
-                    values = self._simulate({name: train[rows] for name, train in spikes.items()})[1]
-                    loss = tf.reduce_mean(
-                        tf.nn.sparse_softmax_cross_entropy_with_logits(labels[rows], values)
-                    )
-                if not np.isfinite(loss.numpy()):
+                spikes = {name: train[rows] for name, train in shown.spikes.items()}
+                loss = float(self._step(spikes, tuple(share[rows] for share in shown.shares), labels[rows]))
+                if not np.isfinite(loss):
                     raise TrainingError("Training stopped", Problem("the loss is not a number", "fit"))
-                found = tape.gradient(loss, self.variables)
-                before = [step.numpy() for step in steps]
-                adam.apply_gradients((g * size, s) for g, s, size in zip(found, steps, sizes, strict=True))
-                for variable, step, old, size in zip(self.variables, steps, before, sizes, strict=True):
-                    variable.assign_add(size * (step.numpy() - old))
-                losses.append(float(loss))
+                losses.append(loss)
             means.append(float(np.mean(losses)))
         return means
 
-    def _encoded(self, samples: Samples) -> dict[str, NDArray[np.float64]]:
-        """Spikes of the host when they arrive, (n, steps, size)."""
-        spikes, _, _ = encode(self._source.encoder, samples.arrays, self._steps)
-        delays = arrival_delays(self._source)
-        return {
-            name: np.pad(train, ((0, 0), (delays[name], 0), (0, 0)))[:, : self._steps].astype(np.float64)
-            for name, train in spikes.items()
-        }
+    def _learned(self, spikes: Mapping[str, Any], shares: tuple[Any, ...], labels: Any) -> Any:
+        """The loss of a batch, from which everything has learned."""
+        tf = self._tf
+        with tf.GradientTape() as tape:
+            values = self._decoded(self._simulated(spikes), shares)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, values))
+        found = tape.gradient(loss, self._variables, unconnected_gradients="zero")
+        self._adam.apply_gradients(zip(found, self._variables, strict=True))
+        return loss
 
-    def _simulate(self, arriving: dict[str, NDArray[np.float64]]) -> tuple[dict[str, list[Any]], Any]:
+    def _presented(self, samples: Samples) -> Presented:
+        return presented(self._source, samples, self._steps, self._window, self.flush)
+
+    def _simulated(self, arriving: Mapping[str, Any]) -> dict[str, Any]:
+        """Spikes on chip, (steps, n, size), of those that arrive, (n, steps, size) bool."""
         tf, program = self._tf, self._source
         arithmetic = program.arithmetic
-        n = len(next(iter(arriving.values())))
-        zeros = {p.name: tf.zeros((n, p.size), tf.float64) for p in program.populations}
+        n = tf.shape(next(iter(arriving.values())))[0]
+        zeros = {p.name: tf.zeros((n, p.size), self._dtype) for p in program.populations}
         start = {p.name: 0.0 if p.initial_voltage is None else p.initial_voltage for p in program.populations}
-        u, spiked = dict(zeros), dict(zeros)
-        v = {name: zero + np.asarray(start[name], np.float64) for name, zero in zeros.items()}
-        weights = [self._rounded(index) for index in range(len(self._weights))]
-        trains: dict[str, list[Any]] = {p.name: [] for p in program.populations}
-        for t in range(self._steps):
-            now = {**spiked, **{name: tf.constant(train[:, t]) for name, train in arriving.items()}}
-            for index, p in enumerate(program.populations):
+        v_start = {name: zero + tf.constant(start[name], self._dtype) for name, zero in zeros.items()}
+        weights = [self._rounded(index) for index in range(len(program.synapses))]
+        biases = [self._bias(index) for index in range(len(program.populations))]
+
+        def step(state: Any, now: Mapping[str, Any]) -> Any:
+            u, v, spiked = state
+            arrived = {**spiked, **now}
+            new_u, new_v, spikes = {}, {}, {}
+            for bias, p in zip(biases, program.populations, strict=True):
                 q = zeros[p.name]
                 for s, values in zip(program.synapses, weights, strict=True):
                     if s.post == p.name:
-                        q += _applied(tf, s.transform, values, now[s.pre]) * 2.0**s.shift
-                u[p.name] = self._kept(u[p.name], arithmetic.current_factor(p.decay_u)) + q
+                        q += _applied(tf, s.transform, values, arrived[s.pre]) * 2.0**s.shift
+                q = self._wrapped(q, arithmetic.accumulator_bits)
+                kept = self._kept(u[p.name], arithmetic.current_factor(p.decay_u))
+                new_u[p.name] = self._wrapped(kept + q, arithmetic.current_bits)
+                u2 = self._wrapped(new_u[p.name] + bias, arithmetic.current_bits)
                 kept = self._kept(v[p.name], arithmetic.voltage_factor(p.decay_v))
-                voltage = tf.clip_by_value(
-                    kept + u[p.name] + self._bias(index), float(p.v_min), float(p.v_max)
-                )
-                spikes = self._spike(voltage, p)
-                v[p.name] = voltage * (1 - tf.stop_gradient(spikes))
-                trains[p.name].append(spikes)
-            spiked = {name: train[-1] for name, train in trains.items()}
-        return trains, self._decoded(trains, arriving)
+                voltage = tf.clip_by_value(kept + u2, float(p.v_min), float(p.v_max))
+                spikes[p.name] = self._spike(voltage, p)
+                new_v[p.name] = voltage * (1 - tf.stop_gradient(spikes[p.name]))
+            return new_u, new_v, spikes
 
-    def _decoded(self, trains: dict[str, list[Any]], arriving: dict[str, Any]) -> Any:
+        lines = {
+            name: tf.transpose(tf.cast(train, self._dtype), (1, 0, 2)) for name, train in arriving.items()
+        }
+        _, _, trains = tf.scan(step, lines, (dict(zeros), v_start, dict(zeros)))
+        return dict(trains)
+
+    def _decoded(self, trains: Mapping[str, Any], shares: tuple[Any, ...]) -> Any:
         """The first readout: what filter and window make of spikes is a weighted sum of them."""
-        tf, readout = self._tf, self._source.readout
-        node = readout.readouts[0]
-        delays = {link.population: link.delay for link in self._source.links if link.kind == "from_chip"}
-        total = tf.constant(node.bias)[None]
-        for projection in readout.into(node.name):
-            a = float(np.exp(-readout.dt / projection.tau)) if projection.tau > 0 else 0.0
-            delay = delays.get(projection.pre, 0)
-            shares = [
-                (1 - a) * sum(self._window[k] * a ** (k - t - delay) for k in range(t + delay, self._steps))
-                for t in range(self._steps)
-            ]
-            summed = tf.add_n(
-                [float(c) * train for c, train in zip(shares, trains[projection.pre], strict=True)]
-            )
-            values = tf.constant(projection.transform.values.astype(np.float64))
-            total += _applied(tf, projection.transform, values, summed) / readout.dt
+        tf = self._tf
+        *decoders, total = self._decoding()
+        for projection, values, share in zip(self._decoders, decoders, shares, strict=True):
+            spikes = tf.cast(trains[projection.pre], tf.float64)
+            summed = tf.einsum("nt,tns->ns", tf.convert_to_tensor(share), spikes)
+            total += _applied(tf, projection.transform, values, summed)
         return total
+
+    def _decoding(self) -> list[Any]:
+        """Values of the projections into the first readout, and its biases."""
+        first = len(self._source.synapses) + len(self._source.populations)
+        return [v * s for v, s in zip(self._variables[first:], self._sizes[first:], strict=True)]
 
     def _rounded(self, index: int) -> Any:
         """Weights as the chip stores them."""
-        exact, unit, tf = self._weights[index], self._unit(index), self._tf
+        tf, unit = self._tf, self._unit(index)
         most = float(self._source.arithmetic.weight_limit // unit)
-        levels = unit * tf.clip_by_value(tf.round(exact / unit), -most, most)
-        return exact + tf.stop_gradient(levels - exact)
+        exact = self._variables[index] * (self._sizes[index] / unit)
+        return unit * (exact + tf.stop_gradient(tf.clip_by_value(tf.round(exact), -most, most) - exact))
 
     def _unit(self, index: int) -> int:
         """What a level of a stored weight stands for among the chip's mantissas."""
@@ -231,23 +274,35 @@ class SurrogateChip:
 
     def _bias(self, index: int) -> Any:
         """Biases as the chip stores them."""
-        exact = self._biases[index]
-        most = self._source.arithmetic.bias_mantissa_max
+        tf, arithmetic, place = self._tf, self._source.arithmetic, len(self._source.synapses) + index
+        exact = self._variables[place] * self._sizes[place]
 
         def stored(values: Any) -> Any:
-            limits = self._source.arithmetic.bias_max
+            limits = arithmetic.bias_max
             mantissa, exponent = bias_mantissa_exponent(
-                np.clip(np.round(values.numpy()), -limits, limits), most
+                np.clip(np.round(values), -limits, limits), arithmetic.bias_mantissa_max
             )
-            return (mantissa << exponent).astype(np.float64)
+            return (mantissa << exponent).astype(values.dtype)
 
-        return exact + self._tf.stop_gradient(stored(exact) - exact)
+        found = tf.ensure_shape(tf.numpy_function(stored, [exact], exact.dtype), exact.shape)
+        return exact + tf.stop_gradient(found - exact)
 
     def _kept(self, x: Any, factor: int) -> Any:
-        """One step of decay, truncated towards zero."""
-        tf, share = self._tf, factor / 2**self._source.arithmetic.decay_bits
-        exact = x * share
-        return exact + tf.stop_gradient(tf.sign(x) * tf.floor(tf.abs(x) * share) - exact)
+        """One step of decay, truncated towards zero; in two parts, as float32 holds no product of 36 bits."""
+        tf, bits = self._tf, self._source.arithmetic.decay_bits
+        if factor == 1 << bits:
+            return x
+        full = float(1 << bits)
+        size = tf.abs(x)
+        high = tf.floor(size / full)
+        kept = high * factor + tf.floor((size - high * full) * factor / full)
+        exact = x * (factor / full)
+        return exact + tf.stop_gradient(tf.sign(x) * kept - exact)
+
+    def _wrapped(self, x: Any, bits: int) -> Any:
+        """Two's complement of `bits` bits and sign."""
+        tf, half = self._tf, float(1 << bits)
+        return x - tf.stop_gradient(2 * half * tf.floor((x + half) / (2 * half)))
 
     def _spike(self, voltage: Any, p: Compartments) -> Any:
         tf, slope = self._tf, self._slope
@@ -258,6 +313,11 @@ class SurrogateChip:
             return tf.cast(v > p.threshold, v.dtype), lambda g: g / (p.threshold * tf.square(1 + distance))
 
         return spike(voltage)
+
+
+def _level(values: NDArray[Any]) -> float:
+    """The 127th part of the largest magnitude of some values, or of 1 where all are 0."""
+    return (float(np.abs(values).max(initial=0.0)) or 1.0) / 127
 
 
 def _applied(tf: Any, transform: Transform, values: Any, spikes: Any) -> Any:
