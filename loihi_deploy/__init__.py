@@ -46,10 +46,10 @@ if TYPE_CHECKING:  # the same names for editors and type checkers; a test compar
     from loihi_deploy.ir import PartitionedGraph as PartitionedGraph
     from loihi_deploy.ir import Sequences as Sequences
     from loihi_deploy.ir.program import Program as Program
+    from loihi_deploy.legendre import ChipMemory as ChipMemory
+    from loihi_deploy.legendre import chip_memory as chip_memory
     from loihi_deploy.mapping import Mapping as Mapping
     from loihi_deploy.mapping import map_to_cores as map_to_cores
-    from loihi_deploy.memory import ChipMemory as ChipMemory
-    from loihi_deploy.memory import chip_memory as chip_memory
     from loihi_deploy.options import DeployOptions as DeployOptions
     from loihi_deploy.pipeline import deploy as deploy
     from loihi_deploy.results import Counters as Counters
@@ -72,9 +72,9 @@ __version__ = "0.1.0"
 # docs/api.md describes each of them; a test compares.
 PUBLIC_NAMES = {
     "Board": "chip.hardware:Board",
-    "Chip": "chip.hardware:Chip",
     "Check": "analysis.gate:Check",
-    "ChipMemory": "memory:ChipMemory",
+    "Chip": "chip.hardware:Chip",
+    "ChipMemory": "legendre:ChipMemory",
     "Counters": "results:Counters",
     "Criteria": "analysis.gate:Criteria",
     "DeployOptions": "options:DeployOptions",
@@ -98,7 +98,7 @@ PUBLIC_NAMES = {
     "benchmarks": "bench.networks",
     "board_names": "chip.boards:board_names",
     "chip": "chip",
-    "chip_memory": "memory:chip_memory",
+    "chip_memory": "legendre:chip_memory",
     "convert": "frontends:convert",
     "correct_biases": "analysis.calibrate:correct_biases",
     "data": "data",

@@ -27,7 +27,7 @@ LAYERS = (
     {"deployment"},
     {"pipeline", "export"},
     {"exploration", "training"},
-    {"bench", "demo", "memory", "simulator"},
+    {"bench", "demo", "legendre", "simulator"},
     {"cli"},
 )
 # Who may import a framework, wherever in its code the import stands.
@@ -38,7 +38,7 @@ IMPORTERS = {
     "keras": {"frontends", "training"},
     "keras_spiking": {"training"},
     "matplotlib": {"report"},
-    "nengo": {"frontends", "memory", "training", "simulator", "backends.nengo_loihi", "export.nengo"},
+    "nengo": {"frontends", "legendre", "training", "simulator", "backends.nengo_loihi", "export.nengo"},
     "nengo_dl": {"frontends", "training"},
     "nengo_extras": {"training"},
     "nengo_loihi": {"backends.board_driver", "backends.preflight", "export.nengo", "simulator"},

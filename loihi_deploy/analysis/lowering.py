@@ -15,7 +15,6 @@ from loihi_deploy.analysis.calibrate import balance_thresholds, corrected, mean_
 from loihi_deploy.analysis.calibration_checks import function_problems, rate_problems
 from loihi_deploy.analysis.frames import measuring_steps
 from loihi_deploy.analysis.host_link import with_slower_synapses
-from loihi_deploy.analysis.recurrence import rounding_problems
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.errors import InputError, LoihiDeployWarning
 from loihi_deploy.ir import Graph, Samples
@@ -100,10 +99,6 @@ def lower(
         means = mean_rates(trial, calibration)
     logger.info("quantizing")
     program = quantize(partitioned, board, options.weight_percentile, means, options.weight_bits)
-    problems = list(rounding_problems(partitioned, program))
-    for problem in problems:
-        warnings.warn(LoihiDeployWarning(problem), stacklevel=3)
-    program = replace(program, notes=(*program.notes, *map(str, problems)))
     return Lowered(graph, program, calibration)
 
 

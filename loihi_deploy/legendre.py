@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.analysis.fading import spectral_radius
 from loihi_deploy.checked import Range, checked
 from loihi_deploy.chip.boards import BoardLike
 from loihi_deploy.deployment import Deployment
@@ -41,16 +43,19 @@ class ChipMemory(Shown, OneLine):
         (n, n_frames, order).
     error : float
         Of the state, on smooth signals: root mean square of what it is off by, relative to its own.
+    radius : float
+        Spectral radius of the recurrence in the chip's integers (`spectral_radius`): below 1 what it holds fades.
     """
 
     deployment: Deployment
     error: float
+    radius: float
 
     def page(self) -> Page:
-        """The error, and the cores in use."""
-        return Page(
-            (f"Relative error of the state {self.error:.2f}, {self.deployment.mapping.n_cores} cores in use",)
-        )
+        """The error, the radius, and the cores in use."""
+        cores = self.deployment.mapping.n_cores
+        text = f"Relative error of the state {self.error:.2f}, spectral radius {self.radius:.4f}, cores in use {cores}"
+        return Page((text,))
 
 
 @checked
@@ -87,23 +92,36 @@ def chip_memory(
     Warns
     -----
     LoihiDeployWarning
-        With the error of its state, where this or the order is more than neurons are good for; and where rounded
-        weights no longer forget.
+        With the error of its state, where this or the order is more than neurons are good for; and where it does not
+        forget, for its neurons are too few.
     """
     state, given = legendre_memory(order, frames * steps_per_frame, "zoh")
     options = DeployOptions(steps_per_frame=steps_per_frame, readout="each", flush=2)
     deployment = deploy(_ensemble(state, given, neurons, seed), board, options=options)
     error = _error(deployment, state, given, max(2, round(LONG * frames)), steps_per_frame)
+    radius = spectral_radius(deployment.program, deployment.graph.populations[0])
+    for problem in _problems(order, error, radius):
+        warnings.warn(LoihiDeployWarning(problem), stacklevel=3)
+    return ChipMemory(deployment, error, radius)
+
+
+def _problems(order: int, error: float, radius: float) -> Iterator[Problem]:
     if order > MOST_ORDER or error > MOST_ERROR:
-        problem = Problem(
+        yield Problem(
             f"a memory in spikes of order {order}: the relative error of its state",
             "chip_memory",
             f"{error:.2f}",
             f"{MOST_ERROR}, and order {MOST_ORDER}",
             "Take more steps a frame and more neurons, or keep it on the host: keras_lmu.LMU as the first layer",
         )
-        warnings.warn(LoihiDeployWarning(problem), stacklevel=3)
-    return ChipMemory(deployment, error)
+    if radius >= 1:
+        yield Problem(
+            "a memory that keeps what it should forget: the spectral radius of its rounded recurrence",
+            "chip_memory",
+            f"{radius:.4f}",
+            "below 1",
+            "Take more neurons, or others: another seed",
+        )
 
 
 def _ensemble(
