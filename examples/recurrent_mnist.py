@@ -1,10 +1,9 @@
 """Read digits row by row, one row in each step, with no memory but spikes: recurrent layers on the chip.
 
-    python examples/recurrent_mnist.py --data mnist/ [--seeds 1] [--epochs 8] [--limit 10000] [--validation]
+    python examples/recurrent_mnist.py --data mnist/ [--seeds 1] [--epochs 5]
 
 `--data` is a folder with the four IDX files. The host turns pixels into spikes, one neuron for each column, and weighs
-the spikes of the chip; all else is trained in the chip's own arithmetic. With `--validation` the last 5,000 training
-images, on which nothing is trained, stand for the test images.
+the spikes of the chip; all else is trained in the chip's own arithmetic.
 """
 
 import argparse
@@ -15,7 +14,7 @@ import loihi_deploy as ld
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.training import SurrogateChip, moved_images
 
-DT, ROWS, VALIDATION, BOARD, BATCH = 0.001, 28, 5000, "nahuku32", 128
+DT, ROWS, BOARD, BATCH = 0.001, 28, "nahuku32", 128
 WINDOW, FLUSH = 0.25, 3  # the last part of the rows that is read, and steps that the answer takes
 LAYERS = {
     "fast": (128, 0.001),
@@ -50,12 +49,12 @@ def train(data: ld.data.Dataset, seed: int, epochs: int) -> SurrogateChip:
     """Through spikes from the start: images are moved by up to a pixel, and the rate falls to 0."""
     options = ld.DeployOptions(encoder="first_layer", normalization="none", bias_correction_steps=0)
     program = ld.deploy(build(seed), BOARD, options=options).program
-    chip = SurrogateChip(program, 1, WINDOW, flush=FLUSH)
-    x, y = data.x_train[:-VALIDATION], data.y_train[:-VALIDATION]
+    chip = SurrogateChip(program, 1, WINDOW, slope=0.25, flush=FLUSH)
+    x, y = data.x_train, data.y_train
     move, rng = moved_images(1), np.random.default_rng(seed)
     for epoch in range(epochs):
         for tenth, part in enumerate(np.array_split(rng.permutation(len(x)), 10)):
-            rate = np.cos(np.pi / 2 * (epoch + tenth / 10) / epochs) ** 2
+            rate = 1.5 * np.cos(np.pi / 2 * (epoch + tenth / 10) / epochs) ** 2
             chip.fit(move(x[part], rng)[:, :, :, 0], y[part], 1, BATCH, rate, seed=epoch)
     return chip
 
@@ -64,14 +63,11 @@ def main() -> None:
     """Train, and compare the training model with the chip."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder with IDX files")
-    for name, usual in (("--seeds", 1), ("--epochs", 8), ("--limit", 10_000)):
+    for name, usual in (("--seeds", 1), ("--epochs", 5)):
         parser.add_argument(name, type=int, default=usual)
-    parser.add_argument("--validation", action="store_true")
     args = parser.parse_args()
     data = ld.data.load_idx(args.data)
-    x, y = data.x_test[: args.limit, :, :, 0], data.y_test[: args.limit]
-    if args.validation:
-        x, y = data.x_train[-VALIDATION:, :, :, 0], data.y_train[-VALIDATION:]
+    x, y = data.x_test[:, :, :, 0], data.y_test
     reading = {"steps_per_frame": 1, "readout": "window", "readout_window": WINDOW, "flush": FLUSH}
     rows = []
     for seed in range(args.seeds):

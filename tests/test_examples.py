@@ -30,6 +30,10 @@ QUICK = {
     "nef_deploy.py": ["--neurons", "50", "--seconds", "0.2"],
     "nef_oscillator.py": ["--neurons", "50", "--seconds", "0.3"],
     "nengo_network.py": ["--data", "mnist", "--epochs", "1", "--steps", "20", "--limit", "5"],
+    "recurrent_mnist.py": ["--data", "mnist", "--epochs", "1"],
+    "sequential_mnist.py": ["--data", "mnist", "--seeds", "1", "--epochs", "1", "--tune", "50"],
+    "spiking_memory.py": ["vowels", "--on-chip", "--seeds", "1", "--epochs", "1", "--tune", "1"],
+    "time_series.py": ["motions", "--seeds", "1", "--epochs", "2"],
 }
 
 
@@ -45,6 +49,18 @@ def folder(tmp_path_factory):
         (path / "mnist" / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
     (path / "cifar10").mkdir()
     write_cifar10(path / "cifar10", n=20)
+    (path / "motions").mkdir()
+    for name, n_values, n_frames in (("BasicMotions", 6, 12), ("GunPoint", 1, 15)):
+        for part in ("TRAIN", "TEST"):
+            rows = [
+                ":".join(
+                    ",".join(f"{value:.3f}" for value in dim) for dim in rng.normal(size=(n_values, n_frames))
+                )
+                + f":class{k % 3}"
+                for k in range(9)
+            ]
+            text = "\n".join(["@classLabel true", "@data", *rows])
+            (path / "motions" / f"{name}_{part}.ts").write_text(text, encoding="utf-8")
     (path / "vowels").mkdir()
     for part in ("TRAIN", "TEST"):
         sequences = [rng.normal(size=(12, 7 + k % 23)) for k in range(20)]
