@@ -1,10 +1,13 @@
 """Firing rates found on the integer network, and the ways to set them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import loihi_deploy as ld
 from loihi_deploy import backends
+from loihi_deploy.analysis.calibrate import balance_thresholds, search_rates
 from loihi_deploy.engines.rate_network import rate_activity, rate_outputs
 from loihi_deploy.errors import InputError, LoihiDeployWarning, NormalizationError
 from loihi_deploy.ir import (
@@ -126,3 +129,27 @@ def test_balancing_samples_with_frames():
     frames = RNG.uniform(0, 1, (10, 4, 4, 4, 1))
     deployment = ld.deploy(graph, "loihi", frames, ld.DeployOptions(bias_correction_steps=100, flush=0))
     assert deployment.run(frames, steps_per_frame=10).counters.sample_steps == 400
+
+
+def test_corrections_are_those_of_the_usual_options_where_nothing_is_said():
+    cut = ld.partition(ld.normalize(network(), X))
+    usual = ld.DeployOptions()
+    said = ld.correct_biases(cut, X, usual.bias_correction_steps, usual.readout_window, "loihi", 8, None, 0)
+    assert ld.correct_biases(cut, X) == said
+    assert ld.correct_biases(cut, X, usual.bias_correction_steps + 1) != said
+
+
+@pytest.mark.parametrize("way", [balance_thresholds, search_rates])
+def test_only_layers_on_chip_that_can_be_scaled_are(way):
+    graph = ld.normalize(network(), X, 400.0, encoder="first_layer")
+    stepped = replace(graph.populations[2], neuron=NeuronModel(discretized=True))
+    graph = replace(graph, populations=(*graph.populations[:2], stepped))
+    options = ld.DeployOptions(encoder="first_layer", target_rate=150.0, bias_correction_steps=20)
+    found = way(graph, samples_for(graph, X), options, "loihi")
+    changed = [a != b for a, b in zip(graph.populations, found.populations, strict=True)]
+    assert changed[0] is changed[2] is False
+    assert changed[1] or way is search_rates
+    if way is balance_thresholds:
+        program = ld.quantize(ld.partition(found, "first_layer"))
+        rates = backends.firing_rates(program, samples_for(graph, X), 20, 0.5)["b"]
+        assert np.percentile(rates[rates > 0], options.percentile) == pytest.approx(150, rel=0.4)

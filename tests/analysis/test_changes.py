@@ -1,12 +1,21 @@
 """What verification tries, what is said of it, and what is told of layers: both sides of every bound."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import loihi_deploy as ld
-from loihi_deploy.analysis.remedies import Deployed, Trial, _changes, _other_options, advice, overflow_advice
+from loihi_deploy.analysis.remedies import (
+    Deployed,
+    Trial,
+    _changes,
+    _other_options,
+    advice,
+    overflow_advice,
+    trials,
+)
 from loihi_deploy.analysis.resets import resets
 from loihi_deploy.analysis.verify import (
     INTEGER,
@@ -19,6 +28,7 @@ from loihi_deploy.analysis.verify import (
     remedies,
     worst_layer,
 )
+from loihi_deploy.errors import InputError, LoihiDeployWarning, Problem
 from loihi_deploy.ir import samples_for
 from loihi_deploy.stages.normalize import scale_firing_rates
 from tests.sequences import frames, network
@@ -114,6 +124,21 @@ def test_a_quarter_of_what_is_lost_must_be_given_back(best, worth):
     assert found.startswith("it loses most, 50.0 % of decisions")
     assert (": b, which leaves 37.5 % lost" in found) == worth
     assert ("a quarter of them back: a; b" in found) != worth
+
+
+def test_what_the_chip_cannot_take_is_no_advice_and_a_trial_warns_nobody(monkeypatch):
+    def warns():
+        warnings.warn(LoihiDeployWarning(Problem("of a trial", "nowhere")), stacklevel=1)
+        return 0.5
+
+    def fails():
+        raise InputError.single("does not fit", "nowhere")
+
+    monkeypatch.setattr(
+        "loihi_deploy.analysis.remedies._changes",
+        lambda made: [("a", warns), ("b", fails), ("c", lambda: 0.75)],
+    )
+    assert list(trials(deployed())) == [Trial("a", 0.5), Trial("c", 0.75)]
 
 
 def test_nothing_to_try_helps_nothing():

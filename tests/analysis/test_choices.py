@@ -8,8 +8,8 @@ import pytest
 
 import loihi_deploy as ld
 from loihi_deploy import backends
-from loihi_deploy.analysis import tune
-from loihi_deploy.analysis.calibrate import correct_biases, mean_rates
+from loihi_deploy.analysis import calibrate, presentation, tune
+from loihi_deploy.analysis.calibrate import balance_thresholds, correct_biases, mean_rates, search_rates
 from loihi_deploy.analysis.frames import (
     Reading,
     are_sequences,
@@ -23,10 +23,11 @@ from loihi_deploy.analysis.frames import (
 )
 from loihi_deploy.analysis.host_link import encoder_rate, messages, with_slower_synapses
 from loihi_deploy.analysis.latency import LayerLatency, latencies, latency_sentence, latency_values
-from loihi_deploy.analysis.presentation import ENCODER_PERCENTILES, RATES, _divergence, _tried
+from loihi_deploy.analysis.presentation import _divergence, _tried
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Dense, Graph, Input, Link, Projection, Readout, samples_for
 from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
+from loihi_deploy.stages.normalize import scale_firing_rates
 from tests.sequences import frames, network
 
 X = frames(120, 1)[:, 0]
@@ -57,6 +58,54 @@ def test_biases_are_corrected_on_a_hundred_samples():
     assert whole != fewer
     assert correct_biases(cut, frames(4, 3), 19) == correct_biases(cut, frames(4, 3), 21)
     assert correct_biases(cut, frames(4, 3), 21) != correct_biases(cut, frames(4, 3), 24)
+
+
+def test_biases_are_corrected_twice_and_thresholds_balanced_three_times(monkeypatch):
+    runs = []
+
+    def counted(program, given, steps, *how):
+        runs.append((len(given), steps))
+        return measure(program, given, steps, *how)
+
+    measure = backends.firing_rates
+    monkeypatch.setattr(backends, "firing_rates", counted)
+    correct_biases(parts(), X, 20)
+    assert runs == [(100, 20)] * 2
+    runs.clear()
+    options = ld.DeployOptions(encoder="on_off", bias_correction_steps=30)
+    given = samples_for(network(), X)
+    balance_thresholds(ld.normalize(network(), X, encoder="on_off"), given, options, "loihi")
+    assert runs == [(100, 30)] * 3
+
+
+def test_a_search_tries_four_scales_of_each_layer_on_chip_on_two_hundred_samples(monkeypatch):
+    tried, many = [], frames(210, 1)[:, 0]
+
+    def scaled(graph, scales):
+        tried.append(scales)
+        return scale_firing_rates(graph, scales)
+
+    monkeypatch.setattr(calibrate, "scale_firing_rates", scaled)
+    options = ld.DeployOptions(encoder="on_off", bias_correction_steps=0)
+    graph = ld.normalize(network(), many, encoder="on_off")
+    found = [search_rates(graph, samples_for(graph, many[:n]), options, "loihi") for n in (200, 210)]
+    assert found[0] == found[1]
+    assert tried == 2 * [{name: factor} for name in ("first", "second") for factor in (0.5, 0.7, 1.4, 2.0)]
+
+
+def test_a_presentation_time_is_chosen_on_five_hundred_samples_with_corrections_of_fifty_steps(monkeypatch):
+    judged, made = [], presentation._Judge
+
+    def kept(source, given, labels):
+        judged.append((len(given), None if labels is None else len(labels)))
+        return made(source, given, labels)
+
+    monkeypatch.setattr(presentation, "_Judge", kept)
+    many = frames(510, 1)[:, 0]
+    options = ld.DeployOptions(steps=12, target_rate=1000.0)
+    found = ld.deploy(network(), calibration=many, options=options, labels=np.zeros(510, int))
+    assert judged == [(500, 500)]
+    assert found.options.bias_correction_steps == 50
 
 
 def samples(n_frames, lengths=None):
@@ -156,8 +205,8 @@ def test_a_network_says_how_it_is_read_where_options_do_not():
 def test_rates_and_percentiles_are_tried_where_they_act_and_are_not_given(options, given, rates, percentiles):
     options = ld.DeployOptions(steps=20, target_rate=321.0, encoder_percentile=98.0, **options)
     found = _tried(options, network(), given)
-    assert found[0] == (tuple(1000 * rate for rate in RATES) if rates else (321.0,))
-    assert found[1] == (ENCODER_PERCENTILES if percentiles else (98.0,))
+    assert found[0] == ((1500.0, 1000.0, 2000.0) if rates else (321.0,))
+    assert found[1] == ((99.5, 99.9, 100.0) if percentiles else (98.0,))
 
 
 def test_the_divergence_is_that_of_the_softmax_of_what_fits_best():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
-from loihi_deploy.analysis.presentation import ENCODER_PERCENTILES, LADDER, RATES, WINDOWS
+from loihi_deploy.analysis.presentation import ENCODER_PERCENTILES, LADDER, RATES
+from loihi_deploy.analysis.tune import WINDOWS
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection, Readout

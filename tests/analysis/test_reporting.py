@@ -22,10 +22,12 @@ from loihi_deploy.analysis.reporting import (
     sample_values,
     stage_values,
 )
+from loihi_deploy.analysis.weight_values import weight_values
 from loihi_deploy.data.named import evenly
 from loihi_deploy.errors import InputError
-from loihi_deploy.ir import samples_for
+from loihi_deploy.ir import Graph, samples_for
 from loihi_deploy.report import pictures
+from loihi_deploy.stages.quantize import spike_weights
 from tests.sequences import frames, network
 
 X = frames(60, 1)[:, 0]
@@ -205,3 +207,37 @@ def test_a_presentation_has_the_window_of_the_deployment():
         options = parts.run_options(20, SAMPLES)
         assert (options.steps, options.readout_window, options.flush) == (20, window, 0)
         assert options.progress is False
+
+
+# Distributions of weights
+
+
+def test_weights_are_counted_before_and_after_rounding_between_the_same_edges():
+    found = weight_values(MADE.graph, MADE.program, MADE.options)
+    cut = ld.partition(MADE.graph)
+    assert list(found) == [group.population for group in MADE.program.scale_groups] == ["first", "second"]
+    for group in MADE.program.scale_groups:
+        values = found[group.population]
+        (synapses,) = MADE.program.into(group.population)
+        (projection,) = cut.chip.into(group.population)
+        before = spike_weights(projection, cut.chip.nodes[group.population], MADE.program.dt).values
+        after = synapses.transform.values * 2.0**synapses.shift / group.current_scale
+        np.testing.assert_allclose(after, before, atol=1.01 * 2.0**synapses.shift / group.current_scale)
+        largest = max(np.abs(before).max(), np.abs(after).max())
+        np.testing.assert_allclose(values["edges"], np.linspace(-largest, largest, 49))
+        assert values["before"] == np.histogram(before, values["edges"])[0].tolist()
+        assert values["after"] == np.histogram(after, values["edges"])[0].tolist()
+        error = np.sqrt(np.square(after - before).mean() / np.square(before).mean())
+        assert values["rms_error"] == pytest.approx(error) == pytest.approx(group.weight_rms_error, rel=1e-6)
+
+
+def test_layers_whose_weights_have_no_counterpart_are_left_out():
+    nothing = Graph((), (), ())
+    assert weight_values(nothing, MADE.program, MADE.options) == {}
+    into_first = replace(MADE.program, synapses=MADE.program.into("first"))
+    assert list(weight_values(MADE.graph, into_first, MADE.options)) == ["first"]
+    (synapses,) = MADE.program.into("second")
+    fewer = replace(synapses, transform=synapses.transform.csr())
+    assert len(fewer.transform.values) < synapses.transform.values.size
+    with_fewer = replace(MADE.program, synapses=(*into_first.synapses, fewer))
+    assert list(weight_values(MADE.graph, with_fewer, MADE.options)) == ["first"]

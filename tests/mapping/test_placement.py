@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loihi_deploy.chip.boards import load_board
-from loihi_deploy.mapping.placement import assign_chips, assign_tiles, tile_hops, traffic_matrix
+from loihi_deploy.mapping.placement import _grown, assign_chips, assign_tiles, tile_hops, traffic_matrix
 from loihi_deploy.mapping.traffic import Traffic
 
 CHIP = load_board("loihi").chip
@@ -60,11 +60,25 @@ def test_tiles(traffic):
         return (traffic * hops[np.ix_(tile, tile)]).sum()
 
     assert length(number) <= length(np.arange(len(traffic)))
+    for a in range(min(len(number), 12)):  # no exchange of two cores would help
+        for b in range(a):
+            other = number.copy()
+            other[[a, b]] = number[[b, a]]
+            assert length(other) >= length(number)
 
 
 @pytest.mark.parametrize(("a", "b", "hops"), [(0, 0, 0), (0, 7, 7), (0, 8, 1), (7, 24, 10), (31, 0, 10)])
 def test_hops_on_the_mesh(a, b, hops):
     assert tile_hops(CHIP)[a, b] == hops  # 8 columns, 4 rows
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_chips_are_grown_from_core_to_core(relative):
+    traffic = np.zeros((6, 6))
+    for a, b, spikes in ((0, 1, 5), (1, 4, 9), (4, 5, 2), (2, 3, 1), (3, 5, 1)):
+        traffic[a, b] = traffic[b, a] = spikes
+    # two on a chip: from 0 to 1; then 4, the nearest to what is full, and its neighbour that is left; then 3, beside 5
+    assert _grown(traffic, 2, relative) == [0, 1, 4, 5, 3, 2]
 
 
 def test_traffic_counts_spikes_both_ways_and_nothing_from_the_host():

@@ -18,6 +18,7 @@ from loihi_deploy.mapping.explain import (
     too_many_cores,
     with_channels,
 )
+from loihi_deploy.mapping.planning import cost
 from loihi_deploy.mapping.search import Coupling, choose, fullness, messages, pruned
 from loihi_deploy.mapping.shapes import shapes_of
 from tests.mapping.networks import chain, sparse, weights
@@ -109,6 +110,23 @@ def test_of_irregular_projections_few_shapes_are_kept():
     ):
         shapes = shapes_of(made, name, LIMITS)
         assert (len(pruned(made, shapes, bounds)) == min(24, len(shapes))) == few
+
+
+@pytest.mark.parametrize("fractional", [False, True])
+def test_shapes_cost_cores_then_messages_then_room(fractional):
+    program = chain((10, 8, 3), [("conv", 3, 1, 12)])
+    shapes = shapes_of(program, "conv1", LIMITS)
+    bounds = {"compartments": 1024, "in_axons": 4096, "synapse_words": 16384}
+    cores = 8 * 6 * 12 / shapes.box.prod(axis=1) if fractional else shapes.n_slices
+    ranked = np.lexsort([fullness(shapes, bounds), messages(shapes), np.round(cores, 3)])
+    found = np.argsort(cost(shapes, fractional, bounds), kind="stable")
+    for one in (np.round(cores, 3), messages(shapes)):
+        np.testing.assert_array_equal(one[found], one[ranked])
+    share = np.max([shapes.usage[name] / bounds[name] for name in bounds], axis=0)
+    np.testing.assert_allclose(fullness(shapes, bounds), share)
+    axons = shapes.usage["in_axons"] * shapes.n_slices
+    parts = cores + 1e-8 * messages(shapes) + 1e-9 * share + 1e-13 * axons
+    np.testing.assert_allclose(cost(shapes, fractional, bounds), parts, rtol=1e-15)
 
 
 # What would make it fit
