@@ -17,6 +17,7 @@ from loihi_deploy.analysis.reporting import (
     _raster,
     _shorter,
     _without_padding,
+    accuracy_values,
     confusion,
     rate_values,
     sample_values,
@@ -207,6 +208,77 @@ def test_a_presentation_has_the_window_of_the_deployment():
         options = parts.run_options(20, SAMPLES)
         assert (options.steps, options.readout_window, options.flush) == (20, window, 0)
         assert options.progress is False
+
+
+# Sequences
+
+
+@pytest.fixture(scope="module")
+def each():
+    options = ld.DeployOptions(readout="each", steps_per_frame=20, bias_correction_steps=0)
+    return ld.deploy(network(), calibration=frames(6, 5), options=options)
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 3, 4, 5, 2, 5]])
+def test_labels_of_frames_are_counted_frame_by_frame(each, lengths):
+    x = frames(6, 5) if lengths is None else ld.Sequences(frames(6, 5), lengths=lengths)
+    lasting = np.array(lengths or [5] * 6)
+    y = each.predict(x).argmax(axis=2)
+    wrong = y.copy()
+    wrong[0, 0] = (y[0, 0] + 1) % 3
+    labels = np.where(np.arange(5) < lasting[:, None], wrong, -1)
+    samples, parts = samples_for(each.graph, x), each._reported()
+    values, result = accuracy_values(parts, samples, labels, 100)
+    assert (values["counted"], values["n_total"], values["n_correct"]) == (
+        "frames",
+        lasting.sum(),
+        lasting.sum() - 1,
+    )
+    assert values["value"] == result.accuracy == values["n_correct"] / values["n_total"]
+    assert values["by_frame"] == [1 - 1 / 6, 1.0, 1.0, 1.0, 1.0]
+    assert values["rate_network"] == each.rate_accuracy(x, wrong)
+    counted = confusion(parts, samples, labels, 100)
+    assert (counted.sum(), np.trace(counted)) == (lasting.sum(), lasting.sum() - 1)
+    assert counted[wrong[0, 0], y[0, 0]] == 1
+    stages = each.verify(x, wrong, 100, reference_samples=0).stages
+    assert stages[-1].accuracy == 1  # what counts is the last frame of each
+    first = sample_values(parts, samples, labels, 100)
+    assert (first["label"], first["steps"], first["output_steps"]) == (None, 100, [20, 40, 60, 80, 100])
+    second = sample_values(parts, samples, labels, 100, 1)
+    assert second["steps"] == 20 * lasting[1]
+    assert second["outputs_by_step"][-1] == second["outputs"]
+
+
+def test_labels_of_sequences_are_counted_after_each_frame():
+    made = ld.deploy(network("mean"), calibration=frames(20, 4), options=ld.DeployOptions(steps_per_frame=6))
+    x, y = frames(20, 4), made.run(frames(20, 4)).outputs.argmax(axis=1)
+    values, _ = accuracy_values(made._reported(), samples_for(made.graph, x), y, 24)
+    assert (values["counted"], values["n_total"], values["n_correct"]) == ("samples", 20, 20)
+    assert values["by_frame"] == made.evaluate(x, y, by_frame=True).accuracy_by_frame.tolist()
+    assert "by_step" not in values
+    still, _ = accuracy_values(MADE._reported(), SAMPLES, np.zeros(60, int), 8)
+    assert len(still["by_step"]) == 8
+    assert "by_frame" not in still
+    assert still["rate_network"] == MADE.rate_accuracy(X, np.zeros(60, int))
+
+
+@pytest.mark.parametrize(("n_frames", "steps", "wanted"), [(0, 24, 2), (4, 24, 3), (0, 24, 9)])
+def test_nengo_loihis_emulator_has_the_same_rates_in_the_same_steps(n_frames, steps, wanted):
+    pytest.importorskip("nengo_loihi")
+    x = frames(3, 4) if n_frames else frames(3, 1)[:, 0]
+    options = ld.DeployOptions(bias_correction_steps=0, readout_window=0.3)
+    made = ld.deploy(network("mean"), calibration=x, options=options)
+    x = x[: max(min(wanted, 3), 2)]
+    found = made.verify(x, steps=steps, reference_samples=wanted)
+    integer, reference = found.stages[-2:]
+    assert reference.n_samples == len(x)
+    assert reference.agreement == integer.agreement
+    ours = {layer.name: layer for layer in integer.layers}
+    assert {layer.name for layer in reference.layers} == {"first", "second"}
+    for layer in reference.layers:
+        assert layer.relative_error == pytest.approx(ours[layer.name].relative_error)
+        assert layer.correlation == pytest.approx(ours[layer.name].correlation)
+        assert (layer.silent, layer.saturated) == (ours[layer.name].silent, ours[layer.name].saturated)
 
 
 # Distributions of weights
