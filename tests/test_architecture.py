@@ -37,6 +37,7 @@ IMPORTERS = {
     "jinja2": {"report"},
     "keras": {"frontends", "training"},
     "keras_spiking": {"training"},
+    "llvmlite": {"engines"},
     "matplotlib": {"report"},
     "nengo": {"frontends", "legendre", "training", "simulator", "backends.nengo_loihi", "export.nengo"},
     "nengo_dl": {"frontends", "training"},

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from loihi_deploy.backends.argument_problems import shown
 from loihi_deploy.backends.chip_engines import ENGINES, Engine, Hardware, InARow
 from loihi_deploy.backends.chunk import Chunk, Wanted, part_of
+from loihi_deploy.backends.halves import Halves
 from loihi_deploy.backends.line import Line, line
 from loihi_deploy.backends.preflight import OnBoard
 from loihi_deploy.backends.request import (
@@ -124,7 +125,19 @@ class Job:
         options = self.options
         state = None if options.state is None else part_of(options.state, part)
         inputs, hold = held(self.samples.take(part).arrays, self.hold, options.flush)
+        if (cut := self._halves) is not None:
+            return self.line.present_one(cut, inputs, self.steps, hold, options.seed, self.numbers(part))
         return self._present(*(inputs, self.steps, hold, state, options.return_state), self.numbers(part))
+
+    @property
+    def _halves(self) -> Halves | None:
+        """How a single sample, of which nothing but the outputs is wanted, is shared between two threads."""
+        options = self.options
+        more = self.wanted.variables or options.stream or options.return_state or options.state is not None
+        if len(self.samples) != 1 or self.threads == 1 or self.engine or self.meter or more:
+            return None
+        cut = self.line.halves
+        return cut if cut is not None and cut.pay(self.steps) else None
 
     def _present(
         self,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from loihi_deploy.backends.chip_engines import ChipRun, Engine
 from loihi_deploy.backends.chunk import Chunk, Wanted, recorded_spikes
+from loihi_deploy.backends.halves import Halves, halves
 from loihi_deploy.engines.activity import Meter
 from loihi_deploy.engines.chip import kernels as columns
 from loihi_deploy.engines.chip.compiled import Engine as ChipEngine
@@ -192,6 +193,40 @@ class Line:
             self._end(plan, arrays) if keep_state else None,
             activity,
         )
+
+    @cached_property
+    def halves(self) -> Halves | None:
+        """The chip part cut in two, for one sample on two threads; None where that would not help."""
+        return halves(self.program)
+
+    def present_one(
+        self,
+        cut: Halves,
+        inputs: Mapping[str, NDArray[Any]],
+        steps: int,
+        hold: int,
+        seed: int,
+        numbers: NDArray[np.int64] | None,
+    ) -> Chunk:
+        """Present one sample, from rest, on two threads; nothing is recorded. For the arguments see `present`."""
+        encoder, plan = self.encoder, self._plan(NOTHING, False)
+        frames, arrays, decoder = encoder.together(inputs), encoder.start(1, numbers, seed), plan.decoders[1]
+        filters, trace = decoder.start(1), np.zeros((1, steps, self.n_outputs))
+        sent, lost = np.zeros((2, len(encoder.sizes)), np.int64)
+        drive, clipped = biases(self.program, inputs)
+
+        def encode(first: int, n: int) -> Events:
+            room = self._room(n * plan.n_host)
+            emitted = encoder.run(frames, first, n, hold, arrays, lost, room)
+            np.add(sent, emitted.counts.sum(axis=(0, 1), dtype=np.int64), out=sent)
+            return emitted
+
+        def decode(first: int, out: Events) -> None:
+            decoder.run(out, filters, trace, first)
+
+        counts, first_wrap = cut.run(steps, hold, drive, plan.watched, encode, decode)
+        lost += encoder.unsent(arrays)
+        return Chunk(trace, self._host_counts(sent, lost) | _with_clipped(counts, clipped), {}, first_wrap)
 
     def spike_counts(
         self,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.backends.line import line
-from loihi_deploy.engines import delivery
+from loihi_deploy.engines import aligned, delivery
 from loihi_deploy.engines.chip import kernels as k
 from loihi_deploy.engines.chip import loops
 from loihi_deploy.engines.chip.compiled import Engine
@@ -98,9 +98,9 @@ def _updates(chip: Engine, steps: int) -> Callable[[], Any]:
     """All neurons, updated in every step."""
     n = chip.n_places
     settings = chip.network.populations[0]
-    constants = [settings[c] for c in (k.SHIFT, k.THRESHOLD, k.V_MIN, k.V_MAX)]
-    u, v, bias = np.zeros((3, n), np.int32)
-    q, spiked = np.zeros(n, np.int16), np.zeros(n, np.uint8)
+    constants = [settings[c] for c in (k.SHIFT, k.THRESHOLD, k.V_MIN)]
+    u, v, bias = aligned.zeros((3, n), np.int32)
+    q, spiked = aligned.zeros(n, np.int16), aligned.zeros(n, np.uint8)
     bits = chip.program.arithmetic.decay_bits
     return lambda: loops.update_all(u, v, q, bias, spiked, settings[k.FACTOR_U], bits, *constants, steps)
 
@@ -110,7 +110,7 @@ def _deliveries(
 ) -> list[tuple[Callable[[], Any], Callable[[], Any], int]]:
     """Of every projection, its spikes delivered, the same weights added in the same runs, and their number."""
     network = chip.network
-    q, touched = np.zeros(chip.n_places, np.int16), block_marks(chip.n_places)
+    q, touched = aligned.zeros(chip.n_places, np.int16), block_marks(chip.n_places)
     nodes = [source.name for source in chip.program.sources] + list(chip.sizes)
     found: list[tuple[Callable[[], Any], Callable[[], Any], int]] = []
     for population in network.populations:

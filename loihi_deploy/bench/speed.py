@@ -137,7 +137,8 @@ def _measure(name: str, n: int, threads: int, steps: int, rounds: tuple[int, int
     counts = [result.counters.populations[p] for p in populations]
     sample_steps = result.counters.sample_steps
     speed = sample_steps / min(ours)
-    thread_ns = 1e9 * min(ours) * min(threads, n)
+    cut = line(program).halves
+    thread_ns = 1e9 * min(ours) * min(threads, 2 if n == 1 and cut and cut.pay(steps) else n)
     events = sum(count.synaptic_events for count in counts)
     arithmetic_ns = sample_steps * program.n_compartments * floor.ns_per_neuron + events * floor.ns_per_event
     reference_speed = max((steps / seconds for seconds, _, _ in theirs), default=None)

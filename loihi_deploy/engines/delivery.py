@@ -22,8 +22,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from loihi_deploy.engines import aligned
 from loihi_deploy.engines.kept_code import inlined
 from loihi_deploy.ir import Conv2D, Dense, Sparse, Transform
 
@@ -43,13 +47,13 @@ FIRST_TARGET, FIRST_WEIGHT, N_ROWS, N_COLUMNS = 0, 1, 2, 3
 PIXEL_FIELDS = 4
 
 uint64 = np.uint64
-ONE, TWO, THREE, FOUR = uint64(1), uint64(2), uint64(3), uint64(4)
+NOTHING, ONE, TWO, THREE, FOUR, SIX, SEVEN = (uint64(n) for n in (0, 1, 2, 3, 4, 6, 7))
 BLOCK_SHIFT = uint64(BLOCK_BITS)
 RECIPROCAL_BITS = 40
 RECIPROCAL_SHIFT = uint64(RECIPROCAL_BITS)
-BYTE_NUMBERS = uint64(0x0001020304050607)
-BYTE_SHIFT = uint64(56)
-LOWEST_BITS = uint64(0x0101010101010101)
+GATHER, GATHERED = uint64(0x0102040810204080), uint64(56)
+"""What to multiply eight bytes of 0 or 1 with, so that they are the bits of the highest byte."""
+LOW_BITS, LOWEST_BITS = uint64(0x7F7F7F7F7F7F7F7F), uint64(0x0101010101010101)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Layout:
 
 
 def layout(transforms: Sequence[Transform], dtype: Any) -> Layout:
-    """Lay out transforms one behind the other, their weights in one array of `dtype`."""
+    """Lay out transforms one behind the other, their weights in one array of `dtype`, each from a line of memory on."""
     table = np.zeros((len(transforms), FIELDS), np.uint64)
     geometry: list[NDArray[np.int32]] = []
     weights: list[NDArray[Any]] = []
@@ -74,12 +78,12 @@ def layout(transforms: Sequence[Transform], dtype: Any) -> Layout:
         geometry.append(indices)
         weights.append(values.astype(dtype, copy=False).ravel())
         n_geometry += indices.size
-        n_weights += values.size
-    return Layout(
-        table,
-        np.concatenate([*geometry, np.zeros(1, np.int32)]),
-        np.concatenate([*weights, np.zeros(1, dtype)]),
-    )
+        n_weights += -(-values.size // aligned.LINE) * aligned.LINE
+    together = aligned.zeros(n_weights + 1, dtype)
+    for row, values in zip(table, weights, strict=True):
+        first = int(row[WEIGHTS])
+        together[first : first + values.size] = values
+    return Layout(table, np.concatenate([*geometry, np.zeros(1, np.int32)]), together)
 
 
 def block_marks(n: int) -> NDArray[np.uint8]:
@@ -87,9 +91,9 @@ def block_marks(n: int) -> NDArray[np.uint8]:
     return np.zeros(n // BLOCK + 1, np.uint8)
 
 
-def room_for_words(n: int) -> NDArray[np.int32]:
-    """Room for the numbers of words of eight bytes among `n` bytes; see `list_spikes`."""
-    return np.zeros(n // 8 + 1, np.int32)
+def room_for_words(n: int) -> NDArray[np.uint64]:
+    """Room for the bits of `n` bytes, and for the numbers of their words; see `list_spikes`."""
+    return aligned.zeros(2 * (n // 64 + 1) + 1, np.uint64)
 
 
 def _laid_out(transform: Transform) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[Any]]:
@@ -281,49 +285,71 @@ def deliver_spikes(fields, geometry, weights, spikes, first_spike, n_spikes, acc
     return np.int64(events)
 
 
+@intrinsic
+def lowest_bit(context, word):  # type: ignore[no-untyped-def]
+    """Number of the lowest bit of a word that is 1; there is one."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
+
+    return types.uint64(types.uint64), code
+
+
+@intrinsic
+def word_at(context, array, number):  # type: ignore[no-untyped-def]
+    """Eight bytes of an array of bytes as a word, by its number."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        made = context.make_array(signature.args[0])(context, builder, arguments[0])
+        words = builder.bitcast(made.data, ir.IntType(64).as_pointer())
+        return builder.load(builder.gep(words, [arguments[1]]), align=8)
+
+    return types.uint64(array, types.uint64), code
+
+
+@intrinsic
+def put_byte(context, array, number, value):  # type: ignore[no-untyped-def]
+    """Write a byte of an array of words, by its number."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        made = context.make_array(signature.args[0])(context, builder, arguments[0])
+        byte = builder.gep(builder.bitcast(made.data, ir.IntType(8).as_pointer()), [arguments[1]])
+        builder.store(builder.trunc(arguments[2], ir.IntType(8)), byte)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, types.uint64), code
+
+
 @inlined
-def spiking_words(words, first, n, found, n_found):  # type: ignore[no-untyped-def]
-    """Append to the list `found` of `n_found` which of ``words[first : first + n]`` are not 0; returns its new length.
+def list_spikes(spiked, first, n, room, out, place):  # type: ignore[no-untyped-def]
+    """List from ``out[place]`` on, in rising order, the numbers, from `first` on, of the bytes that are not 0.
 
-    Every number is written and only some are kept: a branch that cannot be foreseen costs more than ten such writes.
+    Looks at ``spiked[first : first + n]``; `first` and `n` are multiples of 8, `room` is one for `n` bytes. Returns how
+    many there are.
+
+    First come the bits of all, then the numbers of the words of 64 bits that are not 0: each is written, and only some
+    are kept, since a branch that cannot be foreseen costs more than ten such writes. Bits are read no sooner than all
+    are written, for which the processor would have to wait.
     """
-    end = uint64(n_found)
-    for w in range(uint64(first), uint64(first + n)):
-        found[end] = w
-        end += uint64(words[w] != 0)
-    return np.int64(end)
-
-
-@inlined
-def list_bytes(words, found, n_found, first, out, place):  # type: ignore[no-untyped-def]
-    """List from ``out[place]`` on, in rising order, the numbers of the bytes that are not 0 in the words of `found`.
-
-    They count from byte `first` of the words. Returns how many there are.
-    """
+    first_word, n_words = uint64(first) >> THREE, uint64(n) >> THREE
+    for w in range(n_words):
+        word = word_at(spiked, first_word + w)
+        ones = ((word | ((word & LOW_BITS) + LOW_BITS)) >> SEVEN) & LOWEST_BITS
+        put_byte(room, w, (ones * GATHER) >> GATHERED)
+    n_masks = (n_words + SEVEN) >> THREE
+    for w in range(n_words, n_masks << THREE):
+        put_byte(room, w, NOTHING)
+    end_found = n_masks  # their numbers lie behind the bits
+    for m in range(n_masks):
+        room[end_found] = m
+        end_found += uint64(room[m] != 0)
     end = uint64(place)
-    for i in range(uint64(n_found)):
-        w = uint64(found[i])
-        number = w * uint64(8) - uint64(first)
-        word = words[w]
-        word |= word >> uint64(4)
-        word |= word >> uint64(2)
-        word = (word | word >> ONE) & LOWEST_BITS
-        while word != 0:
-            # the lowest set bit is 2^(8 i) for byte i: it shifts a constant so that i stands in the highest byte
-            lowest = word & (~word + ONE)
-            out[end] = number + ((BYTE_NUMBERS * lowest) >> BYTE_SHIFT)
+    for i in range(n_masks, end_found):
+        number = room[i]
+        mask = room[number]
+        number <<= SIX
+        while mask != 0:
+            out[end] = number + lowest_bit(mask)
             end += ONE
-            word ^= lowest
+            mask &= mask - ONE
     return np.int64(end) - place
-
-
-@inlined
-def list_spikes(spiked, first, n, found, out, place):  # type: ignore[no-untyped-def]
-    """List from ``out[place]`` on the numbers, from `first` on, of the bytes of `spiked` that are not 0.
-
-    Looks at ``spiked[first : first + n]``; `first` and `n` are multiples of 8, `found` has room for a number for every
-    eight bytes. Returns how many there are.
-    """
-    words = spiked.view(np.uint64)
-    n_found = spiking_words(words, first // 8, n // 8, found, np.int64(0))
-    return list_bytes(words, found, n_found, first, out, place)

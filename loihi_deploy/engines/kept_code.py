@@ -14,8 +14,11 @@ from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 from numba import njit
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 
 from loihi_deploy.errors import LoihiDeployWarning, Problem
 
@@ -27,7 +30,7 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt":
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile a kernel, without the interpreter's lock, and keep it on disk."""
     function.__qualname__ += f"_{stamp(function)}"
-    kernel = njit(**_OPTIONS)(function)
+    kernel = njit(pipeline_class=_KernelCompiler, **_OPTIONS)(function)
     try:
         kernel.enable_caching()
     except RuntimeError as error:  # neither beside the source nor in the user's folder
@@ -40,7 +43,49 @@ def compiled(function: Callable[..., Any]) -> Any:
 _told: list[str] = []
 """Why nothing can be kept, once that has been said."""
 
-inlined = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
+
+class _Code(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
+    """What is optimized once, as a whole, and with loops that are not too long for what they run over."""
+
+    def _optimize_final_module(self) -> None:
+        if not hasattr(llvm, "create_pass_builder"):  # llvmlite before 0.44
+            super()._optimize_final_module()
+            return
+        options = llvm.create_pipeline_tuning_options(speed_level=3)
+        options.loop_vectorization, options.loop_interleaving = True, False
+        builder = llvm.create_pass_builder(self._codegen._tm, options)
+        builder.getModulePassManager().run(self._final_module, builder)
+
+
+class _Part(_Code):
+    """Code that is inlined elsewhere, and optimized there."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+
+class _KernelCompiler(Compiler):  # type: ignore[misc]
+    """Compiles kernels, no two arrays of which overlap: what adds one to another need not look whether they do."""
+
+    library = _Code
+
+    def define_pipelines(self) -> Any:
+        """Compile as numba does, into another library."""
+        self.state.flags.noalias = True
+        self.state.library = self.library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        self.state.library.enable_object_caching()
+        return super().define_pipelines()
+
+
+class _PartCompiler(_KernelCompiler):
+    """Compiles parts of kernels."""
+
+    library = _Part
+
+
+inlined = njit(
+    forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=_PartCompiler, **_OPTIONS
+)
 """How the parts of a kernel are compiled: for other compiled code, not to be called from Python.
 
 A wrapper for that would hold the part itself once more, and take as long to compile.
@@ -48,17 +93,18 @@ A wrapper for that would hold the part itself once more, and take as long to com
 
 
 def stamp(function: Callable[..., Any]) -> str:
-    """A digest of a kernel's code, of the functions that it calls, and of the constants that they read."""
+    """A digest of a kernel: its code, the functions that it calls, the constants that they read, how it is compiled."""
     state = hashlib.sha256(repr(sorted(_OPTIONS.items())).encode())
-    for name, content in sorted(_contents(function, set())):
-        state.update(f"{name}:".encode())
-        state.update(content)
+    for each in (function, _Code._optimize_final_module, _KernelCompiler.define_pipelines):
+        for name, content in sorted(_contents(each, set())):
+            state.update(f"{name}:".encode())
+            state.update(content)
     return state.hexdigest()[:16]
 
 
 def _contents(function: Any, seen: set[int]) -> Iterator[tuple[str, bytes]]:
     """What makes up a function, by names: its code, and what it finds under global names, to any depth."""
-    function = getattr(function, "py_func", function)
+    function = _defined(function)
     if id(function) in seen:
         return
     seen.add(id(function))
@@ -70,12 +116,17 @@ def _contents(function: Any, seen: set[int]) -> Iterator[tuple[str, bytes]]:
             if name not in function.__globals__:
                 continue  # a builtin, or an attribute
             value = function.__globals__[name]
-            if hasattr(value, "py_func") or isinstance(value, FunctionType):
+            if isinstance(_defined(value), FunctionType):
                 yield from _contents(value, seen)
             elif isinstance(value, (int, float, np.generic, tuple)):
                 yield f"{place} {name}", repr(value).encode()
             elif not isinstance(value, (type, ModuleType, np.ufunc, BuiltinFunctionType)):
                 raise TypeError(f"{place} reads {name}, of which nobody knows whether it has changed")
+
+
+def _defined(value: Any) -> Any:
+    """The function behind a kernel or an intrinsic."""
+    return getattr(value, "py_func", getattr(value, "_defn", value))
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

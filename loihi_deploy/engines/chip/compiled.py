@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.engines import aligned
 from loihi_deploy.engines.chip import kernels as k
 from loihi_deploy.engines.chip.overflow import Bounds, accumulator_bounds, common_shift
 from loihi_deploy.engines.chip.plain import Biases, Record, arrival_delays, initial_state, n_samples
@@ -64,13 +65,16 @@ class Engine:
         self._parts = {s: by_delay(s.delays, s.transform) for s in program.synapses}
         sources, self.n_pending, n_source_places = _laid_out_sources(program)
         populations, self._n_spike_places = self._laid_out_populations(n_source_places)
-        bias = np.zeros(self.n_places, np.int32)
+        bias = aligned.zeros(self.n_places, np.int32)
         for p in program.populations:
             bias[self.part(p.name)] = p.bias
         parts = [(s, *part) for name in self._order for s in self._into(name) for part in self._parts[s]]
         laid_out = layout([transform for _, _, transform in parts], np.int8)
         nodes = [source.name for source in program.sources] + self._order
-        self._lines = list(dict.fromkeys((s.pre, delay) for s, delay, _ in parts if delay))
+        self._lines = sorted(
+            dict.fromkeys((s.pre, delay) for s, delay, _ in parts if delay),
+            key=lambda line: nodes.index(line[0]),
+        )
         lines, self.n_held_back, self._n_spike_places = self._laid_out_lines(nodes, self._n_spike_places)
         line_nodes = {line: len(nodes) + k for k, line in enumerate(self._lines)}
         projections = [
@@ -89,11 +93,12 @@ class Engine:
                 [sources[:, k.SOURCE_SPIKES_FIRST], populations[:, k.SPIKES_FIRST], self._line_places]
             ),
             lines,
+            _groups(program, [nodes.index(name) - len(program.sources) for name, _ in self._lines]),
         )
         driven = [self.sizes[b.population] for b in program.bias_inputs]
         columns = np.cumsum([0, *driven])[: len(driven)]
-        firsts = [self._first[b.population] for b in program.bias_inputs]
-        self._driven = np.array([*zip(firsts, columns, driven, strict=True)], np.int64).reshape(-1, 3)
+        numbers = [self._order.index(b.population) for b in program.bias_inputs]
+        self._driven = np.array([*zip(numbers, columns, driven, strict=True)], np.int64).reshape(-1, 3)
         arithmetic = program.arithmetic
         widths = arithmetic.decay_bits, arithmetic.accumulator_bits, arithmetic.current_bits
         self._simulate = k.simulate_with(*widths)
@@ -159,7 +164,7 @@ class Engine:
             k.V_MAX: p.v_max,
             k.SHIFT: shift,
             k.FITTING: _fitting(p, bounds, heaviest << shift),
-            k.PLAIN_VOLTAGE: p.refractory <= 1 and keeps_voltage,
+            k.PLAIN_VOLTAGE: p.refractory <= 1 and keeps_voltage and p.threshold < p.v_max,
             k.NARROW: bounds.mantissas[0] >= -INT16_MAX and bounds.mantissas[1] <= INT16_MAX,
             k.BUDGET: INT16_MAX // max(heaviest, 1),
             k.NOISE_AT: _noise_place(p.noise),
@@ -183,12 +188,13 @@ class Engine:
         """Arrays of a batch of `n` samples at rest."""
         shape = n, self.n_places
         arrays = k.State(
-            np.zeros(shape, np.int32),
-            np.zeros(shape, np.int32),
-            np.zeros(shape, np.uint8),
-            np.zeros(shape, np.uint8),
+            aligned.zeros(shape, np.int32),
+            aligned.zeros(shape, np.int32),
+            aligned.zeros(shape, np.uint8),
+            aligned.zeros(shape, np.uint8),
             np.zeros((n, self.n_pending), np.uint8),
             np.zeros((n, self.n_held_back), np.uint8),
+            np.full((n, self.n_places // BLOCK), k.HAS_CHANGED, np.uint8),
         )
         for p in self.program.populations:
             if p.initial_voltage is not None:
@@ -198,6 +204,7 @@ class Engine:
     def load(self, state: ChipState, n: int) -> k.State:
         """Arrays of a batch of `n` samples from their state."""
         arrays = self.start(n)
+        arrays.moving[:] = k.HAS_CURRENT | k.HAS_WIDE | k.HAS_CHANGED
         for name in self._order:
             arrays.u[:, self.part(name)] = state.u[name]
             arrays.v[:, self.part(name)] = state.v[name]
@@ -260,10 +267,11 @@ class Engine:
                 if variable in variables:
                     dense = variable == "spikes"
                     columns[name, variable] = slice(width[dense], width[dense] + len(indices))
-                    rows.append((variables[variable], width[dense], n_chosen, len(indices)))
+                    number = self._order.index(name)
+                    rows.append((variables[variable], width[dense], n_chosen, len(indices), number))
                     width[dense] += len(indices)
             n_chosen += len(indices)
-        table = np.array(rows, np.int64).reshape(-1, 4)
+        table = np.array(rows, np.int64).reshape(-1, k.RECORD_FIELDS)
         return Recording(table, np.concatenate(chosen), columns, width[True], width[False])
 
     def noise_values(self, rng: np.random.RandomState | None, steps: int) -> NDArray[np.int32]:
@@ -369,15 +377,17 @@ class Engine:
 
     def _new_memory(self, steps: int, n_columns: int) -> k.Memory:
         n, blocks = self.n_places, self.n_places // BLOCK
+        membrane = aligned.zeros(n, np.int32)
+        membrane[:] = self.network.bias
         return k.Memory(
-            np.zeros(n, np.int16),
-            np.zeros(n, np.int32),
-            np.zeros(n, np.int32),
-            self.network.bias.copy(),
+            aligned.zeros(n, np.int16),
+            aligned.zeros(n, np.int32),
+            aligned.zeros(n, np.int32),
+            membrane,
             np.zeros(blocks, np.uint8),
-            np.zeros(blocks, np.uint8),
-            np.empty((2, self._n_spike_places), np.int32),
-            np.zeros((2, len(self.network.spikes_first)), np.int64),
+            np.empty((k.AT_A_TIME + 1) * self._n_spike_places, np.int32),
+            np.zeros((k.AT_A_TIME + 1, len(self.network.spikes_first)), np.int64),
+            np.zeros((k.AT_A_TIME + 1, len(self.network.spikes_first)), np.int64),
             room_for_words(self._n_spike_places),
             np.zeros((steps, n_columns), np.int64),
         )
@@ -469,6 +479,31 @@ def _laid_out_sources(program: Program) -> tuple[NDArray[np.int64], int, int]:
         n_pending += size * delays[source.name]
         place += size + 8
     return table, n_pending, place
+
+
+def _groups(program: Program, lines: list[int]) -> NDArray[np.int64]:
+    """The table of populations that are stepped together: those between the ends of a way back.
+
+    `lines` has the number of the population before each delay line, in rising order; sources have negative ones.
+    """
+    order = {p.name: i for i, p in enumerate(program.populations)}
+    first = list(range(len(order)))
+    """The earliest population that each has a way back to."""
+    for synapses in program.synapses:
+        if synapses.pre in order:
+            pre = order[synapses.pre]
+            first[pre] = min(first[pre], order[synapses.post])
+    groups: list[tuple[int, int]] = []
+    for i, begin in enumerate(first):
+        while groups and groups[-1][1] > begin:
+            begin = min(begin, groups.pop()[0])
+        groups.append((begin, i + 1))
+    ends = np.searchsorted(lines, [0, *(end for _, end in groups)])
+    parts = [(0, 0), *groups]
+    return np.array(
+        [(*part, *line) for part, line in zip(parts, zip([0, *ends], ends, strict=False), strict=True)],
+        np.int64,
+    )
 
 
 def _check_widths(bounds: Mapping[str, Bounds]) -> None:

@@ -2,6 +2,7 @@
 
 Notation as in `loihi_deploy.engines.chip.plain`: q synaptic input, u current, u2 current with bias, v voltage. For each
 population in turn: spikes of the last step add their weights to q; then every block of `BLOCK` compartments is updated.
+Populations without a way back run `AT_A_TIME` steps before the next one begins, whose state then lies where it is near.
 
 - q is summed in mantissas, in 16 bits; some spikes at a time, whose sums are added up in 32 bits, where it could leave
   them. Then it is shifted.
@@ -28,12 +29,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loihi_deploy.engines.delivery import BLOCK, deliver_spikes, list_bytes, list_spikes, spiking_words
+from loihi_deploy.engines.delivery import BLOCK, deliver_spikes, list_spikes
 from loihi_deploy.engines.kept_code import compiled, inlined
 
 int32 = np.int32
 AT_ONCE = 2**15 // 2**7 - 1
 """Spikes whose weights, of 8 bits, add up in 16."""
+AT_A_TIME = 16
+"""Steps of a group of populations that are run before the next group begins."""
 N_BLOCK = np.uint64(BLOCK)
 SIGN = np.int32(31)
 
@@ -65,8 +68,15 @@ PRE, LIFT = 0, 1
 SPIKES, EVENTS, WRAPS_Q, WRAPS_U, FIRST_WRAP = 0, 1, 2, 3, 4
 COUNT_FIELDS = 5
 
-# What is recorded: which variable, its first column in the result, its part of the array of compartments.
-VARIABLE, COLUMN, START, LENGTH = 0, 1, 2, 3
+# Groups of populations that are stepped together, because there are ways back among them, and the delay lines of their
+# spikes; the first one has no populations, and the delay lines of sources.
+FIRST_POPULATION, END_POPULATION, FIRST_LINE, END_LINE = 0, 1, 2, 3
+GROUP_FIELDS = 4
+
+# What is recorded: which variable, its first column in the result, its part of the array of compartments, its
+# population.
+VARIABLE, COLUMN, START, LENGTH, OF_POPULATION = 0, 1, 2, 3, 4
+RECORD_FIELDS = 5
 RECORD_SPIKES, RECORD_U, RECORD_V = 0, 1, 2
 
 
@@ -74,7 +84,7 @@ class Network(NamedTuple):
     """A program, laid out; see the tables above and `loihi_deploy.engines.delivery`.
 
     `bias` lies as the arrays of state do. `spikes_first` says where the lists of each source, population and delay line
-    begin, in this order.
+    would begin, in this order, if each had room for one step.
     """
 
     populations: NDArray[np.int64]
@@ -86,10 +96,11 @@ class Network(NamedTuple):
     bias: NDArray[np.int32]
     spikes_first: NDArray[np.int64]
     lines: NDArray[np.int64]
+    groups: NDArray[np.int64]
 
 
 class State(NamedTuple):
-    """State of a batch, changed in place: (n, ...) arrays."""
+    """State of a batch, changed in place: (n, ...) arrays. `moving` says what blocks may do; see above."""
 
     u: NDArray[np.int32]
     v: NDArray[np.int32]
@@ -97,12 +108,13 @@ class State(NamedTuple):
     spiked: NDArray[np.uint8]
     pending: NDArray[np.uint8]
     held_back: NDArray[np.uint8]
+    moving: NDArray[np.uint8]
 
 
 class Arriving(NamedTuple):
     """What comes from outside: the host's spikes, with each source's column among them; noise; biases.
 
-    `driven` has the first place, the first column and the size of each population that takes biases from the input,
+    `driven` has the number, the first column and the size of each population that takes biases from the input,
     (n, n_frames, columns), of which each frame is there for `hold` steps.
     """
 
@@ -131,20 +143,21 @@ class Wanted(NamedTuple):
 class Memory(NamedTuple):
     """What the loop needs beside the state.
 
-    Accumulators, noise, biases with what is added to them, marks on blocks that move or were touched, lists of the
-    spikes of the last step and of this one, their numbers, which words hold spikes, and where the host's spikes of each
-    step begin. Only what was touched is written to, and emptied again, so one can be used for run after run.
+    Accumulators, noise, biases with what is added to them, marks on blocks that were touched, lists of spikes, which
+    words hold spikes, and where the host's spikes of each step begin. ``n_spikes[t, node]`` spikes of a node, which lie
+    from ``places[t, node]`` on, arrive at step t of those that are run at a time: a population sent them at t - 1.
+    Only what was touched is written to, and emptied again, so one can be used for run after run.
     """
 
     q16: NDArray[np.int16]
     q32: NDArray[np.int32]
     noise: NDArray[np.int32]
     membrane: NDArray[np.int32]
-    moving: NDArray[np.uint8]
     touched: NDArray[np.uint8]
     spikes: NDArray[np.int32]
+    places: NDArray[np.int64]
     n_spikes: NDArray[np.int64]
-    words: NDArray[np.int32]
+    words: NDArray[np.uint64]
     starts: NDArray[np.int64]
 
 
@@ -205,29 +218,30 @@ def _currents_checked(u, q, noise, first, factor, bits, shift, q_up, u_up):  # t
 
 
 @inlined
-def update_voltages(u, v, bias, spiked, first, threshold, v_min, v_max):  # type: ignore[no-untyped-def]
-    """Update v of a block without leak, refractory delay or wrapping. Returns spikes, and zero if v rests."""
-    n_spikes = change = int32(0)
+def update_voltages(u, v, bias, spiked, first, threshold, v_min):  # type: ignore[no-untyped-def]
+    """Update v of a block without leak, refractory delay, wrapping, or spikes at its highest; returns zero if v rests.
+
+    A spike is no rest.
+    """
+    change = int32(0)
     for i in range(N_BLOCK):
         k = first + i
         old = v[k]
-        new = int32(old + int32(u[k] + bias[k]))
-        new = min(max(new, v_min), v_max)
-        fires = new > threshold
-        new = int32(0) if fires else new
+        reached = max(int32(old + int32(u[k] + bias[k])), v_min)
+        fires = reached > threshold
+        new = int32(0) if fires else reached
         spiked[k] = fires
         v[k] = new
-        n_spikes = int32(n_spikes + int32(fires))
-        change = int32(change | int32(old ^ new))
-    return n_spikes, change
+        change = int32(change | int32(int32(old ^ new) | int32(reached ^ new)))
+    return change
 
 
 @inlined
 def _voltages_checked(  # type: ignore[no-untyped-def]
     u, v, bias, refractory, spiked, first, factor, bits, u_up, threshold, v_min, v_max
 ):  # fmt: skip
-    """Update v of any block. Returns spikes, zero if v rests, and the wraps of u2."""
-    n_spikes = change = wraps = int32(0)
+    """Update v of any block. Returns zero if v rests, and the wraps of u2. A spike is no rest."""
+    change = wraps = int32(0)
     for i in range(N_BLOCK):
         k = first + i
         exact_u2 = int32(u[k] + bias[k])
@@ -241,9 +255,8 @@ def _voltages_checked(  # type: ignore[no-untyped-def]
         new = int32(0) if fires else new
         spiked[k] = fires
         v[k] = new
-        n_spikes = int32(n_spikes + int32(fires))
-        change = int32(change | int32(old ^ new))
-    return n_spikes, change, wraps
+        change = int32(change | int32(int32(old ^ new) | int32(fires)))
+    return change, wraps
 
 
 @inlined
@@ -262,9 +275,10 @@ def _count_down(refractory, spiked, first, delay):  # type: ignore[no-untyped-de
 
 @inlined
 def _update(  # type: ignore[no-untyped-def]
-    widths, p, narrow, fits, u, v, refractory, spiked, q16, q32, bias, noise, touched, moving, words, counts, spikes
+    widths, p, narrow, fits, u, v, refractory, spiked, moving, q16, q32,
+    bias, noise, touched, counts,
 ):  # fmt: skip
-    """Update one population; lists its spikes at their place in `spikes` and returns their number.
+    """Update one population.
 
     `narrow` says that the sums of this step are in 16 bits, `fits` that nothing can wrap where currents are small.
     """
@@ -275,8 +289,7 @@ def _update(  # type: ignore[no-untyped-def]
     bits, q_up, u_up = int32(bits), int32(q_up), int32(u_up)
     first = p[FIRST]
     # a literal 0 has a type of its own, for which all is compiled again
-    n_words = wraps_q = wraps_u = np.int64(0)
-    by_word = spiked.view(np.uint64)
+    wraps_q = wraps_u = np.int64(0)
     noisy = p[NOISE_AT] != NO_NOISE
     for b in range(first // BLOCK, (first + p[SIZE] + BLOCK - 1) // BLOCK):
         arrived = touched[b] != 0
@@ -300,9 +313,9 @@ def _update(  # type: ignore[no-untyped-def]
                 wraps_q += now_q
                 wraps_u += now_u
         if plain and p[PLAIN_VOLTAGE]:
-            now, change = update_voltages(u, v, bias, spiked, at, threshold, v_min, v_max)
+            change = update_voltages(u, v, bias, spiked, at, threshold, v_min)
         else:
-            now, change, now_u2 = _voltages_checked(
+            change, now_u2 = _voltages_checked(
                 u, v, bias, refractory, spiked, at, factor_v, bits, u_up, threshold, v_min, v_max
             )
             wraps_u += now_u2
@@ -311,19 +324,15 @@ def _update(  # type: ignore[no-untyped-def]
         moving[b] = (
             (HAS_CURRENT if current != 0 else 0)
             | (HAS_WIDE if current >> (31 - bits) != 0 else 0)
-            | (HAS_CHANGED if change != 0 or now != 0 else 0)
+            | (HAS_CHANGED if change != 0 else 0)
         )
-        if now > 0:
-            n_words = spiking_words(by_word, b * (BLOCK // 8), BLOCK // 8, words, n_words)
     counts[WRAPS_Q] += wraps_q
     counts[WRAPS_U] += wraps_u
-    return list_bytes(by_word, words, n_words, first, spikes, p[SPIKES_FIRST])
 
 
 @inlined
-def _arrive(source, column, t, event_counts, event_indices, starts, pending, words, spikes):  # type: ignore[no-untyped-def]
-    """List the spikes of a source that arrive at step `t`; returns their number."""
-    first = source[SOURCE_SPIKES_FIRST]
+def _arrive(source, column, t, event_counts, event_indices, starts, pending, words, spikes, first):  # type: ignore[no-untyped-def]
+    """List, from ``spikes[first]`` on, the spikes of a source that arrive at step `t`; returns their number."""
     sent = t - source[DELAY]
     if sent < 0:
         row = source[PENDING_FIRST] + t * source[PENDING_SIZE]
@@ -399,33 +408,35 @@ def _deliver(  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _make_noise(populations, noise_values, bias, noise, membrane):  # type: ignore[no-untyped-def]
-    """Put this step's noise in its place: added to q, or to the bias."""
-    for i in range(populations.shape[0]):
-        p = populations[i]
-        if p[NOISE_AT] == NOISE_IN_Q:
-            for k in range(p[SIZE]):
-                noise[p[FIRST] + k] = noise_values[p[NOISE_FIRST] + k]
-        elif p[NOISE_AT] == NOISE_AT_MEMBRANE:
-            for k in range(p[SIZE]):
-                membrane[p[FIRST] + k] = int32(bias[p[FIRST] + k] + noise_values[p[NOISE_FIRST] + k])
+def _make_noise(p, noise_values, bias, noise, membrane):  # type: ignore[no-untyped-def]
+    """Put this step's noise of a population in its place: added to q, or to the bias."""
+    if p[NOISE_AT] == NOISE_IN_Q:
+        for k in range(p[SIZE]):
+            noise[p[FIRST] + k] = noise_values[p[NOISE_FIRST] + k]
+    elif p[NOISE_AT] == NOISE_AT_MEMBRANE:
+        for k in range(p[SIZE]):
+            membrane[p[FIRST] + k] = int32(bias[p[FIRST] + k] + noise_values[p[NOISE_FIRST] + k])
 
 
 @inlined
-def _take_biases(driven, biases, membrane, moving):  # type: ignore[no-untyped-def]
-    """Put biases taken from the input in their place; their populations move again."""
-    for i in range(driven.shape[0]):
-        first, column, size = driven[i]
-        for k in range(size):
-            membrane[first + k] = biases[column + k]
-            moving[(first + k) // BLOCK] |= HAS_CHANGED
+def _take_biases(driven, i, first, biases, membrane, moving):  # type: ignore[no-untyped-def]
+    """Put biases that population `i`, which begins at `first`, takes from the input in their place; it moves again."""
+    for d in range(driven.shape[0]):
+        population, column, size = driven[d]
+        if population == i:
+            for k in range(size):
+                membrane[first + k] = biases[column + k]
+                moving[(first + k) // BLOCK] |= HAS_CHANGED
 
 
 @inlined
-def _record(records, chosen, u, v, spiked, recorded_spikes, recorded_values):  # type: ignore[no-untyped-def]
-    for i in range(records.shape[0]):
-        record = records[i]
+def _record(records, i, chosen, u, v, spiked, recorded_spikes, recorded_values):  # type: ignore[no-untyped-def]
+    """Record what is wanted of population `i`."""
+    for r in range(records.shape[0]):
+        record = records[r]
         variable, column, start = record[VARIABLE], record[COLUMN], record[START]
+        if record[OF_POPULATION] != i:
+            continue
         if variable == RECORD_SPIKES:
             for k in range(record[LENGTH]):
                 recorded_spikes[column + k] = spiked[chosen[start + k]]
@@ -453,106 +464,147 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
 
     def simulate(network, state_of_all, arriving, wanted, memory, first_step, steps):  # type: ignore[no-untyped-def]
         """Run every sample of a batch for `steps` steps."""
-        populations, sources, table, geometry, weights, projections, bias, spikes_first, lines = network
-        u, v, refractory, spiked, pending, held_back = state_of_all
-        source_columns, event_counts, event_indices, noise_values, driven, biases, hold = arriving
-        counts, watched, out_counts, out_indices, records, chosen, recorded_spikes, recorded_values = wanted
-        q16, q32, noise, membrane, moving, touched, spikes, n_spikes, words, starts = memory
+        populations, sources, table, geometry, weights, projections, bias, spikes_first, lines, groups = (
+            network
+        )
+        all_u, all_v, all_refractory, all_spiked, all_pending, all_held_back, all_moving = state_of_all
+        source_columns, all_event_counts, all_event_indices, noise_values, driven, biases, hold = arriving
+        counts, watched, out_counts, all_out_indices, records, chosen, recorded_spikes, recorded_values = (
+            wanted
+        )
+        q16, q32, noise, membrane, touched, spikes, places, n_spikes, words, starts = memory
         n_sources, n_populations = sources.shape[0], populations.shape[0]
-        for s in range(u.shape[0]):
-            for b in range(moving.size):
-                moving[b] = HAS_CURRENT | HAS_WIDE | HAS_CHANGED
+        for node in range(spikes_first.size):
+            places[0, node] = spikes_first[node] * (AT_A_TIME + 1)
+        for s in range(all_u.shape[0]):
+            # each row is taken once: it is as much to compile as many lines are
+            u, v, refractory, spiked = all_u[s], all_v[s], all_refractory[s], all_spiked[s]
+            pending, held_back, moving = all_pending[s], all_held_back[s], all_moving[s]
+            event_counts, event_indices, out_indices = (
+                all_event_counts[s],
+                all_event_indices[s],
+                all_out_indices[s],
+            )
             for i in range(n_populations):
                 p = populations[i]
                 padded = (p[SIZE] + BLOCK - 1) // BLOCK * BLOCK
                 n_spikes[0, n_sources + i] = list_spikes(
-                    spiked[s], p[FIRST], padded, words, spikes[0], p[SPIKES_FIRST]
+                    spiked, p[FIRST], padded, words, spikes, places[0, n_sources + i]
                 )
             place = 0
             for t in range(steps):
-                for column in range(event_counts.shape[2]):
+                for column in range(event_counts.shape[1]):
                     starts[t, column] = place
-                    place += event_counts[s, t, column]
+                    place += event_counts[t, column]
             n_out = 0
-            for t in range(steps):
-                last, now = t % 2, 1 - t % 2
-                if driven.shape[0] > 0 and (t == 0 or (first_step + t) % hold == 0):
-                    _take_biases(driven, biases[s, (first_step + t) // hold], membrane, moving)
-                if noise_values.shape[1] > 0:
-                    _make_noise(populations, noise_values[t], bias, noise, membrane)
+            for begin in range(0, steps, AT_A_TIME):
+                n_steps = min(AT_A_TIME, steps - begin)
                 for i in range(n_sources):
-                    n_spikes[last, i] = _arrive(
-                        sources[i],
-                        source_columns[i],
-                        t,
-                        event_counts[s],
-                        event_indices[s],
-                        starts,
-                        pending[s],
-                        words,
-                        spikes[last],
-                    )
-                for i in range(lines.shape[0]):
-                    node, of = n_sources + n_populations + i, lines[i, LINE_OF]
-                    n_spikes[last, node] = _hold_back(
-                        lines[i],
-                        t,
-                        held_back[s],
-                        words,
-                        spikes[last],
-                        spikes_first[node],
-                        spikes_first[of],
-                        n_spikes[last, of],
-                    )
-                for i in range(n_populations):
-                    p = populations[i]
-                    count = counts[s, i]
-                    n_arriving = 0
-                    for r in range(p[FIRST_PROJECTION], p[FIRST_PROJECTION] + p[N_PROJECTIONS]):
-                        n_arriving += n_spikes[last, projections[r, PRE]]
-                    wraps = count[WRAPS_Q] + count[WRAPS_U]
-                    arrival = (
-                        table,
-                        geometry,
-                        weights,
-                        projections,
-                        spikes[last],
-                        spikes_first,
-                        n_spikes[last],
-                    )
-                    state = (u[s], v[s], refractory[s], spiked[s])
-                    rest = (membrane, noise, touched, moving, words, count, spikes[now])
-                    narrow = p[NARROW] != 0 or n_arriving <= p[BUDGET]
-                    count[EVENTS] += _deliver(p, narrow, *arrival, q16, q32, touched)
-                    n_new = _update(widths, p, narrow, n_arriving <= p[FITTING], *state, q16, q32, *rest)
-                    n_spikes[now, n_sources + i] = n_new
-                    count[SPIKES] += n_new
-                    if count[FIRST_WRAP] < 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:
-                        count[FIRST_WRAP] = first_step + t
-                for i in range(watched.size):
-                    node = n_sources + watched[i]
-                    out_counts[s, t, i] = n_spikes[now, node]
-                    _append(spikes[now], spikes_first[node], n_spikes[now, node], out_indices[s], n_out)
-                    n_out += n_spikes[now, node]
-                if records.shape[0] > 0:
-                    _record(
-                        records,
-                        chosen,
-                        u[s],
-                        v[s],
-                        spiked[s],
-                        recorded_spikes[s, first_step + t],
-                        recorded_values[s, first_step + t],
-                    )
+                    source, column = sources[i], source_columns[i]
+                    for t in range(n_steps):
+                        n_spikes[t, i] = _arrive(
+                            source,
+                            column,
+                            begin + t,
+                            event_counts,
+                            event_indices,
+                            starts,
+                            pending,
+                            words,
+                            spikes,
+                            places[t, i],
+                        )
+                        places[t + 1, i] = places[t, i] + n_spikes[t, i]
+                for g in range(groups.shape[0]):
+                    group = groups[g]
+                    for t in range(n_steps):
+                        step = first_step + begin + t
+                        arriving_at, n_arrived = places[t], n_spikes[t]
+                        for i in range(group[FIRST_LINE], group[END_LINE]):
+                            line, node = lines[i], n_sources + n_populations + i
+                            of = line[LINE_OF]
+                            first, n_sent = arriving_at[of], n_arrived[of]
+                            n_left = _hold_back(
+                                line, begin + t, held_back, words, spikes, arriving_at[node], first, n_sent
+                            )
+                            n_arrived[node] = n_left
+                            places[t + 1, node] = arriving_at[node] + n_left
+                        for i in range(group[FIRST_POPULATION], group[END_POPULATION]):
+                            p, node, count = populations[i], n_sources + i, counts[s, i]
+                            if driven.shape[0] > 0 and (begin + t == 0 or step % hold == 0):
+                                _take_biases(driven, i, p[FIRST], biases[s, step // hold], membrane, moving)
+                            if p[NOISE_AT] != NO_NOISE:
+                                _make_noise(p, noise_values[begin + t], bias, noise, membrane)
+                            n_arriving = 0
+                            for r in range(p[FIRST_PROJECTION], p[FIRST_PROJECTION] + p[N_PROJECTIONS]):
+                                n_arriving += n_arrived[projections[r, PRE]]
+                            wraps = count[WRAPS_Q] + count[WRAPS_U]
+                            narrow = p[NARROW] != 0 or n_arriving <= p[BUDGET]
+                            fits = n_arriving <= p[FITTING]
+                            place = arriving_at[node] + n_arrived[node]
+                            count[EVENTS] += _deliver(
+                                p,
+                                narrow,
+                                table,
+                                geometry,
+                                weights,
+                                projections,
+                                spikes,
+                                arriving_at,
+                                n_arrived,
+                                q16,
+                                q32,
+                                touched,
+                            )
+                            _update(
+                                widths,
+                                p,
+                                narrow,
+                                fits,
+                                u,
+                                v,
+                                refractory,
+                                spiked,
+                                moving,
+                                q16,
+                                q32,
+                                membrane,
+                                noise,
+                                touched,
+                                count,
+                            )
+                            padded = (p[SIZE] + BLOCK - 1) // BLOCK * BLOCK
+                            n_new = list_spikes(spiked, p[FIRST], padded, words, spikes, place)
+                            places[t + 1, node] = place
+                            n_spikes[t + 1, node] = n_new
+                            count[SPIKES] += n_new
+                            if count[FIRST_WRAP] < 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:
+                                count[FIRST_WRAP] = step
+                            if records.shape[0] > 0:
+                                _record(
+                                    records,
+                                    i,
+                                    chosen,
+                                    u,
+                                    v,
+                                    spiked,
+                                    recorded_spikes[s, step],
+                                    recorded_values[s, step],
+                                )
+                for t in range(n_steps):
+                    for i in range(watched.size):
+                        node = n_sources + watched[i]
+                        n_sent = n_spikes[t + 1, node]
+                        out_counts[s, begin + t, i] = n_sent
+                        _append(spikes, places[t + 1, node], n_sent, out_indices, n_out)
+                        n_out += n_sent
+                for node in range(n_sources, n_sources + n_populations):
+                    n_spikes[0, node] = n_spikes[n_steps, node]
+                    for k in range(n_spikes[0, node]):
+                        spikes[places[0, node] + k] = spikes[places[n_steps, node] + k]
             for i in range(n_sources):
                 _keep_pending(
-                    sources[i],
-                    source_columns[i],
-                    steps,
-                    event_counts[s],
-                    event_indices[s],
-                    starts,
-                    pending[s],
+                    sources[i], source_columns[i], steps, event_counts, event_indices, starts, pending
                 )
 
     kernel: Callable[..., None] = compiled(simulate)

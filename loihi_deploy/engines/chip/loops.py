@@ -16,16 +16,15 @@ int32, uint64 = np.int32, np.uint64
 
 
 @compiled
-def update_all(u, v, q, bias, spiked, factor, bits, shift, threshold, v_min, v_max, steps):  # type: ignore[no-untyped-def]
-    """Update every neuron in every step; returns the number of spikes."""
-    n_spikes = 0
+def update_all(u, v, q, bias, spiked, factor, bits, shift, threshold, v_min, steps):  # type: ignore[no-untyped-def]
+    """Update every neuron in every step; returns zero if all rest."""
+    change = 0
     for _ in range(steps):
         for b in range(u.size // BLOCK):
             at = uint64(b * BLOCK)
             update_currents(u, q, at, int32(factor), int32(bits), int32(shift & 31))
-            now, _ = update_voltages(u, v, bias, spiked, at, int32(threshold), int32(v_min), int32(v_max))
-            n_spikes += now
-    return n_spikes
+            change |= update_voltages(u, v, bias, spiked, at, int32(threshold), int32(v_min))
+    return change
 
 
 @compiled

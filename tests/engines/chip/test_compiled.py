@@ -37,7 +37,7 @@ def assert_same(ours, theirs):
         assert ours.state.noise[2:] == theirs.state.noise[2:]
 
 
-@given(programs(), st.integers(0, 2**32 - 1), st.sampled_from([0.02, 0.2, 0.9]), st.integers(1, 12))
+@given(programs(), st.integers(0, 2**32 - 1), st.sampled_from([0.02, 0.2, 0.9]), st.integers(1, 40))
 @settings(deadline=None, max_examples=300)
 def test_equals_the_reference(program, seed, rate, steps):
     spikes = random_spikes(program, 2, steps, rate, seed)
