@@ -8,11 +8,13 @@ value to the next, and `Deployment.from_parts` puts together what they gave. Tho
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Collection
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from typing import Any
 
+from loihi_deploy.analysis.frames import synapse_problems
 from loihi_deploy.analysis.host_link import encoder_rate, fewer_messages, with_limit
 from loihi_deploy.analysis.latency import SHORT_SYNAPSE
 from loihi_deploy.analysis.lowering import lower
@@ -21,7 +23,7 @@ from loihi_deploy.checked import checked
 from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
-from loihi_deploy.errors import InputError, Problem
+from loihi_deploy.errors import InputError, LoihiDeployWarning, Problem
 from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates, takes_spikes
 from loihi_deploy.ir import Graph, collected, samples_for
 from loihi_deploy.ir.labels import class_labels
@@ -116,6 +118,9 @@ def deploy(
         check_conversion(source, graph, samples)
     converted = with_synapses(graph, options.layer_synapses)
     converted = with_frame_delays(converted, options.steps_per_frame)
+    for problem in synapse_problems(graph, options):
+        warnings.warn(LoihiDeployWarning(problem), stacklevel=3)
+        converted = replace(converted, notes=(*converted.notes, str(problem)))
     chosen = options
     if options.normalization == "auto" and sets_firing_rates(source):
         chosen = replace(options, normalization="none")

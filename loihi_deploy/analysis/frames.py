@@ -135,6 +135,29 @@ def reading_problems(source: Graph, options: DeployOptions, samples: Samples) ->
         )
 
 
+def synapse_problems(source: Graph, options: DeployOptions) -> Iterator[Problem]:
+    """Synapses that remember for as many frames as the source says only where a frame is a step.
+
+    Parameters
+    ----------
+    source : Graph
+        The network as it was converted: of a source that counts in frames, as Keras does.
+    options : DeployOptions
+        It is deployed with.
+    """
+    counts_frames = bool(source.readouts) and source.readouts[0].over_frames != ""
+    filtered = sorted({p.post for p in _own(source, options).projections if p.tau > 0})
+    if counts_frames and filtered and options.steps_per_frame != 1:
+        steps = options.steps_per_frame
+        yield Problem(
+            "synapses of the source count a frame as a step, and on chip they forget by steps",
+            ", ".join(filtered),
+            "frames of several steps" if steps is None else f"{steps} steps for each frame",
+            1,
+            "Show frames for a step each: DeployOptions(steps_per_frame=1)",
+        )
+
+
 def has_memory(source: Graph, options: DeployOptions) -> bool:
     """Whether what a network makes of a frame depends on the frames before it.
 

@@ -45,7 +45,7 @@ from loihi_deploy.ir import Graph, NeuronModel
 from loihi_deploy.options import DeployOptions
 
 Path = tuple[Key, ...]
-OVER_TIME_ONLY = ("LMU", "Masking", "SimpleRNN", "TimeDistributed")
+OVER_TIME_ONLY = ("LMU", "Masking", "RNN", "SimpleRNN", "TimeDistributed")
 """Layers that make the first axis of a model's inputs time."""
 
 
@@ -149,6 +149,11 @@ class KerasWalk:
             return self.model(model_outputs(layer), inputs, path)
         if is_code(layer):
             return self.traced(layer, node, tensors, path)
+        if type_name(layer) == "TimeDistributed" and is_model(layer.layer):
+            per_step = [replace(tensor, leading=1) for tensor in in_time(layer, tensors, self.builder)]
+            inner = dict(zip(map(key, listed(layer.layer.inputs)), per_step, strict=True))
+            made = self.model(model_outputs(layer.layer), inner, path)
+            return [replace(tensor, leading=2) for tensor in made]
         tensors = [self.followed(tensor, layer) for tensor in tensors]
         try:
             return [self.activated(tensor, layer, path) for tensor in self.linear(layer, node, tensors)]
@@ -222,18 +227,28 @@ class KerasWalk:
         if over_time:
             tensors = in_time(layer, tensors, self.builder)
         if function:
-            return applied_operation(layer, node, tensors)
-        if over_time and name not in OVER_TIME and name not in OVER_FRAMES:
-            raise UnsupportedLayerError(
-                "the layer mixes the steps of a sequence", name, "Wrap it in TimeDistributed"
-            )
-        if not over_time or name not in OVER_FRAMES:
-            made = HANDLERS[name](layer, tensors)
+            made = applied_operation(layer, node, tensors)
+        elif over_time and name in OVER_FRAMES:
+            made = [OVER_FRAMES[name](layer, tensors, self.builder)]
+        elif over_time and name not in OVER_TIME:
+            raise mixes_steps(name)
         else:
-            made = OVER_FRAMES[name](layer, tensors, self.builder)
-        if over_time and made.over_time == "last" and made.time.every > 1:
-            self.builder.n_frames = made.time.n_frames
-        return [made]
+            made = [HANDLERS[name](layer, tensors)]
+        for tensor in made if over_time else []:
+            if tensor.over_time == "last" and tensor.time.every > 1:
+                self.builder.n_frames = tensor.time.n_frames
+        return made
+
+
+def mixes_steps(name: str) -> UnsupportedLayerError:
+    """Why a layer that looks at several steps cannot be converted."""
+    if name in ("GlobalMaxPooling1D", "MaxPooling1D"):
+        remedy = "Use GlobalAveragePooling1D, and train the network on"
+    elif name.endswith("1D"):
+        remedy = "Use Conv1D(padding='causal') over time, and AveragePooling1D"
+    else:
+        remedy = "Wrap it in TimeDistributed"
+    return UnsupportedLayerError("the layer mixes the steps of a sequence", name, remedy)
 
 
 def _may_follow(activation: str, layer: Any) -> bool:

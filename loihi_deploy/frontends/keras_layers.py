@@ -451,11 +451,10 @@ MOVING_LAYERS = UNCHANGED | {
 
 REFUSED: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
-        ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM", "Bidirectional"),
+        ("LSTM", "GRU", "RNN", "StackedRNNCells", "ConvLSTM", "Bidirectional"),
         "gated and recurrent layers have no spiking counterpart",
-        "Give the network memory that the host keeps, SimpleRNN(activation='relu'), Conv1D(padding='causal') or "
-        "keras_lmu.LMU as its first layer, or that the chip keeps, in synapses (keras_spiking.Lowpass) or recurrent "
-        "neurons in Nengo",
+        "Give the network memory that can be kept: SimpleRNN(activation='relu') or Conv1D(padding='causal'), "
+        "keras_lmu.LMU as its first layer, synapses (keras_spiking.Lowpass), or recurrent neurons in Nengo",
     ),
     (
         ("Multiply", "Dot", "Attention", "AdditiveAttention", "MultiHeadAttention"),

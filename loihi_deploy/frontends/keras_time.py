@@ -14,11 +14,13 @@ from loihi_deploy.frontends.keras_layers import (
     activation_name,
     given_step,
     maximum_refused,
+    refusal,
     time_constant,
     two_synapses,
     type_name,
 )
-from loihi_deploy.frontends.keras_windows import global_average_pooling, sizes, values
+from loihi_deploy.frontends.keras_ops import symbol
+from loihi_deploy.frontends.keras_windows import channels_last, sizes, values
 from loihi_deploy.frontends.tensors import (
     Tensor,
     Time,
@@ -26,6 +28,7 @@ from loihi_deploy.frontends.tensors import (
     contracted,
     elementwise,
     last_step,
+    mean_of_steps,
     moved,
 )
 from loihi_deploy.ir import FrameMemory, Sparse, Transform, linear
@@ -104,7 +107,7 @@ def _tapped(layer: Any, x: Tensor, builder: GraphBuilder, taps: list[Tap], *, wh
         )
         terms = {source: term and linear.as_matrix(term.csr()) for source, term in whole_line.terms.items()}
         made.append(replace(whole_line, terms=terms))
-    if spikes:
+    if spikes or not inputs:
         said = replace(x.affine, terms=spikes, offset=constant)
         made += [_made(said.held_back(back * x.time.every), transform) for back, transform in taps]
     affine = add(made)
@@ -124,7 +127,7 @@ def conv_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> T
             f"padding={layer.padding!r}",
             "Use padding='causal', whose answer to a frame needs no later ones",
         )
-    kernel, n = values(layer.kernel), x.shape[-1] if x.shape else 1
+    kernel, n = _kernel_over_time(layer), x.shape[-1] if x.shape else 1
     (stride,), (spread,) = sizes(layer.strides, 1), sizes(layer.dilation_rate, 1)
     n_taps, n_in, n_out = kernel.shape
     groups = n // n_in
@@ -140,6 +143,14 @@ def conv_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> T
     y = _tapped(layer, x, builder, taps, whole=n_taps == 1)
     y = elementwise(y, offset=values(layer.bias)) if layer.use_bias else y
     return replace(y, activation=layer.activation, time=replace(x.time, every=x.time.every * stride))
+
+
+def _kernel_over_time(layer: Any) -> NDArray[np.float64]:
+    """The kernel (taps, inputs of a group, outputs) of `Conv1D`, or of the two convolutions of `SeparableConv1D`."""
+    if type_name(layer) == "Conv1D":
+        return values(layer.kernel)
+    each, across = values(layer.depthwise_kernel), values(layer.pointwise_kernel)[0]
+    return np.asarray(np.einsum("tim,imo->tio", each, across.reshape(*each.shape[1:], -1)))
 
 
 def pooled_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
@@ -184,12 +195,6 @@ def _slower(time: Time, size: int) -> Time:
 def averaged_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
     """`GlobalAveragePooling1D` over the steps of a sequence: an average of the outputs."""
     x = inputs[0]
-    if x.time.every > 1:
-        raise UnsupportedLayerError(
-            "an average over steps of which there are fewer than frames, behind neurons or strides",
-            f"a step every {x.time.every} frames",
-            "Take the pooling over time away, or the strides: the average over all frames is the end of the network",
-        )
     if x.time.pooled > 1:
         if x.time.n_frames is None or x.time.n_frames % x.time.pooled:
             raise UnsupportedLayerError(
@@ -199,7 +204,13 @@ def averaged_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) 
             )
         builder.n_frames = x.time.n_frames
         x = replace(x, time=replace(x.time, pooled=1))
-    return global_average_pooling(layer, [x])
+    if not channels_last(layer):
+        raise UnsupportedLayerError(
+            "an average over the elements of each step",
+            remedy="Use channels_last, which averages over the steps",
+        )
+    x = mean_of_steps(x)
+    return moved(x, x.indices()[None]) if getattr(layer, "keepdims", False) else x
 
 
 def lmu(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
@@ -279,6 +290,8 @@ def simple_rnn(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tenso
     On the host, where nothing but the input stands before it; else its neurons hear themselves by delays of a frame.
     """
     cell = layer.cell
+    if type_name(cell) != "SimpleRNNCell":
+        raise refusal(layer)
     kind = activation_name(cell.activation)
     if kind not in ("relu", "linear"):
         raise UnsupportedLayerError(
@@ -354,8 +367,11 @@ def alpha(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
     if any(source.tau for source in once):
         raise two_synapses()
     terms: dict[Source, Transform | None] = {}
+    relays = {name: builder.unique(f"{layer.name}_relay") for name in sorted({each.name for each in once})}
+    for name, relay in relays.items():
+        builder.relay(relay, name, tau)
     for source in once:
-        relay = builder.relay(builder.unique(f"{layer.name}_relay"), source.name, tau)
+        relay = relays[source.name]
         terms[source._replace(tau=tau)], terms[source._replace(name=relay, tau=tau)] = (
             once[source],
             twice[source],
@@ -412,6 +428,8 @@ OVER_FRAMES: dict[str, Callable[[Any, list[Tensor], GraphBuilder], Tensor]] = {
     "LMU": lmu,
     "Masking": masking,
     "MaxPooling1D": pooled_over_time,
+    "RNN": simple_rnn,
+    "SeparableConv1D": conv_over_time,
     "SimpleRNN": simple_rnn,
 }
 """What layers do with the steps of a sequence, by their type name."""
@@ -435,7 +453,8 @@ def in_time(layer: Any, tensors: list[Tensor], builder: GraphBuilder) -> list[Te
     """
     name = type_name(layer)
     different = len({tensor.time for tensor in tensors}) > 1
-    if different or name in ("Lowpass", "SpikingActivation") or (name in OVER_FRAMES and name not in POOLING):
+    moves = name in OVER_FRAMES and name not in POOLING
+    if different or moves or name in ("Lowpass", "SpikingActivation") or symbol(layer):
         tensors = [settled(layer, tensor, builder) for tensor in tensors]
     times = {tensor.time for tensor in tensors}
     if len(times) > 1:

@@ -116,15 +116,8 @@ def average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
 
 
 def global_average_pooling(layer: Any, inputs: list[Tensor]) -> Tensor:
-    """`GlobalAveragePooling1D` to `GlobalAveragePooling3D`; over time, an average of the outputs."""
+    """`GlobalAveragePooling1D` to `GlobalAveragePooling3D`."""
     x, last = inputs[0], channels_last(layer)
-    if x.leading == 2:
-        if not last:
-            raise UnsupportedLayerError(
-                "an average over the elements of each step",
-                remedy="Use channels_last, which averages over the steps",
-            )
-        return replace(x, leading=1, over_time="mean")
     spatial = spatial_part(x.shape, last)
     pooled = averaged(x, last, spatial, spatial, "valid")
     channels = x.shape[-1] if last else x.shape[0]

@@ -21,6 +21,7 @@ from loihi_deploy.frontends.tensors import (
     concatenated,
     contracted,
     elementwise,
+    mean_of_steps,
     moved,
     rearranged,
     reduced,
@@ -128,6 +129,10 @@ def _turned(x: Tensor) -> Tensor:
 def _mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     if x.pieces:
         return elementwise(_sum(x, axis, keepdims), 1 / len(x.pieces))
+    axes = [] if axis is None else np.ravel(axis).tolist()
+    if x.leading == 2 and 1 in axes and not keepdims:
+        others = [other for other in axes if other != 1]
+        return mean_of_steps(_mean(x, others) if others else x)
     return reduced(x, _axes(x, axis), keepdims, mean=True)
 
 

@@ -175,32 +175,72 @@ def moved(tensor: Tensor, indices: NDArray[np.intp]) -> Tensor:
 
 
 def rearranged(tensor: Tensor, function: Callable[[NDArray[np.intp]], Any]) -> Tensor:
-    """Elements of a tensor as a function of arrays arranges them.
+    """Elements of a tensor as a function of arrays arranges them, of every step of a sequence or of the last one.
 
     Parameters
     ----------
     function : callable
-        Called with an array of indices of two samples (and two steps), so that it is seen if it mixes them; -1 in its
+        Called with arrays of indices of two samples (and some steps), so that it is seen if it mixes them; -1 in its
         result stands for 0.
     """
-    size, lead = prod(tensor.shape), (2,) * tensor.leading
-    given = np.arange(size * prod(lead)).reshape(*lead, *tensor.shape)
-    try:
-        result = np.asarray(function(given))
-    except (ValueError, IndexError, TypeError) as error:
+    refused: Exception | None = None
+    arrangements = (_same_for_all, _of_last_step) if tensor.leading == 2 else (_same_for_all,)
+    for arrangement in arrangements:
+        try:
+            found = arrangement(tensor, function)
+        except (ValueError, IndexError, TypeError) as error:
+            cut = tensor.leading == 2 and isinstance(error, IndexError)  # steps that only some sequences have
+            refused = None if cut else error
+            continue
+        if found is not None:
+            return moved(tensor if arrangement is _same_for_all else last_step(tensor), found)
+        refused = None
+    if refused is not None:
         raise UnsupportedLayerError(
             "elements are moved in a way that cannot be followed",
-            str(error),
+            str(refused),
             "Use Reshape, Permute, Flatten, ZeroPadding2D or Cropping2D",
-        ) from error
-    if result.shape[: tensor.leading] == lead:
-        first = result[(0,) * tensor.leading]
-        shifts = size * np.arange(prod(lead)).reshape(*lead, *[1] * first.ndim)
-        if (result == np.where(first < 0, -1, first + shifts)).all():
-            return moved(tensor, first)
+        ) from refused
     raise UnsupportedLayerError(
         "samples, or steps of a sequence, are mixed or cut", remedy="Leave the batch (and time) axis alone"
     )
+
+
+def _same_for_all(tensor: Tensor, function: Callable[[NDArray[np.intp]], Any]) -> NDArray[np.intp] | None:
+    """The arrangement of elements, where it is the same for all samples and steps; else None."""
+    size, lead = prod(tensor.shape), (2,) * tensor.leading
+    result = np.asarray(function(np.arange(size * prod(lead)).reshape(*lead, *tensor.shape)))
+    if result.shape[: tensor.leading] != lead:
+        return None
+    first: NDArray[np.intp] = result[(0,) * tensor.leading]
+    shifts = size * np.arange(prod(lead)).reshape(*lead, *[1] * first.ndim)
+    return first if (result == np.where(first < 0, -1, first + shifts)).all() else None
+
+
+def _of_last_step(tensor: Tensor, function: Callable[[NDArray[np.intp]], Any]) -> NDArray[np.intp] | None:
+    """The arrangement of the last step's elements, where there are no others in the result; else None."""
+    size, arrangements = prod(tensor.shape), []
+    for n_steps in (5, 7):  # of one length alone a step counted from the start may be the last one
+        result = np.asarray(function(np.arange(2 * n_steps * size).reshape(2, n_steps, *tensor.shape)))
+        if result.shape[:1] != (2,):
+            return None
+        first = np.where(result[0] < 0, -1, result[0] - (n_steps - 1) * size)
+        inside = ((result[0] < 0) | (first >= 0)).all()
+        if not inside or (result[1] != np.where(first < 0, -1, result[0] + n_steps * size)).any():
+            return None
+        arrangements.append(first)
+    return arrangements[0] if np.array_equal(arrangements[0], arrangements[1]) else None
+
+
+def mean_of_steps(tensor: Tensor) -> Tensor:
+    """The average over the steps of a sequence: what stands behind it is linear, and averaged at the end."""
+    if tensor.time.every > 1:
+        raise UnsupportedLayerError(
+            "an average over steps of which there are fewer than frames, behind neurons or strides",
+            f"a step every {tensor.time.every} frames",
+            "Take the pooling over time away, or the strides: the average over all frames is the end of the network",
+        )
+    return replace(tensor, leading=1, over_time="mean")
 
 
 def contracted(tensor: Tensor, kernel: NDArray[np.float64]) -> Tensor:

@@ -462,7 +462,7 @@ class TestSequences:
     def test_memory_in_synapses_is_kept_from_frame_to_frame(self):
         ks = pytest.importorskip("keras_spiking")
         model = self.build(ks.Lowpass(0.1), layers().GlobalAveragePooling1D(), layers().Dense(3))
-        deployment = ld.deploy(model, calibration=self.X)
+        deployment = ld.deploy(model, calibration=self.X, options=DeployOptions(steps_per_frame=1))
         y = model.predict(self.X, verbose=0).argmax(axis=1)
         assert deployment.rate_accuracy(self.X, y) == 1
         found = read_rates(deployment.source, samples_for(deployment.graph, self.X), 1.0, deployment.options)

@@ -21,6 +21,7 @@ X = np.random.default_rng(0).uniform(-1, 1, (10, 9, 6)).astype(np.float32)
 
 
 def model_of(*made, shape=(None, 6)):
+    keras().utils.set_random_seed(1)
     return keras().Sequential([layers().Input(shape, name="frames"), *made])
 
 

@@ -342,9 +342,9 @@ ADVICE = [
     ),
     follows(
         "Wrap it in TimeDistributed",
-        over_time(RELU, layer("ZeroPadding1D"), *END),
+        over_time(each_step(dense(5)), layer("Permute", (2, 1)), *END, shape=(10, 6)),
         over_time(
-            each_step(layer("ZeroPadding1D")), each_step(layer("Flatten")), RELU, *END, shape=(10, 4, 6)
+            each_step(layer("Permute", (2, 1))), each_step(layer("Flatten")), RELU, *END, shape=(10, 4, 6)
         ),
     ),
     follows(
@@ -385,7 +385,7 @@ ADVICE = [
         over_time(dense(5), RELU, LOWPASS, *END),
     ),
     follows(
-        "Give the network memory that the host keeps, SimpleRNN(activation='relu'), Conv1D(padding='causal') or…",
+        "Give the network memory that can be kept: SimpleRNN(activation='relu') or Conv1D(padding='causal'),…",
         over_time(layer("LSTM", 5), dense(3)),
         over_time(dense(5), RELU, LOWPASS, *END),
     ),

@@ -6,7 +6,7 @@ import pytest
 import loihi_deploy as ld
 from loihi_deploy.analysis.frames import read_rates
 from loihi_deploy.errors import ConversionError, InputError, LoihiDeployWarning, MappingError, PartitionError
-from loihi_deploy.frontends import check_conversion, convert
+from loihi_deploy.frontends import check_conversion, convert, import_tensorflow
 from loihi_deploy.ir import samples_for
 from loihi_deploy.stages.partition import partition
 from tests.frontends.keras_models import keras, layers
@@ -57,6 +57,21 @@ BEHIND = {
     "recurrent, twice": lambda: (rnn(return_sequences=True), rnn(4, use_bias=False), dense()),
     "all of it": lambda: (conv(), rnn(return_sequences=True), conv(4, 2), dense()),
 }
+NESTED = {
+    "a model of each frame": lambda k, y: k.TimeDistributed(
+        keras().Sequential([k.Input((8,)), k.Dense(7, activation="relu"), k.Dense(6, activation="relu")])
+    )(y),
+    "a cell": lambda k, y: k.RNN(k.SimpleRNNCell(5, activation="relu"), return_sequences=True)(y),
+    "a separable convolution": lambda k, y: k.SeparableConv1D(
+        5, 3, padding="causal", depth_multiplier=2, activation="relu", bias_initializer="random_normal"
+    )(y),
+}
+ENDS = {
+    "the last step of a slice": ("last", lambda k, y: y[:, -1]),
+    "a part of the last step": ("last", lambda k, y: y[:, -1, 1:4]),
+    "a mean over steps": ("mean", lambda k, y: import_tensorflow().reduce_mean(y, axis=1)),
+    "kept dimensions": ("mean", lambda k, y: k.GlobalAveragePooling1D(keepdims=True)(y)),
+}
 FEWER = {
     "pooled, mean": lambda: (conv(), pooled(), dense(4), mean(), dense()),
     "pooled twice, mean": lambda: (layers().AveragePooling1D(1), pooled(), pooled(), mean(), dense()),
@@ -84,7 +99,8 @@ def computes_the_same(model, x=X):
     if graph.readouts[0].over_frames != "each":
         window = 1.0 if graph.readouts[0].over_frames == "mean" else None
         found = read_rates(graph, samples_for(graph, x), window, ld.DeployOptions())[graph.readouts[0].name]
-        np.testing.assert_allclose(found, np.asarray(model(x), np.float64), rtol=1e-4, atol=1e-5)
+        wanted = np.asarray(model(x), np.float64).reshape(found.shape)
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     return graph
 
 
@@ -93,6 +109,17 @@ def test_layers_over_time_behind_neurons_compute_what_keras_computes(kind):
     graph = computes_the_same(behind_neurons(*BEHIND[kind]()))
     assert graph.holds_frames
     assert graph.inputs[0].n_frames is None
+
+
+@pytest.mark.parametrize("nested", NESTED)
+@pytest.mark.parametrize("end", ENDS)
+def test_other_ways_to_say_the_same(nested, end):
+    k, (read, finish) = layers(), ENDS[end]
+    frames = k.Input((9, 6), name="frames")
+    hidden = conv()(k.TimeDistributed(k.Dense(8, activation="relu"))(frames))
+    hidden = NESTED[nested](k, k.TimeDistributed(k.Dense(8, activation="relu"))(hidden))
+    model = keras().Model(frames, k.Dense(3)(finish(k, hidden)))
+    assert computes_the_same(model).readouts[0].over_frames == read
 
 
 @pytest.mark.parametrize("kind", FEWER)
@@ -269,3 +296,37 @@ def test_what_is_not_exact_is_refused_and_what_is_said_works():
     assert remedy == "Let it come before the pooling over time"
     filtered = (spiking.Lowpass(0.02, trainable=False), pooled(), rnn(), dense())
     computes_the_same(behind_neurons(*filtered, shape=(9, 6)))
+
+
+@pytest.mark.follows("Use GlobalAveragePooling1D, and train the network on")
+@pytest.mark.follows("Use Conv1D(padding='causal') over time, and AveragePooling1D")
+@pytest.mark.follows("Leave the batch (and time) axis alone")
+def test_layers_that_mix_steps_in_other_ways_are_refused():
+    k = layers()
+    ((_, remedy),) = refused(k.GlobalMaxPooling1D(), dense())
+    assert remedy == "Use GlobalAveragePooling1D, and train the network on"
+    computes_the_same(behind_neurons(mean(), dense()))
+    ((_, remedy),) = refused(k.UpSampling1D(2), mean(), dense())
+    assert remedy == "Use Conv1D(padding='causal') over time, and AveragePooling1D"
+    computes_the_same(behind_neurons(conv(), pooled(), mean(), dense(), shape=(9, 6)))
+    for cut in (slice(None, -1), 4, 8, slice(None, None, 2)):
+        frames = k.Input((9, 6), name="frames")
+        hidden = k.TimeDistributed(k.Dense(8, activation="relu"))(frames)
+        with pytest.raises(ConversionError, match="Leave the batch"):
+            convert(keras().Model(frames, dense()(hidden[:, cut])))
+    computes_the_same(keras().Model(frames, dense()(hidden)))
+
+
+@pytest.mark.follows("Show frames for a step each: DeployOptions(steps_per_frame=1)")
+def test_filters_of_a_source_that_count_frames_are_warned_of():
+    spiking = pytest.importorskip("keras_spiking")
+    k = layers()
+    model = behind_neurons(
+        spiking.Lowpass(0.004), k.TimeDistributed(k.Dense(7, activation="relu")), k.Dense(3), shape=(9, 6)
+    )
+    for options in ({}, {"steps_per_frame": 4}):
+        with pytest.warns(LoihiDeployWarning, match="count a frame as a step"):
+            deployment = ld.deploy(model, "loihi", np.abs(X), ld.DeployOptions(**options))
+        assert any("count a frame as a step" in note for note in deployment.notes)
+    notes = ld.deploy(model, "loihi", np.abs(X), ld.DeployOptions(steps_per_frame=1)).notes
+    assert not any("count a frame as a step" in note for note in notes)
