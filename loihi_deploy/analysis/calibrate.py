@@ -90,7 +90,11 @@ def correct_biases(
     steps = samples.n_frames * -(-steps // samples.n_frames)
     kept = [p.name for p in partitioned.encoder.populations if p.neuron.kind == "ttfs"]
     current = partitioned
-    for _ in range(CORRECTION_ROUNDS):
+    # held against rates that do not depend on what is measured, a round puts one more layer right
+    rounds = (
+        CORRECTION_ROUNDS if intended is None else max(CORRECTION_ROUNDS, len(partitioned.chip.populations))
+    )
+    for _ in range(rounds):
         program = quantize(current, board, weight_bits=weight_bits)
         delays = transport_delays(program) if flush is None else None
         rates = backends.firing_rates(program, samples, steps, readout_window, kept, delays)
@@ -121,7 +125,8 @@ def corrected(
     window = READOUT_WINDOW if options.steps is not None else read_window(graph, options, calibration)
     intended = None
     first = calibration.take(slice(CORRECTION_SAMPLES))
-    if graph.holds_frames:
+    if graph.holds_frames:  # all frames count, where the last one hears of them
+        window = 1.0
         intended = read_rates(graph, first, window, options)
     elif calibration.n_frames > 1 and not has_memory(graph, options):
         intended = read_rates(graph, first, window)

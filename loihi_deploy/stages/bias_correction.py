@@ -34,7 +34,8 @@ def correct(
     ``s * measured`` against that; every projection out of the population is multiplied by s. The mean error that is
     left is added, through the projection's weights, to the bias of its target (bias correction: Nagel et al. 2019,
     arXiv 1906.04721, section 4.2). Populations whose neuron model is the discretized one were trained with the chip's
-    own rates and need no correction.
+    own rates and need no correction, and those that hear what they said of earlier frames get none: what is added to
+    their input comes back, and adds up, with every frame.
 
     Corrections change rates, and so what there is to correct: repeat it with the result as `current`.
 
@@ -62,7 +63,7 @@ def correct(
     factors: dict[str, float] = {}
     missing: dict[str, NDArray[Any]] = {}
     for population in current.chip.populations:
-        if population.neuron.discretized:
+        if population.neuron.discretized or _hears_itself(current.chip, population):
             continue
         if intended is not None and population.name in intended:
             expected = intended[population.name]
@@ -104,6 +105,11 @@ def correct(
             projections=scaled(readout),
         ),
     )
+
+
+def _hears_itself(chip: Graph, population: Population) -> bool:
+    """Whether what a population said of earlier frames arrives at it."""
+    return any(p.frames_back and p.pre == population.name for p in chip.into(population.name))
 
 
 def _rates(population: Population, projections: Iterable[Projection], inputs: Rates) -> NDArray[np.float64]:

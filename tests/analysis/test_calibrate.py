@@ -1,12 +1,14 @@
 """Firing rates found on the integer network, and the ways to set them."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import loihi_deploy as ld
 from loihi_deploy import backends
+from loihi_deploy.analysis import calibrate
 from loihi_deploy.analysis.calibrate import balance_thresholds, search_rates
 from loihi_deploy.engines.rate_network import rate_activity, rate_outputs
 from loihi_deploy.errors import InputError, LoihiDeployWarning, NormalizationError
@@ -153,3 +155,24 @@ def test_only_layers_on_chip_that_can_be_scaled_are(way):
         program = ld.quantize(ld.partition(found, "first_layer"))
         rates = backends.firing_rates(program, samples_for(graph, X), 20, 0.5)["b"]
         assert np.percentile(rates[rates > 0], options.percentile) == pytest.approx(150, rel=0.4)
+
+
+@pytest.mark.parametrize(("depth", "rounds"), [(1, 2), (2, 2), (5, 5)])
+def test_a_round_for_each_layer_that_is_held_against_rates_of_its_own(monkeypatch, depth, rounds):
+    """Sequences: a layer is put right once those in front of it are."""
+    names = [f"layer{k}" for k in range(depth + 1)]  # the first one is the host's
+    graph = Graph(
+        (Input("frame", (4,)),),
+        tuple(Population(name, (4,), NeuronModel(), 100.0, np.zeros(4)) for name in names),
+        tuple(
+            Projection(pre, post, Dense(np.eye(4)), 0.003 if pre != "frame" else 0.0)
+            for pre, post in pairwise(["frame", *names, "y"])
+        ),
+        (Readout("y", (4,), np.zeros(4), over_frames="mean"),),
+    )
+    done = []
+    monkeypatch.setattr(calibrate, "correct", lambda original, *rest: done.append(1) or original)
+    x = np.random.default_rng(0).uniform(0, 1, (3, 5, 4))
+    options = ld.DeployOptions(steps_per_frame=2, encoder="first_layer")
+    ld.deploy(graph, "loihi", x, options)
+    assert len(done) == rounds

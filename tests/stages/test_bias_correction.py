@@ -128,3 +128,21 @@ def test_corrected_outputs_are_closer_to_the_rate_network():
         return np.sqrt(np.mean((deployment.run(x[100:], 100).outputs - expected) ** 2))
 
     assert error(100) < 0.7 * error(0)
+
+
+def test_neurons_that_hear_what_they_said_of_earlier_frames_are_left_as_they_are():
+    """What is added to their input would come back with every frame; those before and behind them are corrected."""
+    without = parts()
+    own = Projection("a", "a", Dense(0.1 * np.eye(6)), 0.005, frames_back=1)
+    before = replace(without, chip=replace(without.chip, projections=(*without.chip.projections, own)))
+    rates = measured(without, slow_a=1.25, slow_b=1.25)
+    factors = {
+        name: values / weights(before)[name]
+        for name, values in weights(correct(before, before, rates)).items()
+        if name != "a->a"
+    }
+    np.testing.assert_allclose(factors["a->b"], 1)
+    np.testing.assert_allclose(factors["b->y"], 1.25)
+    after = correct(before, before, rates).chip
+    np.testing.assert_allclose(after.nodes["a"].bias, before.chip.nodes["a"].bias)
+    np.testing.assert_allclose(after.nodes["b"].bias, before.chip.nodes["b"].bias)
