@@ -299,11 +299,23 @@ def rate_decisions(
     InputError
         If nobody knows what the source makes of such samples; see `reading_problems`.
     """
+    readout = source.readouts[0]
+    if not every_frame:
+        return readout.classes(rate_values(source, samples, options, hold))
+    _check_reading(source, samples, options)
+    parts = [found[readout.name] for _, found in rates_by_frame(source, samples, options, hold)]
+    return readout.classes(np.concatenate(parts))
+
+
+def rate_values(
+    source: Graph, samples: Samples, options: DeployOptions, hold: int = 1
+) -> NDArray[np.float32]:
+    """Values (n, size) that the source's first readout decides by, before its activation; see `rate_decisions`."""
+    _check_reading(source, samples, options)
+    window = read_window(source, options, samples)
+    return read_rates(source, samples, window, options, hold)[source.readouts[0].name]
+
+
+def _check_reading(source: Graph, samples: Samples, options: DeployOptions) -> None:
     if problems := list(reading_problems(source, options, samples)):
         raise InputError("The source cannot be evaluated on these samples", problems)
-    readout = source.readouts[0]
-    if every_frame:
-        parts = [found[readout.name] for _, found in rates_by_frame(source, samples, options, hold)]
-        return readout.classes(np.concatenate(parts))
-    window = read_window(source, options, samples)
-    return readout.classes(read_rates(source, samples, window, options, hold)[readout.name])

@@ -79,7 +79,7 @@ def _value(text: str) -> Any:
     multiple=True,
     default=("energy", "latency", "cores"),
     show_default=True,
-    help="energy, latency, cores, chips, host_spikes, drop, rmse or overflows.",
+    help="energy, latency, cores, chips, host_spikes, drop, expected_drop, rmse or overflows.",
 )
 @limit_options
 @click.option("--no-overflow", is_flag=True, help="No accumulator may wrap around.")

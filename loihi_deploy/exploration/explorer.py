@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import __version__
-from loihi_deploy.analysis.frames import rate_decisions
+from loihi_deploy.analysis.frames import rate_values
 from loihi_deploy.analysis.gate import Criteria
-from loihi_deploy.analysis.gate.criteria import FIGURES
 from loihi_deploy.backends.job import progress_bar
 from loihi_deploy.checked import Range, checked
 from loihi_deploy.chip.boards import BoardLike, as_board
@@ -30,7 +29,7 @@ from loihi_deploy.exploration.space import (
     options_with,
 )
 from loihi_deploy.exploration.study import First, Study, Submit
-from loihi_deploy.exploration.trial import MARK, Judged, Maker, Trial, with_synapse
+from loihi_deploy.exploration.trial import FIGURES, MARK, Judged, Maker, Trial, odds, with_synapse
 from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates
 from loihi_deploy.ir import Graph, Samples, collected, samples_for
 from loihi_deploy.ir.labels import checked_labels, class_labels
@@ -97,7 +96,9 @@ def explore(
         is one value. If not given: presentation time, target rate, percentile, synapses, encoder, weight bits and
         readout window, as far as they change anything.
     minimize : collection of str
-        'energy', 'latency', 'cores', 'chips', 'host_spikes', 'drop', 'rmse' or 'overflows'.
+        'energy', 'latency', 'cores', 'chips', 'host_spikes', 'drop', 'expected_drop', 'rmse' or 'overflows'. The
+        expected drop is that by how sure the rate network is of its decisions: it depends less on which samples were
+        there.
     keep : Criteria, optional
         What every deployment has to hold, on the samples that choices are made on; if not given, a drop of at most
         that of `options`, 0.005.
@@ -226,7 +227,8 @@ def _parts(
     n = len(samples)
     if y is None and readout.n_classes == 1:
         raise InputError.single("a network without classes needs values to be compared with", "y")
-    classes = rate_decisions(converted, samples, options) if readout.n_classes > 1 else None
+    values = rate_values(converted, samples, options) if readout.n_classes > 1 else None
+    classes = None if values is None else readout.classes(values)
     right: Any
     if y is None:
         right = classes
@@ -239,15 +241,15 @@ def _parts(
             raise InputError.single("neither classes nor one value for each output", "y", right.shape, wanted)
         right = right.reshape(n, -1)
     has_classes = right.ndim == 1
-    missing = {"drop", "accuracy"} if not has_classes else {"rmse"}
+    missing = {"rmse"} if has_classes else {"drop", "accuracy", "expected_drop"}
     instead = {"keep": "Give keep=Criteria(max_rmse=...)", "minimize": "Minimize rmse in its place"}
+    if has_classes:
+        instead = dict.fromkeys(instead, "Give labels that are values")
+    if y is None and "expected_drop" in names:
+        remedy = "Give labels, or minimize drop"
+        raise InputError.single("cannot be told without labels", "minimize", "expected_drop", remedy=remedy)
     problems = [
-        Problem(
-            "cannot be judged by these labels",
-            where,
-            name,
-            remedy="Give labels that are values" if has_classes else instead[where],
-        )
+        Problem("cannot be judged by these labels", where, name, remedy=instead[where])
         for where, asked in (("keep", keep.limits), ("minimize", names))
         for name in asked
         if name in missing
@@ -260,10 +262,15 @@ def _parts(
     if n_held == n:
         raise InputError.single("no sample is left to choose by", "held_out", held_out)
 
-    def judged(which: Any) -> Judged:
-        return Judged(samples.take(which), right[which], source_right[which])
-
     ours, theirs = order[n_held:], order[:n_held]
+    likely = None
+    if values is not None and y is not None and has_classes:
+        likely = odds(values, right, ours)
+
+    def judged(which: Any) -> Judged:
+        chances = None if likely is None else likely[which]
+        return Judged(samples.take(which), right[which], source_right[which], chances)
+
     calibration, labels = calibrated
     if calibration is None:
         if labels is not None:

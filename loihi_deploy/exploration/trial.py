@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy.analysis.frames import presentation_steps, reading
-from loihi_deploy.analysis.gate.criteria import FIGURES, Criteria
+from loihi_deploy.analysis.gate.criteria import FIGURES as MEASURED
+from loihi_deploy.analysis.gate.criteria import Criteria, Figure
 from loihi_deploy.analysis.gate.measuring import ENERGY_SAMPLES, MILLI
 from loihi_deploy.analysis.host_link import highest
 from loihi_deploy.analysis.latency import SHORT_SYNAPSE
@@ -23,6 +24,11 @@ from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.pipeline import deploy
 
+FIGURES: Mapping[str, Figure] = {
+    **MEASURED,
+    "expected_drop": Figure("below the rate network, expected", "%", needs="labels"),
+}
+"""What is measured, and what is expected of it: the drop by how sure the rate network is, which luck counts less in."""
 FEW = 200
 """Samples after which a trial is ended where it has no hope."""
 CERTAIN = 3.0
@@ -44,11 +50,14 @@ class Judged:
         Classes; or the values that the outputs should have.
     source_right : (n,) bool array
         Which of them the rate network decides so; nothing to go by where there are values.
+    odds : (n, n_classes) float array or None
+        How likely the rate network holds each class to be; None where that was not held against labels. See `odds`.
     """
 
     samples: Samples
     right: NDArray[Any]
     source_right: NDArray[np.bool_]
+    odds: NDArray[np.float64] | None = None
 
     @property
     def has_classes(self) -> bool:
@@ -210,7 +219,35 @@ def scores(deployment: Deployment, judged: Judged, outputs: NDArray[Any]) -> dic
     if not judged.has_classes:
         return {"rmse": float(np.sqrt(np.square(outputs - judged.right[: len(outputs)]).mean()))}
     accuracy = float(correct(deployment, judged, outputs).mean())
-    return {"accuracy": accuracy, "drop": float(judged.source_right[: len(outputs)].mean()) - accuracy}
+    found = {"accuracy": accuracy, "drop": float(judged.source_right[: len(outputs)].mean()) - accuracy}
+    if judged.odds is not None:
+        rows = judged.odds[: len(outputs)]
+        decided = deployment.graph.readouts[0].classes(outputs, activated=True)
+        found["expected_drop"] = float((rows.max(axis=1) - rows[np.arange(len(rows)), decided]).mean())
+    return found
+
+
+def odds(
+    values: NDArray[Any], right: NDArray[np.int64], known: NDArray[np.integer[Any]]
+) -> NDArray[np.float64]:
+    """How likely each class is by the values (n, size) that a network decides by: as sure as it has reason to be.
+
+    A softmax of the values times the factor, of 40 from 0.01 to 10, under which the right classes of the samples
+    `known` are likeliest (temperature scaling: Guo et al. 2017, arXiv 1706.04599).
+    """
+    values = np.asarray(values, np.float64)
+    if values.shape[1] == 1:  # a single sigmoid
+        values = np.concatenate([np.zeros_like(values), values], axis=1)
+    values = values - values.max(axis=1, keepdims=True)
+
+    def likelihood(factor: float) -> float:
+        scaled = factor * values[known]
+        return float(
+            (scaled[np.arange(len(known)), right[known]] - np.log(np.exp(scaled).sum(axis=1))).mean()
+        )
+
+    scaled = np.exp(max(np.geomspace(0.01, 10, 40).tolist(), key=likelihood) * values)
+    return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
 
 
 def standard_error(name: str, deployment: Deployment, judged: Judged, outputs: NDArray[Any]) -> float:

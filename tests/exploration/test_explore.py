@@ -281,6 +281,18 @@ VALUES = samples()[:60, :4] + 0.5
         ),
         follows("Give at least one", {"minimize": []}, {"minimize": ["cores"]}),
         follows(
+            "Give labels, or minimize drop",
+            {"minimize": ["expected_drop"]},
+            {"minimize": ["expected_drop"], "y": np.arange(60) % 4},
+            id="labels",
+        ),
+        follows(
+            "Give labels, or minimize drop",
+            {"minimize": ["expected_drop"]},
+            {"minimize": ["drop"]},
+            id="drop",
+        ),
+        follows(
             "Give labels that are values",
             {"keep": ld.Criteria(max_rmse=1e6)},
             {"keep": ld.Criteria(max_rmse=1e6), "y": VALUES},
@@ -410,6 +422,43 @@ def test_a_limit_that_held_out_samples_do_not_confirm_is_said(found):
     assert text.count(said) == len({"auto", *(point.name for point in found.front)})
     assert f"{found.front[0].name}: below the rate network" in text
     assert said not in str(replace(found, keep=ld.Criteria(max_drop=1.0)))
+
+
+def test_the_expected_drop_is_by_how_sure_the_rate_network_is():
+    """A decision that differs where it was a toss-up costs nothing, whatever the label happens to be."""
+    graph, x = network(), samples()
+    values = ld.engines.rate_network.rate_outputs(graph, {"x": x})["classes"]
+    chances = np.exp(0.5 * values)
+    chances /= chances.sum(axis=1, keepdims=True)
+    rng = np.random.default_rng(3)
+    y = (rng.random((N, 1)) > chances.cumsum(axis=1)).sum(axis=1)
+    found = explored(y=y, n_trials=1, space={"target_rate": 500.0})
+    judged = found.maker.judged
+    mine = {row.tobytes(): k for k, row in enumerate(x)}
+    which = [mine[row.tobytes()] for row in judged.samples.arrays["x"][:, 0].astype(np.float32)]
+    assert np.abs(judged.odds - chances[which]).max() < 0.15
+    point = found.points[0]
+    decided = found.deployment(point.name).run(judged.samples, progress=False).outputs.argmax(axis=1)
+    rows = np.arange(len(decided))
+    lost = judged.odds[rows, values[which].argmax(axis=1)] - judged.odds[rows, decided]
+    assert point.figures["expected_drop"] == pytest.approx(lost.mean(), abs=1e-6)
+    assert (lost >= 0).all()
+    assert "expected_drop" in point.final
+    assert "below the rate network, expected" in str(found)
+    kept = replace(found, keep=ld.Criteria(max_drop=point.figures["expected_drop"] - 1e-6))
+    assert f"{point.name}: below the rate network, expected" in str(kept)
+
+
+def test_without_labels_nothing_is_expected(found):
+    assert all("expected_drop" not in point.figures for point in found.points)
+
+
+def test_a_sigmoid_has_two_classes():
+    values, right = np.array([[-2.0], [0.0], [1.0], [3.0]]), np.array([0, 1, 1, 1])
+    chances = trial.odds(values, right, np.arange(4))
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    assert (chances.argmax(axis=1)[[0, 2, 3]] == [0, 1, 1]).all()
+    assert chances[1].tolist() == [0.5, 0.5]
 
 
 def test_toml_names_what_differs_from_the_defaults():
