@@ -243,13 +243,16 @@ def _parts(
     has_classes = right.ndim == 1
     missing = {"rmse"} if has_classes else {"drop", "accuracy", "expected_drop"}
     instead = {"keep": "Give keep=Criteria(max_rmse=...)", "minimize": "Minimize rmse in its place"}
-    if has_classes:
-        instead = dict.fromkeys(instead, "Give labels that are values")
     if y is None and "expected_drop" in names:
         remedy = "Give labels, or minimize drop"
         raise InputError.single("cannot be told without labels", "minimize", "expected_drop", remedy=remedy)
     problems = [
-        Problem("cannot be judged by these labels", where, name, remedy=instead[where])
+        Problem(
+            "cannot be judged by these labels",
+            where,
+            name,
+            remedy="Give labels that are values" if has_classes else instead[where],
+        )
         for where, asked in (("keep", keep.limits), ("minimize", names))
         for name in asked
         if name in missing
