@@ -17,6 +17,6 @@ def zeros(shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]:
     shape = (shape,) if isinstance(shape, int) else shape
     size = prod(shape) * np.dtype(dtype).itemsize
     memory = np.zeros(size + LINE, np.uint8)
-    first = -memory.ctypes.data % LINE
+    first = -memory.__array_interface__["data"][0] % LINE
     array: NDArray[Any] = memory[first : first + size].view(dtype).reshape(shape)
     return array

@@ -47,6 +47,9 @@ _told: list[str] = []
 class _Code(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
     """What is optimized once, as a whole, and with loops that are not too long for what they run over."""
 
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+
     def _optimize_final_module(self) -> None:
         if not hasattr(llvm, "create_pass_builder"):  # llvmlite before 0.44
             super()._optimize_final_module()
@@ -57,7 +60,7 @@ class _Code(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
         builder.getModulePassManager().run(self._final_module, builder)
 
 
-class _Part(_Code):
+class _Part(JITCodeLibrary):  # type: ignore[misc]
     """Code that is inlined elsewhere, and optimized there."""
 
     def _optimize_final_module(self) -> None:

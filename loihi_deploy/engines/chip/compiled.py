@@ -187,11 +187,13 @@ class Engine:
     def start(self, n: int) -> k.State:
         """Arrays of a batch of `n` samples at rest."""
         shape = n, self.n_places
+        u, v = aligned.zeros((2, *shape), np.int32)
+        refractory, spiked = aligned.zeros((2, *shape), np.uint8)
         arrays = k.State(
-            aligned.zeros(shape, np.int32),
-            aligned.zeros(shape, np.int32),
-            aligned.zeros(shape, np.uint8),
-            aligned.zeros(shape, np.uint8),
+            u,
+            v,
+            refractory,
+            spiked,
             np.zeros((n, self.n_pending), np.uint8),
             np.zeros((n, self.n_held_back), np.uint8),
             np.full((n, self.n_places // BLOCK), k.HAS_CHANGED, np.uint8),
