@@ -101,8 +101,8 @@ def _updates(chip: Engine, steps: int) -> Callable[[], Any]:
     constants = [settings[c] for c in (k.SHIFT, k.THRESHOLD, k.V_MIN)]
     u, v, bias = aligned.zeros((3, n), np.int32)
     q, spiked = aligned.zeros(n, np.int16), aligned.zeros(n, np.uint8)
-    bits = chip.program.arithmetic.decay_bits
-    return lambda: loops.update_all(u, v, q, bias, spiked, settings[k.FACTOR_U], bits, *constants, steps)
+    update_all = loops.update_with(chip.program.arithmetic.decay_bits)
+    return lambda: update_all(u, v, q, bias, spiked, settings[k.FACTOR_U], *constants, steps)
 
 
 def _deliveries(

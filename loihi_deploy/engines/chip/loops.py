@@ -1,10 +1,13 @@
 """The loops of the engine one by one, over numbers that are there already: what a run cannot take less than.
 
-`update_all` updates neurons and `add_all` adds runs of weights, which is all the arithmetic that there is.
+`update_with` updates neurons and `add_all` adds runs of weights, which is all the arithmetic that there is.
 `deliver_all` and `list_all` do what the engine does besides: find the runs of each spike, and find the spikes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,16 +18,22 @@ from loihi_deploy.engines.kept_code import compiled
 int32, uint64 = np.int32, np.uint64
 
 
-@compiled
-def update_all(u, v, q, bias, spiked, factor, bits, shift, threshold, v_min, steps):  # type: ignore[no-untyped-def]
-    """Update every neuron in every step; returns zero if all rest."""
-    change = 0
-    for _ in range(steps):
-        for b in range(u.size // BLOCK):
-            at = uint64(b * BLOCK)
-            update_currents(u, q, at, int32(factor), int32(bits), int32(shift & 31))
-            change |= update_voltages(u, v, bias, spiked, at, int32(threshold), int32(v_min))
-    return change
+@lru_cache
+def update_with(decay_bits: int) -> Callable[..., int]:
+    """The loop that updates every neuron in every step, for a decay of so many bits: the engine's is made for them."""
+
+    def update_all(u, v, q, bias, spiked, factor, shift, threshold, v_min, steps):  # type: ignore[no-untyped-def]
+        """Update every neuron in every step; returns zero if all rest."""
+        change = 0
+        for _ in range(steps):
+            for b in range(u.size // BLOCK):
+                at = uint64(b * BLOCK)
+                update_currents(u, q, at, int32(factor), int32(decay_bits), int32(shift & 31))
+                change |= update_voltages(u, v, bias, spiked, at, int32(threshold), int32(v_min))
+        return change
+
+    kernel: Callable[..., int] = compiled(update_all)
+    return kernel
 
 
 @compiled
