@@ -31,6 +31,7 @@ from loihi_deploy.analysis.verify import (
 from loihi_deploy.errors import InputError, LoihiDeployWarning, Problem
 from loihi_deploy.ir import samples_for
 from loihi_deploy.stages.normalize import scale_firing_rates
+from tests.analysis.test_frames import BIAS
 from tests.sequences import frames, network
 
 SHORT = {"second": 0.001, "classes": 0.001}
@@ -230,3 +231,19 @@ def test_each_way_to_the_next_sample_is_evaluated_with_what_asks_for_it():
     text = str(found)
     for said in ("80.00 %", "+0.00", "70.00 %", "-10.00", "-40.00", "a gap of 20 steps", "10 decisions"):
         assert said in text
+
+
+def test_changes_are_tried_on_a_hundred_samples(monkeypatch):
+    tried = []
+
+    def kept(made, client):
+        tried.append((len(made.samples), len(made.decisions), made.steps, client))
+        return [Trial("do this", 1.0)]
+
+    monkeypatch.setattr("loihi_deploy.analysis.verify.trials", kept)
+    x = frames(110, 1)[:, 0]
+    source = network("mean", bias=BIAS)
+    made = ld.deploy(source, calibration=x, options=ld.DeployOptions(bias_correction_steps=0))
+    found = made.verify(x, steps=3, reference_samples=0)
+    assert tried == [(100, 100, 3, None)]
+    assert "do this, which leaves 0.0 % lost" in found.remedies[0]

@@ -300,7 +300,7 @@ def test_latency_is_told_of_where_it_takes_half_of_the_presentation(steps, told)
 # Latency
 
 
-def two_ways(direct_delay=0):
+def two_ways(far=0.02):
     """A source, a layer behind it, one behind both, and two readouts: decays that stand for exact time constants."""
 
     def compartments(name, tau):
@@ -321,7 +321,7 @@ def two_ways(direct_delay=0):
         ),
         readouts,
     )
-    populations = (compartments("near", 0.005), compartments("far", 0.02))
+    populations = (compartments("near", 0.005), compartments("far", far))
     link = Link("source", "to_chip", 3)
     return Program(Graph((), (), ()), (SpikeSource("source", (2,)),), populations, tuple(into), host, (link,))
 
@@ -342,6 +342,12 @@ def test_a_layer_speaks_by_the_shortest_way_and_has_heard_everything_by_the_long
     assert memoryless[1].delay == near.delay + 1
     short = latencies(two_ways(), longest_synapse=0.001)
     assert short[1].delay == pytest.approx(3 + 1 + 2 * delay_of(0.001), rel=0.01)
+
+
+@pytest.mark.parametrize(("tau", "memory"), [(0.01, False), (0.0105, True)])
+def test_what_is_longer_than_any_transport_is_memory_but_not_by_rounding(tau, memory):
+    near, far, *_ = latencies(two_ways(tau), memory=0.01)
+    assert far.delay == pytest.approx(near.delay + 1 + (0 if memory else delay_of(tau)), rel=0.01)
 
 
 def test_tables_and_sentences_say_the_same():

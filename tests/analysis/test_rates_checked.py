@@ -7,12 +7,13 @@ import pytest
 
 import loihi_deploy as ld
 from loihi_deploy import backends
-from loihi_deploy.analysis.calibration_checks import _layer_problems, output_difference
+from loihi_deploy.analysis.calibration_checks import _layer_problems, function_problems, output_difference
 from loihi_deploy.analysis.frames import FRAMES_AT_ONCE, Reading, read_rates
 from loihi_deploy.analysis.presentation import _Judge
 from loihi_deploy.analysis.stage_runs import StageRuns, _joined, stage_values
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.engines.rate_network import rate_outputs
+from loihi_deploy.errors import NormalizationError
 from loihi_deploy.ir import Dense, NeuronModel, Population, Readout, samples_for
 from tests.sequences import W3, frames, network
 
@@ -112,6 +113,22 @@ def test_outputs_differ_relative_to_the_sources():
     assert relative == pytest.approx(np.sqrt(9 * 0.16 / np.square(values).sum()), rel=1e-5)
     assert decisions == ((values + np.array([0, 0.4, 0])).argmax(axis=1) != values.argmax(axis=1)).mean() > 0
     assert output_difference(source, source, x) == (0, 0)
+
+
+@pytest.mark.parametrize(("share", "same"), [(0.9e-3, True), (1.1e-3, False)])
+def test_a_thousandth_of_the_outputs_is_the_same_function(share, same):
+    source, x = network(), frames(210, 1)[:, 0]
+    x[200:] *= 100  # two hundred are looked at
+    samples = samples_for(source, x)
+    values = rate_outputs(source, samples.all_frames())["classes"][:200]
+    bias = np.array([share * np.sqrt(np.square(values, dtype=np.float64).sum() / 200), 0, 0])
+    moved = replace(source, readouts=(replace(source.readouts[0], bias=bias),))
+    assert output_difference(source, moved, samples)[0] == pytest.approx(share, rel=1e-3)
+    if same:
+        assert list(function_problems(source, moved, samples, ld.DeployOptions())) == []
+    else:
+        with pytest.raises(NormalizationError, match="no longer computes"):
+            list(function_problems(source, moved, samples, ld.DeployOptions()))
 
 
 def test_frames_are_evaluated_some_at_a_time_and_all_of_them():

@@ -8,11 +8,7 @@ import pytest
 import loihi_deploy as ld
 from loihi_deploy.analysis.latency import latencies
 from loihi_deploy.analysis.reporting import (
-    BINS,
-    ENERGY_SAMPLES,
     OUTPUT_STEPS,
-    RASTER_NEURONS,
-    STAGE_SAMPLES,
     _finite,
     _raster,
     _shorter,
@@ -54,10 +50,10 @@ def test_firing_rates_are_those_of_fifty_samples_evenly_spaced():
         assert layer["highest"] == pytest.approx(rates.max(), rel=1e-5)
         assert layer["silent"] == (~spikes.any(axis=(0, 1))).sum()
         assert layer["saturated"] == pytest.approx((rates >= 899.9).mean())
-        assert len(layer["counts"]) == BINS
+        assert len(layer["counts"]) == 24
         assert (layer["edges"][0], layer["edges"][-1]) == (0, pytest.approx(means.max(), rel=1e-5))
         assert sum(layer["counts"]) == len(means)
-        np.testing.assert_allclose(np.diff(layer["edges"]), means.max() / BINS, rtol=1e-5)
+        np.testing.assert_allclose(np.diff(layer["edges"]), means.max() / 24, rtol=1e-5)
 
 
 def test_rates_of_silence_have_a_range_of_their_own():
@@ -79,7 +75,7 @@ def test_decisions_are_counted_by_class_and_labels_of_nothing_are_left_out():
 @pytest.mark.parametrize("labelled", [True, False])
 def test_stages_are_those_of_twenty_samples(labelled):
     y = MADE.run(X, 20).outputs.argmax(axis=1)
-    which = evenly(60, STAGE_SAMPLES)
+    which = evenly(60, 20)
     found = stage_values(PARTS, SAMPLES, y if labelled else None, 20)
     assert found["samples"] == len(which) == 20
     verified = MADE.verify(X[which], y[which] if labelled else None, 20, reference_samples=0)
@@ -91,7 +87,7 @@ def test_stages_are_those_of_twenty_samples(labelled):
 
 def test_energy_is_that_of_some_samples_and_everything_is_measured_over_all_steps():
     values = MADE.report_values(X, np.zeros(60, int), 12)
-    some = X[evenly(60, ENERGY_SAMPLES)]
+    some = X[evenly(60, 20)]
     assert values["energy"] == MADE.energy(some, 12).values()
     assert values["data"] == {"samples": 60, "frames": 1, "steps": 12, "labelled": True}
     assert [row["first_step"] for row in values["latency"]] == [
@@ -145,14 +141,14 @@ def test_outputs_are_given_for_up_to_twenty_five_presentation_times_the_whole_on
 
 
 def test_of_large_layers_some_neurons_are_shown_evenly_spaced():
-    size = 2 * RASTER_NEURONS
+    size = 300
     events = np.array([[0, 3, 0], [0, 3, 1], [0, 4, 2], [0, 9, size - 2], [0, 9, size - 1]])
     assert _raster(events, size) == {
         "neurons": size,
-        "shown": RASTER_NEURONS,
+        "shown": 150,
         "spikes": 5,
         "steps": [3, 4, 9],
-        "places": [0, 1, RASTER_NEURONS - 1],
+        "places": [0, 1, 149],
     }
     assert _raster(events[:3], 3)["places"] == [0, 1, 2]
 
