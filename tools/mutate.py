@@ -2,14 +2,14 @@
 
 As many places as the first number says are drawn with the second one, the same number from each area; areas that are
 named behind it are tried alone. Every change is made by itself, over a copy of the tree, and tests run there until the
-first one fails: those that run the changed line, by themselves or by what a fixture makes for them, file by file, the
-module's own first and then the quickest; then the others of these files, which may use what the first one made. Which
-lines a test runs, and for how long, is recorded once and kept for as long as the package and that file stay the same.
-Kernels leave no trace: for what is compiled, tests that run the modules that use it are tried, and for what runs when a
-module is imported those that run anything of it. So that no test pays for it, libraries are loaded once, and each
-change gets a process that is forked from there and reads the changed source for the module's own; processes that a
-test starts do not see it. A changed kernel is compiled anew and kept under a name of its own, as every kernel is: see
-`loihi_deploy.engines.kept_code`.
+first one fails: those that run the changed line, by themselves or by what a fixture makes for them, the quick ones of
+every file and then the long ones, the module's own and those of its folder first; then the others of these files, which
+may use what the first one made. Which lines a test runs, and for how long, is recorded once and kept for as long as the
+package and that file stay the same. Kernels leave no trace: for what is compiled, tests that run the modules that use
+it are tried, and for what runs when a module is imported those that run anything of it. So that no test pays for it,
+libraries are loaded once, and each change gets a process that is forked from there and reads the changed source for the
+module's own; processes that a test starts do not see it. A changed kernel is compiled anew and kept under a name of its
+own, as every kernel is: see `loihi_deploy.engines.kept_code`.
 
 A change counts as noticed when a test fails, or takes far longer than it did; how many are of the second kind is told.
 Changes that change nothing stand in `tools.equivalent_changes` with the reason; they are counted by themselves. Run
@@ -92,8 +92,10 @@ QUIETLY = ("-q", "-p", "no:cacheprovider", "--timeout=0")
 """Options of pytest; seconds on the clock say nothing where others use the machine, too."""
 REWRITING = "ignore:Module already imported so cannot be rewritten"
 """What pytest says of libraries that were loaded before it."""
-MOST_SECONDS = 10.0
+MOST_SECONDS = 25.0
 """Of the processor, for the tests that are tried on a change, as they were recorded."""
+QUICK = 0.25
+"""Seconds of a test that is tried before others."""
 FAR_LONGER, SPARE, COMPILING = 5.0, 10.0, 40.0
 """A test takes far longer with so many times its seconds, and so many more; with these where kernels are compiled."""
 
@@ -402,34 +404,41 @@ def running(where: Mapping[str, str], kept: Mapping[str, Any]) -> list[str]:
 
 
 def tests_of(mutant: Mutant, reached: dict[str, dict[str, Any]]) -> list[Trial]:
-    """The tests to be tried on a change: first those that run it, then the others of the same files."""
+    """The tests to be tried on a change: quick ones that run it, long ones that do, then the others of these files."""
     where = lines_of(mutant)
     direct = {file: running(where, kept) for file, kept in reached.items()}
     if not any(direct.values()):  # of a line within a statement nothing may be known
         direct = {file: running(dict.fromkeys(where, ""), kept) for file, kept in reached.items()}
-    stem = Path(mutant.path).stem
+    stem, folder = Path(mutant.path).stem, Path(mutant.path).parts[1]
     more = COMPILING if mutant.change.compiled else SPARE
     usual = min(kept["collecting"] for kept in reached.values())  # to import the package, which is done once
+    order: list[tuple[tuple[bool, bool, bool, bool, float], str, list[str]]] = []
+    for file, tests in direct.items():
+        if not tests:
+            continue
+        kept = reached[file]
+        each = {test: cost(test, kept, set()) for test in kept["tests"]}
+        elsewhere = stem not in Path(file).stem, folder not in Path(file).parts
+        quick = {test for test in tests if each[test] <= QUICK}
+        for rank, chosen in (
+            ((False, False), quick),
+            ((False, True), set(tests) - quick),
+            ((True, True), set(each) - set(tests)),
+        ):
+            if chosen:
+                names = sorted(chosen, key=lambda test, each=each: (each[test], test))  # type: ignore[misc]
+                order.append(((*rank, *elsewhere, each[names[0]]), file, names))
     left, found = MOST_SECONDS, []
-    for others in (False, True):
-        order: list[tuple[bool, float, str, list[str]]] = []
-        for file, tests in direct.items():
-            chosen = [*set(reached[file]["tests"]) - set(tests)] if others else tests
-            if tests and chosen:
-                chosen.sort(key=lambda test, kept=reached[file]: (cost(test, kept, set()), test))  # type: ignore[misc]
-                first = reached[file]["collecting"] + cost(chosen[0], reached[file], set())
-                order.append((stem not in Path(file).stem, first, file, chosen))
-        for _, _, file, chosen in sorted(order):
-            kept, ready, ends = reached[file], set[str](), {}
-            left -= kept["collecting"] - usual
-            for test in chosen:
-                seconds = cost(test, kept, ready)
-                if seconds <= left:
-                    left -= seconds
-                    ready |= set(kept["tests"][test])
-                    ends[test] = FAR_LONGER * seconds + more
-            if ends:
-                found.append(Trial(file, ends, FAR_LONGER * kept["collecting"] + more))
+    for _, file, names in sorted(order):
+        kept, ready, ends = reached[file], set[str](), {}
+        for test in names:
+            seconds = cost(test, kept, ready) + (0 if ends else kept["collecting"] - usual)
+            if seconds <= left:
+                left -= seconds
+                ready |= set(kept["tests"][test])
+                ends[test] = FAR_LONGER * seconds + more
+        if ends:
+            found.append(Trial(file, ends, FAR_LONGER * kept["collecting"] + more))
     return found
 
 

@@ -6,9 +6,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from loihi_deploy.mapping import map_to_cores
+from loihi_deploy.mapping import RULES, map_to_cores
 from loihi_deploy.mapping.checking import fix_problems, limit_problems, rate_problems, rule_problems
 from loihi_deploy.mapping.consistency import mapping_problems
+from loihi_deploy.mapping.core_plan import limit_rows
 from loihi_deploy.mapping.placement import tile_hops
 from loihi_deploy.mapping.plan import Wiring
 from tests.mapping.networks import chain
@@ -170,6 +171,33 @@ def test_cores_and_populations_are_those_of_the_plan():
         assert row["bounds"] == {name: share / 1000 for name, share in plan.bounds.items()}
     shown = next(line for line in MAPPING.to_csv("cores").splitlines() if "dense3" in line)
     assert "1x1x12" in shown
+
+
+def test_limits_are_told_by_the_fullest_core_and_by_what_all_populations_need():
+    values = MAPPING.values()
+    rows = {row["what"]: row for row in limit_rows(values)}
+    for name, limit in values["limits"].items():
+        row, used = rows[name.replace("_", " ")], [core.usage[name] for core in MAPPING.cores]
+        assert (row["used"], row["limit"], row["exceeded"]) == (max(used), limit, max(used) > limit)
+        assert row["mean"] == pytest.approx(np.mean(used))
+        assert row["share"] == (max(used) / limit if limit else float(max(used) > 0))
+        needed = [plan.bounds[name] for plan in MAPPING.populations if name in plan.bounds]
+        assert row["needed"] == (pytest.approx(sum(needed) / 1000) if needed else None)
+    known = [row["needed"] for row in rows.values() if row["needed"] is not None]
+    assert [row["needed"] for row in rows.values() if row["binding"]] == [max(known)]
+    text = MAPPING.page(cores=True).as_text(250)
+    shown = {line.split("  ")[0].strip(): line for line in text.splitlines()}
+    for row in rows.values():
+        told = "binding" if row["binding"] else ""
+        if row["used"] or row["limit"]:
+            assert f"{100 * row['share']:.2f} %" in shown[row["what"]]
+            assert f"{row['mean']:,.1f}" in shown[row["what"]]
+            assert shown[row["what"]].rstrip().endswith(told)
+
+
+def test_kinds_that_a_core_can_hold_are_counted_from_one():
+    limits = {rule.name: rule.limit(MAPPING.board) for rule in RULES}
+    assert (limits["atoms"], limits["axon_kinds"], limits["probed_senders"]) == (0, 1, 0)
 
 
 # What is asked for

@@ -116,6 +116,31 @@ def test_a_level_is_what_a_unit_of_a_stored_weight_stands_for(magnitude):
     assert level == pytest.approx(2**synapses.shift / group.current_scale, rel=0.02)  # thresholds are rounded
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+def test_with_rates_stored_weights_keep_the_mean_input_better(bits):
+    rng = np.random.default_rng(2)
+    weights = rng.uniform(-1, 1, (5, 40))
+    parts = partition(network(weights), "first_layer")
+    rates = {"a": rng.uniform(10, 100, 40)}
+    errors = []
+    for known in (None, rates):
+        program = quantize(parts, "loihi", rates=known, weight_bits=bits)
+        (synapses,), (group,) = program.into("layer"), program.scale_groups
+        made = real_weights(synapses) / group.current_scale * 0.001
+        errors.append(np.abs((made - weights) @ rates["a"]).sum())
+        unit = 2 ** (8 - bits)
+        assert (synapses.transform.values % unit == 0).all()
+        assert np.abs(made - weights).max() <= 1.1 * unit * 2**synapses.shift / group.current_scale * 0.001
+    assert errors[1] < errors[0] / 2
+
+
+@pytest.mark.parametrize("neuron", [IF, LIF], ids=["if", "lif"])
+def test_what_nothing_drives_has_the_highest_threshold(neuron):
+    layer, (synapses,), _ = integers(network(np.zeros((2, 3)), neuron=neuron))
+    assert not synapses.transform.values.any()
+    assert LIMITS.threshold_max - 128 <= layer.threshold <= LIMITS.threshold_max
+
+
 def test_biases_that_are_not_there_are_rounded_without_an_error():
     weights = np.eye(3)
     assert integers(network(weights))[2].bias_rms_error == 0

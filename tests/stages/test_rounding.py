@@ -121,3 +121,19 @@ def test_every_option_deploys(options):
     assert np.corrcoef(outputs.ravel(), expected.ravel())[0, 1] > 0.97
     clipped = sum(group.saturated_weights for group in deployment.program.scale_groups)
     assert (clipped > 0) == ("weight_percentile" in options)
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_only_what_rates_are_to_each_other_counts(kind):
+    rng = np.random.default_rng(3)
+    transform = Dense(rng.uniform(-20, 20, (6, 40)))
+    if kind == "conv":
+        transform = Conv2D(rng.uniform(-20, 20, (3, 3, 2, 6)), (1, 1), (0, 0), (5, 5, 4), (3, 3, 6), 2)
+    rates = rng.uniform(0, 100, transform.in_size) * (rng.uniform(size=transform.in_size) < 0.8)
+    found = round_keeping_means(transform.values, transform, rates)
+    for factor in (2.0**-12, 2.0**7):  # slower than a spike in a second, too
+        np.testing.assert_array_equal(round_keeping_means(transform.values, transform, factor * rates), found)
+    if kind == "dense":
+        silent = np.where(np.arange(40) % 2, rates, 0.0)
+        half = round_keeping_means(transform.values, transform, silent)
+        np.testing.assert_array_equal(half[:, ::2], np.round(transform.values[:, ::2]))
