@@ -426,11 +426,12 @@ def tests_of(mutant: Mutant, reached: dict[str, dict[str, Any]]) -> list[Trial]:
             ((True, True), set(each) - set(tests)),
         ):
             if chosen:
-                names = sorted(chosen, key=lambda test, each=each: (each[test], test))  # type: ignore[misc]
+                names = sorted(chosen, key=lambda test, each=each: (each[test], test))
                 order.append(((*rank, *elsewhere, each[names[0]]), file, names))
     left, found = MOST_SECONDS, []
     for _, file, names in sorted(order):
-        kept, ready, ends = reached[file], set[str](), {}
+        kept, ready = reached[file], set[str]()
+        ends: dict[str, float] = {}
         for test in names:
             seconds = cost(test, kept, ready) + (0 if ends else kept["collecting"] - usual)
             if seconds <= left:

@@ -41,6 +41,17 @@ def test_half_a_threshold_less_what_the_bias_adds_before_the_input_is_there(tau)
         assert np.ptp(expected) > 0
 
 
+def test_no_voltage_starts_beyond_a_threshold():
+    parts = ld.partition(ld.normalize(network(), X))
+    chip = tuple(replace(p, bias=np.linspace(-3000, 3000, 30)) for p in parts.chip.populations)
+    for population in with_initial_voltages(
+        replace(parts, chip=replace(parts.chip, populations=chip))
+    ).chip.populations:
+        found = population.initial_voltage
+        assert (found.max(), found.min()) == (1, -1)
+        assert (np.diff(found) <= 0).all()
+
+
 def test_the_bias_adds_for_longer_where_spikes_are_held_back():
     graph = network()
     first, second, third = graph.projections
