@@ -31,7 +31,7 @@ QUICK = {
     "nef_oscillator.py": ["--neurons", "50", "--seconds", "0.3"],
     "nengo_network.py": ["--data", "mnist", "--epochs", "1", "--steps", "20", "--limit", "5"],
     "recurrent_mnist.py": ["--data", "mnist", "--epochs", "1"],
-    "sequential_mnist.py": ["--data", "mnist", "--seeds", "1", "--epochs", "1", "--tune", "50"],
+    "sequential_mnist.py": ["--data", "mnist", "--seeds", "1", "--epochs", "1"],
     "spiking_memory.py": ["vowels", "--on-chip", "--seeds", "1", "--epochs", "1", "--tune", "1"],
     "time_series.py": ["motions", "--seeds", "1", "--epochs", "2"],
 }
