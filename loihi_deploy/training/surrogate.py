@@ -344,7 +344,18 @@ def _problems(program: Program) -> Iterator[Problem]:
             yield Problem("noise or a refractory period", p.name, remedy="Train it with rates")
     for bias_input in program.bias_inputs:
         yield Problem("takes its biases from the input", bias_input.population, remedy="Use another encoder")
+    if program.host_limit is not None:
+        yield Problem(
+            "the host holds spikes back",
+            "max_host_spikes",
+            program.host_limit.spikes,
+            remedy="Train it without that limit",
+        )
     readout = program.readout
+    sources = {source.name for source in program.sources}
+    for projection in readout.into(readout.readouts[0].name):
+        if projection.pre in sources:
+            yield Problem("decodes spikes of the host", projection.name, remedy="Train it with rates")
     named = [(s.name, s.transform) for s in program.synapses]
     named += [(p.name, p.transform) for p in readout.into(readout.readouts[0].name)]
     for name, transform in named:

@@ -9,6 +9,7 @@ pytest.importorskip("tensorflow")
 
 import loihi_deploy as ld
 from loihi_deploy.errors import InputError
+from loihi_deploy.ir import Dense, Projection
 from loihi_deploy.training import SurrogateChip, with_recurrence
 from tests.sequences import frames, network
 
@@ -98,3 +99,22 @@ def test_currents_that_do_not_fit_wrap_as_on_chip():
 def test_what_cannot_be_recurrent(graph, name, what):
     with pytest.raises(InputError, match=what):
         with_recurrence(graph, name)
+
+
+@pytest.mark.follows("Train it with rates", "Train it without that limit")
+def test_what_the_host_does_that_is_not_computed():
+    how = ld.DeployOptions(encoder="first_layer", steps_per_frame=HOLD, bias_correction_steps=0)
+
+    def made(**more):
+        graph = network("mean")
+        past = Projection("first", "classes", Dense(np.ones((3, 30))), 0.003)
+        graph = replace(graph, projections=(*graph.projections, past)) if more.pop("past", False) else graph
+        return ld.deploy(graph, "loihi", X, replace(how, **more)).program
+
+    with pytest.raises(InputError) as refusal:
+        SurrogateChip(made(past=True, max_host_spikes=10), HOLD)
+    assert [problem.what for problem in refusal.value.problems] == [
+        "the host holds spikes back",
+        "decodes spikes of the host",
+    ]
+    SurrogateChip(made(), HOLD)
