@@ -23,14 +23,13 @@ NETWORKS = {  # order and length of the memory, and the last part of a sequence 
     "memory of order 6 over 20 frames, mean": (6, 20, 1.0),
 }
 CHOSEN = list(NETWORKS)[2]  # by cross-validation
-ROW = "{}, {} steps a frame: floats {:.2%}, chip {:.2%}, {:,.0f} synaptic events, {:,.0f} spikes"
+ROW = "{}, {} steps a frame: floats {:.2%}, chip {:.2%}, {:,.0f} events, {:,.0f} spikes, {:.2g} J, {:.2g} s"
 
 
 def read(source: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Sequences (n_frames, 12) and speakers, from a folder or from the wheel."""
-    name = f"JapaneseVowels_{part}.ts"
     inside = zipfile.Path(source, "aeon/datasets/data/JapaneseVowels/") if source.is_file() else source
-    text = (inside / name).read_text(encoding="utf-8")
+    text = (inside / f"JapaneseVowels_{part}.ts").read_text(encoding="utf-8")
     rows = [line.split(":") for line in text.partition("@data")[2].split()]
     sequences = np.empty(len(rows), object)
     sequences[:] = [np.array([dim.split(",") for dim in row[:-1]], np.float32).T for row in rows]
@@ -76,15 +75,16 @@ def train(how: tuple, x: np.ndarray, labels: np.ndarray, seed: int, epochs: int)
 
 
 def scores(network: str, model: "tf.keras.Model", x: np.ndarray, test_x: np.ndarray, y: np.ndarray) -> list:
-    """Accuracy in floats and on the chip, synaptic events and spikes of a sequence, at each of `STEPS`."""
-    rows = []
+    """Accuracy in floats and on the chip, and what a sequence costs, at each of `STEPS`."""
+    rows, x, test_x = [], list(x), list(test_x)
+    window = {"readout": "window", "readout_window": NETWORKS[network][2]}
     for steps in STEPS:
-        how = {"steps_per_frame": steps, "readout": "window", "readout_window": NETWORKS[network][2]}
-        options = ld.DeployOptions(encoder="first_layer", **how)
-        deployment = ld.deploy(model, calibration=list(x), options=options)
-        found, ideal = deployment.evaluate(list(test_x), y), deployment.rate_accuracy(list(test_x), y)
-        counts = [(c.synaptic_events, c.spikes) for c in found.counters.populations.values()]
-        rows.append((ideal, found.accuracy, *np.sum(counts, axis=0) / len(y)))
+        options = ld.DeployOptions(encoder="first_layer", steps_per_frame=steps, **window)
+        deployment = ld.deploy(model, calibration=x, options=options)
+        ideal, found = deployment.rate_accuracy(test_x, y), deployment.evaluate(test_x, y)
+        energy = deployment.energy(test_x)
+        counts = np.sum([(c.synaptic_events, c.spikes) for c in found.counters.populations.values()], axis=0)
+        rows.append((ideal, found.accuracy, *counts / len(y), energy.total.value, energy.seconds.value))
     return rows
 
 
@@ -98,8 +98,8 @@ def main() -> None:
     """Compare networks on the training set if asked to, then train on all of it and test."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="the wheel of aeon, or a folder with the two .ts files")
-    for name, usual in (("--seeds", 5), ("--epochs", 120)):
-        parser.add_argument(name, type=int, default=usual)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=120)
     parser.add_argument("--choose", action="store_true")
     args = parser.parse_args()
     (x, y), (test_x, test_y) = read(args.data, "TRAIN"), read(args.data, "TEST")
@@ -109,8 +109,8 @@ def main() -> None:
     for network in NETWORKS if args.choose else ():
         folds = [np.arange(len(x)) % 3 == k for k in range(3)]
         made = [train(NETWORKS[network], x[~out], y[~out], k, args.epochs) for k, out in enumerate(folds)]
-        found = [scores(network, m, x[~out], x[out], y[out]) for m, out in zip(made, folds, strict=True)]
-        show(f"Cross-validation, {network}", found)
+        parts = zip(made, folds, strict=True)
+        show(f"Cross-validation, {network}", [scores(network, m, x[~k], x[k], y[k]) for m, k in parts])
     made = [train(NETWORKS[CHOSEN], x, y, seed, args.epochs) for seed in range(args.seeds)]
     show(f"Test, {CHOSEN}", [scores(CHOSEN, model, x, test_x, test_y) for model in made])
 
