@@ -69,6 +69,10 @@ CALLS = {
             "trust": False,
         },
     ),
+    "chip_memory": (
+        ld.chip_memory,
+        {"order": 1, "frames": 2.0, "steps_per_frame": 2, "neurons": 20, "board": "loihi", "seed": 0},
+    ),
     "normalize": (
         ld.normalize,
         {
@@ -80,6 +84,7 @@ CALLS = {
             "encoder_rate": 500.0,
         },
     ),
+    "with_frame_delays": (ld.with_frame_delays, {"graph": GRAPH, "steps_per_frame": 3}),
     "scale_firing_rates": (ld.scale_firing_rates, {"graph": GRAPH, "scale": 2.0}),
     "with_leaky_neurons": (
         ld.with_leaky_neurons,

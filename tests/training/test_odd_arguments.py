@@ -29,7 +29,8 @@ CALLS = {
     "moved_images": {"pixels": 1, "mirrored": False},
     "RateRange": {"low": 1.0, "high": 2.0, "percentile": 99.9, "weight": 1.0, "hertz": 1.0},
     "EventPenalty": {"cost": 1.0, "steps": 3, "scale": 1.0},
-    "SurrogateChip": {"program": PROGRAM, "steps": 3, "readout_window": 0.5, "slope": 0.5},
+    "SurrogateChip": {"program": PROGRAM, "steps": 3, "readout_window": 0.5, "slope": 0.5, "flush": 0},
+    "with_recurrence": {"graph": GRAPH, "name": GRAPH.populations[-1].name, "strength": 0.1, "seed": 0},
 }
 OF_MODELS = {
     "folded": {},
