@@ -39,6 +39,9 @@ def deployed(program, **options):
     return ld.deploy(program, "loihi", options=ld.DeployOptions(steps_per_frame=HOLD, **options))
 
 
+@pytest.mark.filterwarnings(
+    "ignore:second. synapses of the source count:loihi_deploy.errors.LoihiDeployWarning"
+)
 @pytest.mark.parametrize("tau", [0.0, 0.003, 0.05])
 @pytest.mark.parametrize("how", [{"readout": "mean"}, {"readout": "last", "flush": 2}])
 def test_every_spike_of_a_recurrent_network_is_that_of_the_emulator(tau, how):
