@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from loihi_deploy.analysis.latency import LONGEST_TRANSPORT, answer_delay
 from loihi_deploy.backends import RunOptions
 from loihi_deploy.engines.rate_network import rate_activity
-from loihi_deploy.engines.rate_sequence import rates_over_time
+from loihi_deploy.engines.rate_sequence import SAMPLES_AT_ONCE, rates_over_time
 from loihi_deploy.errors import InputError, Problem
 from loihi_deploy.ir import Graph, Samples
 from loihi_deploy.ir.program import Program
@@ -221,7 +221,7 @@ def rates_by_frame(
     n_frames = samples.n_frames
     several = n_frames > 1 or graph.holds_frames
     over_time = options is not None and several and has_memory(graph, options)
-    at_once = len(samples) if over_time else max(1, FRAMES_AT_ONCE // n_frames)
+    at_once = SAMPLES_AT_ONCE if over_time else max(1, FRAMES_AT_ONCE // n_frames)
     for start in range(0, len(samples), at_once):
         part = slice(start, min(start + at_once, len(samples)))
         frames = {name: values.astype(np.float32) for name, values in samples.take(part).arrays.items()}
