@@ -9,6 +9,8 @@ import loihi_deploy as ld
 from loihi_deploy.errors import ConversionError, InputError, LoihiDeployWarning, TrainingError
 from loihi_deploy.frontends.compat import import_keras
 from loihi_deploy.training import fine_tune, folded, retrain, with_chip_layers
+from loihi_deploy.training.fine_tuning import largest_input
+from loihi_deploy.training.rewriting import keras_of
 from tests.training.small import network, task, trained
 
 X, Y = task()
@@ -39,6 +41,10 @@ def test_what_it_gives_is_deployed_as_it_was_trained(model, tmp_path):
     )
     assert found >= rate - 0.05
     assert found > 0.9
+    given = folded(model)
+    values = np.asarray(keras_of(given).Model(given.inputs[0], given.get_layer("relu1").output)(X[:500]))
+    fast = np.percentile(values[values > 0], 99.9) * result.model.get_layer("relu1").settings["scale"]
+    assert fast == pytest.approx(15 / 12, rel=1e-3)
     text = str(result)
     assert "12 steps, on validation samples" in text
     assert "tuned" in text
@@ -59,6 +65,10 @@ def test_few_bits_and_fewer_events():
         model, epochs=2, compare=False, penalty="energy", penalty_weight=2000.0, learning_rate=3e-3
     )
     assert joules.compared[-1].spikes < free.compared[-1].spikes
+
+
+def test_neurons_are_slower_the_longer_they_are_seen():
+    assert [largest_input(steps) for steps in (2, 10, 20, 40, 400)] == [1.5, 1.5, 0.75, 0.375, 0.35]
 
 
 def same(one, other):
