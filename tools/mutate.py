@@ -2,14 +2,14 @@
 
 As many places as the first number says are drawn with the second one, the same number from each area; areas that are
 named behind it are tried alone. Every change is made by itself, over a copy of the tree, and tests run there until the
-first one fails: those that run the changed line, by themselves or by what a fixture makes for them, the quick ones of
-every file and then the long ones, the module's own and those of its folder first; then the others of these files, which
-may use what the first one made. Which lines a test runs, and for how long, is recorded once and kept for as long as the
-package and that file stay the same. Kernels leave no trace: for what is compiled, tests that run the modules that use
-it are tried, and for what runs when a module is imported those that run anything of it. So that no test pays for it,
-libraries are loaded once, and each change gets a process that is forked from there and reads the changed source for the
-module's own; processes that a test starts do not see it. A changed kernel is compiled anew and kept under a name of its
-own, as every kernel is: see `loihi_deploy.engines.kept_code`.
+first one fails: those that run the changed line, by themselves or by what a fixture makes for them, the module's own,
+those of its folder and then all, of each the quick ones first; then the others of these files, which may use what the
+first one made. Which lines a test runs, and for how long, is recorded once and kept for as long as the package and that
+file stay the same. Kernels leave no trace: for what is compiled, tests that run the modules that use it are tried, and
+for what runs when a module is imported those that run anything of it. So that no test pays for it, libraries are loaded
+once, and each change gets a process that is forked from there and reads the changed source for the module's own;
+processes that a test starts do not see it. A changed kernel is compiled anew and kept under a name of its own, as every
+kernel is: see `loihi_deploy.engines.kept_code`.
 
 A change counts as noticed when a test fails, or takes far longer than it did; how many are of the second kind is told.
 Changes that change nothing stand in `tools.equivalent_changes` with the reason; they are counted by themselves. Run
@@ -92,7 +92,7 @@ QUIETLY = ("-q", "-p", "no:cacheprovider", "--timeout=0")
 """Options of pytest; seconds on the clock say nothing where others use the machine, too."""
 REWRITING = "ignore:Module already imported so cannot be rewritten"
 """What pytest says of libraries that were loaded before it."""
-MOST_SECONDS = 25.0
+MOST_SECONDS = 40.0
 """Of the processor, for the tests that are tried on a change, as they were recorded."""
 QUICK = 0.25
 """Seconds of a test that is tried before others."""
@@ -404,7 +404,7 @@ def running(where: Mapping[str, str], kept: Mapping[str, Any]) -> list[str]:
 
 
 def tests_of(mutant: Mutant, reached: dict[str, dict[str, Any]]) -> list[Trial]:
-    """The tests to be tried on a change: quick ones that run it, long ones that do, then the others of these files."""
+    """The tests to be tried on a change: those that run it, then the others of the same files."""
     where = lines_of(mutant)
     direct = {file: running(where, kept) for file, kept in reached.items()}
     if not any(direct.values()):  # of a line within a statement nothing may be known
@@ -427,7 +427,7 @@ def tests_of(mutant: Mutant, reached: dict[str, dict[str, Any]]) -> list[Trial]:
         ):
             if chosen:
                 names = sorted(chosen, key=lambda test, each=each: (each[test], test))
-                order.append(((*rank, *elsewhere, each[names[0]]), file, names))
+                order.append(((rank[0], *elsewhere, rank[1], each[names[0]]), file, names))
     left, found = MOST_SECONDS, []
     for _, file, names in sorted(order):
         kept, ready = reached[file], set[str]()

@@ -99,6 +99,14 @@ def test_no_run_of_synapses_takes_less_than_the_best_length(bits):
     assert (words(lengths, bits, LIMITS) / lengths).min() == pytest.approx(least)
 
 
+def test_a_bound_is_what_all_neurons_and_synapses_are_of_a_core():
+    program = chain((7,), [("dense", 300)])
+    found = lower_bounds(program, "dense1", LIMITS)
+    assert found["compartments"] == pytest.approx(1000 * 300 / LIMITS.max_compartments)
+    least = 7 * words(300, 8, LIMITS)  # one run for each input, without indices
+    assert 0.9 * least <= found["synapse_words"] * LIMITS.synapse_memory_words / 1000 <= least
+
+
 def test_weights_of_zero_and_taps_beside_the_image_need_nothing():
     kernel = np.ones((3, 3, 2, 4), np.int8)
     once = Conv2D(

@@ -233,3 +233,9 @@ def test_weights_of_one_leave_the_host_only_additions():
         encoder_of(signs, neuron=NeuronModel("if", discretized=True)),
     ):
         assert not other.adds_only
+    more = Input("more", graph.inputs[0].shape)
+    second = replace(one, pre="more", transform=one.transform.with_values(2 * signs))
+    first = replace(one, transform=one.transform.with_values(signs))
+    for values, adds in ((second, False), (replace(second, transform=first.transform), True)):
+        joined = replace(graph, inputs=(*graph.inputs, more), projections=(first, values, *others))
+        assert partition(joined, "first_layer").encoder.populations[0].adds_only == adds
