@@ -16,7 +16,7 @@
 # make nir-writers  convert networks that snnTorch and Norse write as NIR, and compare their spikes, in an environment of its own: .venv-nir
 # make brian2loihi  compare currents, voltages and spikes with Brian2Loihi, in an environment of its own: .venv-brian2
 # make sanafe  compare estimates of energy and time with SANA-FE, in an environment of its own: .venv-sanafe
-# make mutants ARGS="150 1"  make 150 small wrong changes, drawn with 1, and see whether the tests notice them (an hour)
+# make mutants ARGS="150 1"  make 150 small wrong changes, drawn with 1, and see whether the tests notice them (half an hour)
 # make coverage    run the tests and say which lines they reach; fails below a floor
 # make dist    build the wheel and the source archive into dist/ and check them, in an environment of their own
 # make compare-speed ARGS=main~20   measure the speed beside that of another commit, taking turns (some minutes, alone)
