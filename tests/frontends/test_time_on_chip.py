@@ -330,3 +330,19 @@ def test_filters_of_a_source_that_count_frames_are_warned_of():
         assert any("count a frame as a step" in note for note in deployment.notes)
     notes = ld.deploy(model, "loihi", np.abs(X), ld.DeployOptions(steps_per_frame=1)).notes
     assert not any("count a frame as a step" in note for note in notes)
+
+
+@pytest.mark.follows("Allow …")
+def test_what_compares_and_tries_steps_keeps_to_those_that_delays_were_made_for():
+    model = behind_neurons(conv(), mean(), dense())
+    deployment = ld.deploy(model, "loihi", X, ld.DeployOptions(steps_per_frame=3))
+    found = deployment.verify(X)
+    assert [stage.name for stage in found.stages][-1] == "integer program"
+    assert "nengo-loihi holds no spikes back: its emulator is left out" in found.remedies
+    assert not any("left out" in text for text in deployment.verify(X, reference_samples=0).remedies)
+    y = np.asarray(model(X)).argmax(axis=1)
+    with pytest.raises(InputError, match="delays were made for more") as refusal:
+        deployment.tune(X, y, max_steps=26, max_drop=1.0)
+    assert refusal.value.problems[0].remedy == "Allow 27"
+    for most in (27, 60):
+        assert deployment.tune(X, y, max_steps=most, max_drop=1.0).steps == 27
