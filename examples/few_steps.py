@@ -99,20 +99,12 @@ def main() -> None:
                 )
             )
     columns = ("steps", "network", "drop, points", "spikes", "events", "cores", "energy, µJ", "time, ms")
-    table = Table(
-        *columns, title=f"{data.name}: rate network {100 * np.mean(rates):.2f} %, {args.seeds} seeds"
-    )
+    title = f"{data.name}: rate network {100 * np.mean(rates):.2f} %, {args.seeds} seeds"
+    table = Table(*columns, title=title)
     for (steps, name), rows in found.items():
         drop, spikes, events, cores, joules, ms = np.mean(rows, axis=0)
-        figures = (
-            f"{drop:.2f}",
-            f"{spikes:,.0f}",
-            f"{events:,.0f}",
-            f"{cores:.0f}",
-            f"{joules:.0f}",
-            f"{ms:.2f}",
-        )
-        table.add_row(str(steps), name, *figures)
+        costs = f"{spikes:,.0f}", f"{events:,.0f}", f"{cores:.0f}", f"{joules:.0f}", f"{ms:.2f}"
+        table.add_row(str(steps), name, f"{drop:.2f}", *costs)
     Console(width=110).print(table)
 
 
