@@ -61,6 +61,7 @@ def test_equals_nengo(kind, discretized, input_tau):
         neuron = NeuronModel("lif", 0.02, 0.002, discretized)
     graph = network(neuron, input_tau)
     x = np.random.default_rng(1).random((2, 3, 36))
+    x[:, :, ::3], x[:, :, 1::5] = 1, 0
     ours = spiking_outputs(graph, {"x": x}, STEPS, window=0.5)
     for sample in range(2):
         model, nodes, probes = nengo_network(graph)

@@ -141,6 +141,12 @@ def test_what_nothing_drives_has_the_highest_threshold(neuron):
     assert LIMITS.threshold_max - 128 <= layer.threshold <= LIMITS.threshold_max
 
 
+def test_voltages_end_at_zero_or_where_the_register_does():
+    for below_zero, lowest in ((False, 0), (True, -(2**23) + 1)):
+        layer, _, _ = integers(network(np.eye(3), neuron=NeuronModel(below_zero=below_zero)))
+        assert layer.v_min == lowest
+
+
 def test_biases_that_are_not_there_are_rounded_without_an_error():
     weights = np.eye(3)
     assert integers(network(weights))[2].bias_rms_error == 0
