@@ -38,7 +38,7 @@ from loihi_deploy.options import DeployOptions
 
 CALIBRATION_SAMPLES = 500
 """Taken from the samples, where no others are given to calibrate with."""
-MORE_STEPS = 1.3
+MORE_STEPS = 2
 """Longest presentation that is tried, as a multiple of what ``steps="auto"`` found to be enough."""
 FIGURE_NAMES = {"energy": "energy_mj", "latency": "latency_ms"}
 """Short names of what is minimized."""
@@ -101,7 +101,7 @@ def explore(
         there.
     keep : Criteria, optional
         What every deployment has to hold, on the samples that choices are made on; if not given, a drop of at most
-        that of `options`, 0.005.
+        that of `options`, 0.005. With labels, `max_drop` is the limit of the expected drop, too.
     n_trials : int
         In all, those that `storage` holds included.
     options : DeployOptions, optional
@@ -160,7 +160,7 @@ def explore(
             auto = first([submit(options_with(base, {"steps": "auto", "max_drop": limit}))])[1]
         most = MOST_STEPS
         if auto is not None and isinstance(auto.options.steps, int):
-            most = round(MORE_STEPS * auto.options.steps)
+            most = MORE_STEPS * auto.options.steps
         given = default_space(converted, parts.calibration, base, most) if space is None else space
         study.search(checked_space(given, base))
         if auto is not None and study.auto is None:

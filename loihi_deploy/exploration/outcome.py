@@ -11,7 +11,7 @@ from loihi_deploy.analysis.gate.criteria import Criteria
 from loihi_deploy.analysis.gate.judging import ROUNDING
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import InputError
-from loihi_deploy.exploration.trial import FIGURES, Maker, Trial, beats, over
+from loihi_deploy.exploration.trial import FIGURES, Maker, Trial, beats, limits, over
 from loihi_deploy.files import PathOrStream
 from loihi_deploy.ir.content import OneLine
 from loihi_deploy.options import DeployOptions
@@ -189,17 +189,16 @@ class Exploration(Shown, OneLine):
         """Limits that are not expected to hold, or do not on held-out samples: the best of many may be the luckiest."""
         expected, limit = point.figures.get("expected_drop"), self.keep.limits.get("drop")
         if expected is not None and limit is not None and exceeds("drop", expected, limit) > 0:
-            yield over("expected_drop", expected, limit)
-        for name, limit in self.keep.limits.items():
+            yield over("expected_drop", expected, limit)  # of 'auto': no point of the front is so
+        for name, limit in limits(self.keep, point.final).items():
             if name in point.final and exceeds(name, point.final[name], limit) > 0:
                 yield over(name, point.final[name], limit, f", on {self.n_held_out:,} samples held out")
 
     def _nothing(self) -> str:
         """That no limit holds, and which trial came nearest."""
-        limits = self.keep.limits
         missed: dict[str, int] = {}
         for point in self.points:
-            for name, limit in limits.items():
+            for name, limit in limits(self.keep, point.figures).items():
                 if name in point.figures and exceeds(name, point.figures[name], limit) > 0:
                     missed[name] = missed.get(name, 0) + 1
         most = sorted(missed, key=lambda name: -missed[name])
@@ -233,7 +232,8 @@ def exceeds(name: str, value: float, limit: float) -> float:
 def holds(figures: Mapping[str, float], keep: Criteria) -> bool:
     """Whether every limit holds; one that was not measured does not."""
     return all(
-        name in figures and exceeds(name, figures[name], limit) <= 0 for name, limit in keep.limits.items()
+        name in figures and exceeds(name, figures[name], limit) <= 0
+        for name, limit in limits(keep, figures).items()
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from loihi_deploy.errors import InputError, Problem, missing_extra
 from loihi_deploy.exploration.outcome import exceeds, holds
 from loihi_deploy.exploration.space import Between, Space, options_with
-from loihi_deploy.exploration.trial import Maker, Trial
+from loihi_deploy.exploration.trial import Maker, Trial, limits
 from loihi_deploy.files import check_writable
 from loihi_deploy.options import DeployOptions
 
@@ -182,10 +182,9 @@ class Study:
     def _tell(self, asked: Any, found: Trial) -> None:
         state = self._optuna.trial.TrialState
         asked.set_user_attr("trial", _values(found))
-        limits = self._maker.keep.limits
         far = [
             exceeds(name, found.figures[name], limit)
-            for name, limit in limits.items()
+            for name, limit in limits(self._maker.keep, found.figures).items()
             if name in found.figures
         ]
         asked.set_user_attr("constraints", far or [0.0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -173,18 +173,26 @@ class Maker:
 
     def _hopeless(self, deployment: Deployment, figures: Mapping[str, float], outputs: NDArray[Any]) -> str:
         """Why a trial that has seen few samples will not hold a limit on all of them; '' where it may."""
-        for name, limit in self.keep.limits.items():
+        for name, limit in limits(self.keep, figures).items():
             if name not in figures:
                 continue
             beyond = (limit - figures[name]) if FIGURES[name].higher else (figures[name] - limit)
             slack = 0.0
-            if name in ("drop", "accuracy"):
+            if name in ("drop", "accuracy", "expected_drop"):
                 slack = CERTAIN * standard_error(name, deployment, self.judged, outputs)
             elif name == "rmse":
                 slack = limit
             if beyond > slack:
                 return over(name, figures[name], limit, f", on {len(outputs)} samples")
         return ""
+
+
+def limits(keep: Criteria, figures: Container[str]) -> dict[str, float]:
+    """What figures are held to, by name; where a drop is expected, that is held to the limit of the drop, too."""
+    asked = keep.limits
+    if "drop" in asked and "expected_drop" in figures:
+        asked["expected_drop"] = asked["drop"]
+    return asked
 
 
 def with_synapse(converted: Graph, tau: float) -> Graph:
@@ -221,10 +229,17 @@ def scores(deployment: Deployment, judged: Judged, outputs: NDArray[Any]) -> dic
     accuracy = float(correct(deployment, judged, outputs).mean())
     found = {"accuracy": accuracy, "drop": float(judged.source_right[: len(outputs)].mean()) - accuracy}
     if judged.odds is not None:
-        rows = judged.odds[: len(outputs)]
-        decided = deployment.graph.readouts[0].classes(outputs, activated=True)
-        found["expected_drop"] = float((rows.max(axis=1) - rows[np.arange(len(rows)), decided]).mean())
+        found["expected_drop"] = float(_expected_losses(deployment, judged.odds, outputs).mean())
     return found
+
+
+def _expected_losses(
+    deployment: Deployment, odds: NDArray[np.float64], outputs: NDArray[Any]
+) -> NDArray[np.float64]:
+    """What each decision costs by the odds of the rate network's classes: 0 where it is the likeliest."""
+    rows = odds[: len(outputs)]
+    decided = deployment.graph.readouts[0].classes(outputs, activated=True)
+    return np.asarray(rows.max(axis=1) - rows[np.arange(len(rows)), decided])
 
 
 def odds(
@@ -251,12 +266,15 @@ def odds(
 
 
 def standard_error(name: str, deployment: Deployment, judged: Judged, outputs: NDArray[Any]) -> float:
-    """Of the accuracy, or the drop, on the first samples: at least that of one decision among them."""
-    right = correct(deployment, judged, outputs).astype(np.float64)
-    if name == "drop":
-        right -= judged.source_right[: len(right)]
-    n = len(right)
-    return float(np.sqrt(max(right.var(), 1 / n) / n))
+    """Of an accuracy or a drop on the first samples: at least that of one decision among them."""
+    if name == "expected_drop" and judged.odds is not None:
+        each = _expected_losses(deployment, judged.odds, outputs)
+    else:
+        each = correct(deployment, judged, outputs).astype(np.float64)
+        if name == "drop":
+            each -= judged.source_right[: len(each)]
+    n = len(each)
+    return float(np.sqrt(max(each.var(), 1 / n) / n))
 
 
 def over(name: str, value: float, limit: float, where: str = "") -> str:

@@ -449,6 +449,14 @@ def test_the_expected_drop_is_by_how_sure_the_rate_network_is():
     assert f"{point.name}: below the rate network, expected" in str(kept)
 
 
+def test_the_limit_of_the_drop_is_that_of_the_expected_one():
+    keep = ld.Criteria(max_drop=0.01)
+    assert not holds({"drop": 0.0, "expected_drop": 0.02}, keep)
+    assert not holds({"drop": 0.02, "expected_drop": 0.0}, keep)
+    assert holds({"drop": 0.01, "expected_drop": 0.01}, keep)
+    assert holds({"drop": 0.01}, keep)  # without labels
+
+
 def test_without_labels_nothing_is_expected(found):
     assert all("expected_drop" not in point.figures for point in found.points)
 
