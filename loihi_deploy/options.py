@@ -132,8 +132,9 @@ class DeployOptions(Content):
         at the start and readout window. Options that are given stay. Runs are of this length unless they say otherwise.
         'auto' is the shortest of some times that loses at most `max_drop`.
     max_drop : float
-        For 'auto': how far accuracy may be below the source's on calibration data, as a fraction; without labels how
-        many decisions may differ from the source's, and the relative error where there is one output value.
+        For 'auto': how far accuracy may be below the source's on calibration data, as a fraction, counted and expected
+        (by how sure the source has reason to be of its decisions, in which luck counts less); without labels how many
+        decisions may differ from the source's, and the relative error where there is one output value.
     steps_per_frame : int, optional
         Steps that each frame of a sequence is shown, in the bias correction and in runs that say nothing else. If not
         given, as many as make 100 steps, or `bias_correction_steps`, at least.

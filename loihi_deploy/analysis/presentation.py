@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import backends
+from loihi_deploy.analysis.certainty import expected_losses, odds
 from loihi_deploy.analysis.latency import latencies, latency_sentence
 from loihi_deploy.analysis.lowering import lower
 from loihi_deploy.backends import RunOptions
@@ -65,8 +66,9 @@ class Chosen:
     ----------
     options : DeployOptions
     drop : float
-        How far accuracy is below the source's, or agreement with it below 1 without labels; where the readout has one
-        value, the root mean square error relative to the source's outputs.
+        How far accuracy is below the source's, counted or expected, whichever is more (see `certainty`), or agreement
+        with it below 1 without labels; where the readout has one value, the root mean square error relative to the
+        source's outputs.
     """
 
     options: DeployOptions
@@ -265,6 +267,9 @@ class _Judge:
         values = rate_outputs(source, samples.first_frames())[self._readout.name]
         self._values = values.reshape(len(samples), -1).astype(np.float64)
         decisions = self._readout.classes(self._values)
+        self._odds = None
+        if labels is not None and self._readout.n_classes > 1:
+            self._odds = odds(self._values, labels, np.arange(len(labels)))
         self._labels = decisions if labels is None else labels
         self._goal = float((decisions == self._labels).mean())
 
@@ -276,8 +281,11 @@ class _Judge:
 
     def _judged(self, values: NDArray[np.float64], window: float) -> _Judged:
         if self._readout.n_classes > 1:
-            right = float((self._readout.classes(values) == self._labels).mean())
-            return _Judged(_divergence(self._values, values), self._goal - right, window)
+            decided = self._readout.classes(values)
+            drop = self._goal - float((decided == self._labels).mean())
+            if self._odds is not None:
+                drop = max(drop, float(expected_losses(self._odds, decided).mean()))
+            return _Judged(_divergence(self._values, values), drop, window)
         wanted, outputs = (np.asarray(self._readout.activated(v)) for v in (self._values, values))
         power = float(np.square(wanted).sum())
         error = float(np.sqrt(np.square(outputs - wanted).sum() / power)) if power else 0.0

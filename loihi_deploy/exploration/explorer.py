@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loihi_deploy import __version__
+from loihi_deploy.analysis.certainty import odds
 from loihi_deploy.analysis.frames import rate_values
 from loihi_deploy.analysis.gate import Criteria
 from loihi_deploy.backends.job import progress_bar
@@ -29,7 +30,7 @@ from loihi_deploy.exploration.space import (
     options_with,
 )
 from loihi_deploy.exploration.study import First, Study, Submit
-from loihi_deploy.exploration.trial import FIGURES, MARK, Judged, Maker, Trial, odds, with_synapse
+from loihi_deploy.exploration.trial import FIGURES, MARK, Judged, Maker, Trial, with_synapse
 from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates
 from loihi_deploy.ir import Graph, Samples, collected, samples_for
 from loihi_deploy.ir.labels import checked_labels, class_labels

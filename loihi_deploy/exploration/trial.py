@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.analysis.certainty import expected_losses
 from loihi_deploy.analysis.frames import presentation_steps, reading
 from loihi_deploy.analysis.gate.criteria import FIGURES as MEASURED
 from loihi_deploy.analysis.gate.criteria import Criteria, Figure
@@ -236,33 +237,9 @@ def scores(deployment: Deployment, judged: Judged, outputs: NDArray[Any]) -> dic
 def _expected_losses(
     deployment: Deployment, odds: NDArray[np.float64], outputs: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """What each decision costs by the odds of the rate network's classes: 0 where it is the likeliest."""
-    rows = odds[: len(outputs)]
+    """What each decision costs by the odds of the rate network's classes."""
     decided = deployment.graph.readouts[0].classes(outputs, activated=True)
-    return np.asarray(rows.max(axis=1) - rows[np.arange(len(rows)), decided])
-
-
-def odds(
-    values: NDArray[Any], right: NDArray[np.int64], known: NDArray[np.integer[Any]]
-) -> NDArray[np.float64]:
-    """How likely each class is by the values (n, size) that a network decides by: as sure as it has reason to be.
-
-    A softmax of the values times the factor, of 40 from 0.01 to 10, under which the right classes of the samples
-    `known` are likeliest (temperature scaling: Guo et al. 2017, arXiv 1706.04599).
-    """
-    values = np.asarray(values, np.float64)
-    if values.shape[1] == 1:  # a single sigmoid
-        values = np.concatenate([np.zeros_like(values), values], axis=1)
-    values = values - values.max(axis=1, keepdims=True)
-
-    def likelihood(factor: float) -> float:
-        scaled = factor * values[known]
-        return float(
-            (scaled[np.arange(len(known)), right[known]] - np.log(np.exp(scaled).sum(axis=1))).mean()
-        )
-
-    scaled = np.exp(max(np.geomspace(0.01, 10, 40).tolist(), key=likelihood) * values)
-    return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
+    return expected_losses(odds[: len(outputs)], decided)
 
 
 def standard_error(name: str, deployment: Deployment, judged: Judged, outputs: NDArray[Any]) -> float:

@@ -461,14 +461,6 @@ def test_without_labels_nothing_is_expected(found):
     assert all("expected_drop" not in point.figures for point in found.points)
 
 
-def test_a_sigmoid_has_two_classes():
-    values, right = np.array([[-2.0], [0.0], [1.0], [3.0]]), np.array([0, 1, 1, 1])
-    chances = trial.odds(values, right, np.arange(4))
-    np.testing.assert_allclose(chances.sum(axis=1), 1)
-    assert (chances.argmax(axis=1)[[0, 2, 3]] == [0, 1, 1]).all()
-    assert chances[1].tolist() == [0.5, 0.5]
-
-
 def test_toml_names_what_differs_from_the_defaults():
     options = ld.DeployOptions(steps=9, equalize=True, encoder="bias", layer_synapses={"a b": 0.002})
     text = Point("7", options, {}).toml()
