@@ -15,6 +15,22 @@ def test_order_4_is_held_and_fades_as_the_matrix_says():
     assert f"{memory.error:.2f}" in str(memory)
 
 
+def test_its_error_is_that_of_a_memory_in_floats():
+    memory = ld.chip_memory()
+    assert memory.deployment.mapping.n_cores == 1
+    state, given = legendre_memory(4, 200.0, "zoh")
+    rng = np.random.default_rng(1)
+    times = np.arange(60)
+    phases, periods = rng.uniform(0, 2 * np.pi, (2, 8, 1)), rng.uniform(12, 40, (8, 1))
+    x = (0.7 * np.sin(2 * np.pi * times / periods + phases[0]))[:, :, None]
+    found = memory.deployment.run(x).by_frame["state"]
+    exact, m = np.zeros_like(found), np.zeros((8, 4))
+    for step in range(20 * len(times)):
+        m = m @ state.T + x[:, step // 20] * given
+        exact[:, step // 20] += m / 20
+    assert np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)) < 0.25
+
+
 @pytest.mark.follows(
     "Take more steps a frame and more neurons, or keep it on the host: keras_lmu.LMU as the first layer"
 )

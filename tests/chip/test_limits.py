@@ -1,6 +1,6 @@
 """Every limit of the chip's file, changed, binds a mapping, and every other number is what it counts with."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ LIMITS = {
     *("max_compartments", "max_in_axons", "max_out_axon_slots", "synapse_memory_words"),
     *("max_synapse_words_per_axon", "max_index_bits", "max_synapse_formats", "max_compartment_profiles"),
     *("max_threshold_profiles", "max_membrane_profiles", "max_compartment_base", "pop16_max_channels"),
-    *("pop32_max_channels", "pop16_max_in_axons", "max_destination_groups", "max_delay", "max_accumulators"),
+    *("pop32_max_channels", "pop16_max_in_axons", "max_destination_groups", "max_accumulators"),
 }
 COUNTED_WITH = {
     *("slots_per_discrete_axon", "slots_per_pop16_axon", "slots_per_pop32_axon", "extra_slots_interchip"),
@@ -40,7 +40,8 @@ COUNTED_WITH = {
 IN_OTHER_TESTS = {
     "max_stdp_profiles",
     "max_narrow_weight_bits",
-}  # test_chip_file.py here, mapping/test_bounds.py
+    "max_delay",
+}  # test_chip_file.py here, mapping/test_bounds.py, below
 
 
 def test_no_number_is_left_out():
@@ -56,6 +57,14 @@ def test_a_mapping_is_held_to_a_changed_limit(key):
     assert broken([{rule.name: 13}], ["here"], board, rule.scope) == []
     ((found, problem),) = broken([{rule.name: 14}], ["here"], board, rule.scope)
     assert (found, problem.value, problem.limit) == (rule, 14, 13)
+
+
+def test_spikes_are_held_back_for_no_longer_than_a_changed_limit():
+    program = chain((30,), [("dense", 40)])
+    held_back = replace(program, synapses=tuple(replace(each, delays=14) for each in program.synapses))
+    with pytest.raises(MappingError, match=r"held back.*found 14 steps, allowed 13"):
+        map_to_cores(held_back, board_with(max_delay=13))
+    assert map_to_cores(held_back, board_with(max_delay=14)).cores
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
 """Values encoded into ensembles and decoded from them: NEF networks through `deploy`."""
 
-import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import nengo
 import numpy as np
@@ -12,7 +10,6 @@ import pytest
 import loihi_deploy as ld
 from loihi_deploy.errors import ConversionError
 from loihi_deploy.frontends import check_conversion, convert, sets_firing_rates
-from loihi_deploy.frontends.keras_time import legendre_memory
 from loihi_deploy.ir import NeuronModel
 
 STEPS = 600
@@ -167,19 +164,3 @@ def test_networks_without_a_seed_are_drawn_alike_every_time():
         return network
 
     assert convert(build()) == convert(build())
-
-
-def test_a_legendre_memory_of_order_4_is_held_within_a_quarter():
-    """`examples/legendre_memory.py` at its settings: one core, a window of ten frames of twenty steps."""
-    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "legendre_memory.py"))
-    state, given = legendre_memory(4, 200.0, "zoh")
-    options = ld.DeployOptions(steps_per_frame=20, readout="each", flush=2)
-    deployment = ld.deploy(example["build"](state, given, 320), options=options)
-    x = example["smooth_signals"](2, 40)
-    found = deployment.run(x).by_frame["state"]
-    exact, m = np.zeros_like(found), np.zeros((2, 4))
-    for step in range(800):
-        m = m @ state.T + x[:, step // 20] * given
-        exact[:, step // 20] += m / 20
-    assert np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)) < 0.25
-    assert deployment.mapping.n_cores == 1

@@ -22,9 +22,8 @@ from loihi_deploy.stages.equalize import equalize
 from loihi_deploy.stages.rounding import round_keeping_means
 
 
-@given(st.integers(0, 1000), st.sampled_from(["dense", "conv", "grouped", "sparse"]))
-def test_weights_move_by_less_than_a_step_and_means_are_kept_better(seed, kind):
-    rng = np.random.default_rng(seed)
+def drawn(rng, kind):
+    """A transform with weights of that kind, and rates of its inputs."""
     if kind == "dense":
         transform = Dense(rng.uniform(-20, 20, (6, 40)))
     elif kind == "sparse":
@@ -36,14 +35,24 @@ def test_weights_move_by_less_than_a_step_and_means_are_kept_better(seed, kind):
     rates = rng.uniform(0, 100, transform.in_size) * (rng.uniform(size=transform.in_size) < 0.8)
     if kind in ("conv", "grouped"):
         rates = np.tile(rates[:4], 25)  # as many as the channels have on average
-    rounded = round_keeping_means(transform.values, transform, rates)
-    assert (rounded == np.round(rounded)).all()
-    assert np.abs(rounded - transform.values).max() <= 1
-    exact, ours, nearest = (
-        transform.with_values(values).apply(rates[None])
-        for values in (transform.values, rounded, np.round(transform.values))
-    )
-    assert np.abs(ours - exact).sum() <= np.abs(nearest - exact).sum() + 1e-9
+    return transform, rates
+
+
+@given(st.integers(0, 1000), st.sampled_from(["dense", "conv", "grouped", "sparse"]))
+def test_weights_move_by_less_than_a_step_and_means_are_kept_better(seed, kind):
+    """Of ten layers together: the nearest integers of a single one may happen to cancel."""
+    rng = np.random.default_rng(seed)
+    sums = np.zeros(2)
+    for transform, rates in (drawn(rng, kind) for _ in range(10)):
+        rounded = round_keeping_means(transform.values, transform, rates)
+        assert (rounded == np.round(rounded)).all()
+        assert np.abs(rounded - transform.values).max() <= 1
+        exact, ours, nearest = (
+            transform.with_values(values).apply(rates[None])
+            for values in (transform.values, rounded, np.round(transform.values))
+        )
+        sums += np.abs(ours - exact).sum(), np.abs(nearest - exact).sum()
+    assert sums[0] < 0.6 * sums[1] or (kind == "sparse" and sums[0] == sums[1])
 
 
 def test_silent_inputs_are_rounded_to_the_nearest():
