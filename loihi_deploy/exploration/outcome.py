@@ -180,19 +180,20 @@ class Exploration(Shown, OneLine):
         if rows:
             parts.append(Table("Deployments that none beats in everything", columns, rows))
         parts += [f"{p.name}: {', '.join(p.toml().splitlines()) or 'the defaults'}" for p in shown_points]
-        parts += [f"{p.name}: {text}" for p in shown_points for text in self._not_confirmed(p)]
+        parts += [f"{p.name}: {text}" for p in shown_points for text in self._missed(p)]
         if not self.front:
             parts.append(self._nothing())
         return Page((*parts, self._tried()))
 
-    def _not_confirmed(self, point: Point) -> Iterator[str]:
-        """Limits that are not expected to hold, or do not on held-out samples: the best of many may be the luckiest."""
-        expected, limit = point.figures.get("expected_drop"), self.keep.limits.get("drop")
-        if expected is not None and limit is not None and exceeds("drop", expected, limit) > 0:
-            yield over("expected_drop", expected, limit)  # of 'auto': no point of the front is so
-        for name, limit in limits(self.keep, point.final).items():
-            if name in point.final and exceeds(name, point.final[name], limit) > 0:
-                yield over(name, point.final[name], limit, f", on {self.n_held_out:,} samples held out")
+    def _missed(self, point: Point) -> Iterator[str]:
+        """Limits that do not hold: none of a point of the front, but on held-out samples, where the best is lucky."""
+        for figures, where in (
+            (point.figures, ""),
+            (point.final, f", on {self.n_held_out:,} samples held out"),
+        ):
+            for name, limit in limits(self.keep, figures).items():
+                if name in figures and exceeds(name, figures[name], limit) > 0:
+                    yield over(name, figures[name], limit, where)
 
     def _nothing(self) -> str:
         """That no limit holds, and which trial came nearest."""

@@ -191,9 +191,8 @@ class Maker:
 def limits(keep: Criteria, figures: Container[str]) -> dict[str, float]:
     """What figures are held to, by name; where a drop is expected, that is held to the limit of the drop, too."""
     asked = keep.limits
-    if "drop" in asked and "expected_drop" in figures:
-        asked["expected_drop"] = asked["drop"]
-    return asked
+    both = "drop" in asked and "expected_drop" in figures
+    return {**asked, "expected_drop": asked["drop"]} if both else asked
 
 
 def with_synapse(converted: Graph, tau: float) -> Graph:
@@ -258,7 +257,10 @@ def over(name: str, value: float, limit: float, where: str = "") -> str:
     """A limit that does not hold, in words."""
     figure = FIGURES[name]
     sign = "≥" if figure.higher else "≤"
-    return f"{figure.text} {figure.shown(value)}, {sign} {figure.shown(limit)} asked{where}"
+    shown = figure.shown(value)
+    if shown == figure.shown(limit):
+        shown = f"{'less' if figure.higher else 'more'} than {shown}"
+    return f"{figure.text} {shown}, {sign} {figure.shown(limit)} asked{where}"
 
 
 def beats(values: Sequence[float], others: Sequence[float]) -> bool:

@@ -120,6 +120,17 @@ def test_auto_takes_the_shortest_time_that_loses_no_more_than_allowed():
         assert deployed(graph, labels=y, steps=shorter).evaluate(X, y).accuracy < 0.96
 
 
+def test_auto_is_not_taken_in_by_labels_that_happen_to_fit_the_chip():
+    """The source is sure, and mostly right; what is decided otherwise in few steps is expected to cost."""
+    graph = network(depth=1)
+    short = deployed(graph, steps=LADDER[0])
+    ours, theirs = decisions(graph, X), short.run(X).outputs.argmax(axis=1)
+    lucky = np.where(np.arange(len(X)) % 2, ours, theirs)
+    assert 0.02 < (ours != theirs).mean() < 0.2
+    assert short.evaluate(X, lucky).accuracy >= (ours == lucky).mean() - 0.01  # counted, it would do
+    assert deployed(graph, labels=lucky, steps="auto", max_drop=0.01).options.steps > LADDER[0]
+
+
 @pytest.mark.follows(
     "Allow a drop of …",
 )

@@ -457,6 +457,12 @@ def test_the_limit_of_the_drop_is_that_of_the_expected_one():
     assert holds({"drop": 0.01}, keep)  # without labels
 
 
+def test_a_figure_that_is_over_its_limit_by_little_is_not_said_to_be_at_it():
+    assert trial.over("drop", 0.00503, 0.005) == "below the rate network more than 0.50 %, ≤ 0.50 % asked"
+    assert trial.over("accuracy", 0.89999, 0.9) == "accuracy less than 90.00 %, ≥ 90.00 % asked"
+    assert trial.over("drop", 0.006, 0.005, ", x") == "below the rate network 0.60 %, ≤ 0.50 % asked, x"
+
+
 def test_without_labels_nothing_is_expected(found):
     assert all("expected_drop" not in point.figures for point in found.points)
 
