@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 
 import numpy as np
@@ -45,17 +45,19 @@ class Halves:
 
     Parameters
     ----------
-    first, second : Engine
-    crossing : dict of int
-        Sizes of the populations of the first half that drive the second.
+    ahead, behind : Program
     saved_ns : float
         About what a step takes less on two threads.
     """
 
-    first: Engine
-    second: Engine
-    crossing: dict[str, int]
+    ahead: Program
+    behind: Program
     saved_ns: float
+
+    @cached_property
+    def engines(self) -> tuple[Engine, Engine]:
+        """Both halves, laid out when they are first run: most presentations of one sample are too short for that."""
+        return Engine(self.ahead), Engine(self.behind)
 
     def pay(self, steps: int) -> bool:
         """Whether so many steps of a sample are worth a second thread."""
@@ -90,12 +92,16 @@ class Halves:
         first_wrap : (int, int, str) or None
             Sample, step and population of the first accumulator that wrapped.
         """
-        size = max(1, min(-(-steps // BLOCKS), BLOCK_SPIKES // sum(self.crossing.values())))
+        crossing = {source.name: source.size for source in self.behind.sources}
+        listed = sum(source.size for source in self.ahead.sources) + sum(
+            (*crossing.values(), *watched.values())
+        )
+        size = max(1, min(-(-steps // BLOCKS), BLOCK_SPIKES // max(listed, 1)))
         blocks = [(first, min(size, steps - first)) for first in range(0, steps, size)]
-        first, second = _Half(self.first, steps), _Half(self.second, steps)
+        first, second = (_Half(engine, steps) for engine in self.engines)
         in_two_threads(
             blocks,
-            lambda begin, n: first.run(encode(begin, n), begin, n, self.crossing, biases, hold),
+            lambda begin, n: first.run(encode(begin, n), begin, n, crossing, biases, hold),
             lambda begin, n, spikes: decode(begin, second.run(spikes, begin, n, watched)),
         )
         halves = first, second
@@ -162,9 +168,7 @@ def halves(program: Program) -> Halves | None:
             best, cut = longer, n
     if cut == 0:
         return None
-    ahead, behind = _cut(program, cut)
-    crossing = {source.name: source.size for source in behind.sources}
-    return Halves(Engine(ahead), Engine(behind), crossing, encoder + sum(work) - best)
+    return Halves(*_cut(program, cut), encoder + sum(work) - best)
 
 
 def _work_ns(program: Program, name: str) -> float:
@@ -231,6 +235,8 @@ def in_two_threads(
                 errors.append(error)
 
     for first, length in blocks:
+        if errors:
+            break
         ready.append((first, length, ahead(first, length)))
         if len(ready) == 1:  # else it has been called, and has not come to the one before
             _second_thread(os.getpid()).submit(catch_up)

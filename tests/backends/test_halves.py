@@ -10,7 +10,7 @@ from loihi_deploy.backends.job import checked_job
 from loihi_deploy.backends.line import line
 from loihi_deploy.backends.running import run
 from loihi_deploy.ir import Dense, Graph, Input, Link, NeuronModel, Population, Projection, Readout, Samples
-from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, SpikeSource, Synapses
+from loihi_deploy.ir.program import BiasInput, Compartments, HostLimit, Noise, Program, SpikeSource, Synapses
 
 SIZES = {"a": 300, "b": 40, "c": 60, "d": 20}
 
@@ -87,8 +87,8 @@ def test_equals_one_thread(any_pays, monkeypatch, ways, biased, n_frames, block)
 
 def test_the_longer_half_is_as_short_as_it_can_be():
     found = halves.halves(program())
-    assert found.crossing == {"a": 300}
-    assert [len(engine.program.populations) for engine in (found.first, found.second)] == [1, 3]
+    assert [[p.name for p in half.populations] for half in (found.ahead, found.behind)] == [["a"], [*"bcd"]]
+    assert [(source.name, source.size) for source in found.behind.sources] == [("a", 300)]
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,10 @@ def test_only_one_sample_of_which_only_outputs_are_wanted(any_pays):
 
 
 def test_few_steps_are_not_worth_it():
-    assert is_cut(program(), steps=200_000)
-    assert not is_cut(program(), steps=200)
+    short, made = program(), program()
+    assert not is_cut(short, steps=200)
+    assert "engines" not in vars(line(short).halves)  # nothing is laid out for it
+    assert is_cut(made, steps=200_000)
 
 
 def test_the_first_wrap_of_either_half(any_pays):
@@ -155,7 +157,7 @@ def test_the_first_wrap_of_either_half(any_pays):
 def test_an_error_on_the_second_thread_is_told(any_pays, monkeypatch):
     made = program()
     cut = line(made).halves
-    engine = cut.second
+    _, engine = cut.engines
 
     def fails(*given):
         raise RuntimeError("broken")
@@ -172,3 +174,48 @@ def test_blocks_are_in_order_whoever_does_them(monkeypatch, helps):
     blocks, done = [(first, 1) for first in range(50)], []
     halves.in_two_threads(blocks, lambda first, n: first, lambda first, n, given: done.append((first, given)))
     assert done == [(first, first) for first in range(50)]
+
+
+def test_after_an_error_no_more_is_begun(monkeypatch):
+    monkeypatch.setattr(halves.ThreadPoolExecutor, "submit", lambda pool, function: None)
+    begun = []
+
+    def fails(*given):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        halves.in_two_threads(
+            [(first, 1) for first in range(50)], lambda first, n: begun.append(first), fails
+        )
+    assert begun == list(range(halves.AHEAD + 1))
+
+
+def test_an_error_on_the_first_thread_is_told(any_pays, monkeypatch):
+    made = program()
+
+    def fails(*given):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(line(made).encoder, "run", fails)
+    with pytest.raises(RuntimeError, match="broken"):
+        run(made, samples(), RunOptions(60, threads=2))
+
+
+def test_a_second_half_that_hears_nothing_of_the_first(any_pays):
+    made = program()
+    made = replace(made, synapses=tuple(s for s in made.synapses if (s.pre, s.post) != ("a", "b")))
+    assert is_cut(made)
+    assert line(made).halves.behind.sources == ()
+    alone, both = (run(made, samples(), RunOptions(60, threads=n)) for n in (1, 2))
+    assert (both.outputs == alone.outputs).all()
+    assert both.counters == alone.counters
+
+
+def test_what_the_host_holds_back_and_loses(any_pays):
+    made = replace(program(), host_limit=HostLimit(2, np.ones((1, 50), np.int32)))
+    assert is_cut(made)
+    alone, both = (run(made, samples(), RunOptions(60, threads=n)) for n in (1, 2))
+    assert alone.counters.populations["e"].lost_spikes > 0
+    assert (both.outputs == alone.outputs).all()
+    assert both.counters == alone.counters
+    assert both.warnings == alone.warnings
