@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -118,6 +117,8 @@ def _read_4(path: Path, content: bytes) -> tuple[Any, ...]:
     """
     if importlib.util.find_spec("aedat") is None:
         raise missing_extra("aedat", "Reading AEDAT 4.0", "events")
+    import subprocess  # every command of ours loads this file, and hardly any runs another process
+
     ran = subprocess.run(
         [sys.executable, "-c", CHILD, os.fspath(path), *sys.path],
         capture_output=True,
