@@ -171,7 +171,7 @@ class _Network:
         gain, bias, voltage = np.zeros((3, n_neurons))
         for row, node in enumerate(targets):
             populations[row] = first[node.name], node.size, -1, *ranges[row]
-        for row, p in enumerate(graph.populations):
+        for row, p in enumerate(replace(p, adds_only=False) for p in graph.populations):  # which spike alike
             part = slice(first[p.name], first[p.name] + p.size)
             gain[part], bias[part], voltage[part] = p.gain, p.bias, initial_voltage(p, graph.dt)
             populations[row, 2] = KINDS[p.neuron.kind, p.neuron.discretized]

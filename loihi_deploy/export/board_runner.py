@@ -200,7 +200,7 @@ class Neurons:
         j = total * self.gain + self.bias
         if self.kind == "if":
             self.voltage += np.maximum(j, 0.0) * self.dt
-            n_spikes = np.floor(self.voltage)
+            n_spikes = np.maximum(np.floor(self.voltage), 0.0)
             self.voltage -= n_spikes
             return np.minimum(n_spikes, MOST_SPIKES)
         if self.kind == "if_discretized":

@@ -157,7 +157,10 @@ def test_the_host_computes_what_ours_does(runner, neuron, tau, frames):
     gain = 300.0 if neuron.kind != "lif" else 6.0
     sizes = {"a": 40, "b": 30}
     encoders = tuple(
-        Population(name, (size,), neuron, gain * RNG.uniform(0.5, 1.5, size), RNG.uniform(0, 1, size))
+        Population(
+            *(name, (size,), neuron, gain * RNG.uniform(0.5, 1.5, size), RNG.uniform(0, 1, size), 1.0),
+            RNG.uniform(-2, 1, size),
+        )
         for name, size in sizes.items()
     )
     projections = [

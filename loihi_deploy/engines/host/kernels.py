@@ -39,7 +39,7 @@ def step_if(drive, voltage, spiked):  # type: ignore[no-untyped-def]
     beyond = 0
     for k in range(voltage.size):
         v = voltage[k] + drive[k]
-        n = np.floor(v)
+        n = max(np.floor(v), 0.0)
         voltage[k] = v - n
         spiked[k] = np.uint8(min(n, 255.0))
         beyond += int(max(min(n, MOST_SPIKES) - 1, 0.0))

@@ -2,7 +2,8 @@
 
 Threshold 1, resting and lowest voltage 0. J is the input current, v the voltage.
 
-- 'if', Nengo's ``SpikingRectifiedLinear``: v += max(J, 0) dt; n = floor(v) spikes; v -= n
+- 'if', Nengo's ``SpikingRectifiedLinear``: v += max(J, 0) dt; n = floor(v) spikes; v -= n. A voltage that starts below
+  0, for which Nengo has negative spikes, rises to the threshold first
 - 'if' discretized, nengo-loihi's ``LoihiSpikingRectifiedLinear``: v += J dt; a spike where v > 1;
   v = 0 there, and where v < 0
   Where they add only (`Population.adds_only`): v += max(J / gain, 0), a spike where v >= 1 / (gain dt), which v is then
@@ -114,7 +115,7 @@ def step(
         return np.asarray(np.where(fires & (value > ONE), np.minimum(np.ceil(value), MOST_SPIKES), fires))
     if neuron.kind == "if" and not neuron.discretized:
         voltage += np.maximum(j, 0) * dt
-        n_spikes = np.floor(voltage)
+        n_spikes = np.maximum(np.floor(voltage), 0)
         voltage -= n_spikes
         return np.asarray(np.minimum(n_spikes, MOST_SPIKES))
     if neuron.kind == "if":

@@ -8,6 +8,7 @@ import pytest
 from loihi_deploy.engines.host import neurons
 from loihi_deploy.engines.host import plain as reference
 from loihi_deploy.engines.host.encoder import Encoder
+from loihi_deploy.engines.spiking_network import spiking_rates
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Dense, Graph, Input, NeuronModel, Population, Projection
 
@@ -69,11 +70,18 @@ def test_steps_are_those_of_nengo(model, changing):
 
 @pytest.mark.parametrize("model", ENCODERS, ids=str)
 @pytest.mark.parametrize("tau", [0.0, 0.02])
-def test_compiled_encoder_equals_numpy(model, tau):
+@pytest.mark.parametrize("lowest", [0.0, -3.0])
+def test_compiled_encoder_equals_numpy(model, tau, lowest):
     rng = np.random.default_rng(0)
     scale = 8 if model.kind == "lif" else 1500
     population = Population(
-        "p", (50,), model, rng.uniform(0.5, 1, 50), rng.random(50) * scale / 2, initial_voltage=rng.random(50)
+        "p",
+        (50,),
+        model,
+        rng.uniform(0.5, 1, 50),
+        rng.random(50) * scale / 2,
+        1.0,
+        rng.uniform(lowest, 1, 50),
     )
     weights = Dense(rng.uniform(-0.2, 1, (50, 3)) * scale)
     graph = Graph((Input("x", (3,)),), (population,), (Projection("x", "p", weights, tau),))
@@ -88,6 +96,24 @@ def test_compiled_encoder_equals_numpy(model, tau):
     for name, array in encoder.save(arrays).arrays.items():
         if not name.endswith("refractory_time"):  # what is left of it does not matter once it has passed
             np.testing.assert_allclose(array, state.arrays[name], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("adds_only", [False, True])
+def test_a_voltage_below_zero_rises_to_the_threshold_first(adds_only):
+    """A quarter of the threshold in every step: where it begins at -1/2 the first spike comes in the sixth."""
+    start = np.array([-0.5, 0.0, -2.0])
+    population = Population("p", (3,), NeuronModel(), np.array(250.0), np.zeros(3), 1.0, start, adds_only)
+    drive = Projection("x", "p", Dense(np.eye(3)))
+    graph = Graph((Input("x", (3,)),), (population,), (drive,))
+    x = {"x": np.ones((1, 1, 3))}
+    spikes, lost, _ = reference.encode(graph, x, 12)
+    encoder, n_lost = Encoder(graph), np.zeros(1, np.int64)
+    events = encoder.run(encoder.together(x), 0, 12, 12, encoder.start(1), n_lost)
+    counts = spiking_rates(graph, x, 12, 1.0)["p"] * 12 * DT
+    for found in (spikes["p"], events.to_dense()["p"]):
+        assert [np.flatnonzero(found[0, :, k]).tolist() for k in range(3)] == [[5, 9], [3, 7, 11], [11]]
+    assert lost["p"] == n_lost[0] == 0
+    np.testing.assert_allclose(counts, [[2, 3, 1]])
 
 
 @pytest.mark.parametrize(("discretized", "adds_only"), [(False, False), (True, False), (False, True)])
