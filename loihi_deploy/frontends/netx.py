@@ -6,8 +6,7 @@ weight w adds ``w << 6`` to the current, a bias b adds ``b << 6`` to the voltage
 
 What a program has no word for is made of what it has:
 
-- an axonal delay of d steps is one of the synapses that the neuron's spikes go to; in front of the host's decoders,
-  which hold nothing back, it is a chain of d relay neurons, each of which repeats what it gets a step later
+- an axonal delay is one of the synapses that the neuron's spikes go to, or of the host's decoders
 - a pooling layer is a convolution of each channel with one kernel
 - an input layer with neurons takes ``weight * x + bias`` as its bias current; one without neurons is spikes, which
   samples with a frame for each step give: 1 is a spike, and other values are spikes at that rate
@@ -18,8 +17,7 @@ What a program has no word for is made of what it has:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -56,10 +54,9 @@ from loihi_deploy.ir import (
     Transform,
     linear,
 )
+from loihi_deploy.ir.delays import as_delays, by_delay
 from loihi_deploy.ir.program import BiasInput, Compartments, Program, SpikeSource, Synapses
 
-RELAY_WEIGHT, RELAY_THRESHOLD = 127, 64
-"""Of neurons that repeat a spike: one is always enough."""
 KNOWN = ("input", "flatten", "dense", "dense_rec", "conv", "pool", "average")
 DT = 0.001
 
@@ -95,7 +92,7 @@ def read_netx(path: str | os.PathLike[str], board: BoardLike = "loihi") -> Progr
     problems += [problem for layer in layers for problem in neuron_problems(layer)]
     if problems:
         raise ConversionError("The network has parts that the chip has not", problems)
-    reader = _Reader(chip.arithmetic, chip.core.max_compartments)
+    reader = _Reader(chip.arithmetic)
     for number, layer in enumerate(layers):
         try:
             reader.add(layer, last=all(later.kind == "average" for later in layers[number + 1 :]))
@@ -113,16 +110,19 @@ class Sender:
 
     Parameters
     ----------
+    name : str
+        Of the population.
     shape : tuple of int
-        (height, width, channels) or (n,).
-    parts : dict of (k,) int arrays
-        For each population that sends some of the layer's neurons, -1 where a neuron of it sends none of them.
+        Of the layer: (height, width, channels) or (n,).
+    place : (size,) int array
+        Which of the layer's neurons each neuron of the population is.
     delays : (size,) int array, optional
-        Steps that the spikes of each neuron of the one population that sends them are held back.
+        Steps that the spikes of each neuron of the population are held back.
     """
 
+    name: str
     shape: tuple[int, ...]
-    parts: dict[str, NDArray[np.int64]]
+    place: NDArray[np.int64]
     delays: NDArray[np.int64] | None = None
 
     @property
@@ -130,26 +130,22 @@ class Sender:
         """Neurons of the layer."""
         return int(np.prod(self.shape))
 
-    def synapses(self, post: str, transform: Transform, shift: int) -> Iterator[Synapses]:
-        """The synapses from everyone who sends the layer's spikes."""
-        for name, part in self.parts.items():
-            taken = _taken(transform, part)
-            if self.delays is not None and isinstance(taken, Conv2D) and np.ptp(self.delays):
-                taken = taken.csr()  # neurons of different delays share no weights
-            yield Synapses(name, post, taken, shift, delays=self.delays)
+    def synapses(self, post: str, transform: Transform, shift: int) -> Synapses:
+        """The synapses from the population, by a transform of the layer."""
+        taken = self.taken(transform)
+        if self.delays is not None and isinstance(taken, Conv2D) and np.ptp(self.delays):
+            taken = taken.csr()  # neurons of different delays share no weights
+        return Synapses(self.name, post, taken, shift, delays=self.delays)
 
-
-def _taken(transform: Transform, part: NDArray[np.int64]) -> Transform:
-    """The transform with the inputs that `part` names, in its order."""
-    if len(part) == transform.in_size and (part == np.arange(len(part))).all():
-        return transform
-    place = np.full(transform.in_size, -1)
-    place[part[part >= 0]] = np.flatnonzero(part >= 0)
-    entries = transform.csr()
-    columns = place[entries.indices]
-    kept = columns >= 0
-    shape = (transform.out_size, len(part))
-    return Sparse.from_entries(entries.rows[kept], columns[kept], entries.data[kept], shape)
+    def taken(self, transform: Transform) -> Transform:
+        """A transform of the layer as one of the population."""
+        if (self.place == np.arange(self.size)).all():
+            return transform
+        entries = transform.csr()
+        columns = np.argsort(self.place)[entries.indices]
+        return Sparse.from_entries(
+            entries.rows, columns, entries.data, (transform.out_size, transform.in_size)
+        )
 
 
 @dataclass
@@ -157,7 +153,6 @@ class _Reader:
     """The program so far."""
 
     arithmetic: Arithmetic
-    relays_per_core: int
     sender: Sender | None = None
     inputs: tuple[Input, ...] = ()
     encoder: list[Population | Projection | Readout] = field(default_factory=list)
@@ -165,7 +160,7 @@ class _Reader:
     populations: list[Compartments] = field(default_factory=list)
     synapses: list[Synapses] = field(default_factory=list)
     bias_inputs: list[BiasInput] = field(default_factory=list)
-    readouts: dict[str, Transform] = field(default_factory=dict)
+    decoders: tuple[Projection, ...] = ()
     n_outputs: int = 0
     """Of a last layer that is decoded on the host; 0 where that is the spikes."""
 
@@ -219,15 +214,14 @@ class _Reader:
         neurons = Population("input spikes", shape, NeuronModel("if"), np.array(1 / DT), np.zeros(1))
         self.encoder += [neurons, Projection("input", neurons.name, _identity(size))]
         self.sources.append(SpikeSource(neurons.name, shape))
-        self.sender = Sender(shape, {neurons.name: np.arange(size)})
+        self.sender = Sender(neurons.name, shape, np.arange(size))
 
     def _flatten(self) -> None:
         """From (height, width, channels) to one axis in the file's order, channels first."""
         if self.sender is not None and len(self.sender.shape) == 3:
             order = _channels_first(np.arange(self.sender.size).reshape(self.sender.shape))
-            place = np.append(np.argsort(order), -1)  # -1 stays -1
-            parts = {name: place[part] for name, part in self.sender.parts.items()}
-            self.sender = Sender((self.sender.size,), parts, self.sender.delays)
+            place = np.argsort(order)[self.sender.place]
+            self.sender = replace(self.sender, shape=(self.sender.size,), place=place)
 
     def _dense(self, layer: Layer) -> Dense:
         weights = whole_numbers(layer, "weight")
@@ -295,7 +289,7 @@ class _Reader:
         else:
             raise ConversionError.single("biases do not fit", layer.name, bias.shape, shape)
         self.populations.append(as_compartments(layer, shape, bias, self.arithmetic))
-        self.synapses += self.sender.synapses(layer.name, transform.with_values(mantissas), shift)
+        self.synapses.append(self.sender.synapses(layer.name, transform.with_values(mantissas), shift))
         self.sender = self._delayed(layer, shape)
         if layer.kind == "dense_rec":
             mantissas, shift = as_mantissas(
@@ -306,52 +300,12 @@ class _Reader:
                     "recurrent weights do not fit", layer.name, mantissas.shape, (transform.out_size,) * 2
                 )
             recurrent = Dense(mantissas.reshape(transform.out_size, -1))
-            self.synapses += self.sender.synapses(layer.name, recurrent, shift)
+            self.synapses.append(self.sender.synapses(layer.name, recurrent, shift))
 
     def _delayed(self, layer: Layer, shape: tuple[int, ...]) -> Sender:
-        """Who sends the layer's spikes: itself, held back by the synapses behind it."""
+        """Who sends the layer's spikes: itself, held back by the synapses, or decoders, behind it."""
         delays = delays_of(layer, shape)
-        parts = {layer.name: np.arange(int(np.prod(shape)))}
-        return Sender(shape, parts, delays if delays.any() else None)
-
-    def _relayed(self, sender: Sender) -> Sender:
-        """The same for the host, whose decoders hold nothing back: chains of relay neurons as long as the delays."""
-        if sender.delays is None:
-            return sender
-        ((pre, place),) = sender.parts.items()
-        delays, size = sender.delays, len(place)
-        parts = {} if delays.all() else {pre: np.where(delays == 0, place, -1)}
-        delayed = np.flatnonzero(delays)
-        cores = _filled(delays[delayed], self.relays_per_core)
-        for number in np.unique(cores):
-            name = f"{pre} delays {number}"
-            sent = self._add_relays(pre, size, name, delayed[cores == number], delays)
-            parts[name] = np.append(place, -1)[sent]
-        return Sender(sender.shape, parts)
-
-    def _add_relays(
-        self, pre: str, size: int, name: str, delayed: NDArray[np.int64], delays: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Chains for some of a layer's neurons; gives what each relay sends of the layer, -1 for nothing."""
-        ends = np.cumsum(delays[delayed])
-        firsts, n = ends - delays[delayed], int(ends[-1])
-        chip = self.arithmetic
-        most, shift = chip.decay_max, max(chip.weight_shifts)
-        self.populations.append(
-            Compartments(
-                name, (n,), most, most, RELAY_THRESHOLD, np.zeros(1, np.int32), v_max=chip.largest_v_max
-            )
-        )
-        repeated = np.full(n, RELAY_WEIGHT, np.int8)
-        first = Sparse.from_entries(firsts, delayed, repeated[: len(firsts)], (n, size))
-        self.synapses.append(Synapses(pre, name, first, shift))
-        following = np.setdiff1d(np.arange(n), firsts)
-        if following.size:
-            chain = Sparse.from_entries(following, following - 1, repeated[: len(following)], (n, n))
-            self.synapses.append(Synapses(name, name, chain, shift))
-        sent = np.full(n, -1)
-        sent[ends - 1] = delayed
-        return sent
+        return Sender(layer.name, shape, np.arange(len(delays)), delays if delays.any() else None)
 
     def _decode(self, layer: Layer, transform: Dense) -> None:
         """A last layer that never spikes: the host adds up its weights."""
@@ -375,10 +329,12 @@ class _Reader:
 
     def _read_out(self, weights: NDArray[Any]) -> None:
         assert self.sender is not None
-        self.sender = self._relayed(self.sender)
         self.n_outputs = len(weights)
-        matrix = Dense(weights * DT)  # a spike stands for 1 / dt
-        self.readouts = {name: _taken(matrix, part) for name, part in self.sender.parts.items()}
+        matrix = self.sender.taken(Dense(weights * DT))  # a spike stands for 1 / dt
+        self.decoders = tuple(
+            Projection(self.sender.name, "output", part, delays=as_delays(late))
+            for late, part in by_delay(self.sender.delays, matrix)
+        )
 
     def program(self) -> Program:
         """The program, with spikes per step read out where nothing else was."""
@@ -387,9 +343,7 @@ class _Reader:
         if not self.n_outputs:
             self._flatten()
             self._read_out(np.eye(self.sender.size))
-        nodes: tuple[SpikeSource | Compartments, ...] = (*self.sources, *self.populations)
-        names = {node.name: node.shape for node in nodes}
-        decoded = tuple(Input(name, names[name]) for name in self.readouts)
+        last = self.populations[-1]
         parts = self.encoder
         return Program(
             encoder=Graph(
@@ -403,15 +357,15 @@ class _Reader:
             populations=tuple(self.populations),
             synapses=tuple(self.synapses),
             readout=Graph(
-                decoded,
+                (Input(last.name, last.shape),),
                 (),
-                tuple(Projection(name, "output", matrix) for name, matrix in self.readouts.items()),
+                self.decoders,
                 (Readout("output", (self.n_outputs,), np.zeros(1)),),
                 DT,
             ),
             links=(
                 *(Link(source.name, "to_chip", 1) for source in self.sources),
-                *(Link(name, "from_chip", 0) for name in self.readouts if name != "input spikes"),
+                Link(last.name, "from_chip", 0),
             ),
             dt=DT,
             bias_inputs=tuple(self.bias_inputs),
@@ -420,17 +374,6 @@ class _Reader:
 
 
 _SPACING = (("stride", 1), ("padding", 0), ("dilation", 1))
-
-
-def _filled(lengths: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Numbers of the cores that chains go to, one after the other, `most` relays to each."""
-    numbers, number, used = [], 0, 0
-    for length in lengths.tolist():
-        if used + length > most:
-            number, used = number + 1, 0
-        used += length
-        numbers.append(number)
-    return np.array(numbers)
 
 
 def _identity(size: int, value: float = 1.0) -> Sparse:

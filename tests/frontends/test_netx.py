@@ -75,6 +75,32 @@ def test_dense_layers_with_biases_and_delays_are_lavas(tmp_path):
     assert (again.outputs == result.outputs).all()
 
 
+@pytest.mark.parametrize("end", ["spikes", "average", "decoded"])
+def test_delays_in_front_of_the_output_are_the_hosts(end, tmp_path):
+    """Images, so that neurons stand in another order in the file than on chip."""
+    late = RNG.integers(0, 7, 24)
+    pool = {"type": "pool", "shape": [2, 4, 3], "weight": np.full((1, 1, 1, 1), 61.0), "delay": late}
+    last = dense(5, 24, neuron={**CUBA, "vThMant": (1 << 17) - 1, "vDecay": 0, "iDecay": 4096})
+    behind = {
+        "spikes": [],
+        "average": [{"type": "average", "shape": [3, 1, 1], "neuron": {}}],
+        "decoded": [last],
+    }
+    path = write(tmp_path / "d.net", spikes_in([2, 4, 3]), pool, *behind[end])
+    given = RNG.random((40, 2, 4, 3)) < 0.4
+    spikes = lava(61 * later(given).reshape(40, 24).astype(int))
+    delayed = np.stack([later(spikes[:, i], late[i]) for i in range(24)], axis=1).astype(float)
+    weights = {
+        "spikes": np.eye(24),
+        "average": np.kron(np.eye(3), np.full((1, 8), 1 / 8)),
+        "decoded": last["weight"],
+    }
+    _, result, deployment = presented(path, given, "layer 1")
+    assert delayed.sum() > 50
+    np.testing.assert_allclose(result.outputs[0], (delayed @ weights[end].T)[20:].mean(0), atol=1e-9)
+    assert [p.name for p in deployment.program.populations] == ["layer 1"]
+
+
 def test_convolutions_pooling_and_flattening_are_lavas(tmp_path):
     x = RNG.random((40, 2, 7, 6)) < 0.4
     kernel = 2 * RNG.integers(-20, 40, (4, 1, 3, 3))
