@@ -156,6 +156,8 @@ def _kernel_over_time(layer: Any) -> NDArray[np.float64]:
 def pooled_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
     """`AveragePooling1D` and `MaxPooling1D` over the steps of a sequence."""
     x = inputs[0]
+    if not channels_last(layer):
+        raise _over_elements(layer)
     (size,), (stride,) = sizes(layer.pool_size, 1), sizes(layer.strides, 1)
     n_steps = None if x.time.n_steps is None else x.time.n_steps // x.time.pooled
     if size != stride or (layer.padding != "valid" and (n_steps is None or n_steps % size)):
@@ -192,6 +194,14 @@ def _slower(time: Time, size: int) -> Time:
     return replace(time, every=time.every * size, first=time.first + (size - 1) * time.every)
 
 
+def _over_elements(layer: Any) -> UnsupportedLayerError:
+    return UnsupportedLayerError(
+        "pooling over the elements of each step",
+        layer.data_format,
+        "Use channels_last, which pools over the steps",
+    )
+
+
 def averaged_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
     """`GlobalAveragePooling1D` over the steps of a sequence: an average of the outputs."""
     x = inputs[0]
@@ -205,10 +215,7 @@ def averaged_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) 
         builder.n_frames = x.time.n_frames
         x = replace(x, time=replace(x.time, pooled=1))
     if not channels_last(layer):
-        raise UnsupportedLayerError(
-            "an average over the elements of each step",
-            remedy="Use channels_last, which averages over the steps",
-        )
+        raise _over_elements(layer)
     x = mean_of_steps(x)
     return moved(x, x.indices()[None]) if getattr(layer, "keepdims", False) else x
 
@@ -336,9 +343,12 @@ def flatten_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -
     builder.n_frames = x.time.n_frames
     x = moved(x, x.indices().ravel())
     size = x.shape[0]
+    order = np.arange(n_steps * size).reshape(n_steps, size)
+    if not channels_last(layer):  # Keras puts the first axis, the steps, last before it flattens
+        order = order.reshape(size, n_steps).T
     places = np.full((n_steps, n_steps * size), -1)
     for step in range(n_steps):
-        places[step, step * size : (step + 1) * size] = np.arange(size)
+        places[step, order[step]] = np.arange(size)
     taps: list[Tap] = [(back, linear.gather(places[n_steps - 1 - back], size)) for back in range(n_steps)]
     return last_step(_tapped(layer, x, builder, taps, whole=True))
 

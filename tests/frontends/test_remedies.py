@@ -348,9 +348,19 @@ ADVICE = [
         ),
     ),
     follows(
-        "Use channels_last, which averages over the steps",
+        "Use channels_last, which pools over the steps",
         over_time(RELU, layer("GlobalAveragePooling1D", **FIRST), dense(3)),
         over_time(RELU, *END),
+        id="the average of all steps",
+    ),
+    *(
+        follows(
+            "Use channels_last, which pools over the steps",
+            over_time(layer(pooling, 2, **FIRST), RELU, *END),
+            over_time(layer(pooling, 2), layer("Flatten"), dense(4, activation="relu"), dense(3)),
+            id=pooling,
+        )
+        for pooling in ("AveragePooling1D", "MaxPooling1D")
     ),
     follows(
         "Average the outputs over time at the end of the network only",

@@ -81,6 +81,7 @@ FEWER = {
     "strides, recurrent": lambda: (conv(strides=2), rnn(4), dense()),
     "strides, all steps": lambda: (conv(strides=4), conv(4, 2), layers().Flatten(), dense()),
     "all steps, neurons": lambda: (layers().Flatten(), dense(4, activation="relu"), dense()),
+    "all steps, channels first": lambda: (layers().Flatten(data_format="channels_first"), dense()),
 }
 IN_FRONT = {
     "largest of the input, recurrent": lambda: (layers().MaxPooling1D(3), rnn(4), dense(5, activation="relu"), dense()),
