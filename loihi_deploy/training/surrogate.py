@@ -148,14 +148,15 @@ class SurrogateChip:
         shown = self._presented(samples_for(self._source.encoder, x))
         return self._decoded(self._trains(shown.spikes), shown.shares)
 
+    @checked
     def fit(
         self,
         x: Any,
         y: Any,
-        epochs: int = 1,
-        batch_size: int = 64,
-        learning_rate: float = 0.3,
-        seed: int = 0,
+        epochs: Annotated[int, Range(1, 2**31)] = 1,
+        batch_size: Annotated[int, Range(1, 2**31)] = 64,
+        learning_rate: Annotated[float, Range(0.0, 1e6)] = 0.3,
+        seed: Annotated[int, Range(0, 2**31)] = 0,
     ) -> list[float]:
         """Learn classes; gives the mean loss of each epoch.
 

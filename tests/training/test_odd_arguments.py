@@ -78,6 +78,16 @@ def test_odd_arguments(name, tmp_path, monkeypatch):
     assert raw(name, CALLS[name], lambda k: ODD) == {}
 
 
+def test_odd_arguments_of_learning_through_spikes():
+    chip = training.SurrogateChip(PROGRAM, 3)
+    right = {"x": X, "y": Y, "epochs": 1, "batch_size": 3, "learning_rate": 0.3, "seed": 0}
+    for argument in right:
+        found = [outcome(chip.fit, {**right, argument: value}) for value in ODD]
+        assert found == [None] * len(ODD), argument
+    with pytest.raises(InputError, match=r"fit cannot use its arguments.*batch_size"):
+        chip.fit(X, Y, batch_size=0)
+
+
 @pytest.mark.parametrize("name", OF_MODELS)
 def test_odd_arguments_of_what_takes_a_model(name, model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
