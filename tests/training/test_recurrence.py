@@ -59,6 +59,17 @@ def test_every_spike_of_a_recurrent_network_is_that_of_the_emulator(tau, how):
     assert chip.program == made
 
 
+def test_every_spike_is_that_of_nengo_loihis_emulator():
+    pytest.importorskip("nengo_loihi")
+    made = charged(program())
+    chip = SurrogateChip(made, HOLD, 1.0)
+    how = {"record": ["second"], "backend": "nengo_loihi"}
+    result = deployed(made, readout="mean", flush=chip.flush).run(X[:4], **how)
+    found = chip.spikes(X[:4])["second"]
+    assert (found == result.recorded["second"]["spikes"]).all()
+    assert found.any()
+
+
 def test_recurrent_weights_biases_and_decoders_learn_and_are_deployed():
     """A task that needs memory: which of two inputs was the larger in the first frame."""
     made = program(0.2, 0.003)

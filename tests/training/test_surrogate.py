@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import loihi_deploy as ld
+from loihi_deploy.chip.fixed_point import decay, wrap
 from loihi_deploy.errors import InputError
 from loihi_deploy.training import folded, retrain
 from loihi_deploy.training.surrogate import SurrogateChip
@@ -50,6 +51,23 @@ def test_what_was_learned_is_what_is_deployed(program):
     assert all(part > 0 for part in changed)
     for name, found in chip.spikes(X[:20]).items():
         assert (found == emulated(learned, X[:20]).recorded[name]["spikes"]).all()
+
+
+@pytest.mark.parametrize(("bits", "decay_bits"), [(23, 12), (23, 15), (29, 12), (29, 15)])
+def test_decays_and_sums_are_those_of_the_integers_however_wide_they_are(program, bits, decay_bits):
+    """Loihi's in float32, wider ones in float64."""
+    numbers = replace(program.arithmetic, current_bits=bits, accumulator_bits=bits, decay_bits=decay_bits)
+    chip = SurrogateChip(replace(program, arithmetic=numbers), STEPS)
+    rng = np.random.default_rng(0)
+    most = 1 << bits
+    x = np.r_[rng.integers(-most, most, 100_000), -most, most - 1, 0, 1, -1, 1 << decay_bits]
+    for factor in (0, 1, (1 << decay_bits) - 1, 1 << decay_bits, *rng.integers(0, 1 << decay_bits, 20)):
+        found = chip._kept(x.astype(chip._dtype.as_numpy_dtype), int(factor))
+        assert (np.asarray(found) == decay(x, int(factor), decay_bits)).all()
+    added = x + rng.permutation(x)
+    assert (
+        np.asarray(chip._wrapped(added.astype(chip._dtype.as_numpy_dtype), bits)) == wrap(added, bits)
+    ).all()
 
 
 def test_derivatives_reach_every_layer(program):
