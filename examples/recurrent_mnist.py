@@ -16,10 +16,7 @@ from loihi_deploy.training import SurrogateChip, moved_images
 
 DT, ROWS, BOARD, BATCH = 0.001, 28, "nahuku32", 128
 WINDOW, FLUSH = 0.25, 3  # the last part of the rows that is read, and steps that the answer takes
-LAYERS = {
-    "fast": (128, 0.001),
-    "slow": (128, 0.01),
-}  # neurons, and time constants of what drives them in seconds
+LAYERS = {"fast": (128, 0.001), "slow": (128, 0.01)}  # neurons, and seconds that their synapses take
 ROW = (
     "training model {:.2%}, chip {:.2%}, an image {:,.0f} spikes, {:,.0f} synaptic events ({:,.0f} a row), "
     "{:.0f} µJ, {:.2f} ms"

@@ -56,9 +56,8 @@ def presented(program: Program, samples: Samples, steps: int, window: float | No
     spikes = {s.name: np.zeros((len(samples), total, s.size), np.bool_) for s in program.sources}
     shares: list[NDArray[np.float64]] = []
     drawn = any(p.neuron.kind == "poisson" for p in program.encoder.populations)
-    at_once = (
-        1 if drawn and samples.lengths is not None else AT_ONCE
-    )  # what is drawn goes by the sample's number
+    # what is drawn goes by the sample's number
+    at_once = 1 if drawn and samples.lengths is not None else AT_ONCE
     for which, part in samples.of_equal_length():
         until = part.n_frames * steps + flush
         for start in range(0, len(which), at_once):
