@@ -14,6 +14,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 from typing import Any
 
+from loihi_deploy.analysis.calibration_checks import input_problems
 from loihi_deploy.analysis.frames import synapse_problems
 from loihi_deploy.analysis.host_link import encoder_rate, fewer_messages, with_limit
 from loihi_deploy.analysis.latency import SHORT_SYNAPSE
@@ -24,7 +25,14 @@ from loihi_deploy.chip.boards import BoardLike, as_board
 from loihi_deploy.chip.hardware import Board
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import InputError, LoihiDeployWarning, Problem
-from loihi_deploy.frontends import check_conversion, convert, opened, sets_firing_rates, takes_spikes
+from loihi_deploy.frontends import (
+    check_conversion,
+    convert,
+    opened,
+    rescaling,
+    sets_firing_rates,
+    takes_spikes,
+)
 from loihi_deploy.ir import Graph, collected, samples_for
 from loihi_deploy.ir.labels import class_labels
 from loihi_deploy.ir.program import Program
@@ -118,7 +126,10 @@ def deploy(
         check_conversion(source, graph, samples)
     converted = with_synapses(graph, options.layer_synapses)
     converted = with_frame_delays(converted, options.steps_per_frame)
-    for problem in synapse_problems(graph, options):
+    problems = list(synapse_problems(graph, options))
+    if samples is not None:
+        problems += input_problems(rescaling(source), samples)
+    for problem in problems:
         warnings.warn(LoihiDeployWarning(problem), stacklevel=3)
         converted = replace(converted, notes=(*converted.notes, str(problem)))
     chosen = options

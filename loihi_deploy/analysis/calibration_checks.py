@@ -1,6 +1,7 @@
 """What firing rates do to a network, asked of the rate network on calibration data.
 
-Is it still the function of the source? Do the rates fit the chip and the presentation?
+Are the samples what the network takes? Is it still the function of the source? Do the rates fit the chip and the
+presentation?
 """
 
 from __future__ import annotations
@@ -28,6 +29,28 @@ MOST_OF_A_STEP = 0.7
 """Part of a spike in each step that rates on chip are advised to reach."""
 FEWEST_SPIKES = 3.0
 """Spikes of a layer's fastest neurons in a presentation below which the layer says too little."""
+NOTHING_LEFT = 1 / 30
+"""What a model makes of its largest input by a factor of its own, below which that is too little to be meant."""
+
+
+def input_problems(rescaling: float, samples: Samples) -> Iterator[Problem]:
+    """Samples that were scaled to 1 already, given to a model that scales larger ones by itself.
+
+    Parameters
+    ----------
+    rescaling : float
+        What the source multiplies samples by, before anything else.
+    samples : Samples
+    """
+    largest = max(float(np.abs(values).max()) for values in samples.given.values())
+    if largest <= 1 and rescaling <= NOTHING_LEFT:
+        yield Problem(
+            "the model makes its inputs smaller by itself, as if they were larger than these",
+            "calibration",
+            f"values up to {largest:.3g}, times {rescaling:.2g}",
+            remedy="Give what the model was trained on, for pictures values of 0 to 255 (on the command line "
+            "--pixels 0..255), here and in runs",
+        )
 
 
 def output_difference(source: Graph, graph: Graph, samples: Samples) -> tuple[float, float]:

@@ -145,6 +145,15 @@ def sets_firing_rates(source: Any) -> bool:
     return is_instance(source, "nengo_dl", "Converter") and source.scale_firing_rates is not None
 
 
+def rescaling(source: Any) -> float:
+    """What a source multiplies samples by, before anything else: 1 where it does not, or is no Keras model."""
+    if any(is_instance(source, package, "Model") for package in ("keras", "tf_keras")):
+        from loihi_deploy.frontends.keras import rescaling as of_keras
+
+        return of_keras(source)
+    return 1.0
+
+
 def takes_spikes(source: Any) -> bool:
     """Whether the source is a network of spiking neurons that frames of spikes are given to, one for each step: NIR."""
     return isinstance(source, NirNetwork)

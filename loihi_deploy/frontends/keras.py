@@ -32,11 +32,13 @@ from loihi_deploy.frontends.keras_layers import (
     UNCHANGED,
     activated,
     activation_name,
+    deviations,
     refusal,
     type_name,
 )
 from loihi_deploy.frontends.keras_ops import applied_operation, operation_name, symbol
 from loihi_deploy.frontends.keras_time import OVER_FRAMES, fewer_answers, in_time, settled
+from loihi_deploy.frontends.keras_windows import values
 from loihi_deploy.frontends.layouts import image_layout
 from loihi_deploy.frontends.tensor_functions import MOVING
 from loihi_deploy.frontends.tensors import Tensor, Time, UnsupportedLayerError
@@ -47,6 +49,8 @@ from loihi_deploy.options import DeployOptions
 Path = tuple[Key, ...]
 OVER_TIME_ONLY = ("LMU", "Masking", "RNN", "SimpleRNN", "TimeDistributed")
 """Layers that make the first axis of a model's inputs time."""
+SAME_RANGE = MOVING_LAYERS | {"CenterCrop", "InputLayer", "Masking", "RandomCrop", "Resizing"}
+"""Layers behind which values are about as large as before them."""
 
 
 def convert_keras(model: Any, options: DeployOptions) -> Graph:
@@ -102,6 +106,23 @@ def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
         over_frames = tensor.over_time or ("each" if tensor.leading == 2 else "")
         builder.readout(name, tensor.affine, tensor.shape, tensor.host, output_type(output), over_frames)
     return walk
+
+
+def rescaling(model: Any) -> float:
+    """What a model of one input multiplies samples by, before anything else: 1 where it does not do so.
+
+    In a layer `Rescaling` or `Normalization`; the median, where elements have a factor each.
+    """
+    own = (layer for layer in all_layers(model) if not is_model(layer) and type_name(layer) not in SAME_RANGE)
+    first: Any = next(own, None)
+    if type_name(first) == "TimeDistributed":
+        first = first.layer
+    if len(listed(model.inputs)) > 1 or type_name(first) not in ("Normalization", "Rescaling"):
+        return 1.0
+    if type_name(first) == "Rescaling":
+        return float(np.median(np.abs(values(first.scale))))
+    deviation = float(np.median(deviations(first)))
+    return deviation if getattr(first, "invert", False) else 1 / deviation
 
 
 def _is_over_time(layer: Any) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loihi_deploy.frontends.affine import Affine, GraphBuilder
 from loihi_deploy.frontends.keras_ops import symbol
@@ -184,10 +185,15 @@ def _batch_normalization(layer: Any, inputs: list[Tensor]) -> Tensor:
     return elementwise(x, factor.reshape(shape), offset.reshape(shape))
 
 
+def deviations(layer: Any) -> NDArray[np.float64]:
+    """The standard deviations that a layer `Normalization` divides by."""
+    variance = values(layer.variance)[0] if np.ndim(layer.variance) else values(layer.variance)
+    return np.maximum(np.sqrt(variance), 1e-7)  # Keras' epsilon
+
+
 def _normalization(layer: Any, inputs: list[Tensor]) -> Tensor:
     mean = values(layer.mean)[0] if np.ndim(layer.mean) else values(layer.mean)
-    variance = values(layer.variance)[0] if np.ndim(layer.variance) else values(layer.variance)
-    deviation = np.maximum(np.sqrt(variance), 1e-7)  # Keras' epsilon
+    deviation = deviations(layer)
     if getattr(layer, "invert", False):
         return elementwise(inputs[0], deviation, mean)
     return elementwise(inputs[0], 1 / deviation, -mean / deviation)

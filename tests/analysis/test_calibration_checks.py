@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
-from loihi_deploy.analysis.calibration_checks import function_problems, output_difference, rate_problems
+from loihi_deploy.analysis.calibration_checks import (
+    function_problems,
+    input_problems,
+    output_difference,
+    rate_problems,
+)
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import LoihiDeployWarning, NormalizationError
 from loihi_deploy.ir import (
@@ -234,3 +239,12 @@ def test_calibration_samples_that_reach_a_layer():
 
     assert late.name in unreached(0 * X)
     assert late.name not in unreached(1000 * X)
+
+
+@pytest.mark.parametrize(
+    ("rescaling", "largest", "doubted"),
+    [(1 / 255, 1, True), (1 / 255, 255, False), (1 / 255, 2, False), (0.5, 1, False), (1.0, 0.01, False)],
+)
+def test_samples_are_doubted_where_a_model_would_leave_nothing_of_them(rescaling, largest, doubted):
+    samples = samples_for(network(LIF), -largest * X / X.max())
+    assert bool(list(input_problems(rescaling, samples))) == doubted

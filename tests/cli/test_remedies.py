@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
+from loihi_deploy.errors import LoihiDeployWarning
 from tests.cli.test_commands import cli
-from tests.frontends.keras_models import chain, dense
+from tests.frontends.keras_models import chain, dense, layer
 from tests.remedies import follows
 from tests.test_remedies import DEPLOYMENT, X, Y
 
@@ -90,6 +91,35 @@ def test_what_is_advised_works(broken, advised, folder, monkeypatch):
     assert cli(*broken).exit_code == 2
     result = cli(*advised)
     assert result.exit_code == 0, result.stderr
+
+
+PIXELS = "for pictures values of 0 to 255 (on the command line --pixels 0..255)"
+
+
+@pytest.mark.follows(
+    "Give what the model was trained on, for pictures values of 0 to 255 (on the command line --pixels 0..255), here "
+    "and in runs"
+)
+def test_pictures_for_a_model_that_scales_them_by_itself(tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8), np.uint8)
+    for k, each in enumerate(pixels):
+        (tmp_path / "pictures" / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
+        images.fromarray(each).save(tmp_path / "pictures" / "ab"[k % 2] / f"{k}.png")
+    made = chain(
+        *(layer("Rescaling", 1 / 255), layer("Flatten"), dense(6, activation="relu")),
+        *(dense(5, activation="relu"), dense(2)),
+        shape=(8, 8, 1),
+    )()
+    made.save(tmp_path / "model.keras")
+    command = ("compile", tmp_path / "model.keras", "--calibration", tmp_path / "pictures")
+    assert PIXELS in " ".join(cli(*command).stderr.split())
+    assert PIXELS not in " ".join(cli(*command, "--pixels", "0..255").stderr.split())
+    x = pixels[..., None].astype(np.float32)
+    with pytest.warns(LoihiDeployWarning, match="values up to 1, times 0.0039"):
+        deployment = ld.deploy(made, calibration=x / 255)
+    assert any(PIXELS in note for note in deployment.notes)
+    assert not any(PIXELS in note for note in ld.deploy(made, calibration=x).notes)
 
 
 @pytest.mark.follows("Give a path")

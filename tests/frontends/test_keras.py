@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 import loihi_deploy as ld
 from loihi_deploy.analysis.frames import read_rates
 from loihi_deploy.errors import ConversionError, InputError, LoihiDeployError
-from loihi_deploy.frontends import check_conversion, convert
+from loihi_deploy.frontends import check_conversion, convert, rescaling
 from loihi_deploy.frontends.compat import import_keras
 from loihi_deploy.frontends.keras_graph import all_layers
 from loihi_deploy.frontends.keras_layers import AUGMENTATION, HANDLERS
-from loihi_deploy.ir import Conv2D, Graph, NeuronModel, Sparse, linear, samples_for
+from loihi_deploy.ir import Conv2D, Graph, Input, NeuronModel, Sparse, linear, samples_for
 from loihi_deploy.options import DeployOptions
 from tests.frontends import keras_models
 from tests.frontends.keras_models import MODELS, chain, conv, dense, ending, keras, layer, layers, relu_conv
@@ -543,3 +543,43 @@ def test_sources_keep_their_graph():
     graph = convert(MODELS["convolution"]())
     assert isinstance(graph, Graph)
     assert convert(graph, DeployOptions(synapse=0.5)) is graph
+
+
+SHADES = np.random.default_rng(0).random((20, 8, 8, 3))
+
+
+def adapted(values):
+    """A layer `Normalization` that was fitted on values."""
+    made = layers().Normalization(axis=None)
+    made.adapt(values)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("first", "wanted"),
+    [
+        (lambda k: [k.Rescaling(1 / 255)], 1 / 255),
+        (lambda k: [k.Resizing(6, 6), k.RandomFlip(), k.Rescaling(1 / 127.5, offset=-1)], 1 / 127.5),
+        (lambda k: [keras().Sequential([k.Input((8, 8, 3)), k.Rescaling(1 / 255)]), k.Rescaling(3.0)], 1 / 255),
+        (lambda k: [k.Rescaling([0.5, 1 / 50, 1 / 60])], 1 / 50),
+        (lambda k: [adapted(255 * SHADES)], 1 / (255 * SHADES.std())),
+        (lambda k: [adapted(SHADES)], 1 / SHADES.std()),
+        (lambda k: [k.Normalization(mean=3.0, variance=16.0, invert=True)], 4),
+        (lambda k: [k.Conv2D(3, 1, activation="relu"), k.Rescaling(1 / 255)], 1),
+        (lambda k: [k.Flatten()], 1),
+    ],
+)  # fmt: skip
+def test_what_a_model_multiplies_its_input_by(first, wanted):
+    k = layers()
+    made = keras().Sequential([k.Input((8, 8, 3)), *first(k), k.Flatten(), k.Dense(4, activation="relu")])
+    assert rescaling(made) == pytest.approx(wanted, rel=1e-5)
+    frames = keras().Sequential([k.Input((None, 8, 8, 3)), k.TimeDistributed(k.Rescaling(1 / 255))])
+    assert rescaling(frames) == pytest.approx(1 / 255)
+
+
+def test_a_factor_of_one_of_several_inputs_is_none_of_the_model():
+    k = layers()
+    one, other = k.Input((4,)), k.Input((4,))
+    made = keras().Model([one, other], k.Dense(3)(k.Concatenate()([k.Rescaling(1 / 255)(one), other])))
+    assert rescaling(made) == 1
+    assert rescaling(Graph((Input("x", (4,)),), (), ())) == 1
