@@ -211,12 +211,12 @@ class _Walk:
             raise UnsupportedError("a delay of what is no sum of the spikes of neurons")
         late = np.broadcast_to(as_stored(np.round(steps).astype(int), value.shape), value.affine.size)
         stored, order = layout_of(value.shape)
-        now, here = value.affine.ordered(order, stored), np.arange(value.affine.size)
+        now = value.affine.ordered(order, stored)
         ends = []
         for left in np.unique(late).tolist():
-            part = now
-            if left != late.max() or left != late.min():
-                part = now.mapped(linear.gather(np.where(late == left, here, -1), len(here)), stored, order)
+            kept = np.flatnonzero(late == left)
+            alike = len(kept) == late.size
+            part = now if alike else now.mapped(linear.gather(kept, late.size), (len(kept),))
             stages, rest = self._stages(part, left)
             if stages and not _is_spikes(part):
                 raise UnsupportedError(
@@ -228,6 +228,10 @@ class _Walk:
                     *(name, part.held_back(self.most_delay), NeuronModel("if", discretized=True)),
                     *(RELAY_GAIN / self.dt, 0.0, self.dt),
                 )
+            if not alike:
+                place = np.full(late.size, -1)
+                place[kept] = np.arange(len(kept))
+                part = part.mapped(linear.gather(place, len(kept)), stored, order)
             ends.append(part.held_back(rest))
         return Value(add(ends), value.shape)
 

@@ -197,7 +197,7 @@ def delayed_network(delays, before=(), behind=TWOFOLD):
     return chain((4,), *TWOFOLD, *before, nir.Delay(np.array(delays) * DT), *behind)
 
 
-@pytest.mark.parametrize("delays", [[0, 1, 3, 3], [5] * 4, [0, 62, 63, 62], [125, 126, 1, 200]])
+@pytest.mark.parametrize("delays", [[0, 1, 3, 3], [5] * 4, [0, 62, 63, 62], [125, 126, 1, 200], [126] * 4])
 def test_delays_are_those_of_synapses_with_relays_where_these_are_too_long(delays):
     x = np.zeros((230, 4))
     x[5] = 1
@@ -205,10 +205,11 @@ def test_delays_are_those_of_synapses_with_relays_where_these_are_too_long(delay
     ours, theirs, _ = spike_counts(graph, ["in", "n0", "n1", "n2", "n3", "n4", "out"], x, "n4")
     assert theirs.sum() == 4
     assert np.array_equal(ours[2:], theirs[:-2])  # to the chip, and from one layer to the next
-    populations = [p.name for p in ld.convert(graph, OPTIONS).populations]
+    populations = ld.convert(graph, OPTIONS).populations
     relays = {200: 3, 126: 2, 125: 1, 63: 1}  # 62 steps in a synapse, and a step to the relay
     assert len(populations) == 2 + sum(relays.get(delay, 0) for delay in set(delays))
-    assert (populations[0], populations[-1]) == ("n1", "n4")
+    assert sum(p.size for p in populations) == 8 + sum(relays.get(delay, 0) for delay in delays)
+    assert (populations[0].name, populations[-1].name) == ("n1", "n4")
     if max(delays) < 62:
         assert len([p for p in ld.convert(graph, OPTIONS).projections if p.pre == "n1"]) == 1
 
