@@ -182,6 +182,7 @@ CALLS = {
             "n_steps": 3,
         },
     ),
+    "read_events": (ld.data.read_events, {"path": "missing.npy"}),
     "load_idx": (ld.data.load_idx, {"directory": "missing"}),
     "load_cifar10": (ld.data.load_cifar10, {"directory": "missing"}),
 }

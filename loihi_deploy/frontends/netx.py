@@ -92,7 +92,7 @@ def read_netx(path: str | os.PathLike[str], board: BoardLike = "loihi") -> Progr
     problems += [problem for layer in layers for problem in neuron_problems(layer)]
     if problems:
         raise ConversionError("The network has parts that the chip has not", problems)
-    reader = _Reader(chip.arithmetic)
+    reader = _Reader(chip.arithmetic, chip.core.max_delay)
     for number, layer in enumerate(layers):
         try:
             reader.add(layer, last=all(later.kind == "average" for later in layers[number + 1 :]))
@@ -153,6 +153,7 @@ class _Reader:
     """The program so far."""
 
     arithmetic: Arithmetic
+    longest_delay: int
     sender: Sender | None = None
     inputs: tuple[Input, ...] = ()
     encoder: list[Population | Projection | Readout] = field(default_factory=list)
@@ -304,7 +305,7 @@ class _Reader:
 
     def _delayed(self, layer: Layer, shape: tuple[int, ...]) -> Sender:
         """Who sends the layer's spikes: itself, held back by the synapses, or decoders, behind it."""
-        delays = delays_of(layer, shape)
+        delays = delays_of(layer, shape, self.longest_delay)
         return Sender(layer.name, shape, np.arange(len(delays)), delays if delays.any() else None)
 
     def _decode(self, layer: Layer, transform: Dense) -> None:

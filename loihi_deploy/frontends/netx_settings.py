@@ -15,8 +15,6 @@ from loihi_deploy.ir.program import Compartments
 
 STATE_SHIFT = 6
 """Bits that weights, biases and thresholds of a file are shifted by (Lava's ``act_shift``, ``bias_exp``)."""
-MAX_DELAY = 62
-"""Longest delay in steps, Lava's and the chip's."""
 NEURONS = ("LOIHI", "CUBA")
 OTHER_NEURONS = "the chip has current-based leaky neurons only: LOIHI or CUBA"
 
@@ -170,12 +168,12 @@ def _at_start(layer: Layer, shape: tuple[int, ...]) -> NDArray[np.int32] | None:
     return laid_out(values, shape).astype(np.int32)
 
 
-def delays_of(layer: Layer, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def delays_of(layer: Layer, shape: tuple[int, ...], longest: int) -> NDArray[np.int64]:
     """Steps that each neuron's spikes are under way for, on top of the one of every synapse: (size,)."""
     given = whole_numbers(layer, "delay", 0).reshape(-1)
-    if given.min() < 0 or given.max() > MAX_DELAY:
+    if given.min() < 0 or given.max() > longest:
         raise ConversionError.single(
-            "delays beyond the chip's", layer.name, int(given.max()), f"0 to {MAX_DELAY}"
+            "delays beyond the chip's", layer.name, int(given.max()), f"0 to {longest}"
         )
     size = int(np.prod(shape))
     if len(given) in (1, shape[-1]):
