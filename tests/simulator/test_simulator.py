@@ -1,6 +1,7 @@
 """The interface of the simulator, and what nengo-loihi refuses."""
 
 import pickle
+from itertools import combinations
 
 import nengo
 import nengo_loihi
@@ -10,7 +11,7 @@ from nengo.exceptions import BuildError, NengoWarning, SimulatorClosed
 
 import loihi_deploy as ld
 from loihi_deploy.errors import BackendError, InputError, MappingError, QuantizationError
-from loihi_deploy.simulator import NotOnChipError
+from loihi_deploy.simulator import NotOnChipError, block_chip
 from tests.simulator import networks
 
 pytestmark = [
@@ -206,6 +207,21 @@ def test_synapses_of_different_time_constants_are_refused():
         nengo.Connection(b.neurons, b.neurons, synapse=0.1)
     with pytest.raises(NotOnChipError, match=r"'target'.*0.005 s, 0.1 s"):
         ld.Simulator(net, progress_bar=False)
+
+
+def test_no_two_arrays_of_its_kernel_overlap(monkeypatch):
+    """It is compiled for such: `loihi_deploy.engines.kept_code`."""
+    calls, kernel = [], block_chip.run
+
+    def checked(*arrays):
+        calls.append(len(arrays))
+        assert not any(np.shares_memory(*pair) for pair in combinations(arrays, 2))
+        return kernel(*arrays)
+
+    monkeypatch.setattr(block_chip, "run", checked)
+    net, _ = networks.many_cores()
+    simulate(net, 20)
+    assert calls
 
 
 def test_initial_voltages_are_those_asked_for():
