@@ -30,8 +30,11 @@ def random_transform(rng, pre, post, kind, largest=127):
 
 
 @st.composite
-def programs(draw):
-    """Programs with one or two sources, one to four populations, any projections, recurrent ones included."""
+def programs(draw, delays=False):
+    """Programs with up to two sources, one to four populations, any projections, recurrent ones included.
+
+    With `delays` synapses may hold spikes back, for as long for all or for each sender.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shapes = st.one_of(
         st.tuples(st.integers(1, 300)),
@@ -66,7 +69,13 @@ def programs(draw):
                 kind = draw(st.sampled_from(["dense", "sparse", "conv", "conv"]))
                 largest = draw(st.sampled_from([1, 20, 127]))
                 transform = random_transform(rng, pre.shape, post.shape, kind, largest)
-                synapses.append(Synapses(pre.name, post.name, transform, draw(st.sampled_from([6, 7]))))
+                late = None
+                if delays and draw(st.booleans()):
+                    late = draw(st.integers(0, 40))
+                    if draw(st.booleans()):  # of senders that share no weights
+                        late, transform = rng.choice([0, late // 2, late], pre.size), transform.csr()
+                shift = draw(st.sampled_from([6, 7]))
+                synapses.append(Synapses(pre.name, post.name, transform, shift, delays=late))
     links = tuple(Link(s.name, "to_chip", draw(st.integers(0, 3))) for s in sources if draw(st.booleans()))
     return Program(NO_GRAPH, tuple(sources), tuple(populations), tuple(synapses), NO_GRAPH, links)
 

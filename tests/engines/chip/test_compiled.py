@@ -29,7 +29,7 @@ def assert_same_arrays(ours, theirs):
 def assert_same(ours, theirs):
     assert_same_arrays(ours.recorded, theirs.recorded)
     assert ours.counts == theirs.counts
-    for field in ("u", "v", "refractory", "spikes", "pending"):
+    for field in ("u", "v", "refractory", "spikes", "pending", "delayed"):
         assert_same_arrays(getattr(ours.state, field), getattr(theirs.state, field))
     assert (ours.state.noise is None) == (theirs.state.noise is None)
     if ours.state.noise is not None:
@@ -37,7 +37,9 @@ def assert_same(ours, theirs):
         assert ours.state.noise[2:] == theirs.state.noise[2:]
 
 
-@given(programs(), st.integers(0, 2**32 - 1), st.sampled_from([0.02, 0.2, 0.9]), st.integers(1, 40))
+@given(
+    programs(delays=True), st.integers(0, 2**32 - 1), st.sampled_from([0.02, 0.2, 0.9]), st.integers(1, 40)
+)
 @settings(deadline=None, max_examples=300)
 def test_equals_the_reference(program, seed, rate, steps):
     spikes = random_spikes(program, 2, steps, rate, seed)
@@ -46,7 +48,7 @@ def test_equals_the_reference(program, seed, rate, steps):
     assert_same(engine.simulate(program, spikes, steps, record, seed=seed), expected)
 
 
-@given(programs(), st.integers(0, 2**32 - 1), st.integers(1, 10), st.integers(0, 10))
+@given(programs(delays=True), st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(0, 40))
 @settings(deadline=None, max_examples=50)
 def test_a_run_can_be_cut_in_two(program, seed, steps, cut):
     cut = min(cut, steps)
