@@ -141,7 +141,8 @@ def fine_tune(
     y : (n,) int array or one-hot rows
         Classes.
     steps : int
-        Presentation time that it is meant for: what the table is measured at, and what the penalty counts.
+        Presentation time that it is meant for: what the table is measured at, and what the penalty counts. The longer,
+        the slower are the neurons in training.
     validation : float or (x, y)
         The part of the samples, their last, or samples of their own, that choose the epoch and fill the table.
     weight_bits : {8, 6, 5, 4, 3, 2}
@@ -159,7 +160,7 @@ def fine_tune(
     penalty : {'events', 'energy'}
         What spikes cost in training: synaptic events, or energy.
     penalty_weight : float
-        Loss for 100,000 events, or 10 µJ, per sample; 0 for no penalty.
+        Loss for 100,000 events, or 10 µJ, per sample, of spikes of the encoder and of the chip; 0 for no penalty.
     compare : bool
         Also train the same network for as long without any of this: much of what tuning seems to gain is more training.
     checkpoint : path, optional
