@@ -219,6 +219,6 @@ def _write(
         if save:
             result.save(point.name, folder / f"{point.name}.loihi")
     try:
-        result.plot().savefig(folder / PICTURE, dpi=150)
+        result.plot().savefig(folder / PICTURE, dpi=150, facecolor="white")
     except MissingExtraError as error:
         terminal.warn(str(error))

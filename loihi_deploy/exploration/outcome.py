@@ -21,6 +21,8 @@ from loihi_deploy.tables import Page, Shown, Table
 
 AUTO = "auto"
 """Name of the point that `DeployOptions(steps="auto")` gives."""
+LOSSES = ("drop", "expected_drop", "rmse")
+"""Figures that say how much worse a deployment is than its source."""
 
 
 @dataclass(frozen=True)
@@ -131,19 +133,41 @@ class Exploration(Shown, OneLine):
         self.deployment(name).save(path)
 
     def plot(self) -> Any:
-        """Every point, and the front, by the first two or three things that are minimized: a matplotlib figure.
+        """What is minimized, by what it costs in accuracy: a matplotlib figure of every point, and of the front.
+
+        Upwards lies the first thing that is minimized and is no loss of accuracy, beside points of the front the last
+        one. To the right lies the loss that is minimized; where none is, the drop, counted or expected, whichever is
+        more, which `max_drop` limits, or the error of values.
 
         Raises
         ------
         MissingExtraError
             If matplotlib is not installed.
         """
-        axes = [(name, _title(name), FIGURES[name].unit) for name in (*self.minimize, "accuracy")]
+        up, *others = [name for name in self.minimize if name not in LOSSES] or ["energy_mj"]
+        known = set().union(*(point.figures for point in self.points))
+        across = next((n for n in (*self.minimize, "drop", "rmse") if n in LOSSES and n in known), "drop")
+        title = FIGURES[across].text
+        # the drop that is limited, if it is not the counted one that is minimized
+        more = "expected_drop" if "expected_drop" in known and across not in self.minimize else across
+        if more != across:
+            title += ", counted or expected"
+
+        def place(point: Point) -> tuple[float, float]:
+            return max(point.figures[across], point.figures[more]), point.figures[up]
+
+        def text(point: Point) -> str:
+            beside = f" ({FIGURES[others[-1]].shown(point.figures[others[-1]])})" if others else ""
+            return point.name + beside
+
+        there = [point for point in self.points if {across, more, up} <= point.figures.keys()]
         with drawn():
             return fronts.front(
-                [point.figures for point in self.points if all(n in point.figures for n in self.minimize)],
-                [(point.name, point.figures) for point in self.front],
-                axes[:3],
+                [(*place(point), not point.stopped) for point in there],
+                [(text(p), *place(p), p in self.front) for p in self._front_and_auto() if p in there],
+                (title, FIGURES[across].unit),
+                (FIGURES[up].text, FIGURES[up].unit),
+                self.keep.limits.get("drop" if across == "expected_drop" else across),
             )
 
     def values(self) -> dict[str, Any]:
@@ -167,7 +191,7 @@ class Exploration(Shown, OneLine):
         ]
         shown = dict.fromkeys((*self.minimize, *quality))
         columns = ("point", *map(_title, shown), *(f"{_title(name)}, held out" for name in quality))
-        shown_points = [*self.front, *(p for p in self.points if p.name == AUTO and p not in self.front)]
+        shown_points = self._front_and_auto()
         rows = tuple(
             (
                 point.name,
@@ -184,6 +208,10 @@ class Exploration(Shown, OneLine):
         if not self.front:
             parts.append(self._nothing())
         return Page((*parts, self._tried()))
+
+    def _front_and_auto(self) -> list[Point]:
+        """What is named in the table and the picture."""
+        return [*self.front, *(p for p in self.points if p.name == AUTO and p not in self.front)]
 
     def _missed(self, point: Point) -> Iterator[str]:
         """Limits that do not hold: none of a point of the front, but on held-out samples, where the best is lucky."""

@@ -2,51 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from loihi_deploy.report.drawing import COLOURS, new_figure
+from loihi_deploy.report.drawing import BAD, COLOURS, new_figure
+
+BEYOND = 2.5
+"""How far to the right is drawn, in limits: hopeless trials would take all the room, as would a limit that is as far
+beyond all trials."""
 
 
 def front(
-    tried: Sequence[Mapping[str, float]],
-    best: Sequence[tuple[str, Mapping[str, float]]],
-    axes: Sequence[tuple[str, str, str]],
+    tried: Sequence[tuple[float, float, bool]],
+    named: Sequence[tuple[str, float, float, bool]],
+    across: tuple[str, str],
+    up: tuple[str, str],
+    limit: float | None = None,
 ) -> Any:
     """Points by two figures, the front in colour.
 
     Parameters
     ----------
-    tried : sequence of dict
-        Figures of everything that was tried.
-    best : sequence of (name, figures)
-    axes : sequence of (figure, title, unit)
-        What lies on the vertical axis, on the horizontal one, and is written beside each point of the front; fractions
-        have the unit '%'.
+    tried : sequence of (x, y, judged)
+        Everything that was tried; `judged` is False where a trial was ended on few samples.
+    named : sequence of (text, x, y, best)
+        Points with a text beside them; `best` is False for those that are not on the front.
+    across, up : (title, unit)
+        Of the two axes; fractions have the unit '%'.
+    limit : float, optional
+        What x is held to: a line. Points far beyond it are not drawn but counted.
     """
     from matplotlib.ticker import PercentFormatter
 
-    (y, *_), (x, *_) = axes[:2]
     figure, plot = new_figure(3.4)
-    there = [point for point in tried if x in point and y in point]
-    plot.scatter(
-        [point[x] for point in there], [point[y] for point in there], s=14, color=COLOURS[7], alpha=0.5, lw=0
-    )
-    line = sorted((point[x], point[y]) for _, point in best if x in point)
-    plot.plot(*zip(*line, strict=True) if line else ([], []), color=COLOURS[0], lw=0.8, alpha=0.6)
-    plot.scatter(*zip(*line, strict=True) if line else ([], []), s=26, color=COLOURS[0], zorder=3)
-    for name, point in best:
-        if x not in point:
-            continue
-        text = name
-        if len(axes) > 2 and axes[2][0] in point:
-            value, unit = point[axes[2][0]], axes[2][2]
-            text += f" ({100 * value:.4g} %)" if unit == "%" else f" ({value:.4g} {unit})".replace(" )", ")")
-        plot.annotate(text, (point[x], point[y]), (4, 4), textcoords="offset points", fontsize=8)
-    for axis, (_, title, unit) in zip((plot.yaxis, plot.xaxis), axes[:2], strict=True):
+    most = float("inf")
+    if limit is not None:
+        most = max([BEYOND * limit, *(x for _, x, _, _ in named)])
+        if limit <= BEYOND * max((x for x, _, _ in tried if x <= most), default=0.0):
+            plot.axvline(limit, color=BAD, lw=1, ls=":", label="limit")
+    for ended, fill, what in ((False, COLOURS[7], "tried"), (True, "none", "ended on few samples")):
+        there = [(x, y) for x, y, judged in tried if judged != ended and x <= most]
+        if there:
+            plot.scatter(*zip(*there, strict=True), s=16, c=fill, edgecolors=COLOURS[7], lw=0.6, label=what)
+    for kind, shade, what in ((True, COLOURS[0], "none beats these"), (False, COLOURS[1], "not among these")):
+        there = [(x, y) for _, x, y, best in named if best == kind]
+        if there:
+            plot.scatter(*zip(*there, strict=True), s=30, color=shade, zorder=3, label=what)
+    for text, x, y, _ in named:
+        plot.annotate(text, (x, y), (4, 4), textcoords="offset points", fontsize=8)
+    for axis, (title, unit) in ((plot.xaxis, across), (plot.yaxis, up)):
         axis.set_label_text(f"{title}, {unit}" if unit else title)
         if unit == "%":
             axis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-    if len(axes) > 2:
-        plot.set_title(f"Names of points, and {axes[2][1]}", loc="left")
+    if beyond := sum(x > most for x, _, _ in tried):
+        plot.set_title(f"{beyond} of {len(tried)} lie further to the right", loc="left")
+    if tried:
+        plot.legend(fontsize=7)
     return figure

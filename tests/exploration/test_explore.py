@@ -23,6 +23,7 @@ pytest.importorskip("optuna")
 
 N = 500
 KEEP = ld.Criteria(max_drop=0.1)
+BOTH = ("drop", "expected_drop")
 
 
 def network():
@@ -131,9 +132,15 @@ def test_the_table_and_the_picture(found):
         assert FIGURES["drop"].shown(point.final["drop"]) in text
     plot = found.plot().axes[0]
     assert plot.get_ylabel() == "energy, high end, mJ"
-    assert plot.get_xlabel() == "time on chip, high end, ms"
-    texts = [text.get_text() for text in plot.texts]
-    assert [text.split(" (")[0] for text in texts] == [point.name for point in found.front]
+    assert plot.get_xlabel() == "below the rate network, %"  # without labels no drop is expected
+    names = [text.get_text().split(" (")[0] for text in plot.texts]
+    assert [name for name in names if name != "auto"] == [p.name for p in found.front if p.name != "auto"]
+    assert plot.texts[0].get_text().endswith(f"({found.front[0].figures['cores']:.0f})")
+    front, limit = plot.collections[-1 if "auto" in {p.name for p in found.front} else -2], plot.lines[0]
+    assert {tuple(place) for place in front.get_offsets().tolist()} == {
+        (point.figures["drop"], point.figures["energy_mj"]) for point in found.front
+    }
+    assert list(limit.get_xdata()) == [KEEP.max_drop] * 2
     values = found.values()
     assert [point["name"] for point in values["front"]] == [point.name for point in found.front]
 
@@ -386,6 +393,7 @@ def test_values_are_explored_by_their_error():
     assert len(result.front) >= 1
     assert result.front[0].figures["rmse"] > 0
     assert "drop" not in result.front[0].figures
+    assert result.plot().axes[0].get_xlabel() == "root mean square error"
 
 
 def test_the_synapse_is_set_without_converting_anew():
@@ -447,6 +455,15 @@ def test_the_expected_drop_is_by_how_sure_the_rate_network_is():
     assert "below the rate network, expected" in str(found)
     kept = replace(found, keep=ld.Criteria(max_drop=point.figures["expected_drop"] - 1e-6))
     assert f"{point.name}: below the rate network, expected" in str(kept)
+    for minimize, title, x in (
+        (("cores",), "below the rate network, counted or expected, %", max(point.figures[n] for n in BOTH)),
+        (("drop", "cores"), "below the rate network, %", point.figures["drop"]),
+        (("expected_drop",), "below the rate network, expected, %", point.figures["expected_drop"]),
+    ):
+        plot = replace(found, minimize=minimize).plot().axes[0]
+        assert plot.get_xlabel() == title
+        assert plot.get_ylabel() == ("cores" if "cores" in minimize else "energy, high end, mJ")
+        assert plot.collections[-1].get_offsets()[0][0] == x
 
 
 def test_the_limit_of_the_drop_is_that_of_the_expected_one():

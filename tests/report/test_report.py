@@ -339,14 +339,24 @@ def test_limits_that_add_up_are_drawn_in_full():
 
 
 def test_figures_of_an_exploration_have_their_units():
-    points = [{"energy": 2.0, "drop": 0.01, "accuracy": 0.875, "cores": 3}]
-    axes = [("energy", "energy", "mJ"), ("drop", "below", "%"), ("accuracy", "accuracy", "%")]
-    plot = fronts.front(points, [("a", points[0])], axes).axes[0]
+    axes = ("below", "%"), ("energy", "mJ")
+    plot = fronts.front([(0.01, 2.0, True)], [("a (3)", 0.01, 2.0, True)], *axes).axes[0]
     assert (plot.get_ylabel(), plot.get_xlabel()) == ("energy, mJ", "below, %")
     assert plot.xaxis.get_major_formatter()(0.01, 0).startswith("1")
-    assert [text.get_text() for text in plot.texts] == ["a (87.5 %)"]
-    plot = fronts.front(points, [("a", points[0])], [*axes[:2], ("cores", "cores", "")]).axes[0]
     assert [text.get_text() for text in plot.texts] == ["a (3)"]
+
+
+def test_what_lies_far_beyond_a_limit_is_counted_and_not_drawn():
+    tried = [(0.001, 2.0, True), (0.02, 1.0, False), (0.6, 0.5, False), (0.9, 0.4, False)]
+    plot = fronts.front(tried, [("a", 0.02, 1.0, False)], ("below", "%"), ("energy", "mJ"), 0.005).axes[0]
+    drawn = [tuple(place) for dots in plot.collections for place in dots.get_offsets().tolist()]
+    assert sorted(set(drawn)) == [(0.001, 2.0), (0.02, 1.0)]  # what has a name is always there
+    assert plot.get_title(loc="left") == "2 of 4 lie further to the right"
+    assert {tuple(line.get_xdata()) for line in plot.lines} == {(0.005, 0.005)}
+    for few in ([], [(0.001, 2.0, True)]):
+        plot = fronts.front(few, [], ("below", "%"), ("energy", "mJ"), 0.5).axes[0]
+        assert not plot.lines
+        assert len(plot.collections) == len(few)
 
 
 def test_the_network_is_drawn_with_a_line_for_each_projection():
