@@ -142,10 +142,11 @@ def for_presentation(
         if chosen.drop <= options.max_drop + ROUNDING:
             return chosen.options
     least = min(drops, key=lambda steps: drops[steps])
+    lost = "decided otherwise (there are no labels)" if judge.compares_decisions else "lost"
     raise InputError.single(
         "no presentation time is long enough",
         f"steps='auto', max_drop={options.max_drop:g}",
-        f"{100 * drops[least]:.2f} % lost at {least} steps",
+        f"{100 * drops[least]:.2f} % {lost} at {least} steps",
         remedy=f"Allow a drop of {np.ceil(1e4 * drops[least]) / 1e4:g}",
     )
 
@@ -271,6 +272,7 @@ class _Judge:
         if labels is not None and self._readout.n_classes > 1:
             self._odds = odds(self._values, labels, np.arange(len(labels)))
         self._labels = decisions if labels is None else labels
+        self.compares_decisions = labels is None and self._readout.n_classes > 1
         self._goal = float((decisions == self._labels).mean())
 
     def __call__(self, program: Program, options: DeployOptions, windows: Sequence[float]) -> _Judged:

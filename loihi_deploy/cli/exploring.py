@@ -23,7 +23,7 @@ from loihi_deploy.cli.given import Given, data_options, data_values, graph_form
 from loihi_deploy.cli.group import commands
 from loihi_deploy.cli.terminal import Terminal, shows_progress
 from loihi_deploy.data.arrays import FORMS
-from loihi_deploy.data.named import check_named, read_samples
+from loihi_deploy.data.named import check_named, read_labels, read_samples
 from loihi_deploy.errors import MissingExtraError
 from loihi_deploy.files import check_writable, make_folder, write_file
 
@@ -62,8 +62,8 @@ def _value(text: str) -> Any:
 @click.option(
     "--calibration",
     metavar="DATA",
-    help=f"Samples that firing rates are set from: {FORMS}; if not given, those of --data or --samples, training "
-    "images of a set.",
+    help=f"Samples that firing rates are set from: {FORMS}; if not given, training images of a set, or a quarter of "
+    "--data or --samples at most, which nothing else is done with.",
 )
 @calibration_samples_option
 @board_option
@@ -159,7 +159,14 @@ def explore(
     form = (graph_form if model in benchmarks.NETWORKS else keras_form)(source, given.pixels)
     found = given.read_as(form)
     calibrated_on = calibration or given.data or given.samples or ""
-    few = read_samples(calibrated_on, form, calibration_samples, "train")
+    labels = read_labels(given.labels) if calibration is None and given.labels is not None else None
+    few = read_samples(calibrated_on, form, calibration_samples, "train", labels)
+    if (
+        calibration is None and few.name == found.name
+    ):  # no training part: samples are for the one or for the other
+        calibration_samples = min(calibration_samples, max(1, few.n_there // 4))
+        few = read_samples(calibrated_on, form, calibration_samples, "train", labels)
+        found = found.without(few)
     with terminal.working(f"Exploring {model}"):
         result = exploration.explore(
             *(source, found.x, found.y, onto),

@@ -72,6 +72,16 @@ class NamedSamples:
         """Number of samples."""
         return len(next(iter(self.x.values())) if isinstance(self.x, Mapping) else self.x)
 
+    def without(self, others: NamedSamples) -> NamedSamples:
+        """Those that are not among others of the same place."""
+        left = ~np.isin(evenly(self.n_there, self.n), evenly(others.n_there, others.n))
+        x = (
+            {name: each[left] for name, each in self.x.items()}
+            if isinstance(self.x, Mapping)
+            else self.x[left]
+        )
+        return replace(self, x=x, y=None if self.y is None else self.y[left])
+
     def __str__(self) -> str:
         of = "" if self.n == self.n_there else f" of {self.n_there:,}"
         return f"{self.n:,}{of} samples of {self.name}"

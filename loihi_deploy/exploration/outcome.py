@@ -205,6 +205,7 @@ class Exploration(Shown, OneLine):
             parts.append(Table("Deployments that none beats in everything", columns, rows))
         parts += [f"{p.name}: {', '.join(p.toml().splitlines()) or 'the defaults'}" for p in shown_points]
         parts += [f"{p.name}: {text}" for p in shown_points for text in self._missed(p)]
+        parts += [text for text in self.failed if text.startswith(f"{AUTO}: ")]
         if not self.front:
             parts.append(self._nothing())
         return Page((*parts, self._tried()))

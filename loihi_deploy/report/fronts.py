@@ -7,7 +7,7 @@ from typing import Any
 
 from loihi_deploy.report.drawing import BAD, COLOURS, new_figure
 
-BEYOND = 2.5
+BEYOND = 5.0
 """How far to the right is drawn, in limits: hopeless trials would take all the room, as would a limit that is as far
 beyond all trials."""
 

@@ -138,8 +138,11 @@ def test_auto_that_cannot_succeed_says_what_would(monkeypatch):
     monkeypatch.setattr("loihi_deploy.analysis.presentation.LADDER", (8, 10))
     with pytest.raises(InputError, match="no presentation time is long enough") as caught:
         deployed(steps="auto", max_drop=0.0)
+    assert "decided otherwise (there are no labels)" in str(caught.value)
     drop = float(re.search(r"a drop of (\d\.\d+)", str(caught.value))[1])
     assert deployed(steps="auto", max_drop=drop).options.steps in (8, 10)
+    with pytest.raises(InputError, match=r"\d % lost at"):
+        deployed(steps="auto", max_drop=0.0, labels=decisions(network(), X))
 
 
 def test_networks_without_classes_are_judged_by_their_error():

@@ -87,6 +87,30 @@ def test_it_goes_on_from_its_file_and_fails_where_nothing_holds(folder, monkeypa
     assert "--save needs -o" in cli("explore", "small", "--samples", folder / "x.npy", "--save").stderr
 
 
+@pytest.mark.parametrize("limit", [None, 300])
+def test_samples_to_calibrate_with_are_for_nothing_else(folder, monkeypatch, limit):
+    seen = {}
+
+    def asked(source, x, y, board, **given):
+        seen.update(given, x=x, y=y)
+        raise ld.errors.InputError.single("enough", "explore")
+
+    monkeypatch.setattr("loihi_deploy.exploration.explore", asked)
+    monkeypatch.setitem(networks.NETWORKS, "small", network)
+    told = () if limit is None else ("--limit", limit)
+    cli("explore", "small", "--samples", folder / "x.npy", "--labels", folder / "y.npy", *told)
+    labels = {row.tobytes(): k % 4 for k, row in enumerate(samples())}
+    ours, theirs = ([row.tobytes() for row in seen[name]] for name in ("calibration", "x"))
+    assert len(ours) == 125
+    assert not set(ours) & set(theirs)
+    assert len(theirs) == 375 if limit is None else 200 < len(theirs) < 300
+    assert [labels[row] for row in ours] == list(seen["labels"])
+    assert [labels[row] for row in theirs] == list(seen["y"])
+    cli("explore", "small", "--samples", folder / "x.npy", "--calibration", folder / "x.npy")
+    assert len(seen["calibration"]) == len(seen["x"]) == 500
+    assert seen["labels"] is None
+
+
 @pytest.mark.parametrize(
     ("text", "values"),
     [

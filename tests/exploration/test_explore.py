@@ -145,6 +145,14 @@ def test_the_table_and_the_picture(found):
     assert [point["name"] for point in values["front"]] == [point.name for point in found.front]
 
 
+def test_it_is_said_why_there_is_nothing_to_compare_with(found):
+    text = str(
+        replace(found, failed=("auto: cannot be deployed: too deep", "7: cannot be deployed: too short"))
+    )
+    assert "auto: cannot be deployed: too deep" in text
+    assert "7: cannot be deployed" not in text
+
+
 def test_the_same_seed_gives_the_same_trials(found):
     again = explored(n_trials=6)
     assert [point.options for point in again.points[:6]] == [point.options for point in found.points[:6]]
