@@ -38,6 +38,10 @@ class Value:
 class UnsupportedError(Exception):
     """An operator that the chip has not, or with settings that it has not: what, and the settings."""
 
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
 
 def order_of(stored: Shape) -> NDArray[np.intp]:
     """Where element i of (channels, height, width) stands in (height, width, channels)."""

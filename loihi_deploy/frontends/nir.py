@@ -122,14 +122,13 @@ class _Walk:
         try:
             act(node)
         except UnsupportedError as error:
-            self._problem(str(error), node)
+            self._problem(str(error), node, remedy=error.remedy)
         except (InputError, ValueError, IndexError, TypeError) as error:
             self._problem("settings and shapes do not fit", node, str(error).split("\n")[0][:200])
 
-    def _problem(self, what: str, node: Node, value: object = None) -> None:
+    def _problem(self, what: str, node: Node, value: object = None, *, remedy: str = "") -> None:
         where = f"node {node.name!r} ({node.kind})"
-        remedy = DAMAGED if value is not None else ""
-        problem = Problem(what, where, value, remedy=remedy)
+        problem = Problem(what, where, value, remedy=remedy or (DAMAGED if value is not None else ""))
         if problem not in self.builder.problems:
             self.builder.problems.append(problem)
 
@@ -147,7 +146,7 @@ class _Walk:
                 try:
                     self.shapes[name] = shape_after(node, given[0] if given else None)
                 except UnsupportedError as error:
-                    self._problem(str(error), node)
+                    self._problem(str(error), node, remedy=error.remedy)
                     failed.add(name)
                 except (ValueError, IndexError, TypeError) as error:
                     self._problem("settings and shapes do not fit", node, str(error).split("\n")[0][:200])
@@ -206,9 +205,15 @@ class _Walk:
         """What synapses hold back for each element; relay neurons first, where that is longer than the chip can."""
         steps = for_each(node, "delay", value.shape) / self.dt
         if (np.abs(steps - np.round(steps)) > 1e-3).any() or steps.min() < 0 or steps.max() > LONGEST_DELAY:
-            raise UnsupportedError(f"delays other than 0 to {LONGEST_DELAY} whole steps")
+            raise UnsupportedError(
+                f"delays other than 0 to {LONGEST_DELAY} whole steps of {self.dt:g} s",
+                "Use DeployOptions(dt=...), the step that the network was trained in",
+            )
         if value.affine.offset.any() or any(source.name in self.given for source in value.affine.terms):
-            raise UnsupportedError("a delay of what is no sum of the spikes of neurons")
+            raise UnsupportedError(
+                "a delay of what is no sum of the spikes of neurons",
+                "Put it behind neurons, and what adds constants behind it",
+            )
         late = np.broadcast_to(as_stored(np.round(steps).astype(int), value.shape), value.affine.size)
         stored, order = layout_of(value.shape)
         now = value.affine.ordered(order, stored)
@@ -220,7 +225,8 @@ class _Walk:
             stages, rest = self._stages(part, left)
             if stages and not _is_spikes(part):
                 raise UnsupportedError(
-                    f"a delay of more than {self.most_delay} steps of what are not the spikes of neurons"
+                    f"a delay of more than {self.most_delay} steps of what are not the spikes of neurons",
+                    "Put it right behind the neurons",
                 )
             for stage in range(stages):
                 name = self.builder.unique(f"{self.names[node.name]}{RELAY}{left}.{stage}")
@@ -241,7 +247,9 @@ class _Walk:
         if before + left <= self.most_delay:
             return 0, left
         if before:
-            raise UnsupportedError(f"delays in a row of more than {self.most_delay} steps together")
+            raise UnsupportedError(
+                f"delays in a row of more than {self.most_delay} steps together", "Make one of them"
+            )
         stages = -(-(left - self.most_delay) // (self.most_delay + 1))
         return stages, left - stages * (self.most_delay + 1)
 

@@ -194,7 +194,7 @@ class _Walk:
         try:
             self._apply(node, name, where)
         except UnsupportedError as error:
-            self.builder.problems.append(Problem(str(error), where))
+            self.builder.problems.append(Problem(str(error), where, remedy=error.remedy))
         except (InputError, ValueError, IndexError, TypeError, KeyError) as error:
             detail = str(error).split("\n")[0][:200]
             self.builder.problems.append(

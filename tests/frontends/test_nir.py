@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 
 import h5py
@@ -237,21 +238,51 @@ def test_delays_in_front_of_an_output_are_the_hosts():
     assert [np.flatnonzero(column).tolist() for column in found.T] == [[3], [4], [6], [6]]
 
 
+AFFINE, WEIGHTS = nir.Affine(np.eye(4), np.ones(4)), nir.Linear(RNG.random((4, 4)))
+
+
+@pytest.mark.parametrize("delays", [[-1, 0, 0, 0], [1001, 0, 0, 0]])
+def test_delays_that_nobody_can_hold_are_refused(delays):
+    with pytest.raises(ConversionError, match="0 to 1000 whole steps"):
+        ld.convert(delayed_network(delays), OPTIONS)
+
+
 @pytest.mark.parametrize(
-    ("graph", "text"),
+    ("refused", "text", "advised", "options"),
     [
-        (delayed_network([1.5, 0, 0, 0]), "whole steps"),
-        (delayed_network([-1, 0, 0, 0]), "whole steps"),
-        (delayed_network([1001, 0, 0, 0]), "0 to 1000 whole steps"),
-        (chain((4,), nir.Delay(np.full(4, DT)), nir.Linear(np.eye(4)), integrate(4)), "no sum of the spikes"),
-        (delayed_network([1] * 4, (nir.Affine(np.eye(4), np.ones(4)),)), "no sum of the spikes"),
-        (delayed_network([63] * 4, (nir.Linear(RNG.random((4, 4))),)), "not the spikes of neurons"),
-        (delayed_network([60] * 4, (nir.Delay(np.full(4, 60 * DT)),)), "delays in a row"),
+        follows(
+            "Use DeployOptions(dt=...), the step that the network was trained in",
+            *(delayed_network([1.5, 0, 0, 0]), "whole steps of 0.001 s"),
+            *(delayed_network([1.5, 0, 0, 0]), replace(OPTIONS, dt=DT / 2)),
+        ),
+        follows(
+            "Put it behind neurons, and what adds constants behind it",
+            *(chain((4,), nir.Delay(np.full(4, DT)), *TWOFOLD), "no sum of the spikes"),
+            *(chain((4,), *TWOFOLD, nir.Delay(np.full(4, DT)), *TWOFOLD), OPTIONS),
+            id="behind neurons",
+        ),
+        follows(
+            "Put it behind neurons, and what adds constants behind it",
+            *(delayed_network([1] * 4, (AFFINE,)), "no sum of the spikes"),
+            *(delayed_network([1] * 4, behind=(AFFINE, integrate(4))), OPTIONS),
+            id="constants behind it",
+        ),
+        follows(
+            "Put it right behind the neurons",
+            *(delayed_network([63] * 4, (WEIGHTS,)), "not the spikes of neurons"),
+            *(delayed_network([63] * 4, behind=(WEIGHTS, integrate(4))), OPTIONS),
+        ),
+        follows(
+            "Make one of them",
+            *(delayed_network([60] * 4, (nir.Delay(np.full(4, 60 * DT)),)), "delays in a row"),
+            *(delayed_network([120] * 4), OPTIONS),
+        ),
     ],
 )
-def test_delays_that_nobody_can_hold_are_refused(graph, text):
+def test_delays_are_put_where_they_can_be_held(refused, text, advised, options):
     with pytest.raises(ConversionError, match=text):
-        ld.convert(graph, OPTIONS)
+        ld.convert(refused, OPTIONS)
+    assert ld.convert(advised, options)
 
 
 def test_two_ways_add_up():
