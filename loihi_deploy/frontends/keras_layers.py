@@ -463,6 +463,11 @@ REFUSED: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "keras_lmu.LMU as its first layer, synapses (keras_spiking.Lowpass), or recurrent neurons in Nengo",
     ),
     (
+        ("SimpleRNN", "LMU"),
+        "a memory behind the last step of a sequence, which has no steps",
+        "Give the layers in front of it return_sequences=True",
+    ),
+    (
         ("Multiply", "Dot", "Attention", "AdditiveAttention", "MultiHeadAttention"),
         "products of activities cannot be computed by synapses",
         "Use Add, Concatenate or convolutions; over time Conv1D(padding='causal') or keras_lmu.LMU",

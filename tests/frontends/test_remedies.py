@@ -56,6 +56,10 @@ def sequential(*makers):
     return lambda: keras().Sequential([make() for make in makers])
 
 
+def rectified_rnn(n, **options):
+    return layer("SimpleRNN", n, activation="relu", **options)
+
+
 def over_time(*makers, shape=(10, 6)):
     """A model of frames, of layers of Keras and of keras_spiking."""
 
@@ -403,6 +407,11 @@ ADVICE = [
         "Train it with activation='relu'",
         over_time(layer("SimpleRNN", 5), dense(3, activation="relu")),
         over_time(layer("SimpleRNN", 5, activation="relu"), dense(3, activation="relu")),
+    ),
+    follows(
+        "Give the layers in front of it return_sequences=True",
+        over_time(rectified_rnn(4), layer("RepeatVector", 3), rectified_rnn(5), dense(3, activation="relu")),
+        over_time(rectified_rnn(4, return_sequences=True), rectified_rnn(5), dense(3, activation="relu")),
     ),
     follows(
         "Leave go_backwards, return_state and stateful at False",
