@@ -116,7 +116,9 @@ class Study:
             known = trial.options.as_dict()
             for part, rate, more in SEEDS:
                 changed = {"steps": max(1, round(part * steps)), "target_rate": rate * known["target_rate"]}
-                self._study.enqueue_trial(self._nearest({**known, **changed, **more}))
+                nearest = self._nearest({**known, **changed, **more})
+                with _quietly():
+                    self._study.enqueue_trial(nearest, skip_if_exists=True)
         self._study.set_user_attr("auto", _values(trial))
 
     def _nearest(self, wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 from loihi_deploy.report.drawing import BAD, COLOURS, new_figure
 
 BEYOND = 5.0
-"""How far to the right is drawn, in limits: hopeless trials would take all the room, as would a limit that is as far
-beyond all trials."""
+"""How far to the right is drawn, in limits: hopeless trials would take all the room. As would a limit far beyond all
+trials, which is not drawn."""
 
 
 def front(
@@ -38,7 +38,7 @@ def front(
     most = float("inf")
     if limit is not None:
         most = max([BEYOND * limit, *(x for _, x, _, _ in named)])
-        if limit <= BEYOND * max((x for x, _, _ in tried if x <= most), default=0.0):
+        if limit <= 2 * max((x for x, _, _ in tried if x <= most), default=0.0):
             plot.axvline(limit, color=BAD, lw=1, ls=":", label="limit")
     for ended, fill, what in ((False, COLOURS[7], "tried"), (True, "none", "ended on few samples")):
         there = [(x, y) for x, y, judged in tried if judged != ended and x <= most]

@@ -153,6 +153,15 @@ def test_it_is_said_why_there_is_nothing_to_compare_with(found):
     assert "7: cannot be deployed" not in text
 
 
+def test_nothing_near_auto_is_tried_twice():
+    """In a narrow space the first trials fall together."""
+    steps = explored(n_trials=1).point("auto").options.steps
+    tried = [
+        p.options.steps for p in explored(n_trials=4, space={"steps": (steps + 5, steps + 40)}).points[1:]
+    ]
+    assert tried.count(steps + 5) == 1
+
+
 def test_the_same_seed_gives_the_same_trials(found):
     again = explored(n_trials=6)
     assert [point.options for point in again.points[:6]] == [point.options for point in found.points[:6]]
