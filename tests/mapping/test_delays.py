@@ -102,3 +102,24 @@ def test_delays_of_a_graph_reach_the_chip():
         partition(graph_with(first=2), "first_layer")
     with pytest.raises(InputError, match="delays do not fit"):
         graph_with(second=[1, 2])
+
+
+def test_the_host_holds_back_what_the_chip_says_by_projections_alone():
+    program = quantize(partition(graph_with(third=np.arange(8)), "first_layer"))
+    parts = program.readout.projections
+    assert sorted(p.most_delay for p in parts) == list(range(8))
+    mixed = replace(parts[0], delays=np.arange(8))
+    with pytest.raises(InputError, match="holds back all spikes of a projection alike"):
+        replace(program, readout=replace(program.readout, projections=(mixed, *parts[1:])))
+    (values,) = program.encoder.projections
+    with pytest.raises(InputError, match="the encoder holds nothing back"):
+        replace(program, encoder=replace(program.encoder, projections=(replace(values, delays=np.array(2)),)))
+
+
+def test_frames_and_their_steps_are_numbers():
+    graph = graph_with()
+    with pytest.raises(InputError, match="not a number of frames"):
+        replace(graph.projections[1], frames_back=-1)
+    for made in (graph, quantize(partition(graph, "first_layer"))):
+        with pytest.raises(InputError, match="not a number of steps"):
+            replace(made, frame_steps=0)
