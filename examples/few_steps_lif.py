@@ -1,9 +1,11 @@
 """LIF neurons trained in NengoDL: what their rates say, their spikes there, and what a chip makes of them.
 
-    python examples/few_steps_lif.py [--data FOLDER] [--epochs 4] [--chip] [--steps 100] [--limit 10000]
+    python examples/few_steps_lif.py [--data FOLDER] [--seeds 3] [--epochs 4] [--steps 100] [--limit 10000]
 
-FOLDER holds MNIST or Fashion-MNIST in IDX files (a part of Fashion-MNIST if not given). With --chip, the network is
-then trained on with the rates of nengo-loihi's LoihiLIF, whose periods are whole steps, for as many epochs again.
+FOLDER holds MNIST or Fashion-MNIST in IDX files (a part of Fashion-MNIST if not given). For each seed a network is
+trained with LIF rates, and then trained on, for as many epochs again, with the rates of nengo-loihi's LoihiLIF, whose
+periods are whole steps. Both are shown to NengoDL and to the chip for as many steps. Options are chosen on validation
+images.
 """
 
 import argparse
@@ -19,6 +21,10 @@ tf = import_tensorflow()
 
 SYNAPSE = 0.001  # seconds, between neurons that spike
 BATCH = 100
+ROW = (
+    "rates {:.2%}, spikes in NengoDL {:.2%}, chip {:.2%}; an image {:,.0f} spikes and {:,.0f} synaptic events on chip, "
+    "{:.0f} µJ, {:.2f} ms; {:.0f} cores"
+)
 LIF = {"tau_ref": 0.001, "amplitude": 0.005}
 
 
@@ -60,58 +66,51 @@ def main() -> None:
     """Train, present, deploy, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder with IDX files")
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--chip", action="store_true", help="train on with the rates of the chip's neurons")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--limit", type=int, help="use only so many test images")
-    parser.add_argument("--seed", type=int, default=0)
+    for name, usual in (("--seeds", 3), ("--epochs", 4), ("--steps", 100), ("--limit", 10_000)):
+        parser.add_argument(name, type=int, default=usual)
     args = parser.parse_args()
     data = ld.data.load_idx(args.data) if args.data else ld.data.fashion_mnist()
     x, y = data.x_test[: args.limit], data.y_test[: args.limit]
     n_held = len(data.x_train) // 12
-    held = data.x_train[-n_held:], data.y_train[-n_held:]
-    images, labels = data.x_train[:-n_held], data.y_train[:-n_held]
-    n = len(images) // BATCH * BATCH
-    targets = labels[:n].reshape(-1, 1, 1)
-    tf.keras.utils.set_random_seed(args.seed)
-    network, image, classes = build(x.shape[1:], len(data.class_names), args.seed)
-    for rate in (3e-3, 1e-3) if args.chip else (3e-3,):
-        if rate < 3e-3:
-            for_the_chip(network)
-        with nengo_dl.Simulator(network, minibatch_size=BATCH, progress_bar=False, seed=args.seed) as sim:
-            falling = tf.keras.optimizers.schedules.CosineDecay(rate, args.epochs * n // BATCH)
-            loss = {classes: tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
-            sim.compile(optimizer=tf.keras.optimizers.Adam(falling), loss=loss)
-            sim.fit({image: images[:n].reshape(n, 1, -1)}, {classes: targets}, epochs=args.epochs, verbose=2)
-            sim.freeze_params(network)
+    held = data.x_train[-n_held:][:500], data.y_train[-n_held:][:500]
+    n = (len(data.x_train) - n_held) // BATCH * BATCH
+    images, labels = data.x_train[:n].reshape(n, 1, -1), data.y_train[:n].reshape(n, 1, 1)
 
-    for connection in network.all_connections:
-        connection.synapse = None if connection.pre_obj is image else SYNAPSE
-    batch = np.gcd(len(x), BATCH)
-    with nengo_dl.Simulator(network, minibatch_size=batch, progress_bar=False, seed=args.seed) as sim:
-        decided = []
-        for i in range(0, len(x), 10 * batch):  # what is shown fits into memory
-            some = x[i : i + 10 * batch]
-            shown = np.repeat(some.reshape(len(some), 1, -1), args.steps, axis=1)
-            outputs = sim.predict({image: shown}, verbose=0)[classes]
-            decided.append(outputs[:, args.steps // 2 :].mean(axis=1).argmax(axis=1))
-    spiking = (np.concatenate(decided) == y).mean()
-
-    options = ld.DeployOptions(steps=args.steps)
-    deployment = ld.deploy(network, calibration=held[0][:500], labels=held[1][:500], options=options)
-    rate = deployment.rate_accuracy(x, y)
-    result = deployment.evaluate(x, y, energy=True)
-    chip = [result.counters.populations[p.name] for p in deployment.program.populations]
-    print(
-        f"rates {100 * rate:.2f} %, spikes in NengoDL {100 * spiking:.2f} %, chip {100 * result.accuracy:.2f} %"
-    )
-    print(f"{args.steps} steps, readout window {deployment.options.readout_window:g}, {len(x)} images")
-    print(
-        f"per image: {sum(c.spikes for c in chip) / len(x):,.0f} spikes, "
-        f"{sum(c.synaptic_events for c in chip) / len(x):,.0f} synaptic events on chip, "
-        f"{1e6 * result.energy.total.value:.0f} µJ, {1e3 * result.energy.seconds.value:.2f} ms; "
-        f"{deployment.mapping.n_cores} cores"
-    )
+    found: dict[str, list] = {"LIF": [], "LoihiLIF": []}
+    for seed in range(args.seeds):
+        tf.keras.utils.set_random_seed(seed)
+        network, image, classes = build(x.shape[1:], len(data.class_names), seed)
+        for name, rate in zip(found, (3e-3, 1e-3), strict=True):
+            if name == "LoihiLIF":
+                for_the_chip(network)
+            for connection in network.all_connections:
+                connection.synapse = None
+            with nengo_dl.Simulator(network, minibatch_size=BATCH, progress_bar=False, seed=seed) as sim:
+                falling = tf.keras.optimizers.schedules.CosineDecay(rate, args.epochs * n // BATCH)
+                loss = {classes: tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+                sim.compile(optimizer=tf.keras.optimizers.Adam(falling), loss=loss)
+                sim.fit({image: images}, {classes: labels}, epochs=args.epochs, verbose=2)
+                sim.freeze_params(network)
+            for connection in network.all_connections:
+                connection.synapse = None if connection.pre_obj is image else SYNAPSE
+            batch, decided = int(np.gcd(len(x), BATCH)), []
+            with nengo_dl.Simulator(network, minibatch_size=batch, progress_bar=False) as sim:
+                for i in range(0, len(x), 10 * batch):  # what is shown fits into memory
+                    shown = np.repeat(x[i : i + 10 * batch].reshape(-1, 1, x[0].size), args.steps, axis=1)
+                    outputs = sim.predict({image: shown}, verbose=0)[classes]
+                    decided.append(outputs[:, args.steps // 2 :].mean(axis=1).argmax(axis=1))
+            spiking = np.mean(np.concatenate(decided) == y)
+            options = ld.DeployOptions(steps=args.steps)
+            deployment = ld.deploy(network, calibration=held[0], labels=held[1], options=options)
+            result, few = deployment.evaluate(x, y), deployment.evaluate(x[:500], y[:500], energy=True)
+            counts = [result.counters.populations[p.name] for p in deployment.program.populations]
+            row = deployment.rate_accuracy(x, y), spiking, result.accuracy
+            row += tuple(np.sum([(c.spikes, c.synaptic_events) for c in counts], axis=0) / len(x))
+            spent = 1e6 * few.energy.total.value, 1e3 * few.energy.seconds.value
+            found[name].append((*row, *spent, deployment.mapping.n_cores))
+            print(f"seed {seed}, {name}:", ROW.format(*found[name][-1]), flush=True)
+    for name, rows in found.items():
+        print(f"{args.steps} steps, mean, {name}:", ROW.format(*np.mean(rows, axis=0)))
 
 
 if __name__ == "__main__":

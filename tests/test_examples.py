@@ -23,7 +23,9 @@ QUICK = {
         *("--data", "mnist", "--digits", "--seeds", "1", "--epochs", "1", "--tune", "1"),
         *("--filters", "3", "4", "5", "--steps", "12", "--limit", "5"),
     ],
-    "few_steps_lif.py": ["--data", "mnist", "--epochs", "1", "--chip", "--steps", "12", "--limit", "5"],
+    "few_steps_lif.py": [
+        *("--data", "mnist", "--seeds", "1", "--epochs", "1", "--steps", "12", "--limit", "5"),
+    ],
     "japanese_vowels.py": ["vowels", "--epochs", "1", "--seeds", "1"],
     "legendre_memory.py": ["--neurons", "60", "--steps", "5"],
     "mnist_record.py": ["--data", "mnist", "--epochs", "1", "--limit", "5"],
