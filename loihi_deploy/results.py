@@ -248,7 +248,8 @@ class RunResult(Shown, OneLine):
     activity : Activity or None
         What the cores did, where it was asked for.
     by_frame : dict of (n_samples, n_frames, *shape) arrays
-        Outputs after each frame, by readout, where they were asked for.
+        Outputs after each frame, by readout, where they were asked for; without frames that there is no answer to yet,
+        in front of `Graph.first_frame`. The same holds for what is counted by frame.
     """
 
     outputs: NDArray[Any]

@@ -147,8 +147,9 @@ def asked(
             if samples is not None and n is not None and graph.readouts:
                 labels = _targets(graph.readouts[0], samples, y, n, whole=not labelled) if values else None
                 if labels is None and _have_frames(graph, options, samples, y, n):
-                    lengths = None if source else samples.lengths
-                    labels = frame_labels(y, samples.n_frames, lengths, graph.readouts[0])
+                    first, lengths = graph.first_frame, None if source else samples.lengths
+                    ends = None if lengths is None else lengths - first
+                    labels = frame_labels(y, samples.n_frames - first, ends, graph.readouts[0])
             if labels is None:
                 labels = labels_for(graph, y, n)
     return Asked(summary, graph, program, mapping, options, samples, source, labels, tuple(found))
@@ -168,7 +169,7 @@ def _targets(
     one_hot = found.ndim == 2 and readout.n_classes > 1 and bool(np.isin(found, (0, 1)).all())
     if found.dtype.kind not in kinds or one_hot:
         return None
-    for of in [(n,)] if samples.static else [(n,), (n, samples.n_frames)]:
+    for of in [(n,)] if samples.static else [(n,), (n, samples.n_frames - readout.first_frame)]:
         shapes = [(*of, *readout.shape), (*of, readout.size), *([of] if readout.size == 1 else [])]
         if found.shape in shapes:
             break

@@ -85,7 +85,7 @@ def correct_biases(
     PartitionedGraph
     """
     samples = samples_for(partitioned.encoder, calibration).take(slice(CORRECTION_SAMPLES))
-    weights = frame_weights(samples, readout_window)
+    weights = frame_weights(samples, readout_window, partitioned.readout.first_frame)
     values = {name: np.einsum("nf,nfk->nk", weights, x) for name, x in samples.arrays.items()}
     steps = samples.n_frames * -(-steps // samples.n_frames)
     kept = [p.name for p in partitioned.encoder.populations if p.neuron.kind == "ttfs"]

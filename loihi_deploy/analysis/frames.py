@@ -182,14 +182,15 @@ def _own(source: Graph, options: DeployOptions) -> Graph:
     )
 
 
-def frame_weights(samples: Samples, window: float | None) -> NDArray[np.float64]:
+def frame_weights(samples: Samples, window: float | None, first_frame: int = 0) -> NDArray[np.float64]:
     """What each frame counts in a mean over the frames that are read, (n, n_frames): each row adds up to 1.
 
-    Frames count by the part of them that lies in the last part `window` of a sequence; None is the last frame.
+    Frames count by the part of them that lies in the last part `window` of a sequence; None is the last frame. Those in
+    front of `first_frame`, the first one that there is an answer to, do not count.
     """
     n_frames = samples.n_frames
     lengths = np.full(len(samples), n_frames) if samples.lengths is None else samples.lengths
-    read = np.ones(len(lengths)) if window is None else window * lengths
+    read = np.ones(len(lengths)) if window is None else np.minimum(window * lengths, lengths - first_frame)
     ends = np.arange(1, n_frames + 1)
     weights = np.clip(ends - (lengths - read)[:, None], 0, 1) * (ends <= lengths[:, None])
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float64)
@@ -257,7 +258,7 @@ def read_rates(
     dict of (n, size) arrays
         Means of the rates in Hz of each population, and of the values of each readout before its activation.
     """
-    weights = frame_weights(samples, window).astype(np.float32)
+    weights = frame_weights(samples, window, graph.first_frame).astype(np.float32)
     parts = [
         {
             name: np.einsum("nf,nfk->nk", weights[part], values) if samples.n_frames > 1 else values[:, 0]
@@ -292,7 +293,8 @@ def rate_decisions(
     hold : int
         Steps of a frame; see `rates_by_frame`.
     every_frame : bool
-        Whether classes are to be given for each frame by itself, (n, n_frames), and not for samples, (n,).
+        Whether classes are to be given for each frame by itself that there is an answer to, and not for samples, (n,):
+        (n, n_frames - first_frame).
 
     Raises
     ------
@@ -303,7 +305,8 @@ def rate_decisions(
     if not every_frame:
         return readout.classes(rate_values(source, samples, options, hold))
     _check_reading(source, samples, options)
-    parts = [found[readout.name] for _, found in rates_by_frame(source, samples, options, hold)]
+    first = source.first_frame
+    parts = [found[readout.name][:, first:] for _, found in rates_by_frame(source, samples, options, hold)]
     return readout.classes(np.concatenate(parts))
 
 

@@ -222,7 +222,7 @@ def sample_values(
             int(readout.classes(outputs, activated=True)[0]) if readout.n_classes > 1 else None
         )
         values["outputs"] = [float(value) for value in outputs[0]]
-        shorter = list(_shorter(one, steps))
+        shorter = list(_shorter(one, steps, parts.graph.first_frame))
         values["output_steps"] = [k for k, _ in shorter]
         values["outputs_by_step"] = [
             backends.run(program, part, parts.run_options(k, part), parts.mapping).outputs.ravel().tolist()
@@ -238,11 +238,11 @@ def _without_padding(one: Samples, steps: int) -> tuple[Samples, int]:
     return one.take_frames(length), steps // one.n_frames * length
 
 
-def _shorter(samples: Samples, steps: int) -> Iterator[tuple[int, Samples]]:
+def _shorter(samples: Samples, steps: int, first_frame: int) -> Iterator[tuple[int, Samples]]:
     """Up to `OUTPUT_STEPS` shorter presentations, the whole one last: steps, and for sequences fewer frames."""
     unit = steps // samples.n_frames if samples.n_frames > 1 else 1
-    n = steps // unit
-    for k in sorted({max(1, round(k * n / OUTPUT_STEPS)) for k in range(1, OUTPUT_STEPS + 1)}):
+    n, fewest = steps // unit, first_frame + 1
+    for k in sorted({max(fewest, round(k * n / OUTPUT_STEPS)) for k in range(1, OUTPUT_STEPS + 1)}):
         yield k * unit, samples if samples.n_frames == 1 else samples.take_frames(k)
 
 

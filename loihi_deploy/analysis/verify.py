@@ -333,7 +333,7 @@ def _reference(
     on_theirs = replace(options, backend="nengo_loihi", record=populations)
     result = backends.run(program, samples, on_theirs, mapping)
     hold, steps = options.hold(samples.n_frames), options.steps or 0
-    width = window_steps(steps, options.readout_window, hold)
+    width = window_steps(steps, options.readout_window, hold, program.readout.first_frame)
     delays = transport_delays(program) if options.flush else {}
     ends = {p: steps + delays.get(p, 0) for p in populations}
     rates = {

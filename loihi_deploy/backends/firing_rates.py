@@ -69,7 +69,7 @@ def firing_rates(
     job = checked_job(
         program, samples, RunOptions(steps, flush=flush, progress=False, first_sample=first_sample)
     )
-    length = window_steps(steps, window, job.hold)
+    length = window_steps(steps, window, job.hold, program.readout.first_frame)
     ends = {name: steps + delays.get(name, 0) for name in program.nodes}
     windows = {name: (end - length, end) for name, end in ends.items()}
 

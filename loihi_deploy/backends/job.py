@@ -86,7 +86,10 @@ class Job:
     @property
     def width(self) -> int:
         """Last steps of the presentation that outputs are averaged over."""
-        return window_steps(self.steps - self.options.flush, self.options.readout_window, self.hold)
+        first_frame = self.line.program.readout.first_frame
+        return window_steps(
+            self.steps - self.options.flush, self.options.readout_window, self.hold, first_frame
+        )
 
     @property
     def reading(self) -> tuple[float | None, int, int]:

@@ -141,7 +141,8 @@ def evaluate(
     program : Program
     samples : Samples
     labels : (n,) int array, or (n, n_frames) int array
-        Of the samples; or of each of their frames, which are counted then, where ``options.by_frame`` asks for answers.
+        Of the samples; or of each of their frames that there is an answer to, which are counted then, where
+        ``options.by_frame`` asks for answers.
         In their place (n, size) or (n, n_frames, size) float arrays of the values that outputs should have.
     options : RunOptions
     mapping : Mapping
@@ -158,6 +159,7 @@ def evaluate(
     if by_step and are_of_frames(labels):
         remedy = "Ask for by_frame, or give one for each sample"
         raise InputError.single("labels of frames, and answers after steps", "by_step", remedy=remedy)
+    first_frame = program.readout.first_frame
     if samples.lengths is not None:
         if options.stream:
             return _evaluated_in_a_row(program, samples, samples.lengths, labels, options, mapping, by_step)
@@ -167,7 +169,7 @@ def evaluate(
             lambda which, part, how: evaluate(
                 program,
                 part,
-                labels[which][:, : part.n_frames] if are_of_frames(labels) else labels[which],
+                labels[which][:, : part.n_frames - first_frame] if are_of_frames(labels) else labels[which],
                 how,
                 mapping,
                 by_step=by_step,
@@ -182,7 +184,8 @@ def evaluate(
     activity: Activity | None = None
     n_correct = 0
     correct_by_step = np.zeros(job.steps, np.int64)
-    correct_by_frame = np.zeros(samples.n_frames if options.by_frame else 0, np.int64)
+    n_answers = samples.n_frames - first_frame
+    correct_by_frame = np.zeros(n_answers if options.by_frame else 0, np.int64)
     of_frames, are_values = are_of_frames(labels), labels.dtype.kind == "f"
     errors: Errors | None = None
     for part, chunk in job.chunks():
@@ -212,9 +215,7 @@ def evaluate(
         _lost(program, samples, counters),
         activity,
         n_correct_by_frame=correct_by_frame if options.by_frame and not are_values else None,
-        n_total_by_frame=np.full(samples.n_frames, len(samples))
-        if options.by_frame and not are_values
-        else None,
+        n_total_by_frame=np.full(n_answers, len(samples)) if options.by_frame and not are_values else None,
         errors=errors,
     )
 
@@ -271,7 +272,8 @@ def _evaluated_in_a_row(
     by_frame = total = None
     if options.by_frame:
         decided = node.classes(result.by_frame[node.name].reshape(*labels.shape[:1], -1, node.size), True)
-        there = np.arange(samples.n_frames) < lengths[:, None]
+        first_frame = program.readout.first_frame
+        there = np.arange(first_frame, samples.n_frames) < lengths[:, None]
         right = (decided == labels.reshape(len(labels), -1)) & there
         by_frame, total = right.sum(axis=0), np.broadcast_to(there, right.shape).sum(axis=0)
     if by_frame is not None and total is not None and labels.ndim == 2:

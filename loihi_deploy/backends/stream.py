@@ -31,7 +31,7 @@ class StreamAnswer(OneLine):
     ----------
     frame : int or None
         The frame that the answer is for, counted from the last reset: the newest whose answer has arrived. None while
-        there is none.
+        there is none, as before `Readout.first_frame`.
     outputs : (*shape) float array or None
         Of the first readout.
     decision : int or None
@@ -102,6 +102,7 @@ class Stream:
         """Sums of what was decoded, up to this step and to the steps before it that are still needed."""
         self._start = np.zeros(self._line.n_outputs)
         """The same up to the step that the first answer of all begins with."""
+        self._begin = self._flush + self._program.readout.first_frame * self._hold
 
     @property
     def real_time_factor(self) -> float:
@@ -130,7 +131,7 @@ class Stream:
                 remedy="Call reset() before the next sequence",
             )
         arrays = {name: _alone(values) for name, values in frame.items()} if isinstance(frame, dict) else None
-        samples = samples_for(self._graph, _alone(frame) if arrays is None else arrays)
+        samples = samples_for(self._graph, _alone(frame) if arrays is None else arrays, one_of_many=True)
         if samples.n_frames != 1 or len(samples) != 1:
             raise InputError.single("not a single frame", "frame", np.shape(frame))
         problems = [
@@ -174,8 +175,8 @@ class Stream:
             )
         self._state, self._trace = chunk.state, chunk.trace
         sums = np.cumsum(np.concatenate([self._sums[-1:], chunk.trace[0]]), axis=0)
-        if self._step <= self._flush < self._step + len(sums):
-            self._start = sums[self._flush - self._step]
+        if self._step <= self._begin < self._step + len(sums):
+            self._start = sums[self._begin - self._step]
         kept = self._flush + 2 * self._hold + 1
         self._sums = np.concatenate([self._sums[:-1], sums])[-kept:]
         self._step += steps
@@ -186,14 +187,14 @@ class Stream:
         """The answer to the newest frame whose steps have arrived."""
         frame = (self._step - self._flush) // self._hold - 1
         end = (frame + 1) * self._hold + self._flush
-        if frame < 0 or not self._program.readout.readouts:
+        if frame < self._program.readout.first_frame or not self._program.readout.readouts:
             return StreamAnswer(None, None, None, 0)
         node = self._program.readout.readouts[0]
         if self._stands_still and self._width is not None:
             means = self._trace[:, -self._width :].mean(axis=1)[0]
         else:
             place = len(self._sums) - 1 - (self._step - end)
-            width = end - self._flush if self._width is None else self._width
+            width = end - self._begin if self._width is None else self._width
             first = self._start if self._width is None else self._sums[place - width]
             means = (self._sums[place] - first) / width
         values = means[: node.size] + node.bias

@@ -75,7 +75,9 @@ def spiking_rates(
     dict of (n, size) arrays
         In Hz, by population.
     """
-    taps = tuple(Readout(p.name, p.shape, np.zeros(1)) for p in graph.populations)
+    taps = tuple(
+        Readout(p.name, p.shape, np.zeros(1), first_frame=graph.first_frame) for p in graph.populations
+    )
     renamed = tuple(replace(tap, name=f"{tap.name} (rate)") for tap in taps)
     count = tuple(
         Projection(p.name, tap.name, Sparse(np.full(p.size, 1 / p.amplitude), *_diagonal(p.size), p.size))
@@ -103,7 +105,7 @@ def _readouts(
     """Averages (n, size) of every readout, after its activation."""
     network = _Network(graph)
     hold = steps // next(iter(inputs.values())).shape[1]
-    width = window_steps(steps, window, hold)
+    width = window_steps(steps, window, hold, graph.first_frame)
     inputs, hold = held(inputs, hold, flush)
     steps += flush
     frames = np.concatenate([inputs[node.name] for node in graph.inputs], axis=2, dtype=np.float64)

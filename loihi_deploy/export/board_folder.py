@@ -161,6 +161,7 @@ def _presentation(deployment: Deployment) -> Tree:
     return {
         "window": options.readout_window,
         "reading": reading_of(deployment.program.readout, options),
+        "first_frame": deployment.program.readout.first_frame,
         "steps": options.steps if isinstance(options.steps, int) else None,
         "steps_per_frame": options.steps_per_frame,
         "flush": answer_delay(deployment.program) if options.flush is None else options.flush,

@@ -347,8 +347,8 @@ def steps_and_reading(tree: Any, steps: Any, n_frames: int, sequences: bool) -> 
     flush = tree["flush"] if known or n_frames > 1 else 0
     if known and tree["reading"] != "mean":
         return steps, flush, steps // n_frames
-    window = 1.0 if known else tree["window"]
-    return steps, flush, max(1, int(round(window * steps)))
+    window, first = 1.0 if known else tree["window"], tree["first_frame"] * (steps // n_frames)
+    return steps, flush, max(1, min(int(round(window * steps)), steps - first))
 
 
 def set_biases(tree: Any, frame: Any) -> Any:

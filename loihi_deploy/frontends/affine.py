@@ -325,12 +325,15 @@ class GraphBuilder:
         activation: Literal["linear", "softmax", "sigmoid", "tanh"] = "linear",
         dtype: Literal["float16", "float32", "float64"] = "float64",
         over_frames: Literal["", "mean", "last", "each"] = "",
+        first_frame: int = 0,
     ) -> None:
         """Add a readout in the framework's order and shape; it shares its layer's name unless a population has it."""
         name = self.unique(f"{name}.readout" if name in self._names else name)
         outputs = outputs.ordered(None, outputs.shape if outputs.order is None else (outputs.size,))
         shape = outputs.shape if shape is None else shape
-        self._readouts.append(Readout(name, shape, outputs.offset, activation, dtype, over_frames))
+        self._readouts.append(
+            Readout(name, shape, outputs.offset, activation, dtype, over_frames, first_frame)
+        )
         self._connect(name, outputs)
 
     def _connect(self, post: str, expression: Affine) -> None:

@@ -116,6 +116,8 @@ def _as_read(graph: Graph, activity: dict[str, NDArray[Any]], walk: Any) -> dict
         over_frames = getattr(graph.nodes[name], "over_frames", "last" if name in walk.read_last else "each")
         if name in walk.times and over_frames == "each":
             values = values[:, walk.times[name].first :: walk.times[name].every]
+        if isinstance(graph.nodes[name], Readout):
+            values = values[:, graph.first_frame :]
         if over_frames == "mean":
             read[name] = values.mean(axis=1)
         elif over_frames == "last":

@@ -37,7 +37,7 @@ from loihi_deploy.frontends.keras_layers import (
     type_name,
 )
 from loihi_deploy.frontends.keras_ops import applied_operation, operation_name, symbol
-from loihi_deploy.frontends.keras_time import OVER_FRAMES, fewer_answers, in_time, settled
+from loihi_deploy.frontends.keras_time import OVER_FRAMES, fewer_answers, in_time, other_frames, settled
 from loihi_deploy.frontends.keras_windows import values
 from loihi_deploy.frontends.layouts import image_layout
 from loihi_deploy.frontends.tensor_functions import MOVING
@@ -99,12 +99,18 @@ def walk_keras(model: Any, options: DeployOptions) -> KerasWalk:
         )
     walk = KerasWalk(builder, NeuronModel("if"), leading)
     expressions = walk.model(outputs, inputs)
+    first_frame = max(tensor.time.first for tensor in expressions)
     for output, tensor in zip(outputs, expressions, strict=True):
         name = history(output)[0].name
         if tensor.leading == 2 and max(tensor.time.every, tensor.time.pooled) > 1:
             walk.report(fewer_answers(tensor), history(output)[0])
         over_frames = tensor.over_time or ("each" if tensor.leading == 2 else "")
-        builder.readout(name, tensor.affine, tensor.shape, tensor.host, output_type(output), over_frames)
+        if over_frames != "last" and tensor.time.first < first_frame:
+            walk.report(other_frames(tensor, first_frame), history(output)[0])
+        builder.readout(
+            *(name, tensor.affine, tensor.shape, tensor.host),
+            *(output_type(output), over_frames, first_frame),
+        )
     return walk
 
 
@@ -183,8 +189,7 @@ class KerasWalk:
         except InputError as error:
             where = f"layer {layer.name!r} ({type(layer).__name__})"
             self.builder.problems.extend(replace(problem, where=where) for problem in error.problems)
-        leading = tensors[0].leading if tensors else 1
-        return [_unknown(output, leading) for output in listed(node.outputs)]
+        return [_unknown(output, tensors) for output in listed(node.outputs)]
 
     def traced(self, layer: Any, node: Any, tensors: list[Tensor], path: Path) -> list[Tensor]:
         """Expressions of the outputs of a layer of the user's own, from the functions that it calls."""
@@ -192,8 +197,7 @@ class KerasWalk:
             inputs, outputs = trace(layer, node)
         except UnsupportedLayerError as reason:
             self.report(reason, layer)
-            leading = tensors[0].leading if tensors else 1
-            return [_unknown(output, leading) for output in listed(node.outputs)]
+            return [_unknown(output, tensors) for output in listed(node.outputs)]
         self._traced.append((inputs, outputs))
         self._owners.append(layer)
         made = self.model(outputs, dict(zip(map(key, inputs), tensors, strict=True)), path)
@@ -279,7 +283,8 @@ def _may_follow(activation: str, layer: Any) -> bool:
     return name in UNCHANGED or (activation != "softmax" and moves)
 
 
-def _unknown(output: Any, leading: int) -> Tensor:
+def _unknown(output: Any, tensors: list[Tensor]) -> Tensor:
     """A stand-in of the right shape behind a refused layer, so that the layers after it are looked at too."""
+    leading, n_frames = (tensors[0].leading, tensors[0].time.n_frames) if tensors else (1, None)
     shape = tuple(int(n or 1) for n in tuple(output.shape)[leading:])
-    return Tensor(Affine({}, np.zeros(prod(shape)), stored_shape(shape)), shape, leading)
+    return Tensor(Affine({}, np.zeros(prod(shape)), stored_shape(shape)), shape, leading, time=Time(n_frames))

@@ -22,6 +22,7 @@ from loihi_deploy.frontends.keras_layers import (
 from loihi_deploy.frontends.keras_ops import symbol
 from loihi_deploy.frontends.keras_windows import channels_last, sizes, values
 from loihi_deploy.frontends.tensors import (
+    SAME_FRAMES,
     Tensor,
     Time,
     UnsupportedLayerError,
@@ -76,13 +77,17 @@ def _line(layer: Any, x: Tensor, builder: GraphBuilder, held: int) -> Tensor:
     return _remembered(layer, x, builder, np.eye(held * n, k=-n), np.eye(held * n, n))
 
 
-def _tapped(layer: Any, x: Tensor, builder: GraphBuilder, taps: list[Tap], *, whole: bool) -> Tensor:
+def _tapped(
+    layer: Any, x: Tensor, builder: GraphBuilder, taps: list[Tap], *, whole: bool, late: int = 0
+) -> Tensor:
     """A sum over steps of a tensor (n,): of neurons by delays of their synapses, of inputs by delay lines of the host.
 
     Parameters
     ----------
     taps : list of (int, transform)
         Steps back, and what is made of what was there.
+    late : int
+        Frames that all of it is held back in addition.
     whole : bool
         Whether what stands behind looks only where there are as many steps, so that constants are there for all taps;
         else there is nothing in front of the first step, no constants either.
@@ -90,6 +95,7 @@ def _tapped(layer: Any, x: Tensor, builder: GraphBuilder, taps: list[Tap], *, wh
     x = x.with_affine(x.affine.ordered(None, (x.affine.size,)), x.shape)
     inputs = [source for source in x.affine.terms if builder.is_input(source.name)]
     spikes = {source: term for source, term in x.affine.terms.items() if source not in inputs}
+    frames = [(back * x.time.every + late, transform) for back, transform in taps]
     constant, nothing = x.affine.offset, np.zeros(x.affine.size)
     if constant.any() and not (inputs or whole):
         raise UnsupportedLayerError(
@@ -100,18 +106,43 @@ def _tapped(layer: Any, x: Tensor, builder: GraphBuilder, taps: list[Tap], *, wh
     for source in inputs:
         alone = replace(x.affine, terms={source: x.affine.terms[source]}, offset=constant)
         constant = nothing
-        n, held = alone.size, taps[-1][0] * x.time.every + 1
+        n, held = alone.size, frames[-1][0] + 1
         line = _line(layer, x.with_affine(alone, x.shape), builder, held).affine
-        whole_line = add(
-            _made(line.take(back * x.time.every * n + np.arange(n)), transform) for back, transform in taps
-        )
+        whole_line = add(_made(line.take(back * n + np.arange(n)), transform) for back, transform in frames)
         terms = {source: term and linear.as_matrix(term.csr()) for source, term in whole_line.terms.items()}
         made.append(replace(whole_line, terms=terms))
     if spikes or not inputs:
         said = replace(x.affine, terms=spikes, offset=constant)
-        made += [_made(said.held_back(back * x.time.every), transform) for back, transform in taps]
+        made += [_made(said.held_back(back), transform) for back, transform in frames]
     affine = add(made)
     return x.with_affine(affine, (affine.size,))
+
+
+def _held_back(layer: Any, x: Tensor, builder: GraphBuilder, frames: int) -> Tensor:
+    """The same tensor, of which each step stands so many frames later."""
+    if not frames:
+        return x
+    flat = moved(x, x.indices().ravel())
+    held = _tapped(layer, flat, builder, [(0, None)], whole=True, late=frames)
+    held = replace(held, time=replace(x.time, first=x.time.first + frames))
+    return moved(held, x.indices())
+
+
+def _ending(layer: Any, x: Tensor, builder: GraphBuilder) -> Tensor:
+    """A tensor whose last step stands at the last frame, held back for that, where the number of frames is known."""
+    time = x.time
+    beyond = 0 if time.n_frames is None else (time.n_frames - 1 - time.first) % time.every
+    return _held_back(layer, x, builder, beyond)
+
+
+def _no_steps_before(x: Tensor) -> None:
+    """Refuse a memory that is to begin with the first step, where frames in front of that tell it something."""
+    if x.time.first >= x.time.every:
+        raise UnsupportedLayerError(
+            "a memory that begins with a later frame than the first one",
+            f"frame {x.time.first}",
+            "In front of it use Conv1D(padding='causal'), and no cropping nor pooling in windows that overlap",
+        )
 
 
 def _made(values: Affine, transform: Transform | None) -> Affine:
@@ -119,13 +150,16 @@ def _made(values: Affine, transform: Transform | None) -> Affine:
 
 
 def conv_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
-    """`Conv1D` over the steps of a sequence: delay lines on the host, or delays behind neurons."""
-    x = inputs[0]
-    if layer.padding != "causal":
+    """`Conv1D` over the steps of a sequence: delay lines on the host, or delays behind neurons.
+
+    With padding='valid' it is a causal one that has no answer before it has seen as many steps as it takes.
+    """
+    x, valid = inputs[0], layer.padding == "valid"
+    if layer.padding not in ("causal", "valid"):
         raise UnsupportedLayerError(
-            "a convolution over time that looks ahead, or leaves steps out",
+            "a convolution over time that looks beyond the last frame",
             f"padding={layer.padding!r}",
-            "Use padding='causal', whose answer to a frame needs no later ones",
+            "Use padding='causal' or 'valid', whose answer to a frame needs no later ones",
         )
     kernel, n = _kernel_over_time(layer), x.shape[-1] if x.shape else 1
     (stride,), (spread,) = sizes(layer.strides, 1), sizes(layer.dilation_rate, 1)
@@ -140,15 +174,20 @@ def conv_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> T
         taps.append((back * spread, linear.as_matrix(matrix)))
     if len(x.shape) != 1:
         raise _no_vectors(x)
-    y = _tapped(layer, x, builder, taps, whole=n_taps == 1)
+    if n_taps > 1 and not valid:
+        _no_steps_before(x)
+    y = _tapped(layer, x, builder, taps, whole=valid or n_taps == 1)
     y = elementwise(y, offset=values(layer.bias)) if layer.use_bias else y
-    return replace(y, activation=layer.activation, time=replace(x.time, every=x.time.every * stride))
+    return replace(y, activation=layer.activation, time=_slower(x.time, stride, taps[-1][0] if valid else 0))
 
 
 def _kernel_over_time(layer: Any) -> NDArray[np.float64]:
-    """The kernel (taps, inputs of a group, outputs) of `Conv1D`, or of the two convolutions of `SeparableConv1D`."""
+    """The kernel (taps, inputs of a group, outputs) of `Conv1D`, or what those of others make together."""
     if type_name(layer) == "Conv1D":
         return values(layer.kernel)
+    if type_name(layer) == "DepthwiseConv1D":
+        each = values(layer.depthwise_kernel)
+        return each.reshape(len(each), 1, -1)
     each, across = values(layer.depthwise_kernel), values(layer.pointwise_kernel)[0]
     return np.asarray(np.einsum("tim,imo->tio", each, across.reshape(*each.shape[1:], -1)))
 
@@ -160,21 +199,23 @@ def pooled_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) ->
         raise _over_elements(layer)
     (size,), (stride,) = sizes(layer.pool_size, 1), sizes(layer.strides, 1)
     n_steps = None if x.time.n_steps is None else x.time.n_steps // x.time.pooled
-    if size != stride or (layer.padding != "valid" and (n_steps is None or n_steps % size)):
+    if layer.padding != "valid" and (n_steps is None or size != stride or n_steps % size):
         raise UnsupportedLayerError(
-            "pooling over time in windows that overlap, leave steps out, or look beyond the end",
+            "pooling over time that looks beyond the end",
             f"pool_size={size}, strides={stride}, padding={layer.padding!r}",
-            "Leave strides and padding at their defaults",
+            "Leave padding at its default, 'valid'",
         )
-    if type_name(layer).startswith("Average"):
+    if type_name(layer).startswith("Average") and size == stride:
         return replace(x, time=replace(x.time, pooled=x.time.pooled * size))
     x = settled(layer, x, builder)
+    if type_name(layer).startswith("Average"):
+        return _averaged(layer, x, builder, size, stride)
     if builder.input_of(x.affine) is None:
         raise maximum_refused(layer)
     line = _line(layer, x, builder, (size - 1) * x.time.every + 1)
     n = x.shape[0]
     windows = np.arange(n)[:, None] + np.arange(size) * x.time.every * n
-    return replace(line, windows=windows, shape=(n,), time=_slower(x.time, size))
+    return replace(line, windows=windows, shape=(n,), time=_slower(x.time, stride, size - 1))
 
 
 def settled(layer: Any, x: Tensor, builder: GraphBuilder) -> Tensor:
@@ -182,16 +223,29 @@ def settled(layer: Any, x: Tensor, builder: GraphBuilder) -> Tensor:
     size = x.time.pooled
     if size == 1:
         return x
+    return _averaged(layer, replace(x, time=replace(x.time, pooled=1)), builder, size, size)
+
+
+def _averaged(layer: Any, x: Tensor, builder: GraphBuilder, size: int, stride: int) -> Tensor:
+    """The average over windows of so many steps, one every so many."""
     if len(x.shape) != 1:
         raise _no_vectors(x)
-    share = replace(x, affine=x.affine.scaled(1 / size), time=replace(x.time, pooled=1))
+    share = replace(x, affine=x.affine.scaled(1 / size))
     mean = _tapped(layer, share, builder, [(back, None) for back in range(size)], whole=True)
-    return replace(mean, time=_slower(share.time, size))
+    return replace(mean, time=_slower(x.time, stride, size - 1))
 
 
-def _slower(time: Time, size: int) -> Time:
-    """The time of windows of so many steps, which stand at the last of them."""
-    return replace(time, every=time.every * size, first=time.first + (size - 1) * time.every)
+def _slower(time: Time, stride: int, back: int) -> Time:
+    """The time of every so many steps, each with those that are up to so many back."""
+    return replace(time, every=time.every * stride, first=time.first + back * time.every)
+
+
+def cropped_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
+    """`Cropping1D` of the steps of a sequence: what is left is held back where steps at the end are cut."""
+    x = inputs[0]
+    before, after = (int(n) * x.time.every for n in layer.cropping)
+    x = _held_back(layer, x, builder, after)
+    return replace(x, time=replace(x.time, first=x.time.first + before))
 
 
 def _over_elements(layer: Any) -> UnsupportedLayerError:
@@ -206,14 +260,15 @@ def averaged_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) 
     """`GlobalAveragePooling1D` over the steps of a sequence: an average of the outputs."""
     x = inputs[0]
     if x.time.pooled > 1:
-        if x.time.n_frames is None or x.time.n_frames % x.time.pooled:
+        if x.time.n_steps is None:
             raise UnsupportedLayerError(
                 "windows of the pooling that frames at the end may not fill",
-                x.time.n_frames or "any number of frames",
-                f"Give the model Input((n_frames, ...)) with a multiple of {x.time.pooled} frames",
+                "any number of frames",
+                "Give the model Input((n_frames, ...)), of as many frames as sequences have",
             )
         builder.n_frames = x.time.n_frames
-        x = replace(x, time=replace(x.time, pooled=1))
+        beyond = x.time.n_steps % x.time.pooled * x.time.every
+        x = _held_back(layer, replace(x, time=replace(x.time, pooled=1)), builder, beyond)
     if not channels_last(layer):
         raise _over_elements(layer)
     x = mean_of_steps(x)
@@ -328,6 +383,7 @@ def simple_rnn(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tenso
         low = np.zeros(every * size) if kind == "relu" else None
         y = _remembered(layer, x, builder, state, np.eye(every * size, size), low)
         y = y if every == 1 else moved(y, np.arange(size))
+        y = y if layer.return_sequences else _ending(layer, y, builder)
     return y if layer.return_sequences else last_step(y)
 
 
@@ -350,7 +406,7 @@ def flatten_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -
     for step in range(n_steps):
         places[step, order[step]] = np.arange(size)
     taps: list[Tap] = [(back, linear.gather(places[n_steps - 1 - back], size)) for back in range(n_steps)]
-    return last_step(_tapped(layer, x, builder, taps, whole=True))
+    return last_step(_tapped(layer, _ending(layer, x, builder), builder, taps, whole=True))
 
 
 def alpha(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> Tensor:
@@ -433,6 +489,8 @@ OVER_FRAMES: dict[str, Callable[[Any, list[Tensor], GraphBuilder], Tensor]] = {
     "Alpha": alpha,
     "AveragePooling1D": pooled_over_time,
     "Conv1D": conv_over_time,
+    "Cropping1D": cropped_over_time,
+    "DepthwiseConv1D": conv_over_time,
     "Flatten": flatten_over_time,
     "GlobalAveragePooling1D": averaged_over_time,
     "LMU": lmu,
@@ -445,6 +503,8 @@ OVER_FRAMES: dict[str, Callable[[Any, list[Tensor], GraphBuilder], Tensor]] = {
 """What layers do with the steps of a sequence, by their type name."""
 
 POOLING = ("AveragePooling1D", "GlobalAveragePooling1D", "MaxPooling1D")
+BEGIN_AT_ONCE = ("Alpha", "LMU", "Lowpass", "RNN", "SimpleRNN")
+"""Layers whose memory begins with the first step."""
 
 
 def fewer_answers(x: Tensor) -> UnsupportedLayerError:
@@ -456,6 +516,15 @@ def fewer_answers(x: Tensor) -> UnsupportedLayerError:
     )
 
 
+def other_frames(x: Tensor, first_frame: int) -> UnsupportedLayerError:
+    """Why an output cannot stand beside one that begins later."""
+    return UnsupportedLayerError(
+        "an output with answers to other frames than another one has",
+        f"from frame {x.time.first}, the other from {first_frame}",
+        SAME_FRAMES,
+    )
+
+
 def in_time(layer: Any, tensors: list[Tensor], builder: GraphBuilder) -> list[Tensor]:
     """Tensors that a layer over time is applied to, as it takes their steps: averaged over, and at the same frames.
 
@@ -463,15 +532,22 @@ def in_time(layer: Any, tensors: list[Tensor], builder: GraphBuilder) -> list[Te
     """
     name = type_name(layer)
     different = len({tensor.time for tensor in tensors}) > 1
+    if name in BEGIN_AT_ONCE:
+        _no_steps_before(tensors[0])
     moves = name in OVER_FRAMES and name not in POOLING
     if different or moves or name in ("Lowpass", "SpikingActivation") or symbol(layer):
         tensors = [settled(layer, tensor, builder) for tensor in tensors]
     times = {tensor.time for tensor in tensors}
-    if len(times) > 1:
+    same_number = tensors[0].time.n_frames is not None and len({(t.every, t.n_steps) for t in times}) == 1
+    if len(times) > 1 and same_number:
+        builder.n_frames = tensors[0].time.n_frames
+        latest = max(time.first for time in times)
+        tensors = [_held_back(layer, x, builder, latest - x.time.first) for x in tensors]
+    elif len(times) > 1:
         raise UnsupportedLayerError(
             "sequences whose steps stand at different frames",
             " and ".join(sorted(f"every {time.every}, from {time.first}" for time in times)),
-            "Pool all of them over time, or none",
+            "Pool all of them over time, or none, and cut what begins earlier: Cropping1D((frames, 0))",
         )
     rates = max(tensor.time.every for tensor in tensors)
     if rates > 1 and name in ("Alpha", "LMU", "Lowpass"):

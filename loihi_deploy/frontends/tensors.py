@@ -15,6 +15,9 @@ from loihi_deploy.frontends.affine import Affine, add, stored_shape
 from loihi_deploy.frontends.layouts import Layout, image_layout
 from loihi_deploy.ir import Conv2D, Dense, Shape, Sparse, Transform, linear
 
+SAME_FRAMES = (
+    "Average over the same frames: Conv1D(padding='causal'), or Cropping1D((frames, 0)) behind earlier ones"
+)
 HostActivation = Literal["linear", "softmax", "sigmoid", "tanh"]
 
 
@@ -36,7 +39,7 @@ class Time:
     every : int
         Frames from one step to the next, above 1 behind pooling and strides.
     first : int
-        The frame of the first step, less than `every`.
+        The frame of the first step. Where it is `every` or more, what is there at frames in front of it is no step.
     pooled : int
         Steps that are still to be averaged over, for each that the framework's tensor has: what is linear does so
         before and after alike.
@@ -309,8 +312,7 @@ def summed(tensors: list[Tensor], factors: list[float]) -> Tensor:
         if tensor.shape != shape:
             tensor = moved(tensor, np.broadcast_to(tensor.indices(), shape))
         parts.append(elementwise(tensor, factor).affine)
-    over_time = _over_time(tensors)
-    return replace(tensors[0], affine=add(parts), shape=tuple(shape), over_time=over_time)
+    return replace(_together(tensors), affine=add(parts), shape=tuple(shape))
 
 
 def concatenated(tensors: list[Tensor], axis: int) -> Tensor:
@@ -325,8 +327,7 @@ def concatenated(tensors: list[Tensor], axis: int) -> Tensor:
         indices[tuple(place)] = tensor.indices()
         parts.append(moved(tensor, indices).affine)
         first += tensor.shape[axis]
-    over_time = _over_time(tensors)
-    return replace(tensors[0], affine=add(parts), shape=shape, over_time=over_time)
+    return replace(_together(tensors), affine=add(parts), shape=shape)
 
 
 def applied(tensor: Tensor, transform: Transform, shape: Shape, channels_last: bool) -> Tensor:
@@ -336,11 +337,18 @@ def applied(tensor: Tensor, transform: Transform, shape: Shape, channels_last: b
     return tensor.with_affine(affine, shape)
 
 
-def _over_time(tensors: list[Tensor]) -> Literal["", "mean", "last"]:
-    """What joined tensors are over time."""
-    found = {tensor.over_time for tensor in tensors}
-    if len(found) > 1:
+def _together(tensors: list[Tensor]) -> Tensor:
+    """The first of joined tensors, with what all of them are over time."""
+    if len({tensor.over_time for tensor in tensors}) > 1:
         raise UnsupportedLayerError(
             "an average over time, a last step or every step together", remedy="Average all of them over time"
         )
-    return next(iter(found))
+    latest = max(tensors, key=lambda tensor: tensor.time.first)
+    firsts = {tensor.time.first for tensor in tensors}
+    if tensors[0].over_time == "mean" and len(firsts) > 1:
+        raise UnsupportedLayerError(
+            "averages over different frames together",
+            "from frame " + " and ".join(map(str, sorted(firsts))),
+            SAME_FRAMES,
+        )
+    return replace(tensors[0], time=latest.time)

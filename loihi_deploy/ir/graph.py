@@ -284,6 +284,9 @@ class Readout(Content):
     over_frames : {'', 'mean', 'last', 'each'}
         What the source makes of the values of each frame of a sequence: their mean, the last ones, or all of them; ''
         where it does not say, as where it takes static samples.
+    first_frame : int
+        The first frame that the source has an answer to, counted from 0: a convolution over time that is not padded has
+        none before it has seen as many frames as it takes.
     """
 
     name: str
@@ -292,6 +295,7 @@ class Readout(Content):
     activation: Literal["linear", "softmax", "sigmoid", "tanh"] = "linear"
     dtype: Literal["float16", "float32", "float64"] = field(default="float64", metadata={"since": 2})
     over_frames: Literal["", "mean", "last", "each"] = field(default="", metadata={"since": 2})
+    first_frame: int = field(default=0, metadata={"since": 2})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", as_shape(self.shape))
@@ -302,6 +306,8 @@ class Readout(Content):
         yield from shape_problems(self.name, self.shape or (1,))
         if self.bias.shape != (self.size,):
             yield Problem("biases do not fit", self.name, self.bias.shape, (self.size,))
+        if self.first_frame < 0:
+            yield Problem("not a frame", f"{self.name}, first_frame", self.first_frame, "0 or more")
 
     @property
     def size(self) -> int:
@@ -460,6 +466,10 @@ class Graph(Content):
         for readout in self.readouts:
             if not np.isfinite(readout.bias).all():
                 yield Problem("biases are not finite", readout.name)
+            if readout.first_frame != self.first_frame:
+                yield Problem(
+                    "readouts begin at different frames", readout.name, readout.first_frame, self.first_frame
+                )
         if not 0 < self.dt < np.inf:
             yield Problem("a step must be positive", "dt", self.dt)
         if self.frame_steps is not None and self.frame_steps < 1:
@@ -480,6 +490,11 @@ class Graph(Content):
     def holds_frames(self) -> bool:
         """Whether projections bring what was said of earlier frames."""
         return any(projection.frames_back for projection in self.projections)
+
+    @property
+    def first_frame(self) -> int:
+        """The first frame that there is an answer to; see `Readout`."""
+        return self.readouts[0].first_frame if self.readouts else 0
 
     @property
     def origins(self) -> tuple[Input, ...]:

@@ -59,7 +59,7 @@ def frame_labels(
     y : (n_samples, n_frames) int array, or list of (n_frames,) arrays
         What stands behind the end of a sample is not looked at.
     n_frames : int
-        Of the longest sample.
+        Of the longest sample, those that there is an answer to.
     lengths : (n_samples,) int array or None
         Frames of each, where they differ.
     readout : Readout
@@ -69,7 +69,10 @@ def frame_labels(
     short = next((k for k, row in enumerate(rows) if row.shape != (ends[k],)), None)
     if short is not None:
         raise InputError.single(
-            "not a label for every frame", f"y[{short}]", rows[short].shape, (int(ends[short]),)
+            "not a label for every frame that there is an answer to",
+            f"y[{short}]",
+            rows[short].shape,
+            (int(ends[short]),),
         )
     flat = np.concatenate(rows)
     labels = np.full((len(rows), n_frames), -1, np.int64)

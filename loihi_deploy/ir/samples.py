@@ -151,7 +151,7 @@ def _read_only(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return views
 
 
-def samples_for(graph: Graph, x: Any) -> Samples:
+def samples_for(graph: Graph, x: Any, *, one_of_many: bool = False) -> Samples:
     """Check samples against the inputs of a network.
 
     Parameters
@@ -162,6 +162,8 @@ def samples_for(graph: Graph, x: Any) -> Samples:
         names, or a list or tuple in their order. A `tf.data.Dataset` or `keras.utils.Sequence` of any of these is read
         to its end, without its labels. A list of arrays (n_frames, *shape) of different length is one of sequences, as
         are `Sequences`. `Samples` that fit are returned as they are.
+    one_of_many : bool
+        Whether they are frames of sequences that go on, so that one alone may be too short for an answer.
 
     Raises
     ------
@@ -205,8 +207,8 @@ def samples_for(graph: Graph, x: Any) -> Samples:
     if len({values.shape[:2] for values in arrays.values()}) > 1:
         shapes = ", ".join(f"{name}: {values.shape[:2]}" for name, values in arrays.items())
         problems.append(Problem("inputs have different numbers of samples or frames", "x", shapes))
-    if arrays and not static:
-        problems += _length_problems(graph, next(iter(arrays.values())).shape[1], lengths)
+    if arrays and not one_of_many:
+        problems += _length_problems(graph, next(iter(arrays.values())).shape[1], lengths, static)
     if problems:
         raise InputError("The samples do not fit the network", problems)
     seen = {node.name: seen_by(node, arrays) for node in graph.inputs}
@@ -224,10 +226,20 @@ def samples_for(graph: Graph, x: Any) -> Samples:
     return Samples(seen, static, arrays, lengths)
 
 
-def _length_problems(graph: Graph, n_frames: int, lengths: NDArray[np.int64] | None) -> Iterator[Problem]:
-    """Sequences of other lengths than an input takes."""
+def _length_problems(
+    graph: Graph, n_frames: int, lengths: NDArray[np.int64] | None, static: bool
+) -> Iterator[Problem]:
+    """Sequences of other lengths than an input takes, or too short for an answer."""
     found = {n_frames} if lengths is None else set(lengths.tolist())
-    for wanted in {node.n_frames for node in graph.inputs} - {None}:
+    if min(found) <= graph.first_frame:
+        yield Problem(
+            "fewer frames than the network looks at",
+            "x",
+            min(found),
+            f"{graph.first_frame + 1} or more",
+            "Leave shorter sequences out, or pad them in front as the network was trained",
+        )
+    for wanted in set() if static else {node.n_frames for node in graph.inputs} - {None}:
         if found != {wanted}:
             text = " and ".join(f"{n} frames" for n in sorted(found - {wanted})[:3])
             yield Problem("other number of frames than the network was trained for", "x", text, wanted)

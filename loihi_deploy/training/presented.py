@@ -68,7 +68,8 @@ def presented(program: Program, samples: Samples, steps: int, window: float | No
             for name, rows in spikes.items():
                 late = delays[name]
                 rows[which[chosen], late:until] = found[name][:, : until - late]
-        counted = _shares(program, part.n_frames * steps, window_steps(until - flush, window, steps), flush)
+        width = window_steps(until - flush, window, steps, program.readout.first_frame)
+        counted = _shares(program, part.n_frames * steps, width, flush)
         shares = shares or [np.zeros((len(samples), total)) for _ in counted]
         for rows_of_shares, row in zip(shares, counted, strict=True):
             rows_of_shares[which, :until] = row

@@ -242,6 +242,11 @@ def test_frames_and_what_it_was_deployed_for(call):
     for options in (DeployOptions(steps_per_frame=10), DeployOptions(readout="last")):
         deployment = deployed(source, options)
         np.testing.assert_array_equal(call(deployment, x), deployment.run(x).outputs)
+    begun = graph(over_frames="mean", first_frame=1)
+    ours = deployed(begun, DeployOptions(steps_per_frame=10)).run(x).outputs
+    np.testing.assert_array_equal(call(deployed(begun, DeployOptions(steps_per_frame=10)), x), ours)
+    whole = deployed(graph(over_frames="mean"), DeployOptions(steps_per_frame=10)).run(x).outputs
+    assert (ours != whole).any()
     deployment = deployed(source, DeployOptions(steps=30))
     np.testing.assert_array_equal(call(deployment, x[:, 0]), deployment.run(x[:, 0]).outputs)
     with pytest.raises(SystemExit, match="multiple of the 3 frames"):

@@ -429,7 +429,7 @@ ADVICE = [
         over_time(dense(5), RELU, *END),
     ),
     follows(
-        "Use padding='causal', whose answer to a frame needs no later ones",
+        "Use padding='causal' or 'valid', whose answer to a frame needs no later ones",
         over_time(layer("Conv1D", 5, 3, padding="same"), RELU, *END),
         over_time(CAUSAL, RELU, *END),
     ),

@@ -245,14 +245,12 @@ def refused(*made, shape=(9, 6)):
     return [(problem.what, problem.remedy) for problem in refusal.value.problems]
 
 
-@pytest.mark.follows("Leave strides and padding at their defaults")
-@pytest.mark.follows("Give the model Input((n_frames, ...)) with a multiple of … frames")
+@pytest.mark.follows("Give the model Input((n_frames, ...)), of as many frames as sequences have")
 @pytest.mark.follows("Give the model Input((n_frames, ...)) with … frames and a multiple of … more")
 @pytest.mark.follows(
     "Take the pooling over time away, or the strides: the average over all frames is the end of the network"
 )
 @pytest.mark.follows("Read the last step: SimpleRNN with return_sequences=False, or Flatten")
-@pytest.mark.follows("Pool all of them over time, or none")
 @pytest.mark.follows("Let it come before the pooling over time")
 @pytest.mark.follows(
     "Put the convolution right behind the activation, without biases or normalization between them"
@@ -260,14 +258,10 @@ def refused(*made, shape=(9, 6)):
 @pytest.mark.follows("Train it with activation='relu'")
 def test_what_is_not_exact_is_refused_and_what_is_said_works():
     k = layers()
-    for options in ({"strides": 2}, {"padding": "same", "pool_size": 2}):
-        ((what, remedy),) = refused(k.AveragePooling1D(**{"pool_size": 3, **options}), rnn(), dense())
-        assert "overlap, leave steps out" in what
-        assert remedy == "Leave strides and padding at their defaults"
-    computes_the_same(behind_neurons(k.AveragePooling1D(3), rnn(), dense(), shape=(9, 6)))
+    ((what, remedy),) = refused(pooled(), mean(), dense(), shape=(None, 6))
+    assert remedy == "Give the model Input((n_frames, ...)), of as many frames as sequences have"
+    computes_the_same(behind_neurons(pooled(), mean(), dense(), shape=(8, 6)), X[:, :8])
     for shape in ((None, 6), (8, 6)):
-        ((what, remedy),) = refused(pooled(), mean(), dense(), shape=shape)
-        assert remedy == "Give the model Input((n_frames, ...)) with a multiple of 3 frames"
         ((what, remedy),) = refused(pooled(), rnn(), dense(), shape=shape)
         assert remedy == "Give the model Input((n_frames, ...)) with 3 frames and a multiple of 3 more"
     computes_the_same(behind_neurons(pooled(), mean(), dense(), shape=(9, 6)))
@@ -289,9 +283,8 @@ def test_what_is_not_exact_is_refused_and_what_is_said_works():
     def both(one, other):
         return keras().Model(frames, dense()(rnn()(k.Concatenate()([one(hidden), other(hidden)]))))
 
-    with pytest.raises(ConversionError, match="steps stand at different frames"):
-        convert(both(conv(strides=3), pooled()))
-    computes_the_same(both(pooled(), pooled()))
+    for other in (conv(strides=3), pooled()):
+        computes_the_same(both(other, pooled()))
     spiking = pytest.importorskip("keras_spiking")
     ((what, remedy),) = refused(pooled(), spiking.Lowpass(0.02), rnn(), dense())
     assert remedy == "Let it come before the pooling over time"

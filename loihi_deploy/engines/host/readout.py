@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from loihi_deploy.ir import Graph, Readout
 
 
-def window_steps(steps: int, window: float | None, hold: int = 1) -> int:
+def window_steps(steps: int, window: float | None, hold: int = 1, first_frame: int = 0) -> int:
     """Steps that an answer is averaged over.
 
     Parameters
@@ -22,8 +22,10 @@ def window_steps(steps: int, window: float | None, hold: int = 1) -> int:
         This last part of them, at least one step; None is the last frame.
     hold : int
         Steps of a frame.
+    first_frame : int
+        The first one that there is an answer to: those in front of it are never read.
     """
-    return hold if window is None else max(1, round(window * steps))
+    return hold if window is None else max(1, min(round(window * steps), steps - first_frame * hold))
 
 
 def answers(readout: Graph, trace: NDArray[np.float64], width: int) -> dict[str, NDArray[np.float64]]:
@@ -91,16 +93,16 @@ def values_by_step(
 ) -> NDArray[np.float64]:
     """What the first readout would give, (n, steps, size), before its activation; see `decisions_by_step`."""
     node = readout.readouts[0]
-    end, width = _windows_by_step(trace.shape[1], window, hold, flush)
+    end, width = _windows_by_step(trace.shape[1], window, hold, flush, readout.first_frame)
     return np.asarray(_means(trace[:, :, : node.size], end, width) + node.bias)
 
 
 @lru_cache
 def _windows_by_step(
-    steps: int, window: float | None, hold: int, flush: int
+    steps: int, window: float | None, hold: int, flush: int, first_frame: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The end, and the width, of the window after each step: the same for chunk after chunk of samples."""
-    width = [min(window_steps(max(k - flush, 1), window, hold), k) for k in range(1, steps + 1)]
+    width = [min(window_steps(max(k - flush, 1), window, hold, first_frame), k) for k in range(1, steps + 1)]
     return np.arange(1, steps + 1), np.array(width, np.int64)
 
 
@@ -108,6 +110,8 @@ def values_by_frame(
     readout: Graph, trace: NDArray[np.float64], window: float | None, hold: int, flush: int
 ) -> dict[str, NDArray[np.float64]]:
     """What each readout would give, before its activation, had the sequence ended after each of its frames.
+
+    Frames in front of `Graph.first_frame`, to which there is no answer, are left out.
 
     Parameters
     ----------
@@ -120,10 +124,10 @@ def values_by_frame(
 
     Returns
     -------
-    dict of (n, n_frames, size) arrays
+    dict of (n, n_frames - first_frame, size) arrays
     """
-    end = np.arange(hold, trace.shape[1] - flush + 1, hold)
-    width = np.array([window_steps(k, window, hold) for k in end.tolist()])
+    end = np.arange(hold, trace.shape[1] - flush + 1, hold)[readout.first_frame :]
+    width = np.array([window_steps(k, window, hold, readout.first_frame) for k in end.tolist()])
     means = _means(trace, end + flush, width)
     found, first = {}, 0
     for node in readout.readouts:
