@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -99,7 +99,8 @@ class Job:
     def numbers(self, part: slice) -> NDArray[np.int64]:
         """Numbers of some of the samples: what random spikes depend on."""
         own = self.samples.numbers
-        return self.options.first_sample + (np.arange(part.start, part.stop) if own is None else own[part])
+        first = self.options.first_sample
+        return np.arange(first + part.start, first + part.stop) if own is None else first + own[part]
 
     def chunks(self) -> Iterator[tuple[slice, Chunk]]:
         """Results of consecutive chunks of samples, in order; a bounded number of them exists at a time."""
@@ -325,12 +326,17 @@ def _overflow(first_wrap: tuple[int, int, str], numbers: NDArray[np.int64]) -> A
     )
 
 
-@contextmanager
-def progress_bar(progress: bool | None, n: int, what: str = "samples") -> Iterator[Callable[[int], None]]:
+def progress_bar(
+    progress: bool | None, n: int, what: str = "samples"
+) -> AbstractContextManager[Callable[[int], None]]:
     """A bar on stderr, where that is a terminal or where it was asked for."""
     if progress is False or (progress is None and not sys.stderr.isatty()):
-        yield lambda n_done: None
-        return
+        return nullcontext(lambda n_done: None)
+    return _shown_bar(n, what)
+
+
+@contextmanager
+def _shown_bar(n: int, what: str) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -117,6 +117,11 @@ class Line:
             made = self._threads.room = np.empty(size, np.int32)
         return made
 
+    def _chip_at_rest(self, n: int) -> columns.State:
+        """The chip's arrays, the thread's own as well: what is kept of them is copied."""
+        used = self._threads.chip = self.chip.start(n, getattr(self._threads, "chip", None))
+        return used
+
     def present(
         self,
         inputs: Mapping[str, NDArray[Any]],
@@ -175,7 +180,7 @@ class Line:
                 decoder.run(events, filters, trace, first)
             if meter is not None and activity is not None:
                 activity = meter.count(activity, emitted, out, values)
-            sent += emitted.counts.sum(axis=(0, 1), dtype=np.int64)
+            sent += emitted.totals()
             lists += [
                 (first, events) for events, kept in ((out, plan.lists), (emitted, plan.lists_sent)) if kept
             ]
@@ -218,7 +223,7 @@ class Line:
         def encode(first: int, n: int) -> Events:
             room = self._room(n * plan.n_host)
             emitted = encoder.run(frames, first, n, hold, arrays, lost, room)
-            np.add(sent, emitted.counts.sum(axis=(0, 1), dtype=np.int64), out=sent)
+            np.add(sent, emitted.totals(), out=sent)
             return emitted
 
         def decode(first: int, out: Events) -> None:
@@ -314,7 +319,7 @@ class Line:
         if state is None:
             return _Arrays(
                 self.encoder.start(n, numbers, seed),
-                self.chip.start(n),
+                self._chip_at_rest(n),
                 [decoder.start(n) for decoder in plan.decoders],
                 rng,
             )
@@ -394,7 +399,7 @@ class Line:
         end = None
         if keep_state and simulation.state is not None:
             end = RunState(self.encoder.save(arrays), simulation.state, HostState(saved), self.program.digest)
-        sent = emitted.counts.sum(axis=(0, 1), dtype=np.int64)
+        sent = emitted.totals()
         counts = self._host_counts(sent, lost) | _with_clipped(simulation.counts, clipped)
         return Chunk(trace, counts, _in_order(wanted, found), simulation.first_wrap, end)
 

@@ -29,7 +29,8 @@ CALIBRATE = (
 
 def input_ranges(samples: Samples) -> dict[str, tuple[float, float]]:
     """The least and the largest value of each input."""
-    return {name: (float(values.min()), float(values.max())) for name, values in samples.all_frames().items()}
+    arrays = samples.arrays if samples.lengths is None else samples.all_frames()
+    return {name: (float(values.min()), float(values.max())) for name, values in arrays.items()}
 
 
 def joined_ranges(ranges: Ranges, others: Ranges) -> dict[str, tuple[float, float]]:
@@ -91,6 +92,8 @@ def _lost_in_front(
     """Spikes and biases lost by the layers that take input values, each with the inputs concerned."""
     driven = {b.population for b in program.bias_inputs}
     for name, count in counters.populations.items():
+        if not (count.clipped_biases or count.lost_spikes):
+            continue
         meant = 0.0
         if name in driven:
             share = count.clipped_biases / (n_frames * count.size)

@@ -54,6 +54,10 @@ class Events:
             events.indices[sample, : len(rows)] = rows
         return events
 
+    def totals(self) -> NDArray[np.int64]:
+        """Spikes of each population, of all samples and steps."""
+        return np.asarray(np.add.reduce(self.counts, (0, 1), np.int64))
+
     def triples(self) -> dict[str, NDArray[np.int64]]:
         """Rows (sample, step, neuron) by population, in rising order."""
         n, steps, n_populations = self.counts.shape

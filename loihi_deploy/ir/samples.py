@@ -77,6 +77,8 @@ class Samples:
 
     def take(self, which: slice | NDArray[np.integer[Any]]) -> Samples:
         """Some of the samples."""
+        if isinstance(which, slice) and which == slice(0, len(self)):
+            return self
         lengths = None if self.lengths is None else self.lengths[which]
         numbers = None if self.numbers is None else self.numbers[which]
         return Samples(*self._each(which), lengths, numbers)

@@ -56,6 +56,9 @@ class Engine:
         _check_widths(self.bounds)
         self.is_noisy = any(p.noise is not None for p in program.populations)
         self.sizes = {p.name: p.size for p in program.populations}
+        self._initial_voltages = [
+            (p.name, p.initial_voltage) for p in program.populations if p.initial_voltage is not None
+        ]
         self._order = list(self.sizes)
         padded = [-(-size // BLOCK) * BLOCK for size in self.sizes.values()]
         ends = np.cumsum([0, *padded])
@@ -184,24 +187,22 @@ class Engine:
             first, size = row[k.LINE_FIRST], row[k.LINE_SIZE]
             yield name, slice(first, first + delay * size), (delay, size), self.program.nodes[name].size
 
-    def start(self, n: int) -> k.State:
-        """Arrays of a batch of `n` samples at rest."""
+    def start(self, n: int, used: k.State | None = None) -> k.State:
+        """Arrays of a batch of `n` samples at rest: those of an earlier one that is no longer `used`, if given."""
+        arrays = self._new_state(n) if used is None or len(used.u) != n else used
+        for array in arrays:
+            array.fill(0)
+        arrays.moving.fill(k.HAS_CHANGED)
+        for name, voltage in self._initial_voltages:
+            arrays.v[:, self.part(name)] = voltage
+        return arrays
+
+    def _new_state(self, n: int) -> k.State:
         shape = n, self.n_places
         u, v = aligned.zeros((2, *shape), np.int32)
         refractory, spiked = aligned.zeros((2, *shape), np.uint8)
-        arrays = k.State(
-            u,
-            v,
-            refractory,
-            spiked,
-            np.zeros((n, self.n_pending), np.uint8),
-            np.zeros((n, self.n_held_back), np.uint8),
-            np.full((n, self.n_places // BLOCK), k.HAS_CHANGED, np.uint8),
-        )
-        for p in self.program.populations:
-            if p.initial_voltage is not None:
-                arrays.v[:, self.part(p.name)] = p.initial_voltage
-        return arrays
+        widths = self.n_pending, self.n_held_back, self.n_places // BLOCK
+        return k.State(u, v, refractory, spiked, *(np.zeros((n, width), np.uint8) for width in widths))
 
     def load(self, state: ChipState, n: int) -> k.State:
         """Arrays of a batch of `n` samples from their state."""
@@ -355,7 +356,7 @@ class Engine:
             recorded[1],
         )
         memory = self._memory(steps, len(events.sizes))
-        self._simulate(self.network, arrays, arriving, wanted, memory, first_step, steps)
+        self._simulate(*self.network, *arrays, *arriving, *wanted, *memory, first_step, steps)
         for _, part, shape, _ in self._line_parts():  # the oldest row first, with which the next run begins
             rows = arrays.held_back[:, part].reshape(n, *shape)
             arrays.held_back[:, part] = np.roll(rows, -(steps % shape[0]), axis=1).reshape(n, -1)

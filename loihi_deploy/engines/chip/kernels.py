@@ -462,17 +462,19 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
     """
     widths = decay_bits, 31 - accumulator_bits, 31 - current_bits
 
-    def simulate(network, state_of_all, arriving, wanted, memory, first_step, steps):  # type: ignore[no-untyped-def]
-        """Run every sample of a batch for `steps` steps."""
-        populations, sources, table, geometry, weights, projections, bias, spikes_first, lines, groups = (
-            network
-        )
-        all_u, all_v, all_refractory, all_spiked, all_pending, all_held_back, all_moving = state_of_all
-        source_columns, all_event_counts, all_event_indices, noise_values, driven, biases, hold = arriving
-        counts, watched, out_counts, all_out_indices, records, chosen, recorded_spikes, recorded_values = (
-            wanted
-        )
-        q16, q32, noise, membrane, touched, spikes, places, n_spikes, words, starts = memory
+    def simulate(  # type: ignore[no-untyped-def]
+        populations, sources, table, geometry, weights, projections, bias, spikes_first, lines, groups,
+        all_u, all_v, all_refractory, all_spiked, all_pending, all_held_back, all_moving,
+        source_columns, all_event_counts, all_event_indices, noise_values, driven, biases, hold,
+        counts, watched, out_counts, all_out_indices, records, chosen, recorded_spikes, recorded_values,
+        q16, q32, noise, membrane, touched, spikes, places, n_spikes, words, starts,
+        first_step, steps,
+    ):  # fmt: skip
+        """Run every sample of a batch for `steps` steps.
+
+        Takes the fields of `Network`, `State`, `Arriving`, `Wanted` and `Memory` one by one: to look through tuples at
+        each call takes as long as some steps.
+        """
         n_sources, n_populations = sources.shape[0], populations.shape[0]
         for node in range(spikes_first.size):
             places[0, node] = spikes_first[node] * (AT_A_TIME + 1)

@@ -148,9 +148,9 @@ class Encoder:
 
     def unsent(self, arrays: tuple[NDArray[Any], ...]) -> NDArray[np.int64]:
         """Spikes of each population that still wait to be sent, in the arrays of `start`."""
-        ends = np.cumsum(list(self.sizes.values()))
         if self._holding is None:
-            return np.zeros(len(ends), np.int64)
+            return np.zeros(len(self.sizes), np.int64)
+        ends = np.cumsum(list(self.sizes.values()))
         return np.array([part.sum() for part in np.split(arrays[3], ends[:-1], axis=1)], np.int64)
 
     def _part(self, name: str) -> slice:

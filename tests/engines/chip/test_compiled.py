@@ -48,6 +48,20 @@ def test_equals_the_reference(program, seed, rate, steps):
     assert_same(engine.simulate(program, spikes, steps, record, seed=seed), expected)
 
 
+@given(programs(delays=True), st.sampled_from([2, 3]))
+@settings(deadline=None, max_examples=50)
+def test_used_arrays_are_at_rest_again(program, n):
+    chip = engine.Engine(program)
+    used = chip.start(n)
+    for array in used:
+        array.fill(1)
+    fresh, again = chip.start(2), chip.start(2, used)
+    assert (again is used) == (n == 2)
+    for ours, theirs in zip(again, fresh, strict=True):
+        assert ours.dtype == theirs.dtype
+        assert np.array_equal(ours, theirs)
+
+
 @given(programs(delays=True), st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(0, 40))
 @settings(deadline=None, max_examples=50)
 def test_a_run_can_be_cut_in_two(program, seed, steps, cut):
