@@ -238,7 +238,7 @@ def _without_padding(one: Samples, steps: int) -> tuple[Samples, int]:
     return one.take_frames(length), steps // one.n_frames * length
 
 
-def _shorter(samples: Samples, steps: int, first_frame: int) -> Iterator[tuple[int, Samples]]:
+def _shorter(samples: Samples, steps: int, first_frame: int = 0) -> Iterator[tuple[int, Samples]]:
     """Up to `OUTPUT_STEPS` shorter presentations, the whole one last: steps, and for sequences fewer frames."""
     unit = steps // samples.n_frames if samples.n_frames > 1 else 1
     n, fewest = steps // unit, first_frame + 1
