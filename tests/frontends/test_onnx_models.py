@@ -253,3 +253,44 @@ def test_inputs_of_no_fixed_size():
     net.graph.input[0].type.tensor_type.shape.dim[2].Clear()
     with pytest.raises(ConversionError, match="fixed size"):
         ld.convert(net)
+
+
+def test_images_are_joined_by_channels_wherever_they_come_from():
+    """The input itself, neurons, and neurons joined before: 2, 3, and 5 channels of 3 by 4."""
+    net = model(
+        (2, 3, 4),
+        (7,),
+        [
+            ("Conv", ["x", "k1"], "c1", {"auto_pad": "SAME_UPPER"}),
+            ("Relu", ["c1"], "r1", {}),
+            ("Concat", ["x", "r1"], "two", {"axis": 1}),
+            ("Concat", ["r1", "two", "x"], "three", {"axis": -3}),
+            ("Conv", ["three", "k2"], "c2", {}),
+            ("Relu", ["c2"], "r2", {}),
+            ("Flatten", ["r2"], "f2", {}),
+            ("Flatten", ["three"], "f3", {}),
+            ("Concat", ["f3", "f2"], "all", {"axis": 1}),
+            ("Gemm", ["all", "w"], "y", {}),
+        ],
+        k1=draw(3, 2, 3, 3),
+        k2=draw(4, 10, 2, 1),
+        w=draw(10 * 12 + 4 * 2 * 4, 7),
+    )
+    graph = agrees(net, (2, 3, 4))
+    assert [population.shape for population in graph.populations][-1] == (2, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "axis"),
+    [
+        ([("Concat", ["r", "r"], "y", {"axis": 2})], "joining"),
+        ([("Reshape", ["r", "form"], "y", {})], "a new shape"),
+        ([("Flatten", ["r"], "y", {"axis": 2})], "flattening"),
+        ([("Softmax", ["r"], "y", {"axis": 1})], "softmax along"),
+    ],
+)
+def test_other_axes_are_not_read(nodes, axis):
+    shaped = [("Conv", ["x", "k"], "c", {}), ("Relu", ["c"], "r", {}), *nodes]
+    net = model((2, 3, 4), (24,), shaped, k=draw(2, 2, 1, 1), form=np.array([1, 4, 6]))
+    with pytest.raises(ConversionError, match=axis):
+        ld.convert(net)

@@ -6,12 +6,13 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from loihi_deploy.errors import InputError
 from loihi_deploy.mapping import RULES, map_to_cores
 from loihi_deploy.mapping.checking import fix_problems, limit_problems, rate_problems, rule_problems
 from loihi_deploy.mapping.consistency import mapping_problems
 from loihi_deploy.mapping.core_plan import limit_rows
 from loihi_deploy.mapping.placement import tile_hops
-from loihi_deploy.mapping.plan import Wiring
+from loihi_deploy.mapping.plan import Slice, Wiring
 from tests.mapping.networks import chain
 from tests.mapping.test_figures import MAPPING, PROGRAM, RATES
 from tests.mapping.test_mapper import board_with
@@ -238,3 +239,69 @@ def test_limits_rules_and_rates_that_can_be_given():
         assert problem.value == "conv1"
     (problem,) = rate_problems(PROGRAM, {"in": 1, "conv1": 1})
     assert problem.value == "conv2, dense3"
+
+
+PIXELS = {"projection": 0, "kind": "pixels"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fits"),
+    [
+        ({"projection": 0, "kind": "rows"}, True),
+        ({"projection": -1, "kind": "rows"}, False),
+        ({"projection": 0, "kind": "rows", "axon": 16}, False),
+        ({"projection": 0, "kind": "rows", "channels": 2}, False),
+        ({**PIXELS, "channels": 1}, True),
+        ({**PIXELS, "channels": 2}, False),
+        ({**PIXELS, "channels": 0}, False),
+        ({**PIXELS, "axon": 16, "channels": 2}, True),
+        ({**PIXELS, "axon": 32, "channels": 1}, True),
+        ({**PIXELS, "axon": 32, "channels": 0}, False),
+        ({**PIXELS, "axon": 17}, False),
+    ],
+)
+def test_what_a_wiring_can_be(arguments, fits):
+    if fits:
+        assert Wiring(**arguments).projection == 0
+    else:
+        with pytest.raises(InputError, match="not a wiring"):
+            Wiring(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fits"),
+    [
+        ({}, True),
+        ({"start": (0, 0, 0), "stop": (1, 1, 4)}, True),
+        ({"start": (2, 0, 0), "stop": (2, 1, 4)}, False),
+        ({"start": (-1, 0, 0)}, False),
+        ({"offset": -1}, False),
+        ({"lane": 0}, False),
+        ({"lane": 3}, False),
+        ({"lane": 4}, True),
+        ({"margin": (0, -1)}, False),
+        ({"margin": (1, 0)}, True),
+    ],
+)
+def test_what_a_slice_can_be(changed, fits):
+    given = {"population": "p", "start": (1, 2, 0), "stop": (3, 5, 4), "offset": 0, "lane": 2} | changed
+    if fits:
+        assert Slice(**given).population == "p"
+    else:
+        with pytest.raises(InputError, match="not a slice"):
+            Slice(**given)
+
+
+def test_a_slice_with_a_margin_by_hand():
+    """2 rows and 3 columns of 4 channels in lanes of 2; a margin of a row and two columns, 5 compartments a row."""
+    piece = Slice("p", (1, 2, 0), (3, 5, 4), 10, 2, (1, 2))
+    assert (piece.shape, piece.size, piece.plane) == ((2, 3, 4), 24, (3, 5))
+    assert piece.lead == (1 * 5 + 2) * 2
+    assert piece.n_compartments == 14 + 4 * 15
+    assert piece.compartments()[:8].tolist() == [24, 25, 26, 27, 28, 29, 34, 35]
+    assert piece.compartments()[12] == 24 + 30
+    assert piece.neurons((6, 7, 4))[:8].tolist() == [36, 37, 40, 41, 44, 45, 64, 65]
+    assert piece.neurons((6, 7, 4))[12] == 38
+    margins = piece.margins()
+    assert len(margins) == piece.n_compartments - piece.size
+    assert margins[:16].tolist() == [*range(10, 24), 30, 31]

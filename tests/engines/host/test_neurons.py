@@ -1,5 +1,6 @@
 """Host neurons against the step functions of Nengo and nengo-loihi, and the compiled ones against both."""
 
+import zlib
 from typing import ClassVar
 
 import numpy as np
@@ -303,3 +304,72 @@ def test_an_encoder_is_one_layer():
     graph = Graph((Input("x", (1,)),), two, (Projection("x", "a", weights), Projection("a", "b", weights)))
     with pytest.raises(ValueError, match="a->b"):
         Encoder(graph)
+
+
+GOLDEN, MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
+
+
+def splitmix(x):
+    """The finalizer of SplitMix64 as it is published, in integers without an end."""
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & MASK
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & MASK
+    return x ^ x >> 31
+
+
+def test_the_finalizer_of_splitmix64_gives_its_published_values():
+    """The first numbers of the generator that is seeded with 1234567."""
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
+    states = [(1234567 + k * GOLDEN) & MASK for k in range(1, 5)]
+    assert [splitmix(state) for state in states] == published
+    assert neurons._mixed(np.array(states, np.uint64)).tolist() == published
+
+
+def test_random_spikes_are_those_that_the_formula_says():
+    """By hand, in integers: a hash of seed, population, sample and neuron, then a Weyl sequence modulo 2^52."""
+    values, seed, first = np.array([[0.2, 0.5, 0.7], [0.4, 0.1, 0.9]]), 5, 3
+    spikes, _ = encoded("poisson", values, 20, first_sample=first, seed=seed)
+    key = splitmix(seed << 32 | zlib.crc32(b"p"))
+    for sample in range(2):
+        number = splitmix((key + first + sample) & MASK)
+        for neuron in range(3):
+            state = splitmix((number + neuron) & MASK) >> 12
+            for t in range(20):
+                state = (state + 2783377641436327) % 2**52
+                uniform = (splitmix(state) >> 11) / 2**53
+                assert spikes[sample, t, neuron] == (uniform < values[sample, neuron])
+
+
+@pytest.mark.parametrize("kinds", [("if", "if"), ("lif", "if"), ("poisson", "lif"), ("if", "poisson")])
+@pytest.mark.parametrize("taus", [(0.0, 0.0, 0.0), (0.02, 0.0, 0.005)])
+def test_an_encoder_of_several_inputs_and_populations(kinds, taus):
+    """Sizes, weights, constants and filters all differ; frames are shown for 7 steps, cut within the third."""
+    rng = np.random.default_rng(3)
+    made = {"if": NeuronModel(), "lif": NeuronModel("lif", 0.03, 0.004), "poisson": NeuronModel("poisson")}
+    sizes, scale = {"a": 13, "b": 21}, {"if": 700, "lif": 9, "poisson": 500}
+    populations = tuple(
+        Population(name, (size,), made[kind], rng.uniform(0.5, 1, size), rng.random(size) * scale[kind] / 4)
+        for (name, size), kind in zip(sizes.items(), kinds, strict=True)
+    )
+
+    def joined(pre, n, k, tau):
+        weights = rng.uniform(-0.3, 1, (sizes["ab"[k]], n)) * scale[kinds[k]]
+        return Projection(pre, "ab"[k], Dense(weights), tau)
+
+    projections = (joined("x", 3, 0, taus[0]), joined("y", 5, 1, taus[1]), joined("y", 5, 0, taus[2]))
+    graph = Graph((Input("x", (3,)), Input("y", (5,))), populations, projections)
+    x = {"x": rng.random((3, 5, 3)), "y": rng.random((3, 5, 5))}
+    spikes, lost, state = reference.encode(graph, x, 35)
+    encoder, n_lost = Encoder(graph), np.zeros(2, np.int64)
+    arrays, frames = encoder.start(3), encoder.together(x)
+    first = encoder.run(frames, 0, 17, 7, arrays, n_lost).to_dense()
+    arrays = encoder.load(encoder.save(arrays), 3)
+    second = encoder.run(frames, 17, 18, 7, arrays, n_lost).to_dense()
+    for k, name in enumerate(sizes):
+        assert (np.concatenate([first[name], second[name]], axis=1) == spikes[name]).all()
+        assert spikes[name].any(axis=(1, 2)).all()
+        assert n_lost[k] == lost[name]
+    kept = encoder.save(arrays).arrays
+    assert kept.keys() == state.arrays.keys()
+    for name, array in kept.items():
+        if not name.endswith("refractory_time"):
+            np.testing.assert_allclose(array, state.arrays[name], rtol=1e-9, atol=1e-9)
