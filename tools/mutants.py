@@ -63,7 +63,7 @@ QUIETLY = ("-q", "-p", "no:cacheprovider", "--timeout=0")
 """Options of pytest; seconds on the clock say nothing where others use the machine, too."""
 REWRITING = "ignore:Module already imported so cannot be rewritten"
 """What pytest says of libraries that were loaded before it."""
-MOST_SECONDS = 90.0
+MOST_SECONDS = 60.0
 """Of the processor, for the tests that are tried on a change, as they were recorded."""
 QUICK = 0.25
 """Seconds of a test that is tried before others."""
@@ -163,6 +163,7 @@ def shared(work: Callable[[T], None], items: Sequence[T]) -> None:
     for k in range(WORKERS):
         child = os.fork()
         if child == 0:
+            os.setsid()  # the system shares the processor among sessions
             code = 1
             try:
                 for item in items[k::WORKERS]:

@@ -322,8 +322,8 @@ def two_ways(far=0.02):
         readouts,
     )
     populations = (compartments("near", 0.005), compartments("far", far))
-    link = Link("source", "to_chip", 3)
-    return Program(Graph((), (), ()), (SpikeSource("source", (2,)),), populations, tuple(into), host, (link,))
+    links = (Link("source", "to_chip", 3), Link("near", "from_chip", 0), Link("far", "from_chip", 0))
+    return Program(Graph((), (), ()), (SpikeSource("source", (2,)),), populations, tuple(into), host, links)
 
 
 def delay_of(tau):

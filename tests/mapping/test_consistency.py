@@ -9,7 +9,7 @@ import pytest
 from loihi_deploy.errors import InputError
 from loihi_deploy.mapping import RULES, map_to_cores
 from loihi_deploy.mapping.checking import fix_problems, limit_problems, rate_problems, rule_problems
-from loihi_deploy.mapping.consistency import mapping_problems
+from loihi_deploy.mapping.consistency import mapping_problems, width_problems
 from loihi_deploy.mapping.core_plan import limit_rows
 from loihi_deploy.mapping.placement import tile_hops
 from loihi_deploy.mapping.plan import Slice, Wiring
@@ -305,3 +305,26 @@ def test_a_slice_with_a_margin_by_hand():
     margins = piece.margins()
     assert len(margins) == piece.n_compartments - piece.size
     assert margins[:16].tolist() == [*range(10, 24), 30, 31]
+
+
+@pytest.mark.parametrize(
+    ("most", "bits", "told_limit"),
+    [
+        (1, 2, "8"),
+        (2, 2, None),
+        (2, 3, "2 to 2, or 8"),
+        (6, 6, None),
+        (6, 7, "2 to 6, or 8"),
+        (6, 8, None),
+        (6, None, None),
+    ],
+)
+def test_widths_of_weights_that_a_chip_has_no_format_for(most, bits, told_limit):
+    board = board_with(max_narrow_weight_bits=most)
+    assert board.chip.core.synapse_weight_bits == 8
+    first, second, *others = PROGRAM.synapses
+    none = np.zeros_like(second.transform.values)  # which all widths hold
+    stored = (first, replace(second, transform=second.transform.with_values(none), weight_bits=bits), *others)
+    found = list(width_problems(replace(PROGRAM, synapses=stored), board))
+    limits = [(problem.where, str(problem.limit)) for problem in found]
+    assert limits == ([] if told_limit is None else [(stored[1].name, told_limit)])

@@ -169,3 +169,12 @@ def test_a_network_s_own_voltages_do_not_reach_the_chip():
         graph, populations=tuple(replace(p, initial_voltage=np.full(30, 0.3)) for p in graph.populations)
     )
     assert ld.quantize(ld.partition(own)).populations == ld.quantize(ld.partition(graph)).populations
+
+
+def test_a_population_that_is_also_read_is_as_far_from_those_behind_it():
+    graph = network()
+    read = Projection("a", "y", Dense(np.ones((5, 30)) / 30), 0.0)
+    parts, usual = charged(replace(graph, projections=(*graph.projections, read))), charged(graph)
+    assert {link.population for link in parts.links if link.kind == "from_chip"} == {"a", "b"}
+    for population, before in zip(parts.chip.populations, usual.chip.populations, strict=True):
+        assert (population.initial_voltage == before.initial_voltage).all()

@@ -14,7 +14,7 @@ from loihi_deploy.errors import QuantizationError
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
 from loihi_deploy.stages.normalize import scale_firing_rates, with_synapses
 from loihi_deploy.stages.partition import partition
-from loihi_deploy.stages.quantize import _largest_row_sum, level_step, quantize
+from loihi_deploy.stages.quantize import _largest_row_sum, _times, level_step, quantize
 from loihi_deploy.stages.rounding import Levels
 
 LIF = NeuronModel("lif", 0.02, 0.002)
@@ -321,3 +321,11 @@ def test_remedies_for_synapses_and_refractory_periods_help():
     longest = float(re.search(r"([\d.]+) s or less", problem.remedy)[1])
     layer, _, _ = integers(network([[0.01, 0.02]], neuron=replace(LIF, tau_ref=longest)))
     assert layer.refractory == 63
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"),
+    [(1.01, "1.1"), (2.0, "2"), (9.91, "10"), (23.4, "24"), (0.0123, "0.013"), (101, "110")],
+)
+def test_a_factor_is_told_in_two_digits_that_are_enough(factor, told):
+    assert _times(factor) == f"{told}-fold or more"
