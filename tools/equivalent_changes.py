@@ -15,6 +15,25 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "2",
     ): "numpy takes any negative length for what is left",
     (
+        "engines/chip/overflow.py",
+        "noise = (0, 0)",
+        "0",
+        "1",
+    ): "it is read where there is noise alone, whose it then is",
+    ("engines/host/kernels.py", "gathers = filtered.shape[1] == 0 and hold >= WORTH_GATHERING", "1", "0"): (
+        "neurons that a drive cannot move are then stepped, too, which leaves them as they are, and is slower"
+    ),
+    ("engines/threads.py", "future.cancel()", "future.cancel()", "pass"): (
+        "what was begun ahead is then worked off behind an error, which is told as it is, later"
+    ),
+    (
+        "engines/host/encoder.py",
+        'self._drawn = [p for p in graph.populations if p.neuron.kind == "poisson"]  # anew for every sample',
+        'p.neuron.kind == "poisson"',
+        "True",
+    ): "others are then given for every sample what is given to all at once, which is slower",
+    ("analysis/host_link.py", "if costs.max(initial=0) > limit:", "0", "1"): "a limit is at least 1",
+    (
         "mapping/shapes.py",
         "[sorted(seen) + [max(seen)] * (n_profiles - len(seen)) for seen in found], dtype=np.int64",
         "max(seen)",

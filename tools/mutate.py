@@ -3,18 +3,18 @@
 As many places as the first number says are drawn with the second one, the same number from each area; areas that are
 named behind it are tried alone. Every change is made by itself, over a copy of the tree, and tests run there until the
 first one fails: those that run the changed line, by themselves or by what a fixture makes for them, the module's own,
-those of its folder and then all, of each the quick ones first; then the others of these files, which may use what the
-first one made. Which lines a test runs, and for how long, is recorded once and kept for as long as the package and that
-file stay the same. Kernels leave no trace: for what is compiled, tests that run the modules that use it are tried, and
-for what runs when a module is imported those that run anything of it. So that no test pays for it, libraries are loaded
-once, and each change gets a process that is forked from there and reads the changed source for the module's own;
-processes that a test starts do not see it. A changed kernel is compiled anew and kept under a name of its own, as every
-kernel is: see `loihi_deploy.engines.kept_code`.
+then the quick ones of its folder and of all, then the others of these files, which may use what the first one made. For
+what runs when a module is imported, as a constant does, those are tried that run a line where it is read; see
+`tools.readers`. Kernels leave no trace: for what is compiled, tests that run the modules that use it are tried. So that
+no test pays for it, libraries are loaded once, and each change gets a process that is forked from there and reads the
+changed source for the module's own; processes that a test starts do not see it. A changed kernel is compiled anew and
+kept under a name of its own, as every kernel is: see `loihi_deploy.engines.kept_code`.
 
-A change counts as noticed when a test fails, or takes far longer than it did; how many are of the second kind is told.
-Changes that change nothing stand in `tools.equivalent_changes` with the reason; they are counted by themselves. Run
-again with the same numbers, a draw that was stopped goes on; once the package or a test changed, it begins anew, so
-that a figure is always that of one state.
+A change counts as noticed when a test fails that passes without it, tried behind the same tests of its file; or when the
+process crashes or takes far longer than it did, and how many are of that kind is told. Changes that change nothing stand
+in `tools.equivalent_changes` with the reason; they are counted by themselves. Run again with the same numbers, a draw
+that was stopped goes on; once the package or a test changed, it begins anew, so that a figure is always that of one
+state.
 """
 
 from __future__ import annotations
