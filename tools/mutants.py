@@ -25,6 +25,7 @@ CHOSEN = sys.argv[3:]
 """Areas; all, if none is named."""
 NAME = "_".join(CHOSEN or ["all"])
 TREE = OUT / "tree"
+"""A copy, as it was when a draw began."""
 NUMBA = OUT / "numba"
 AREAS = {
     "quantization": ("stages/*.py", "chip/fixed_point.py"),
@@ -67,7 +68,7 @@ MOST_SECONDS = 60.0
 """Of the processor, for the tests that are tried on a change, as they were recorded."""
 QUICK = 0.25
 """Seconds of a test that is tried before others."""
-WORKERS = min(2, os.cpu_count() or 1)
+WORKERS = 3
 """Processes that try changes at a time."""
 FAR_LONGER, SPARE, COMPILING = 5.0, 10.0, 40.0
 """A test takes far longer with so many times its seconds, and so many more; with these where kernels are compiled."""
@@ -84,7 +85,7 @@ class Mutant:
     @property
     def line(self) -> str:
         """The line where it begins, as it is."""
-        return (ROOT / self.path).read_text(encoding="utf-8").splitlines()[self.change.line - 1].strip()
+        return (TREE / self.path).read_text(encoding="utf-8").splitlines()[self.change.line - 1].strip()
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -93,13 +94,13 @@ class Mutant:
 
     def source(self) -> bytes:
         """The changed module."""
-        content = (ROOT / self.path).read_bytes()
+        content = (TREE / self.path).read_bytes()
         return content[: self.change.start] + self.change.new.encode() + content[self.change.end :]
 
 
 def modules_of(area: str) -> list[Path]:
     """The modules of an area."""
-    return [path for pattern in AREAS[area] for path in sorted((ROOT / "loihi_deploy").glob(pattern))]
+    return [path for pattern in AREAS[area] for path in sorted((TREE / "loihi_deploy").glob(pattern))]
 
 
 def drawn(number: int, seed: int) -> list[Mutant]:
@@ -108,7 +109,7 @@ def drawn(number: int, seed: int) -> list[Mutant]:
     for area in CHOSEN or AREAS:
         rng = random.Random(f"{area} {seed}")
         places = [
-            [Mutant(area, str(path.relative_to(ROOT)), change) for change in ways]
+            [Mutant(area, str(path.relative_to(TREE)), change) for change in ways]
             for path in modules_of(area)
             for ways in changes(path.read_text(encoding="utf-8"), path.name == "kernels.py")
         ]

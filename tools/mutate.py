@@ -10,11 +10,11 @@ no test pays for it, libraries are loaded once, and each change gets a process t
 changed source for the module's own; processes that a test starts do not see it. A changed kernel is compiled anew and
 kept under a name of its own, as every kernel is: see `loihi_deploy.engines.kept_code`.
 
-A change counts as noticed when a test fails that passes without it, tried behind the same tests of its file; or when the
-process crashes or takes far longer than it did, and how many are of that kind is told. Changes that change nothing stand
-in `tools.equivalent_changes` with the reason; they are counted by themselves. Run again with the same numbers, a draw
-that was stopped goes on; once the package or a test changed, it begins anew, so that a figure is always that of one
-state.
+A change counts as noticed when a test fails that passes without it, tried behind the same tests of its file; or when
+the process crashes or takes far longer than it did, and how many are of that kind is told. Changes that change nothing
+stand in `tools.equivalent_changes` with the reason; they are counted by themselves. Run again with the same numbers, a
+draw that was stopped goes on; once the package or a test changed, it begins anew, so that a figure is always that of
+one state.
 """
 
 from __future__ import annotations
@@ -199,11 +199,11 @@ def report(mutants: list[Mutant], outcomes: dict[str, dict[str, Any]]) -> Iterat
 def main(number: int, seed: int) -> int:
     """Draw, try, and tell; 1 where less than 92 of a hundred were noticed."""
     start = time.time()
-    mutants = drawn(number, seed)
     copy_tree()
+    mutants = drawn(number, seed)
     load_libraries()
     state = digest(
-        *(path for part in ("loihi_deploy", "tests") for path in sorted((ROOT / part).rglob("*.py")))
+        *(path for part in ("loihi_deploy", "tests") for path in sorted((TREE / part).rglob("*.py")))
     )
     kept = OUT / f"{number} by {seed} {NAME} {state}"
     kept.mkdir(exist_ok=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Set
 from functools import cache
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from mutants import TREE
 
 
 def statement_at(tree: ast.Module, line: int) -> Set[int]:
@@ -77,12 +76,12 @@ def _targets(node: ast.stmt) -> set[str]:
 
 @cache
 def _modules() -> list[str]:
-    return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "loihi_deploy").rglob("*.py"))]
+    return [str(path.relative_to(TREE)) for path in sorted((TREE / "loihi_deploy").rglob("*.py"))]
 
 
 @cache
 def _tree(path: str) -> ast.Module:
-    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return ast.parse((TREE / path).read_text(encoding="utf-8"))
 
 
 @cache

@@ -30,7 +30,6 @@ from mutants import (
     QUICK,
     QUIETLY,
     REWRITING,
-    ROOT,
     SPARE,
     TESTS,
     TREE,
@@ -151,7 +150,7 @@ def record(file: str) -> dict[str, Any]:
     measured.stop()
     failed = {name for name, _ in watcher.failed}
     data = measured.get_data()
-    modules = {str(path.relative_to(ROOT)) for area in AREAS for path in modules_of(area)}
+    modules = {str(path.relative_to(TREE)) for area in AREAS for path in modules_of(area)}
     names: dict[str, int] = {}
     lines, sources = {}, {}
     for path in data.measured_files():
@@ -177,14 +176,14 @@ def test_files() -> list[str]:
     """The files of tests that are tried."""
     found: set[Path] = set()
     for place in TESTS:
-        path = ROOT / "tests" / place
+        path = TREE / "tests" / place
         found |= set(path.rglob("test_*.py")) if path.is_dir() else {path}
-    return sorted(str(path.relative_to(ROOT)) for path in found)
+    return sorted(str(path.relative_to(TREE)) for path in found)
 
 
 def recorded(files: list[str]) -> dict[str, dict[str, Any]]:
     """What each file of tests runs; recorded now, where that was not kept."""
-    places = {file: OUT / "reached" / f"{Path(file).stem} {digest(ROOT / file)}.json" for file in files}
+    places = {file: OUT / "reached" / f"{Path(file).stem} {digest(TREE / file)}.json" for file in files}
 
     def keep(file: str) -> None:
         log = OUT / f"log {NAME} {Path(file).stem}.txt"
@@ -216,7 +215,7 @@ def kept_text(folder: Path, text: str) -> str:
 def up_to_date(kept: dict[str, Any]) -> dict[str, Any]:
     """A record whose lines are those of the modules as they are now."""
     for path, name in kept["sources"].items():
-        if (ROOT / path).exists():
+        if (TREE / path).exists():
             moved = moves(path, name)
             lines = kept["lines"][path].items()
             kept["lines"][path] = {moved[int(k)]: names for k, names in lines if int(k) in moved}
@@ -227,7 +226,7 @@ def up_to_date(kept: dict[str, Any]) -> dict[str, Any]:
 def moves(path: str, name: str) -> dict[int, int]:
     """Where each line of a module stands now that stood in a kept text."""
     old = (OUT / "sources" / name).read_text(encoding="utf-8").splitlines()
-    new = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    new = (TREE / path).read_text(encoding="utf-8").splitlines()
     if old == new:
         return {k: k for k in range(1, len(old) + 1)}
     blocks = SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
@@ -238,7 +237,7 @@ def lines_of(mutant: Mutant) -> dict[str, Set[int]]:
     """Where to see that a change is reached: modules and lines, of which none stand for any that runs in a function."""
     if not mutant.change.compiled:
         if mutant.change.inside:
-            tree = ast.parse((ROOT / mutant.path).read_text(encoding="utf-8"))
+            tree = ast.parse((TREE / mutant.path).read_text(encoding="utf-8"))
             return {mutant.path: statement_at(tree, mutant.change.line)}
         return readers_of(mutant.path, mutant.change.line)
     found, folder = {mutant.path}, "loihi_deploy/engines/"
@@ -250,7 +249,7 @@ def lines_of(mutant: Mutant) -> dict[str, Set[int]]:
                 if isinstance(node, ast.ImportFrom):
                     names = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
                     if names & named:
-                        found.add(str(path.relative_to(ROOT)))
+                        found.add(str(path.relative_to(TREE)))
     return {path: frozenset() for path in found if path.startswith(folder)}
 
 
