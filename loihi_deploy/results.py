@@ -13,6 +13,8 @@ from loihi_deploy.errors import Problem
 from loihi_deploy.ir.content import OneLine, describe
 from loihi_deploy.tables import Page, Shown, Table, percent, warned
 
+FRAMES_SHOWN = 10
+"""Frames, evenly spaced from the first to the last, that an evaluation tells the accuracy of."""
 Recorded = Mapping[str, Mapping[str, NDArray[Any]]]
 """Recorded variables by population, then by name: 'spikes' (n, steps, size) bool; 'u' and 'v' (n, steps, size) int32;
 'events' (n_events, 3) int64: rows (sample, step, neuron) in rising order, steps counted from 0."""
@@ -329,6 +331,9 @@ class Errors(OneLine):
             _added(self.power_by_frame, other.power_by_frame),
         )
 
+    def __str__(self) -> str:
+        return f"RMSE {self.rmse:.4g}, relative error {percent(self.relative)}"
+
 
 def _relative(squared: NDArray[np.float64] | None, power: NDArray[np.float64] | None) -> NDArray[np.float64]:
     if squared is None or power is None:
@@ -375,11 +380,16 @@ class Evaluation(Shown, OneLine):
 
     def page(self) -> Page:
         """Accuracy, or errors, and the activity of each population."""
+        text = f"Accuracy {percent(self.accuracy)} ({self.n_correct:,} of {self.n_total:,})"
+        by_frame = self.accuracy_by_frame
         if self.errors is not None:
-            text = f"RMSE {self.errors.rmse:.4g}, relative error {percent(self.errors.relative)}, {self.seconds:.1f} s"
-            return Page((text,)) + self.counters.page() + Page(warned(self.warnings))
-        text = f"Accuracy {percent(self.accuracy)} ({self.n_correct:,} of {self.n_total:,}), {self.seconds:.1f} s"
-        return Page((text,)) + self.counters.page() + Page(warned(self.warnings))
+            text, by_frame = str(self.errors), self.errors.relative_by_frame
+        texts = [f"{text}, {self.seconds:.1f} s"]
+        if by_frame.size:
+            shown = sorted({round(k * (by_frame.size - 1) / (FRAMES_SHOWN - 1)) for k in range(FRAMES_SHOWN)})
+            of_frames = ", ".join(f"{percent(by_frame[k])} ({k + 1})" for k in shown)
+            texts.append(f"After each frame that has an answer (its number): {of_frames}")
+        return Page(tuple(texts)) + self.counters.page() + Page(warned(self.warnings))
 
     @property
     def accuracy(self) -> float:

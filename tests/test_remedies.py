@@ -384,6 +384,16 @@ ARGUMENTS = [
         lambda p: DEPLOYMENT.run(X.T.reshape(12, 6), 4),
     ),
     follows(
+        "Give every sequence at least one frame",
+        lambda p: DEPLOYMENT.run(FRAMES[:, :0], 4),
+        lambda p: DEPLOYMENT.run(FRAMES[:, :1], 4),
+    ),
+    follows(
+        "Give an array, or a list of arrays (n_frames, ...), one for each sequence",
+        lambda p: DEPLOYMENT.run([FRAMES[0].tolist(), FRAMES[1, :2].tolist()], steps_per_frame=1),
+        lambda p: DEPLOYMENT.run([FRAMES[0], FRAMES[1, :2]], steps_per_frame=1),
+    ),
+    follows(
         "Leave these samples out",
         lambda p: DEPLOYMENT.evaluate(X, np.ma.masked_less(Y, 1), 4),
         lambda p: DEPLOYMENT.evaluate(X[Y >= 1], Y[Y >= 1], 4),
@@ -394,7 +404,7 @@ ARGUMENTS = [
         lambda p: (DEPLOYMENT.evaluate(X, Y, 4), DEPLOYMENT.evaluate(X, np.eye(3)[Y], 4)),
     ),
     follows(
-        "End the network in a sigmoid, or in one output for each class",
+        "End the network in a sigmoid, or in one output for each class; give values as floats",
         lambda p: deploy(ONE_OUTPUT).evaluate(X, Y % 2, 4),
         lambda p: (
             deploy(network(outputs=1, out="sigmoid")).evaluate(X, Y % 2, 4),

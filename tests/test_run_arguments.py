@@ -174,6 +174,7 @@ def test_an_error_of_ours_or_a_result(call, argument):
         ({"seed": -1}, "seed: out of range"),
         ({"seed": 2**32}, "seed: out of range"),
         ({"reset": 0}, "reset: not a way to reset"),
+        ({"reset": "no"}, r"deployment\. reset: not a way to reset"),
         ({"steps_per_frame": 5}, "given together with steps_per_frame .* Give one of them"),
         ({"stream": 1}, "stream: neither True nor False"),
         ({"record": "b"}, r"not a list of populations .* Give record=\['b'\]"),

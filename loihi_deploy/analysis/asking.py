@@ -13,7 +13,7 @@ from loihi_deploy.analysis.frames import gives_every_frame, presentation_steps, 
 from loihi_deploy.backends import RunOptions, request_problems
 from loihi_deploy.errors import InputError, Problem, gathered
 from loihi_deploy.ir import Graph, Readout, Samples, collected, samples_for
-from loihi_deploy.ir.labels import are_of_frames, checked_labels, frame_labels
+from loihi_deploy.ir.labels import are_of_frames, checked_labels, frame_labels, frame_targets
 from loihi_deploy.ir.program import Program
 from loihi_deploy.ir.source import Source, is_read_in_parts, source_of
 from loihi_deploy.options import DeployOptions
@@ -145,40 +145,53 @@ def asked(
         with gathered(found):
             n = None if samples is None else len(source or samples)
             if samples is not None and n is not None and graph.readouts:
-                labels = _targets(graph.readouts[0], samples, y, n, whole=not labelled) if values else None
+                first, lengths = graph.first_frame, None if source else samples.lengths
+                answers, readout = None if lengths is None else lengths - first, graph.readouts[0]
+                labels = (
+                    _targets(readout, samples, y, n, whole=not labelled, answers=answers) if values else None
+                )
                 if labels is None and _have_frames(graph, options, samples, y, n):
-                    first, lengths = graph.first_frame, None if source else samples.lengths
-                    ends = None if lengths is None else lengths - first
-                    labels = frame_labels(y, samples.n_frames - first, ends, graph.readouts[0])
+                    labels = frame_labels(y, samples.n_frames - first, answers, readout)
             if labels is None:
                 labels = labels_for(graph, y, n)
     return Asked(summary, graph, program, mapping, options, samples, source, labels, tuple(found))
 
 
 def _targets(
-    readout: Readout, samples: Samples, y: Any, n: int, *, whole: bool
+    readout: Readout,
+    samples: Samples,
+    y: Any,
+    n: int,
+    *,
+    whole: bool,
+    answers: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64] | None:
-    """Values that the outputs of samples, or of frames, should have; None where labels are classes, or do not fit."""
+    """Values that the outputs of samples, or of frames, should have; None where labels are classes, or do not fit.
+
+    `answers` are frames of each sample that there is an answer to, where they differ.
+    """
     if not isinstance(y, (np.ndarray, list, tuple)) or isinstance(y, np.ma.MaskedArray):
         return None
+    kinds = "biuf" if whole and readout.n_classes == 1 else "f"
     try:
         found = np.asarray(y)
-    except ValueError:  # rows of different length, which labels of frames may be
+    except ValueError:  # rows of different length, those of frames
+        found = np.zeros(0)
+    if found.shape in [(n, *readout.shape), (n, readout.size), *([(n,)] if readout.size == 1 else [])]:
+        one_hot = found.ndim == 2 and readout.n_classes > 1 and bool(np.isin(found, (0, 1)).all())
+        values = found.dtype.kind in kinds and not one_hot
+        return _finite(found.astype(np.float64).reshape(n, readout.size)) if values else None
+    if samples.static or len(y) != n or not all(map(np.ndim, y)):
         return None
-    kinds = "biuf" if whole and readout.n_classes == 1 else "f"
-    one_hot = found.ndim == 2 and readout.n_classes > 1 and bool(np.isin(found, (0, 1)).all())
-    if found.dtype.kind not in kinds or one_hot:
-        return None
-    for of in [(n,)] if samples.static else [(n,), (n, samples.n_frames - readout.first_frame)]:
-        shapes = [(*of, *readout.shape), (*of, readout.size), *([of] if readout.size == 1 else [])]
-        if found.shape in shapes:
-            break
-    else:
-        return None
-    if not np.isfinite(found).all():
-        bad = int((~np.isfinite(found)).sum())
+    frames = frame_targets(y, samples.n_frames - readout.first_frame, answers, readout, kinds)
+    return None if frames is None else _finite(frames)
+
+
+def _finite(targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not np.isfinite(targets).all():
+        bad = int((~np.isfinite(targets)).sum())
         raise InputError.single("targets are not finite", "y", f"{bad} NaN or infinite values")
-    return found.astype(np.float64).reshape(*of, readout.size)
+    return targets
 
 
 def _have_frames(graph: Graph, options: DeployOptions, samples: Samples, y: Any, n: int) -> bool:

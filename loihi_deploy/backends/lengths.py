@@ -107,6 +107,11 @@ def joined_evaluations(parts: Sequence[tuple[Which, Evaluation]]) -> Evaluation:
     by_step = [result.n_correct_by_step for result in results if result.n_correct_by_step is not None]
     by_frame = [result.n_correct_by_frame for result in results if result.n_correct_by_frame is not None]
     there = [result.n_total_by_frame for result in results if result.n_total_by_frame is not None]
+    errors = [result.errors for result in results if result.errors is not None]
+    frames = [(e.squared_by_frame, e.power_by_frame) for e in errors if e.squared_by_frame is not None]
+    if total.errors is not None and frames:
+        squared, power = (_summed(counts, "constant") for counts in zip(*frames, strict=True))
+        total = replace(total, errors=replace(total.errors, squared_by_frame=squared, power_by_frame=power))
     return replace(
         total,
         activity=_in_order(total.activity, np.concatenate([which for which, _ in parts])),
@@ -158,8 +163,8 @@ def _in_order(activity: Activity | None, order: Which) -> Activity | None:
     )
 
 
-def _summed(counts: Sequence[NDArray[np.int64]], beyond: Any) -> NDArray[np.int64]:
+def _summed(counts: Sequence[NDArray[Any]], beyond: Any) -> NDArray[Any]:
     """Counts of different length added up; 'edge' goes on with the last value of each, 'constant' with 0."""
     most = max(map(len, counts))
     rows = [np.pad(row, (0, most - len(row)), mode=beyond) for row in counts]
-    return np.asarray(np.sum(rows, axis=0), np.int64)
+    return np.asarray(np.sum(rows, axis=0))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 import io
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from loihi_deploy.cli.arguments import (
     RESETS,
@@ -32,11 +35,12 @@ from loihi_deploy.data.named import (
 )
 from loihi_deploy.errors import BackendError, InputError, missing_extra
 from loihi_deploy.files import write_file
+from loihi_deploy.ir import samples_for
 from loihi_deploy.ir.labels import class_labels
 
 if TYPE_CHECKING:
     from loihi_deploy.deployment import Deployment
-    from loihi_deploy.results import Counters
+    from loihi_deploy.results import Counters, RunResult
 
 USUAL = {"reset": RESETS["load"], "gap": 0, "streamed": False}
 """What is done between samples if nothing is said."""
@@ -100,9 +104,10 @@ def run(
         **between,
     )
     steps = steps_of(result.counters)
+    outputs = answers(result)
     if output is not None:
         written = io.BytesIO()
-        np.save(written, result.outputs, allow_pickle=False)
+        np.save(written, outputs, allow_pickle=False)
         write_output(output, lambda target: write_file(target, written.getvalue()))
     figures = {
         "data": data_values(data),
@@ -110,7 +115,7 @@ def run(
         "backend": backend,
         **between,
         "seconds": result.seconds,
-        "outputs": result.outputs.tolist(),
+        "outputs": outputs.tolist(),
         "output": output and str(output),
         **activity(deployment, result.counters),
     }
@@ -121,9 +126,14 @@ def run(
         for line in output_lines(result.outputs):
             click.echo(line)
         if output is not None:
-            click.echo(f"Outputs {result.outputs.shape} written to {output}")
+            click.echo(f"Outputs {outputs.shape} written to {output}")
 
     terminal.figures(figures, text)
+
+
+def answers(result: RunResult) -> NDArray[Any]:
+    """What `predict` gives of the first readout: where the source answers every frame, all of them."""
+    return next(iter(result.by_frame.values()), result.outputs)
 
 
 def output_lines(outputs: Any) -> list[str]:
@@ -142,6 +152,7 @@ def output_lines(outputs: Any) -> list[str]:
 @deployment_argument
 @data_options()
 @click.option("--by-step", is_flag=True, help="Also accuracy after each step of the presentation.")
+@click.option("--by-frame", is_flag=True, help="Also accuracy after each frame of sequences.")
 @click.option(
     "--energy", is_flag=True, help="Also energy and time on the chip, as `loihi-deploy energy` tells them."
 )
@@ -155,22 +166,29 @@ def evaluate(
     deployment_file: Path,
     given: Given,
     by_step: bool,
+    by_frame: bool,
     energy: bool,
     steps: int | None,
     backend: Any,
     between: dict[str, Any],
 ) -> int:
-    """Accuracy of DEPLOYMENT_FILE (.loihi) on samples with labels; errors where these are values, not classes."""
+    """Accuracy of DEPLOYMENT_FILE (.loihi) on samples with labels; errors where these are values, not classes.
+
+    Labels may be those of frames, (n_samples, n_frames), where the network answers every frame.
+    """
     deployment = _load(deployment_file)
     given.check(need_labels=True)
     check_backend(backend)
     found = given.read(deployment)
     classes = as_classes(deployment, found.y)
     about = {"data": data_values(found), "steps": steps, "backend": backend, **between}
+    if classes is None and are_classes_of_frames(found):
+        classes = found.y
     if classes is None:
-        if by_step or energy:
+        if by_step or by_frame or energy:
             raise click.UsageError(
-                "--by-step and --energy go with classes, and these labels are values; `loihi-deploy energy` takes any."
+                "--by-step, --by-frame and --energy go with classes, and these labels are values; "
+                "`loihi-deploy energy` takes any."
             )
         _evaluate_values(terminal, deployment, found, about, between)
         return 0
@@ -179,11 +197,12 @@ def evaluate(
         *(found.x, classes, steps),
         backend=backend,
         by_step=by_step,
+        by_frame=by_frame,
         energy=same_run,
         progress=_progress(),
         **between,
     )
-    n_steps = steps_of(result.counters)
+    n_steps, first_frame = steps_of(result.counters), deployment.graph.first_frame + 1
     figures = {
         **about,
         "steps": n_steps,
@@ -192,6 +211,7 @@ def evaluate(
         "n_total": result.n_total,
         "seconds": result.seconds,
         **({"accuracy_by_step": result.accuracy_by_step.tolist()} if by_step else {}),
+        **({"accuracy_by_frame": result.accuracy_by_frame.tolist()} if by_frame else {}),
         **activity(deployment, result.counters),
     }
     cost = result.energy
@@ -206,8 +226,11 @@ def evaluate(
             cost.page().show()
         for step in range(10, n_steps, 10) if by_step else ():
             click.echo(f"{step:4d} steps: {100 * result.accuracy_by_step[step - 1]:.2f} %")
+        for frame, accuracy in enumerate(result.accuracy_by_frame if by_frame else (), first_frame):
+            click.echo(f"frame {frame:4d}: {100 * accuracy:.2f} %")
         click.echo(
-            f"Accuracy {100 * result.accuracy:.2f} % ({result.n_correct:,} of {result.n_total:,}) on {found}, "
+            f"Accuracy {100 * result.accuracy:.2f} % ({result.n_correct:,} of {result.n_total:,}"
+            f"{' frames' * (result.n_total > found.n)}) on {found}, "
             f"at {n_steps} steps, {result.seconds:.1f} s"
         )
 
@@ -223,21 +246,26 @@ def _evaluate_values(
     between: dict[str, Any],
 ) -> None:
     """Outputs beside target values: how far they are from each other."""
+    from loihi_deploy.analysis.frames import gives_every_frame
+
     wanted = np.asarray(found.y, np.float64)
-    n_values = deployment.graph.readouts[0].size
-    if wanted.size != found.n * n_values:
+    samples, graph = samples_for(deployment.graph, found.x), deployment.graph
+    every_frame = gives_every_frame(graph, deployment.options, samples)
+    frames = (samples.n_frames - graph.first_frame,) if every_frame else ()
+    shape = (found.n, *frames, *graph.readouts[0].shape)
+    if wanted.size != prod(shape):
         raise InputError.single(
             "labels are neither classes nor one value for each output",
             "--labels",
             f"{found.y.dtype if found.y is not None else None} {wanted.shape}",
-            f"integers ({found.n},) or values ({found.n}, {n_values})",
+            f"integers ({found.n},) or values {shape}",
             "Give class numbers as integers, or the values that the network shall give",
         )
     result = deployment.run(
-        found.x, about["steps"], backend=about["backend"], progress=_progress(), **between
+        samples, about["steps"], backend=about["backend"], progress=_progress(), **between
     )
     n_steps = steps_of(result.counters)
-    error = result.outputs.reshape(len(wanted), -1) - wanted.reshape(len(wanted), -1)
+    error = answers(result).reshape(shape) - wanted.reshape(shape)
     figures = {
         **about,
         "steps": n_steps,
@@ -336,6 +364,13 @@ def as_classes(deployment: Deployment, y: Any) -> Any:
     if not deployment.graph.readouts:
         raise InputError.single("there is no readout, so there is nothing to compare with labels", "network")
     return class_labels(y, deployment.graph.readouts[0])
+
+
+def are_classes_of_frames(found: NamedSamples) -> bool:
+    """Whether labels are whole numbers, one for each frame of sequences."""
+    given = next(iter(found.x.values())) if isinstance(found.x, Mapping) else found.x
+    whole = found.y is not None and found.y.dtype.kind in "iu" and found.y.ndim == 2
+    return whole and np.ndim(given) > 2
 
 
 def steps_of(counters: Counters) -> int:

@@ -113,7 +113,7 @@ def between_samples(reset: Any, gap: Any, streamed: Any, stream: Any = False) ->
     follows = isinstance(reset, (bool, np.bool_)) and not reset
     return {
         "stream": True if follows else stream,
-        "reset": reset if isinstance(reset, str) else "rest",
+        "reset": reset if isinstance(reset, str) and reset in ("snip", "gap") else "rest",
         "gap": gap,
         "streamed": streamed,
     }

@@ -65,7 +65,7 @@ def convert_network(network: nengo.Network, options: DeployOptions) -> Graph:
 
 def walk_network(network: nengo.Network, options: DeployOptions) -> NetworkWalk:
     """Evaluate a Nengo network as affine expressions."""
-    builder = GraphBuilder(f"Nengo network {network.label!r}", 0.0)
+    builder = GraphBuilder(f"Nengo network {network.label!r}" if network.label else "the Nengo network", 0.0)
     walk = NetworkWalk(network, builder, options.dt, convolution_layouts(network))
     if not network.all_probes:
         builder.problems.append(

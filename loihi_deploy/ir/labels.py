@@ -32,7 +32,7 @@ def checked_labels(y: Any, n_samples: int | None, readout: Readout) -> NDArray[n
         n_samples = len(labels) if labels.ndim else 0
     problems = []
     if n_classes == 1:
-        remedy = "End the network in a sigmoid, or in one output for each class"
+        remedy = "End the network in a sigmoid, or in one output for each class; give values as floats"
         problems.append(Problem("a single value decides between no classes", readout.name, remedy=remedy))
     if labels.shape == (n_samples, n_classes) and _is_one_hot(labels):
         labels = labels.argmax(axis=1)
@@ -41,7 +41,7 @@ def checked_labels(y: Any, n_samples: int | None, readout: Readout) -> NDArray[n
     if not np.issubdtype(labels.dtype, np.integer):
         remedy = "Give class indices, or one-hot vectors of 0 and 1"
         problems.append(Problem("labels must be integers", "y", labels.dtype, remedy=remedy))
-    elif labels.size and not (labels.min() >= 0 and labels.max() < n_classes):
+    elif n_classes > 1 and labels.size and not (labels.min() >= 0 and labels.max() < n_classes):
         found = f"{labels.min()} to {labels.max()}"
         problems.append(Problem("labels out of range", "y", found, f"0 to {n_classes - 1}"))
     if problems:
@@ -57,7 +57,7 @@ def frame_labels(
     Parameters
     ----------
     y : (n_samples, n_frames) int array, or list of (n_frames,) arrays
-        What stands behind the end of a sample is not looked at.
+        Or one-hot, (n_samples, n_frames, n_classes). What stands behind the end of a sample is not looked at.
     n_frames : int
         Of the longest sample, those that there is an answer to.
     lengths : (n_samples,) int array or None
@@ -65,9 +65,15 @@ def frame_labels(
     readout : Readout
     """
     ends = np.full(len(y), n_frames) if lengths is None else lengths
-    rows = [_array(row)[:end] for row, end in zip(y, ends.tolist(), strict=True)]
-    short = next((k for k, row in enumerate(rows) if row.shape != (ends[k],)), None)
-    if short is not None:
+    rows = [_to_end(row, end, n_frames, readout) for row, end in zip(y, ends.tolist(), strict=True)]
+    one_hot = [
+        row.shape == (end, readout.n_classes) and _is_one_hot(row)
+        for row, end in zip(rows, ends, strict=True)
+    ]
+    rows = [row.argmax(axis=1) for row in rows] if all(one_hot) else rows
+    wrong = [k for k, row in enumerate(rows) if row.shape != (ends[k],)]
+    if wrong:
+        short = next((k for k in wrong if rows[k].shape[:1] != (ends[k],)), wrong[0])
         raise InputError.single(
             "not a label for every frame that there is an answer to",
             f"y[{short}]",
@@ -78,6 +84,46 @@ def frame_labels(
     labels = np.full((len(rows), n_frames), -1, np.int64)
     labels[np.arange(n_frames) < ends[:, None]] = checked_labels(flat, len(flat), readout)
     return labels
+
+
+def frame_targets(
+    y: Any, n_frames: int, lengths: NDArray[np.int64] | None, readout: Readout, kinds: str = "f"
+) -> NDArray[np.float64] | None:
+    """Values that the outputs of frames should have, (n_samples, n_frames, size), 0 behind the end of each sample.
+
+    Parameters
+    ----------
+    y : (n_samples, n_frames, *shape) float array, or list of (n_frames, *shape) arrays
+    n_frames, lengths, readout
+        As for `frame_labels`.
+    kinds : str
+        Of types of numbers that are values.
+
+    Returns
+    -------
+    array or None
+        None where they have another form, or are one-hot labels.
+    """
+    ends = np.full(len(y), n_frames) if lengths is None else lengths
+    there = np.arange(n_frames) < ends[:, None]
+    found = np.zeros((len(y), n_frames, readout.size))
+    for k, end in enumerate(ends.tolist()):
+        row = _to_end(y[k], end, n_frames, readout)
+        if row.shape[:1] != (end,) or row.dtype.kind not in kinds or row.size != end * readout.size:
+            return None
+        found[k, :end] = row.reshape(end, -1)
+    return None if readout.n_classes > 1 and _is_one_hot(found[there]) else found
+
+
+def _to_end(row: Any, end: int, n_frames: int, readout: Readout) -> NDArray[Any]:
+    """What is said of the frames of a sequence, without what is padded behind it.
+
+    Where the first frames have no answer, only as many rows as the longest sequence has answers are padded ones: one
+    for each frame would stand at others than it is meant for.
+    """
+    values = _array(row)
+    cut = not readout.first_frame or values.shape[:1] == (n_frames,)
+    return values[:end] if cut and values.ndim else values
 
 
 def are_of_frames(labels: NDArray[Any]) -> bool:

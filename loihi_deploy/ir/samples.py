@@ -336,7 +336,9 @@ def _numbers(name: str, given: Any, problems: list[Problem]) -> NDArray[Any] | N
         masked = masked_problem(name, given)
         values = np.asarray(given)
     except Exception as error:  # whatever an array-like of another package raises
-        problems.append(Problem("samples are not an array", name, f"{type(given).__name__}: {error}"))
+        remedy = "Give an array, or a list of arrays (n_frames, ...), one for each sequence"
+        found = f"{type(given).__name__}: {error}"
+        problems.append(Problem("samples are not an array", name, found, remedy=remedy))
         return None
     if masked is not None:
         problems.append(masked)
@@ -376,8 +378,13 @@ def _flat(node: Input, values: NDArray[Any]) -> tuple[NDArray[Any], bool] | Prob
     if values.ndim >= 1 and len(values) == 0:
         return Problem("there is no sample", node.name, values.shape, remedy="Give at least one sample")
     static = values.ndim >= 1 and values.shape[1:] in shapes
-    if not static and not (values.ndim >= 2 and values.shape[2:] in shapes and values.shape[1] > 0):
-        wanted = f"(n, {', '.join(map(str, given_shape))})"
+    frames = values.ndim >= 2 and values.shape[2:] in shapes
+    if frames and values.shape[1] == 0 and not static:
+        remedy = "Give every sequence at least one frame"
+        return Problem("there is no frame", node.name, values.shape, remedy=remedy)
+    if not static and not frames:
+        of_one = ", ".join(map(str, given_shape))
+        wanted = f"(n, {of_one}), or sequences (n, n_frames, {of_one})"
         single = values.shape in shapes
         remedy = "Make the one sample a batch: x[None]" if single else "Reshape the samples"
         return Problem("wrong shape", node.name, values.shape, wanted, remedy)

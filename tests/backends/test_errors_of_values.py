@@ -98,3 +98,31 @@ def test_what_is_no_target_is_refused():
     classes = deployment.evaluate(X, np.eye(2)[np.arange(12) % 2])  # one-hot rows are labels
     assert classes.errors is None
     assert classes.n_total == 12
+
+
+def test_targets_of_frames_may_be_of_sequences_of_different_length():
+    deployment, lengths = deployed("each", steps_per_frame=10), np.array([3, 5, 1] * 4)
+    listed, wanted = ([values[:n] for values, n in zip(all_, lengths, strict=True)] for all_ in (X, EXACT))
+    found = deployment.evaluate(listed, wanted).errors
+    outputs = deployment.predict(listed)
+    there = np.arange(5) < lengths[:, None]
+    squared, power = (np.square(each).sum(axis=2) * there for each in (outputs - EXACT, EXACT))
+    assert found.relative == pytest.approx(np.sqrt(squared.sum() / power.sum()))
+    np.testing.assert_allclose(found.relative_by_frame, np.sqrt(squared.sum(axis=0) / power.sum(axis=0)))
+    padded = np.where(there[:, :, None], EXACT, np.nan)
+    again = deployment.evaluate(ld.Sequences(X, lengths), padded).errors
+    assert again.relative == found.relative
+    wanted[4] = wanted[4][:2]
+    with pytest.raises(InputError, match=r"y\[4\]"):
+        deployment.evaluate(listed, wanted)
+    assert str(found) == f"RMSE {found.rmse:.4g}, relative error {100 * found.relative:.2f} %"
+
+
+def test_labels_of_frames_may_be_one_hot():
+    deployment = deployed("each", steps_per_frame=40)
+    labels = EXACT.argmax(axis=2)
+    found = deployment.evaluate(X, labels)
+    for one_hot in (np.eye(2)[labels], np.eye(2, dtype=int)[labels], list(np.eye(2)[labels])):
+        again = deployment.evaluate(X, one_hot)
+        assert (again.n_correct, again.n_total, again.errors) == (found.n_correct, 60, None)
+    assert f"has an answer (its number): {100 * found.accuracy_by_frame[0]:.2f} % (1), " in str(found.page())

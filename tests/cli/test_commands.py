@@ -135,7 +135,7 @@ def test_evaluate_on_one_hot_labels_and_on_values(folder, tmp_path):
     values = printed("evaluate", folder / "net.loihi", *own)
     assert values["mean_absolute_error"] == pytest.approx(0.5)
     assert "Mean absolute error 0.5" in cli("evaluate", folder / "net.loihi", *own).output
-    for option in ("--by-step", "--energy"):
+    for option in ("--by-step", "--by-frame", "--energy"):
         refused = cli("evaluate", folder / "net.loihi", *own, option)
         assert refused.exit_code == 2
         assert "go with classes" in refused.stderr

@@ -1,6 +1,7 @@
 """``loihi-deploy run --stream``: frames from standard input, answers on standard output."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,3 +124,33 @@ def test_options_of_other_runs_are_refused(deployed, tmp_path):
     result = CliRunner().invoke(commands, ["run", str(deployed[1])])
     assert result.exit_code == 2
     assert "SAMPLES" in result.output
+
+
+def test_every_frame_is_answered_written_and_counted(deployed, tmp_path):
+    """As predict and evaluate have it; the first frame has no answer here."""
+    readout = replace(deployed[0].graph.readouts[0], over_frames="each", first_frame=1)
+    source = replace(deployed[0].source, readouts=(readout,))
+    deployment = ld.deploy(source, calibration=X, options=ld.DeployOptions(steps_per_frame=3))
+    deployment.save(tmp_path / "net.loihi")
+    y, out = RNG.integers(0, 3, (2, 6)), tmp_path / "out.npy"
+    np.savez(tmp_path / "set.npz", x=X, y=y)
+    np.savez(tmp_path / "values.npz", x=X, y=deployment.predict(X) + 0.5)
+
+    def printed(*arguments):
+        result = CliRunner().invoke(commands, list(map(str, arguments)))
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    assert "(2, 6, 3) written" in printed(
+        "run", tmp_path / "net.loihi", f"{tmp_path / 'set.npz'}:x", "-o", out
+    )
+    assert (np.load(out) == deployment.predict(X)).all()
+    evaluate = ("evaluate", tmp_path / "net.loihi", "--data", tmp_path / "set.npz", "--by-frame")
+    found, figures = deployment.evaluate(X, y), json.loads(printed(*evaluate, "--json"))
+    assert (figures["n_correct"], figures["n_total"]) == (found.n_correct, 12)
+    assert figures["accuracy_by_frame"] == found.accuracy_by_frame.tolist()
+    text = printed(*evaluate)
+    assert "of 12 frames) on 2 samples" in text
+    assert f"frame    2: {100 * found.accuracy_by_frame[0]:.2f} %" in text
+    values = json.loads(printed(*evaluate[:3], tmp_path / "values.npz", "--json"))
+    assert values["mean_absolute_error"] == pytest.approx(0.5)

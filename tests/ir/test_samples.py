@@ -79,7 +79,7 @@ class Faulty:
         (np.zeros((5, 7)), "wrong shape"),
         (np.zeros(()), "wrong shape"),
         (3.5, "wrong shape"),
-        (np.zeros((5, 0, 6)), "wrong shape"),
+        (np.zeros((5, 0, 6)), "there is no frame"),
         (np.zeros((0, 6)), "no sample"),
         ([], "no sample"),
         (np.full((5, 6), np.nan), "30 NaN"),
