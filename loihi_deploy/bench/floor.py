@@ -137,7 +137,7 @@ def _runs(
     number, base = spikes.astype(np.int64), int(fields[d.WEIGHTS])
     if fields[d.KIND] == d.DENSE:
         n = int(fields[d.OUT_SIZE])
-        return np.full(len(number), first), base + number * n, np.full(len(number), n)
+        return np.full(len(number), first), base + number * int(fields[d.ROWS]), np.full(len(number), n)
     indices = geometry[fields[d.GEOMETRY] :].astype(np.int64)
     if fields[d.KIND] == d.SPARSE:  # each weight by itself
         counts = indices[number + 1] - indices[number]

@@ -3,7 +3,8 @@
 A transform is laid out so that the weights of one input lie in long contiguous runs that meet contiguous runs of
 targets:
 
-- dense: one run, the column of the matrix.
+- dense: one run, the column of the matrix. Each begins at a line of memory, and zeros fill up the last one: with these
+  the vectors of a run meet no end of a line, and leave nothing over.
 - sparse: the entries of the column, with their target indices.
 - convolution: kernels are shared, never expanded. Along an axis an input at position y meets the outputs
   oy = first, first + 1, ... through the taps i = y + pad - oy * stride, which fall by the stride. Taps are therefore
@@ -72,7 +73,7 @@ def layout(transforms: Sequence[Transform], dtype: Any) -> Layout:
     weights: list[NDArray[Any]] = []
     n_geometry = n_weights = 0
     for row, transform in zip(table, transforms, strict=True):
-        fields, indices, values = _laid_out(transform)
+        fields, indices, values = _laid_out(transform, dtype)
         row[:] = fields
         row[GEOMETRY], row[WEIGHTS] = n_geometry, n_weights
         geometry.append(indices)
@@ -96,13 +97,16 @@ def room_for_words(n: int) -> NDArray[np.uint64]:
     return aligned.zeros(2 * (n // 64 + 1) + 1, np.uint64)
 
 
-def _laid_out(transform: Transform) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[Any]]:
+def _laid_out(transform: Transform, dtype: Any) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[Any]]:
     """Fields, indices and reordered values of one transform."""
     fields = np.zeros(FIELDS, np.uint64)
     fields[OUT_SIZE] = transform.out_size
     if isinstance(transform, Dense):
-        fields[KIND] = DENSE
-        return fields, np.zeros(0, np.int32), np.ascontiguousarray(transform.weights.T)
+        n, in_a_line = transform.out_size, aligned.LINE // np.dtype(dtype).itemsize
+        fields[KIND], fields[ROWS] = DENSE, -(-n // in_a_line) * in_a_line
+        rows = np.zeros((transform.in_size, int(fields[ROWS])), transform.weights.dtype)
+        rows[:, :n] = transform.weights.T
+        return fields, np.zeros(0, np.int32), rows
     if isinstance(transform, Sparse):
         fields[KIND] = SPARSE
         rows = np.repeat(np.arange(transform.out_size), np.diff(transform.indptr))
@@ -177,7 +181,7 @@ def deliver(fields, geometry, weights, number, scale, acc, offset, touched):  # 
     base, indices = fields[WEIGHTS], fields[GEOMETRY]
     if fields[KIND] == DENSE:
         n = fields[OUT_SIZE]
-        add_run(acc, first, weights, base + index * n, n, scale)
+        add_run(acc, first, weights, base + index * fields[ROWS], n, scale)
         _touch(touched, first, n)
         return np.int64(n)
     if fields[KIND] == SPARSE:
@@ -218,10 +222,21 @@ def _add_two(acc, first, weights, start, other, n):  # type: ignore[no-untyped-d
 
 
 @inlined
-def _add_four(acc, first, weights, a, b, c, d, n):  # type: ignore[no-untyped-def]
-    """Add `n` weights from each of four places on to as many accumulators."""
-    for k in range(n):
-        acc[first + k] += (weights[a + k] + weights[b + k]) + (weights[c + k] + weights[d + k])
+def add_rows(acc, first, weights, base, n, spikes, k, end):  # type: ignore[no-untyped-def]
+    """Add rows of a dense layer, those of ``spikes[k:end]``, with the zeros behind them; in this order."""
+    while k + FOUR <= end:
+        a, b = base + uint64(spikes[k]) * n, base + uint64(spikes[k + ONE]) * n
+        c, d = base + uint64(spikes[k + TWO]) * n, base + uint64(spikes[k + THREE]) * n
+        for i in range(n):
+            acc[first + i] = (
+                acc[first + i] + weights[a + i] + weights[b + i] + weights[c + i] + weights[d + i]
+            )
+        k += FOUR
+    while k < end:
+        a = base + uint64(spikes[k]) * n
+        for i in range(n):
+            acc[first + i] += weights[a + i]
+        k += ONE
 
 
 @inlined
@@ -229,23 +244,15 @@ def deliver_spikes(fields, geometry, weights, spikes, first_spike, n_spikes, acc
     """Add the weights of a list of spikes, as `deliver` does for each; returns the number of weights added.
 
     Where several meet the same accumulators, these are read and written once: four at a time in a dense layer, two in
-    a row from one pixel in a convolution.
+    a row from one pixel in a convolution. Behind those of a dense layer there is room for a line of weights.
     """
     k, end = uint64(first_spike), uint64(first_spike + n_spikes)
     first, base = uint64(offset), fields[WEIGHTS]
     if fields[KIND] == DENSE:
-        n = fields[OUT_SIZE]
-        while k + FOUR <= end:
-            a, b = base + uint64(spikes[k]) * n, base + uint64(spikes[k + ONE]) * n
-            c, d = base + uint64(spikes[k + TWO]) * n, base + uint64(spikes[k + THREE]) * n
-            _add_four(acc, first, weights, a, b, c, d, n)
-            k += FOUR
-        while k < end:
-            add_run(acc, first, weights, base + uint64(spikes[k]) * n, n, 1)
-            k += ONE
+        add_rows(acc, first, weights, base, fields[ROWS], spikes, k, end)
         if n_spikes > 0:
-            _touch(touched, first, n)
-        return np.int64(n_spikes) * np.int64(n)
+            _touch(touched, first, fields[OUT_SIZE])
+        return np.int64(n_spikes) * np.int64(fields[OUT_SIZE])
     events = uint64(0)
     if fields[KIND] == SPARSE or fields[GROUP_OUT] < fields[OUT_CHANNELS]:
         while k < end:

@@ -53,7 +53,7 @@ def test_every_input_adds_its_column(parts):
         columns = transform.csr().toarray().astype(int)
         structure = transform.with_values(np.ones_like(transform.values)).csr().toarray()
         for index in range(transform.in_size):
-            acc = np.zeros(BLOCK + transform.out_size + 3, np.int16)
+            acc = np.zeros(BLOCK + transform.out_size + 64, np.int16)
             touched = np.zeros(10, np.uint8)
             n = deliver(fields, laid_out.geometry, laid_out.weights, index, 1, acc, BLOCK, touched)
             assert (acc[BLOCK : BLOCK + transform.out_size] == columns[:, index]).all()
@@ -74,7 +74,7 @@ def test_a_list_of_spikes_adds_the_columns_of_all(transform, seed, share, rising
         rng.shuffle(spikes)
     matrix = transform.csr().toarray().astype(int)
     structure = transform.with_values(np.ones_like(transform.values)).csr().toarray()
-    acc = np.zeros(BLOCK + transform.out_size + 3, np.int16)
+    acc = np.zeros(BLOCK + transform.out_size + 64, np.int16)
     touched = np.zeros(10, np.uint8)
     n = deliver_all(laid_out.table[1], laid_out.geometry, laid_out.weights, spikes, acc, BLOCK, touched)
     assert (acc[BLOCK : BLOCK + transform.out_size] == matrix[:, spikes].sum(axis=1)).all()

@@ -26,7 +26,7 @@ from loihi_deploy.ir.delays import by_delay
 from loihi_deploy.ir.program import Compartments, Noise, Program, Synapses
 from loihi_deploy.results import ChipState, PopulationCounts, Simulation
 
-INT16_MAX = 2**15 - 1
+INT16_MAX, INT32_MAX = 2**15 - 1, 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,7 @@ class Engine:
             k.SHIFT: shift,
             k.FITTING: _fitting(p, bounds, heaviest << shift),
             k.PLAIN_VOLTAGE: p.refractory <= 1 and keeps_voltage and p.threshold < p.v_max,
+            k.LOSS_V: _loss(p, (1 << arithmetic.decay_bits) - factor_v, arithmetic.largest_v_max),
             k.NARROW: bounds.mantissas[0] >= -INT16_MAX and bounds.mantissas[1] <= INT16_MAX,
             k.BUDGET: INT16_MAX // max(heaviest, 1),
             k.NOISE_AT: _noise_place(p.noise),
@@ -525,6 +526,15 @@ def _check_widths(bounds: Mapping[str, Bounds]) -> None:
     ]
     if problems:
         raise BackendError("Cannot run the program on the compiled engine", problems)
+
+
+def _loss(p: Compartments, loss: int, largest_v: int) -> int:
+    """What v loses in a step, where that times v fits in 32 bits, rounding included, and no spike is at its highest.
+
+    -1 else. Voltages to begin with may be above `p.v_max`, and up to `largest_v`.
+    """
+    fits = max(-p.v_min, largest_v) * loss <= INT32_MAX - 2**16
+    return loss if fits and p.threshold < p.v_max else -1
 
 
 def _fitting(p: Compartments, bounds: Bounds, heaviest: int) -> int:

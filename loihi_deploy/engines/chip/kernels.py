@@ -18,6 +18,7 @@ Populations without a way back run `AT_A_TIME` steps before the next one begins,
 
 So that the compiler vectorizes the loops over a block, they compute in int32 throughout, their indices are unsigned,
 their length is a constant, and each touches few arrays: it gives up where it must prove that many do not overlap.
+Each `min` and `max` would be one more function to compile.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ SIGN = np.int32(31)
 # The table of populations: settings, and where each lies in the arrays of state and of spikes.
 FIRST, SIZE, FACTOR_U, FACTOR_V, THRESHOLD, REFRACTORY, V_MIN, V_MAX, SHIFT = 0, 1, 2, 3, 4, 5, 6, 7, 8
 FITTING, PLAIN_VOLTAGE, NARROW, BUDGET, NOISE_AT, NOISE_FIRST, SPIKES_FIRST = 9, 10, 11, 12, 13, 14, 15
-FIRST_PROJECTION, N_PROJECTIONS = 16, 17
-POPULATION_FIELDS = 18
+FIRST_PROJECTION, N_PROJECTIONS, LOSS_V = 16, 17, 18
+POPULATION_FIELDS = 19
 NO_NOISE, NOISE_IN_Q, NOISE_AT_MEMBRANE = 0, 1, 2
 
 # What a block may do in the next step without any arriving spike, and whether it has currents of 2^(31 - d) or more,
@@ -227,7 +228,31 @@ def update_voltages(u, v, bias, spiked, first, threshold, v_min):  # type: ignor
     for i in range(N_BLOCK):
         k = first + i
         old = v[k]
-        reached = max(int32(old + int32(u[k] + bias[k])), v_min)
+        reached = int32(old + int32(u[k] + bias[k]))
+        reached = reached if reached > v_min else v_min
+        fires = reached > threshold
+        new = int32(0) if fires else reached
+        spiked[k] = fires
+        v[k] = new
+        change = int32(change | int32(int32(old ^ new) | int32(reached ^ new)))
+    return change
+
+
+@inlined
+def _voltages_leaking(u, v, bias, refractory, spiked, first, loss, bits, threshold, v_min):  # type: ignore[no-untyped-def]
+    """Update v of a block without wrapping or spikes at its highest, where v times what it loses fits in 32 bits.
+
+    Returns zero if v rests. A spike is no rest. Rounding v - v d / 2^b toward zero rounds what is lost away from it.
+    """
+    change = int32(0)
+    mask = int32(int32(1 << bits) - 1)
+    for i in range(N_BLOCK):
+        k = first + i
+        old = v[k]
+        lost = int32(int32(int32(old * loss) + (mask if old > 0 else int32(0))) >> bits)
+        reached = int32(int32(old - lost) + int32(u[k] + bias[k]))
+        reached = reached if reached > v_min else v_min
+        reached = int32(0) if refractory[k] > 0 else reached
         fires = reached > threshold
         new = int32(0) if fires else reached
         spiked[k] = fires
@@ -249,7 +274,8 @@ def _voltages_checked(  # type: ignore[no-untyped-def]
         wraps = int32(wraps + int32(u2 != exact_u2))
         old = v[k]
         new = int32(_decayed(old, factor, bits) + u2)
-        new = min(max(new, v_min), v_max)
+        new = new if new > v_min else v_min
+        new = new if new < v_max else v_max
         new = int32(0) if refractory[k] > 0 else new
         fires = new > threshold
         new = int32(0) if fires else new
@@ -284,7 +310,7 @@ def _update(  # type: ignore[no-untyped-def]
     """
     factor_u, factor_v = int32(p[FACTOR_U]), int32(p[FACTOR_V])
     threshold, v_min, v_max = int32(p[THRESHOLD]), int32(p[V_MIN]), int32(p[V_MAX])
-    shift = int32(p[SHIFT] & 31)
+    shift, loss_v = int32(p[SHIFT] & 31), int32(p[LOSS_V])
     bits, q_up, u_up = widths
     bits, q_up, u_up = int32(bits), int32(q_up), int32(u_up)
     first = p[FIRST]
@@ -315,10 +341,13 @@ def _update(  # type: ignore[no-untyped-def]
         if plain and p[PLAIN_VOLTAGE]:
             change = update_voltages(u, v, bias, spiked, at, threshold, v_min)
         else:
-            change, now_u2 = _voltages_checked(
-                u, v, bias, refractory, spiked, at, factor_v, bits, u_up, threshold, v_min, v_max
-            )
-            wraps_u += now_u2
+            if plain and loss_v >= 0:
+                change = _voltages_leaking(u, v, bias, refractory, spiked, at, loss_v, bits, threshold, v_min)
+            else:
+                change, now_u2 = _voltages_checked(
+                    u, v, bias, refractory, spiked, at, factor_v, bits, u_up, threshold, v_min, v_max
+                )
+                wraps_u += now_u2
             if p[REFRACTORY] > 1:
                 change = int32(change | int32(_count_down(refractory, spiked, at, p[REFRACTORY])))
         moving[b] = (
@@ -396,7 +425,7 @@ def _deliver(  # type: ignore[no-untyped-def]
         first, left = spikes_first[pre], n_spikes[pre]
         delivered |= left > 0
         while left > 0:
-            n = left if narrow else min(left, AT_ONCE)
+            n = left if narrow or left < AT_ONCE else AT_ONCE
             events += deliver_spikes(table[r], geometry, weights, spikes, first, n, q16, p[FIRST], touched)
             first += n
             left -= n
@@ -500,7 +529,7 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
                     place += event_counts[t, column]
             n_out = 0
             for begin in range(0, steps, AT_A_TIME):
-                n_steps = min(AT_A_TIME, steps - begin)
+                n_steps = AT_A_TIME if steps - begin > AT_A_TIME else steps - begin
                 for i in range(n_sources):
                     source, column = sources[i], source_columns[i]
                     for t in range(n_steps):

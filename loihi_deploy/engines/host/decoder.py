@@ -42,7 +42,9 @@ class Decoder:
             self._parts[key] = slice(n_filtered, n_filtered + size)
             self._lines[key] = slice(n_delayed, n_delayed + size * delay), delay
             rows.append((order.index(p.pre), n_filtered, size, first_trace[p.post], delay, n_delayed))
-            n_filtered += size
+            n_filtered += (
+                -(-size // 8) * 8
+            )  # with room for the zeros behind rows of weights, a line of memory
             n_delayed += size * delay
         self._n_filtered, self._n_delayed = n_filtered, n_delayed
         laid_out = layout([p.transform for p in self._projections.values()], np.float64)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from loihi_deploy.engines.delivery import deliver, list_spikes
+from loihi_deploy.engines.delivery import DENSE, KIND, ROWS, WEIGHTS, add_rows, deliver, list_spikes
 from loihi_deploy.engines.host.neurons import MOST_SPIKES, ONE, UNIFORM_BITS, WEYL, WEYL_MODULUS
 from loihi_deploy.engines.kept_code import compiled, inlined
 
@@ -74,7 +74,7 @@ def step_if_discretized(drive, voltage, spiked):  # type: ignore[no-untyped-def]
         v = voltage[k] + drive[k]
         fires = v > 1
         spiked[k] = fires
-        voltage[k] = 0 if fires else max(v, 0)
+        voltage[k] = v if v > 0 and not fires else 0
 
 
 @inlined
@@ -291,6 +291,13 @@ def decode(  # type: ignore[no-untyped-def]
                 n = counts[s, t, column]
                 for r in range(table.shape[0]):
                     if projections[r, 0] == column:
+                        if table[r, KIND] == DENSE:
+                            base, row = table[r, WEIGHTS], table[r, ROWS]
+                            first, end = np.uint64(position), np.uint64(position + n)
+                            add_rows(
+                                x, np.uint64(projections[r, 1]), weights, base, row, indices[s], first, end
+                            )
+                            continue
                         for k in range(position, position + n):
                             number = np.int64(indices[s, k])
                             deliver(table[r], geometry, weights, number, 1.0, x, projections[r, 1], touched)

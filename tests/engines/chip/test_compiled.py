@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from loihi_deploy.engines.chip import compiled as engine
 from loihi_deploy.engines.chip import plain as reference
 from loihi_deploy.engines.delivery import BLOCK
+from loihi_deploy.engines.events import Events
 from loihi_deploy.ir import Dense, Graph, Input, Projection, Readout
 from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, Synapses
 from tests.engines.programs import NO_GRAPH, programs, random_spikes
@@ -46,6 +47,38 @@ def test_equals_the_reference(program, seed, rate, steps):
     record = {p.name: EVERYTHING for p in program.populations}
     expected = reference.simulate(program, spikes, steps, record, seed=seed)
     assert_same(engine.simulate(program, spikes, steps, record, seed=seed), expected)
+
+
+@pytest.mark.parametrize("decay", [0, 1, 200, 255, 256, 4095])
+@pytest.mark.parametrize("v_max", [2**9 - 1, 2**23 - 1])
+@pytest.mark.parametrize("v_min", [0, -(2**9) + 1, -(2**23) + 1, -(2**31) + 1])
+@pytest.mark.parametrize("refractory", [1, 3])
+def test_voltages_as_large_as_there_are(decay, v_max, v_min, refractory):
+    rng, largest = np.random.default_rng(decay), 2**23 - 1
+    start = rng.integers(-largest, largest, BLOCK, endpoint=True)
+    start[:5] = -largest, largest, v_max, -1, 1
+    population = Compartments(
+        *("p", (BLOCK,), 4095, decay, 64),
+        bias=rng.integers(-4095, 4096, BLOCK) << 7,
+        refractory=refractory,
+        v_min=v_min,
+        v_max=v_max,
+        initial_voltage=start,
+    )
+    program = Program(NO_GRAPH, (), (population,), (), NO_GRAPH, ())
+    expected = reference.simulate(program, {}, 20, {"p": EVERYTHING}, reference.initial_state(program, 1, 0))
+    assert_same(engine.simulate(program, {}, 20, {"p": EVERYTHING}), expected)
+    assert len(expected.recorded["p"]["events"]) > 100
+    chip = engine.engine(program)  # from rest there is no step that looks for large currents first
+    recording = chip.recording({"p": ("spikes", "v")})
+    recorded = np.zeros((1, 20, BLOCK), bool), np.zeros((1, 20, BLOCK), np.int32)
+    nothing = Events.from_dense({}, 1, 20), chip.noise_values(None, 20)
+    chip.run(
+        *(nothing[0], chip.start(1), 0, 20, nothing[1], {}),
+        *(recording, recorded, chip.empty_counts(1)),
+    )
+    assert (recorded[0] == expected.recorded["p"]["spikes"]).all()
+    assert (recorded[1] == expected.recorded["p"]["v"]).all()
 
 
 @given(programs(delays=True), st.sampled_from([2, 3]))
