@@ -7,7 +7,7 @@ then the quick ones of its folder and of all, then the others of these files, wh
 what runs when a module is imported, as a constant does, those are tried that run a line where it is read; see
 `tools.readers`. Kernels leave no trace: for what is compiled, tests that run the modules that use it are tried. So that
 no test pays for it, libraries are loaded once, and each change gets a process that is forked from there and reads the
-changed source for the module's own; processes that a test starts do not see it. A changed kernel is compiled anew and
+changed source for the module's own, as do the processes that a test starts. A changed kernel is compiled anew and
 kept under a name of its own, as every kernel is: see `loihi_deploy.engines.kept_code`.
 
 A change counts as noticed when a test fails that passes without it, tried behind the same tests of its file; or when
@@ -96,6 +96,9 @@ def tried(trials: list[Trial], mutant: Mutant | None, log: Path) -> tuple[dict[s
 
     def work() -> dict[str, Any]:
         SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
+        changed = log.with_suffix(".py")
+        changed.write_bytes(source)
+        os.environ |= {"CHANGED_MODULE": target, "CHANGED_SOURCE": str(changed)}
         for trial in trials:
             watcher = Watcher(trial.tests)
             signal.setitimer(signal.ITIMER_PROF, trial.end)
@@ -147,7 +150,8 @@ def load_libraries() -> None:
     """What every test would load, once; nothing of the package itself."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    os.environ |= {"PYTHONPATH": str(TREE), "NUMBA_CACHE_DIR": str(NUMBA)}
+    others = ROOT / "tools" / "other_processes"  # what a test starts reads the changed source there
+    os.environ |= {"PYTHONPATH": f"{others}{os.pathsep}{TREE}", "NUMBA_CACHE_DIR": str(NUMBA)}
     os.environ |= dict.fromkeys(THREADS, "1")
     sys.path[0] = str(TREE)
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
