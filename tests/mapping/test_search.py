@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -206,3 +207,26 @@ def test_a_larger_board_is_named_where_the_whole_board_is_too_small_and_else_mor
     odd = board_with("loihi", mesh_columns=1)
     (alone,) = too_many_cores(program, odd, options, 10**6, odd.n_cores, lambda made: None)
     assert alone.remedy == "Use a smaller network"
+
+
+def test_what_shapes_cost_by_hand():
+    """Boxes of 4 and of 6 of 10 rows and 3 channels: 9 slices of 4 and 1, and 2 of 6 and 3."""
+    shapes = SimpleNamespace(
+        grid=(10, 1, 3),
+        box=np.array([[4, 1, 1], [6, 1, 3]]),
+        n_slices=np.array([9, 2]),
+        senders=np.array([7, 50]),
+        usage={
+            "compartments": np.array([4, 18]),
+            "in_axons": np.array([7, 50]),
+            "synapse_words": np.array([30, 10]),
+        },
+    )
+    bounds = {"compartments": 36, "in_axons": 100, "synapse_words": 40}
+    assert messages(shapes).tolist() == [63.0, 100.0]
+    assert fullness(shapes, bounds).tolist() == [0.75, 0.5]
+    rest = 1e-8 * np.array([63, 100]) + 1e-9 * np.array([0.75, 0.5]) + 1e-13 * np.array([63, 100])
+    np.testing.assert_allclose(cost(shapes, False, bounds) - [9, 2], rest, rtol=1e-8, atol=1e-15)
+    np.testing.assert_allclose(
+        cost(shapes, True, bounds) - np.array([30 / 4, 30 / 18]), rest, rtol=1e-8, atol=1e-15
+    )
