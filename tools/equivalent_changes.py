@@ -32,6 +32,18 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         'p.neuron.kind == "poisson"',
         "True",
     ): "others are then given for every sample what is given to all at once, which is slower",
+    (
+        "analysis/reporting.py",
+        "place = np.full(size, -1, np.int64)",
+        "1",
+        "2",
+    ): "any place below 0 is one not shown",
+    (
+        "analysis/reporting.py",
+        "steps: int = 0,",
+        "0",
+        "1",
+    ): "they are read where there are samples, which come with them",
     ("analysis/host_link.py", "if costs.max(initial=0) > limit:", "0", "1"): "a limit is at least 1",
     (
         "mapping/shapes.py",

@@ -9,9 +9,11 @@ import pytest
 
 import loihi_deploy as ld
 from loihi_deploy.analysis import calibrate
+from loihi_deploy.analysis.frames import read_rates
 from loihi_deploy.analysis.latency import answer_delay
 from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import InputError
+from loihi_deploy.ir import samples_for
 from tests import sequences
 from tests.sequences import W1, W2, W3, frames
 
@@ -311,3 +313,15 @@ def test_checks_of_sequences_tell_the_drop():
     drop = deployment.rate_accuracy(x, y) - deployment.evaluate(x, y, 300).accuracy
     assert found.passed
     assert [verdict.value for verdict in found.verdicts if verdict.figure == "drop"] == [drop]
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 5])
+@pytest.mark.parametrize("window", [1.0, None])
+def test_what_is_read_is_the_mean_over_the_frames_of_the_window(n_frames, window):
+    """The whole presentation, or its last frame."""
+    source, x = network(), frames(4, n_frames)
+    found = read_rates(source, samples_for(source, x), window)["classes"]
+    by_frame = [rate_outputs(source, {"frame": x[:, k]})["classes"] for k in range(n_frames)]
+    wanted = np.mean(by_frame, axis=0) if window else by_frame[-1]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    assert n_frames == 1 or np.abs(by_frame[0] - wanted).max() > 0.01

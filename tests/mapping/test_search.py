@@ -209,6 +209,16 @@ def test_a_larger_board_is_named_where_the_whole_board_is_too_small_and_else_mor
     assert alone.remedy == "Use a smaller network"
 
 
+def test_the_five_populations_with_the_most_cores_are_named_largest_first():
+    program = chain((4,), [("dense", 3)] * 7)
+    options = {
+        p.name: SimpleNamespace(n_slices=np.array([n + 3, n]))
+        for p, n in zip(program.populations, (2, 9, 4, 30, 7, 8, 5), strict=True)
+    }
+    (problem,) = too_many_cores(program, load_board("loihi"), options, 200, 2, lambda made: None)
+    assert problem.what.endswith(": 'dense4' 30, 'dense2' 9, 'dense6' 8, 'dense5' 7, 'dense7' 5")
+
+
 def test_what_shapes_cost_by_hand():
     """Boxes of 4 and of 6 of 10 rows and 3 channels: 9 slices of 4 and 1, and 2 of 6 and 3."""
     shapes = SimpleNamespace(
