@@ -15,7 +15,7 @@ from loihi_deploy.checked import Range, checked
 from loihi_deploy.chip.boards import BoardLike
 from loihi_deploy.deployment import Deployment
 from loihi_deploy.errors import LoihiDeployWarning, Problem
-from loihi_deploy.frontends.keras_time import legendre_memory
+from loihi_deploy.frontends.lmu_layers import legendre_memory
 from loihi_deploy.ir.content import OneLine
 from loihi_deploy.options import DeployOptions
 from loihi_deploy.pipeline import deploy

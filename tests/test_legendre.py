@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
-from loihi_deploy.frontends.keras_time import legendre_memory
+from loihi_deploy.frontends.lmu_layers import legendre_memory
 
 
 def test_order_4_is_held_and_fades_as_the_matrix_says():

@@ -8,12 +8,14 @@ import scipy.linalg
 
 import loihi_deploy as ld
 from loihi_deploy.analysis.frames import read_rates
+from loihi_deploy.engines.rate_sequence import rates_over_time
 from loihi_deploy.errors import ConversionError, InputError
 from loihi_deploy.frontends import check_conversion, convert
 from loihi_deploy.frontends.affine import GraphBuilder
-from loihi_deploy.frontends.keras_time import legendre_memory, lmu
-from loihi_deploy.frontends.tensors import Tensor, UnsupportedLayerError
+from loihi_deploy.frontends.lmu_layers import legendre_memory, lmu
+from loihi_deploy.frontends.tensors import Tensor, Time, UnsupportedLayerError
 from loihi_deploy.ir import NeuronModel, samples_for
+from loihi_deploy.ir.linear import as_matrix
 from loihi_deploy.ir.samples import seen_by
 from tests.frontends.keras_models import keras, layers
 
@@ -218,18 +220,67 @@ def test_an_lmu_with_ways_back_is_computed_by_the_host(back, kind):
 
 
 @pytest.mark.follows(
-    "The host keeps this memory: let this layer come first. SimpleRNN(activation='relu') and Conv1D(padding='causal') "
-    "may stand behind neurons"
+    "The host keeps this memory: let this layer come first. SimpleRNN(activation='relu'), Conv1D(padding='causal') and "
+    "LMU without hidden_to_memory, memory_to_memory and use_bias may stand behind neurons"
 )
 def test_a_memory_of_what_neurons_said_is_refused():
     """And SimpleRNN and Conv1D are not: tests/frontends/test_time_on_chip.py."""
     builder = GraphBuilder("a test", 0.003, in_frames=True)
     frame = builder.input("frames", (6,))
     said = builder.population("hidden", frame, NeuronModel())
+    inner = SimpleNamespace(kernel=np.eye(6), recurrent_kernel=0.1 * np.ones((24, 6)))
+    back = LMU(memory_to_memory=True, layer=inner)
     with pytest.raises(UnsupportedLayerError) as refusal:
-        lmu(LMU(), [Tensor(said, (6,), 2)], builder)
+        lmu(back, [Tensor(said, (6,), 2)], builder)
     assert "let this layer come first" in refusal.value.problem(LMU()).remedy
-    lmu(LMU(), [Tensor(frame, (6,), 2)], builder)
+    lmu(back, [Tensor(frame, (6,), 2)], builder)
+    lmu(LMU(), [Tensor(said, (6,), 2)], builder)
+    assert builder.n_frames is None
+    short = lmu(LMU(), [Tensor(said, (6,), 2, time=Time(9))], builder)
+    assert (len(short.affine.terms), builder.n_frames) == (9, 9)
+
+
+@pytest.mark.parametrize("discretizer", ["zoh", "euler"])
+@pytest.mark.parametrize("kind", ["relu", "linear", None])
+@pytest.mark.parametrize("to_hidden", [True, False])
+def test_an_lmu_behind_neurons_is_kept_by_delays(kind, to_hidden, discretizer):
+    """As long as its response to one frame lasts: held to the cell as keras-lmu has it, step by step."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(3, 60, 6))
+    builder = GraphBuilder("a test", 0.0, in_frames=True)
+    said = builder.population("said", builder.input("frames", (6,)), NeuronModel())
+    kernel, d, order = rng.normal(size=(6, 2)), 2, 4
+    cell = SimpleRNNCell(kind, 3, d * order + 6 * to_hidden, rng) if kind else None
+    if kind == "linear":
+        cell.recurrent_kernel = np.zeros((3, 3))
+    layer = LMU(theta=8.0, memory_d=d, kernel=kernel, hidden_cell=cell, input_to_hidden=to_hidden,
+                discretizer=discretizer)  # fmt: skip
+    y = lmu(layer, [Tensor(said, (6,), 2)], builder)
+    affine, back = y.affine, y.coming_back
+    if y.activation == "relu":
+        affine = builder.population("units", affine, NeuronModel())
+        builder.coming_back("units", as_matrix(back), 1)
+    builder.readout("y", affine)
+    found = rates_over_time(builder.graph(0.001), {"frames": x})["y"]
+    state, given = legendre_memory(order, 8.0, discretizer)
+    m, h, heard = np.zeros((3, d, order)), np.zeros((3, 3)), np.maximum(x, 0)
+    for t in range(60):
+        m = m @ state.T + (heard[:, t] @ kernel)[:, :, None] * given
+        wanted = np.hstack([m.reshape(3, -1), heard[:, t]]) if to_hidden else m.reshape(3, -1)
+        if cell is not None:
+            h = wanted @ cell.kernel + h @ cell.recurrent_kernel + cell.bias
+            wanted = h = np.maximum(h, 0) if kind == "relu" else h
+        np.testing.assert_allclose(found[:, t], wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+@pytest.mark.follows("Use discretizer='zoh'")
+def test_a_memory_behind_neurons_that_never_forgets_is_refused():
+    builder = GraphBuilder("a test", 0.003, in_frames=True)
+    said = Tensor(builder.population("hidden", builder.input("frames", (6,)), NeuronModel()), (6,), 2)
+    with pytest.raises(UnsupportedLayerError) as refusal:
+        lmu(LMU(theta=2.0, discretizer="euler"), [said], builder)
+    assert refusal.value.problem(LMU()).remedy == "Use discretizer='zoh'"
+    lmu(LMU(theta=2.0), [said], builder)
 
 
 @pytest.mark.follows("Use hidden_cell=SimpleRNNCell(units, activation='relu'), Dense(units, 'relu'), or None")
