@@ -19,7 +19,7 @@ from loihi_deploy.ir import (
     Sparse,
 )
 from loihi_deploy.stages.equalize import equalize
-from loihi_deploy.stages.rounding import round_keeping_means
+from loihi_deploy.stages.rounding import CLIPS, Levels, least_squares_clip, round_keeping_means
 
 
 def drawn(rng, kind):
@@ -146,3 +146,17 @@ def test_only_what_rates_are_to_each_other_counts(kind):
         silent = np.where(np.arange(40) % 2, rates, 0.0)
         half = round_keeping_means(transform.values, transform, silent)
         np.testing.assert_array_equal(half[:, ::2], np.round(transform.values[:, ::2]))
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_the_clip_is_the_best_of_all_eightieths_from_four_on(bits):
+    assert np.allclose(CLIPS * 80, np.arange(4, 81), atol=1e-9)
+    magnitudes, levels = np.abs(np.random.default_rng(bits).standard_cauchy(300)), Levels(127, bits)
+    largest, most = magnitudes.max(), 2 ** (bits - 1) - 1
+    errors = {}
+    for k in range(4, 81):
+        step = k / 80 * largest / most
+        errors[k] = sum((min(round(m / step), most) * step - m) ** 2 for m in magnitudes.tolist())
+    best = min(errors, key=errors.get)
+    assert least_squares_clip(magnitudes, largest, levels) == pytest.approx(best / 80 * largest)
+    assert least_squares_clip(magnitudes, 0.0, levels) == 0.0
