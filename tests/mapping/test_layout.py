@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.ir import Dense
 from loihi_deploy.ir.program import Program, SpikeSource, Synapses
-from loihi_deploy.mapping.layout import as_convolution, axis_margin, bundles, grids
+from loihi_deploy.mapping.layout import _grid, as_convolution, axis_margin, bundles, grids
 from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Slice, Wiring
 from tests.mapping.networks import NOTHING, compartments, convolutions, sparse, weights
 
@@ -194,3 +194,18 @@ def test_margins_lie_around_the_planes():
     assert piece.lead == 1 * 5 + 2
     assert piece.n_compartments == 7 + 2 * 15
     assert piece.compartments().tolist() == [5 + 7 + k for k in (0, 1, 2, 5, 6, 7, 15, 16, 17, 20, 21, 22)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "grid"),
+    [
+        ((), (1, 1, 1)),
+        ((5,), (1, 1, 5)),
+        ((4, 5), (1, 4, 5)),
+        ((3, 4, 5), (3, 4, 5)),
+        ((2, 3, 4, 5), (6, 4, 5)),
+        ((2, 2, 3, 4, 5), (12, 4, 5)),
+    ],
+)
+def test_a_shape_is_seen_as_rows_columns_and_channels(shape, grid):
+    assert _grid(shape) == grid

@@ -112,7 +112,7 @@ def test_a_leak_or_a_synapse_too_slow_for_the_chip_is_none():
 def test_a_level_is_what_a_unit_of_a_stored_weight_stands_for(magnitude):
     weights = magnitude * np.random.default_rng(0).uniform(-1, 1, (4, 6))
     _, (synapses,), group = integers(network(weights))
-    level = level_step(np.abs(weights).max() / 0.001, LIMITS, Levels(LIMITS.weight_mantissa_max, 8))
+    level = level_step(np.abs(weights).max() / 0.001, LIMITS, Levels(LIMITS.weight_limit, 8))
     assert level == pytest.approx(2**synapses.shift / group.current_scale, rel=0.02)  # thresholds are rounded
 
 
@@ -329,3 +329,50 @@ def test_remedies_for_synapses_and_refractory_periods_help():
 )
 def test_a_factor_is_told_in_two_digits_that_are_enough(factor, told):
     assert _times(factor) == f"{told}-fold or more"
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
+def test_a_shift_is_the_finest_that_holds_the_largest_weight(bits):
+    """Of a projection whose weights are smaller than those of another, around every half of a level."""
+    first = np.random.default_rng(0).uniform(-1, 1, (4, 6))
+    most, unit = 2 ** (bits - 1) - 1, 2 ** (8 - bits)
+    used = set()
+    for part in np.linspace(0.02, 0.6, 59):
+        graph = network(first, second=part * np.eye(4, 6))
+        program = quantize(partition(graph, "first_layer"), weight_bits=bits)
+        made = next(s for s in program.into("layer") if s.pre == "b")
+        exact = part / 0.001 * program.scale_groups[0].current_scale
+        shifts = sorted(LIMITS.weight_shifts)
+        fitting = [s for s in shifts if exact / 2**s < (most + 0.5) * unit]
+        assert made.shift == (fitting or shifts[-1:])[0]
+        used.add(made.shift)
+    assert len(used) > 1
+
+
+@pytest.mark.parametrize("bits", [2, 4, 6, 8])
+def test_a_level_of_few_bits_is_what_quantization_makes_of_it(bits):
+    weights = 4.0 * np.random.default_rng(1).choice([-1.0, 1.0], (4, 6))
+    program = quantize(partition(network(weights), "first_layer"), weight_bits=bits)
+    (made,), scale = program.into("layer"), program.scale_groups[0].current_scale
+    level = level_step(4.0 / 0.001, LIMITS, Levels(LIMITS.weight_limit, bits))
+    assert level == pytest.approx(2 ** (8 - bits) * 2**made.shift / scale, rel=0.02)
+    assert round(4000 / level) == 2 ** (bits - 1) - (bits < 8)  # of 128 the last is clipped
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.005, 0.02])
+def test_the_largest_bias_of_what_biases_alone_drive_is_the_chips_over_a_power_of_two(tau):
+    layer, _, group = integers(network(np.zeros((3, 2)), bias=np.array([30.0, 7.0, -3.0]), tau=tau))
+    assert layer.bias.max() in {LIMITS.bias_mantissa_max << k for k in range(LIMITS.max_bias_exponent + 1)}
+    np.testing.assert_allclose(layer.bias / layer.bias[0], [1, 7 / 30, -0.1], rtol=1e-3)
+    assert group.bias_scale * 30 == pytest.approx(layer.bias.max(), rel=1e-6)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 6, 8])
+def test_weights_that_would_round_beyond_the_last_level_are_counted_as_saturated(bits):
+    weights = np.random.default_rng(2).standard_t(2, (20, 30))
+    program = quantize(partition(network(weights), "first_layer"), weight_bits=bits)
+    (made,), group = program.into("layer"), program.scale_groups[0]
+    levels = np.abs(weights / 0.001 * group.current_scale) / 2 ** (made.shift + 8 - bits)
+    assert group.saturated_weights == (levels > 2 ** (bits - 1) - 0.5).sum()
+    assert group.zeroed_weights == (np.round(levels) == 0).sum()
+    assert (group.saturated_weights > 0) is (bits < 8)
