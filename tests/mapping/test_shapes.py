@@ -1,6 +1,7 @@
 """Counting all shapes at once agrees with laying each of them out."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -158,6 +159,24 @@ def test_wires_count_what_couplings_say():
     assert outputs.destinations.max() == table.destinations[a, b]
     apart = Wires(program, LIMITS).outputs(cores, interchip=True)
     assert apart.slots.max() == table.slots[a, b] + table.axons[a, b]
+
+
+def test_couplings_of_boxes_whose_sides_all_differ():
+    """Rows, columns and channels of the images differ, too; every pair of shapes is counted on cores of its own."""
+    program = chain((11, 9, 2), [("conv", 3, 1, 6), ("conv", 2, 2, 5)])
+    first = shapes_with_boxes(
+        program, "conv1", np.array([[4, 3, 5], [9, 2, 1], [2, 7, 3], [5, 4, 6]]), LIMITS
+    )
+    second = shapes_with_boxes(program, "conv2", np.array([[1, 3, 2], [4, 1, 5], [2, 2, 3]]), LIMITS)
+    table = coupling(program, 1, first, second, LIMITS)
+    assert len(first) >= 4
+    assert len(second) >= 3
+    for a, b in product(range(len(first)), range(len(second))):
+        outputs = Wires(program, LIMITS).outputs(
+            [[piece] for piece in (*first.slices(a), *second.slices(b))], interchip=False
+        )
+        assert outputs.slots.max() == table.slots[a, b]
+        assert outputs.destinations.max() == table.destinations[a, b]
 
 
 def test_a_population_without_inputs_has_shapes():

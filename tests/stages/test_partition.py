@@ -239,3 +239,28 @@ def test_weights_of_one_leave_the_host_only_additions():
     for values, adds in ((second, False), (replace(second, transform=first.transform), True)):
         joined = replace(graph, inputs=(*graph.inputs, more), projections=(first, values, *others))
         assert partition(joined, "first_layer").encoder.populations[0].adds_only == adds
+
+
+@pytest.mark.parametrize("neuron", [NeuronModel(), NeuronModel("lif", 0.02, 0.002)])
+def test_neurons_of_the_host_begin_at_steps_of_the_golden_ratio(neuron):
+    """Each starts 0.618 of a threshold behind the one before it, unless its population says where."""
+    graph = Graph(
+        (Input("x", (3,)),),
+        (
+            Population("p", (40,), neuron, np.array(50.0), np.zeros(40)),
+            Population("q", (2,), NeuronModel(), np.array(1.0), np.zeros(2)),
+        ),
+        (
+            Projection("x", "p", Dense(np.full((40, 3), 0.5))),
+            Projection("p", "q", Dense(np.ones((2, 40))), 0.005),
+        ),
+    )
+    graph = replace(graph, readouts=(), projections=graph.projections)
+    (encoder,) = partition(graph, "first_layer").encoder.populations
+    found = encoder.initial_voltage
+    np.testing.assert_allclose(found[:4], [0, 0.6180339887, 0.2360679775, 0.8541019662])
+    np.testing.assert_allclose(np.diff(found) % 1, 0.6180339887)
+    given = replace(graph.populations[0], initial_voltage=np.full(40, 0.25))
+    said = replace(graph, populations=(given, graph.populations[1]))
+    (encoder,) = partition(said, "first_layer").encoder.populations
+    assert (encoder.initial_voltage == 0.25).all()

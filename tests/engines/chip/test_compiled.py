@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loihi_deploy.chip.boards import loihi_arithmetic
 from loihi_deploy.engines.chip import compiled as engine
 from loihi_deploy.engines.chip import plain as reference
+from loihi_deploy.engines.chip.overflow import Bounds
 from loihi_deploy.engines.delivery import BLOCK
 from loihi_deploy.engines.events import Events
 from loihi_deploy.ir import Dense, Graph, Input, Projection, Readout
@@ -153,3 +155,17 @@ def test_currents_on_both_sides_of_what_one_product_holds(decay):
     expected = reference.simulate(program, {}, 9, record, state)
     assert (expected.recorded["p"]["u"][:, 0] != 0).any() == (decay < 4095)
     assert_same(engine.simulate(program, {}, 9, record, state), expected)
+
+
+@pytest.mark.parametrize(("down", "up"), [(0, 0), (7_000_000, 5), (5, 7_000_000), (6_900_000, 7_000_000)])
+@pytest.mark.parametrize("heaviest", [0, 1, 127 << 6])
+def test_how_many_spikes_cannot_wrap_is_what_the_larger_bias_leaves(down, up, heaviest):
+    """Sums of 21 bits and their sign; currents of 23, of which 2^19 may be there and a bias comes on top."""
+    p = Compartments("p", (1,), 100, 0, 64, np.zeros(1, np.int32))
+    far = 1 << 30
+    bounds = Bounds((0, 0), (-far, far), (-far, far), (-far - down, far + up), loihi_arithmetic())
+    most = min(1 << 21, (1 << 23) - (1 << 19) - max(down, up)) - 1
+    assert engine._fitting(p, bounds, heaviest) == most // max(heaviest, 1)
+    assert engine._fitting(replace(p, noise=Noise(5)), bounds, heaviest) == -1
+    never = Bounds((0, 0), (-1, 1), (-1, 1), (-1, 1), loihi_arithmetic())
+    assert engine._fitting(p, never, heaviest) == 2**63 - 1

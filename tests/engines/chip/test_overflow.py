@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,10 +9,10 @@ from hypothesis import strategies as st
 from loihi_deploy.chip.boards import loihi_arithmetic
 from loihi_deploy.engines.chip import compiled
 from loihi_deploy.engines.chip import plain as reference
-from loihi_deploy.engines.chip.overflow import _fits, accumulator_bounds, common_shift
+from loihi_deploy.engines.chip.overflow import _bounds, _fits, accumulator_bounds, common_shift
 from loihi_deploy.errors import BackendError
 from loihi_deploy.ir import Dense
-from loihi_deploy.ir.program import Compartments, Noise, Program, SpikeSource, Synapses
+from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, SpikeSource, Synapses
 from tests.engines.programs import NO_GRAPH, programs, random_spikes
 
 
@@ -106,3 +107,11 @@ def test_a_register_holds_one_value_more_below_zero():
     assert _fits((-8, 7), 3)
     assert not _fits((-9, 0), 3)
     assert not _fits((0, 8), 3)
+
+
+def test_a_bias_from_the_input_counts_for_its_own_population():
+    p = Compartments("p", (1,), 4095, 0, 64, np.array([30], np.int32))
+    inputs = (BiasInput("p", 1.0, 100, 1), BiasInput("q", 1.0, 4095, 7))
+    given = SimpleNamespace(into=lambda name: [], arithmetic=loihi_arithmetic(), bias_inputs=inputs)
+    assert _bounds(given, p).u2 == (-200, 200)
+    assert _bounds(given, replace(p, name="r")).u2 == (0, 30)
