@@ -1,6 +1,6 @@
 """Images shown for few steps: a rate network deployed as it is, and trained on for the chip.
 
-    python examples/few_steps.py [--data FOLDER] [--digits] [--seeds 3] [--epochs 18] [--tune 4] [--keep FOLDER]
+    python examples/few_steps.py [--data FOLDER] [--digits] [--seeds 3] [--epochs 12] [--tune 3] [--keep FOLDER]
 
 FOLDER holds Fashion-MNIST or MNIST in IDX files (a part of Fashion-MNIST if not given). For each seed a rate network is
 trained, then trained on with the chip's neurons, and without (--tune 0 does neither). Options are chosen on validation
@@ -31,10 +31,11 @@ def main() -> None:
     parser.add_argument("--digits", action="store_true", help="images are not mirrored in training")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="the first one")
-    parser.add_argument("--epochs", type=int, default=18, help="of the rate network")
+    parser.add_argument("--epochs", type=int, default=12, help="of the rate network")
     parser.add_argument(
-        "--tune", type=int, default=4, help="epochs of fine-tuning, and of training on beside it"
+        "--tune", type=int, default=3, help="epochs of fine-tuning, and of training on beside it"
     )
+    parser.add_argument("--learning-rate", type=float, default=5e-4, help="of both")
     parser.add_argument("--filters", type=int, nargs=3, default=(24, 64, 128))
     parser.add_argument("--bits", type=int, default=8, help="of a weight")
     parser.add_argument("--penalty", type=float, default=0.0, help="loss for 100,000 synaptic events")
@@ -64,9 +65,9 @@ def main() -> None:
                 model,
                 x_train,
                 y_train,
-                min(args.steps, key=lambda steps: abs(steps - 20)),
+                min(args.steps, key=lambda steps: abs(steps - 32)),
                 epochs=args.tune,
-                learning_rate=5e-4,
+                learning_rate=args.learning_rate,
                 encoder="first_layer",
                 weight_bits=args.bits,
                 penalty_weight=args.penalty,
