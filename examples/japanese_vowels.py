@@ -13,7 +13,7 @@ import numpy as np
 
 import loihi_deploy as ld
 from loihi_deploy.frontends import import_tensorflow
-from loihi_deploy.frontends.keras_time import legendre_memory
+from loihi_deploy.frontends.lmu_layers import legendre_memory
 
 tf = import_tensorflow()
 MOST, STEPS = 29, (1, 2, 5)  # frames of a sequence, and steps of a frame

@@ -14,7 +14,7 @@ import numpy as np
 
 import loihi_deploy as ld
 from loihi_deploy.frontends import import_tensorflow
-from loihi_deploy.frontends.keras_time import legendre_memory
+from loihi_deploy.frontends.lmu_layers import legendre_memory
 
 tf = import_tensorflow()
 DEFINITIONS = {  # order of the memory, the part of a sequence that it spans, the last part that is read
