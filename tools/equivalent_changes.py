@@ -23,6 +23,22 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     ("engines/host/kernels.py", "gathers = filtered.shape[1] == 0 and hold >= WORTH_GATHERING", "1", "0"): (
         "neurons that a drive cannot move are then stepped, too, which leaves them as they are, and is slower"
     ),
+    ("engines/chip/kernels.py", "NO_NOISE, NOISE_IN_Q, NOISE_AT_MEMBRANE = 0, 1, 2", "2", "3"): (
+        "a number by which one kind is told from the others, and any other does"
+    ),
+    ("engines/host/encoder.py", "n_filtered = 0", "0", "1"): "a place in front that nothing reads",
+    (
+        "engines/kept_code.py",
+        'if not hasattr(llvm, "create_pass_builder"):  # llvmlite before 0.44',
+        'not hasattr(llvm, "create_pass_builder")',
+        "not (not hasattr(llvm, 'create_pass_builder'))",
+    ): "the same code is then optimized otherwise, and takes longer",
+    (
+        "mapping/search.py",
+        "chosen = np.full((1, len(order)), -1)",
+        "1",
+        "2",
+    ): "any number below 0 is one not chosen yet",
     ("engines/threads.py", "future.cancel()", "future.cancel()", "pass"): (
         "what was begun ahead is then worked off behind an error, which is told as it is, later"
     ),

@@ -161,13 +161,16 @@ def test_wires_count_what_couplings_say():
     assert apart.slots.max() == table.slots[a, b] + table.axons[a, b]
 
 
-def test_couplings_of_boxes_whose_sides_all_differ():
+@pytest.mark.parametrize("behind", [("conv", 2, 2, 6), ("depthwise", 3, 1, 1)])
+def test_couplings_of_boxes_whose_sides_all_differ(behind):
     """Rows, columns and channels of the images differ, too; every pair of shapes is counted on cores of its own."""
-    program = chain((11, 9, 2), [("conv", 3, 1, 6), ("conv", 2, 2, 5)])
+    program = chain((11, 9, 2), [("conv", 3, 1, 6), behind])
     first = shapes_with_boxes(
         program, "conv1", np.array([[4, 3, 5], [9, 2, 1], [2, 7, 3], [5, 4, 6]]), LIMITS
     )
-    second = shapes_with_boxes(program, "conv2", np.array([[1, 3, 2], [4, 1, 5], [2, 2, 3]]), LIMITS)
+    second = shapes_with_boxes(
+        program, program.populations[1].name, np.array([[1, 3, 2], [4, 1, 5], [2, 2, 3]]), LIMITS
+    )
     table = coupling(program, 1, first, second, LIMITS)
     assert len(first) >= 4
     assert len(second) >= 3
