@@ -350,6 +350,13 @@ def test_what_is_longer_than_any_transport_is_memory_but_not_by_rounding(tau, me
     assert far.delay == pytest.approx(near.delay + 1 + (0 if memory else delay_of(tau)), rel=0.01)
 
 
+def test_spikes_that_come_back_add_nothing_to_what_is_heard_first():
+    program = two_ways()
+    back = tuple(Synapses("far", name, Dense(np.ones((2, 2), np.int8)), 6) for name in ("near", "far"))
+    looped = replace(program, synapses=(*program.synapses, *back))
+    assert latencies(looped) == latencies(program)
+
+
 def test_tables_and_sentences_say_the_same():
     program = two_ways()
     layers, short = latencies(program), latencies(program, 0.001)
