@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument(
         "--tune", type=int, default=3, help="epochs of fine-tuning, and of training on beside it"
     )
+    parser.add_argument("--tuned-for", type=int, default=20, help="steps that networks are tuned for")
     parser.add_argument("--learning-rate", type=float, default=5e-4, help="of both")
     parser.add_argument("--filters", type=int, nargs=3, default=(24, 64, 128))
     parser.add_argument("--bits", type=int, default=8, help="of a weight")
@@ -65,7 +66,7 @@ def main() -> None:
                 model,
                 x_train,
                 y_train,
-                min(args.steps, key=lambda steps: abs(steps - 32)),
+                args.tuned_for,
                 epochs=args.tune,
                 learning_rate=args.learning_rate,
                 encoder="first_layer",
