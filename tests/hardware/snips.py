@@ -7,11 +7,13 @@ tells spikes. Channels carry packets of 64 words; a write and a read wait as NxS
 from __future__ import annotations
 
 import ctypes
+import os
 import queue
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,11 @@ class ConcurrentHostSnip {
 void readChannel(const char *channel, void *data, int packets);
 void writeChannel(const char *channel, void *data, int packets);
 bool probeChannel(const char *channel);
+struct sockaddr;
+int stub_bind(int socket, const sockaddr *address, unsigned size);
+int stub_listen(int socket, int n);
+#define bind stub_bind
+#define listen stub_listen
 #define REGISTER_SNIP(type, base) \\
     extern "C" void stub_run() { \\
         alignas(type) static char room[sizeof(type)]; /* zeros, as a new process finds its memory */ \\
@@ -101,7 +108,25 @@ bool probeChannel(const char *channel);
     }
 """
 HOST_STUB = """
+#include <errno.h>
+#include <sys/socket.h>
 #include "nxsdkhost.h"
+#undef bind
+#undef listen
+static std::atomic_int heard(0); /* 1 when somebody listens, or less than 0 for what went wrong */
+extern "C" int stub_heard() { return heard; }
+int stub_bind(int socket, const sockaddr *address, unsigned size) {
+    int yes = 1; /* a port that was in use a moment ago may be used */
+    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+    int failed = bind(socket, address, size);
+    if (failed) heard = -errno;
+    return failed;
+}
+int stub_listen(int socket, int n) {
+    int failed = listen(socket, n);
+    if (!heard) heard = failed ? -errno : 1;
+    return failed;
+}
 static void (*move)(const char *, void *, int, int);
 static int (*probe)(const char *);
 extern "C" void stub_connect(void (*m)(const char *, void *, int, int), int (*p)(const char *)) { move = m; probe = p; }
@@ -225,4 +250,16 @@ class HostSnip:
             FIND(lambda name: int(not board.channels[name.decode()].packets.empty())),
         )
         self.library.stub_connect(*self._kept)
-        self.thread = threading.Thread(target=self.library.stub_run, daemon=True)
+        self._thread = threading.Thread(target=self.library.stub_run, daemon=True)
+
+    def start(self) -> None:
+        """Start it, and wait until it listens: nengo-loihi gives it a tenth of a second, little on a busy machine."""
+        self._thread.start()
+        for _ in range(1000 * WAIT_SECONDS):
+            heard = self.library.stub_heard()
+            if heard < 0:
+                raise ChannelError(f"the host's snip cannot listen: {os.strerror(-heard)}")
+            if heard:
+                return
+            time.sleep(0.001)
+        raise ChannelError("the host's snip does not listen")

@@ -413,7 +413,7 @@ class N2Board:
         self._compile_snips()
         self.machine = replay.Machine(self, self.bench.noise_seed)
         for snip in self.host_snips:
-            snip.thread.start()
+            snip.start()
         self.executor.started = True
         if self.missing_cores:  # as on a board that gave out other cores than were asked for
             del self.n2Chips[-1].n2CoresAsList[-self.missing_cores :]
