@@ -127,7 +127,9 @@ def fine_tune(
     seed: int = 0,
     progress: bool = True,
 ) -> FineTuned:
-    """Train a rate network on with the chip's neurons and weights, so that few steps are enough.
+    """Train a rate network on with the chip's neurons and weights, for fewer spikes and events in few steps.
+
+    Deploying for that time, ``DeployOptions(steps=steps)``, comes first: the page on few steps has figures of both.
 
     Starting from the trained network: batch normalization is folded; ReLUs on chip become neurons with the mean rate of
     the chip's, in `levels`; weights on chip are rounded in the forward pass as the chip stores them; the loss is the
