@@ -388,7 +388,7 @@ class Evaluation(Shown, OneLine):
         if by_frame.size:
             shown = sorted({round(k * (by_frame.size - 1) / (FRAMES_SHOWN - 1)) for k in range(FRAMES_SHOWN)})
             of_frames = ", ".join(f"{percent(by_frame[k])} ({k + 1})" for k in shown)
-            texts.append(f"After each frame that has an answer (its number): {of_frames}")
+            texts.append(f"After each frame, from the first one that has an answer on: {of_frames}")
         return Page(tuple(texts)) + self.counters.page() + Page(warned(self.warnings))
 
     @property

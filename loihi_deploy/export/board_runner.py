@@ -331,6 +331,10 @@ def read_samples(tree: Any, path: str) -> Any:
         found[node["name"]] = x
     if len({x.shape[:2] for x in found.values()}) > 1:
         sys.exit(f"{path}: inputs have different numbers of samples or frames")
+    if x.shape[1] <= tree["first_frame"]:
+        sys.exit(
+            "{}: {} frames, and the network looks at {}".format(path, x.shape[1], tree["first_frame"] + 1)
+        )
     return found, sequences
 
 

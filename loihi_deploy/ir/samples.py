@@ -183,15 +183,17 @@ def samples_for(graph: Graph, x: Any, *, one_of_many: bool = False) -> Samples:
         raise InputError.single("the network has no input, so it takes no samples", "network")
     origins = {node.name: node for node in graph.origins}
     x = as_sequences(x)
-    lengths = x.lengths if isinstance(x, Sequences) else None
-    given = _by_name(origins, x.x if isinstance(x, Sequences) else collected(x, graph.origins)[0], lengths)
+    sequences = x if isinstance(x, Sequences) else None
+    lengths = None if sequences is None else sequences.lengths
+    whole_x = collected(x, graph.origins)[0] if sequences is None else sequences.x
+    given = _by_name(origins, whole_x, lengths)
     problems: list[Problem] = []
     arrays: dict[str, NDArray[Any]] = {}
     static = True
     for node in origins.values():
         whole = given[node.name]
-        if lengths is not None:
-            whole = padded(node.name, whole, lengths)
+        if sequences is not None:
+            whole = padded(node.name, whole, sequences)
             if isinstance(whole, Problem):
                 problems.append(whole)
                 continue

@@ -36,8 +36,10 @@ class Sequences:
     def __init__(self, x: Any, lengths: Any = None, mask: Any = None) -> None:
         if lengths is not None and mask is not None:
             raise InputError.single("given together with a mask", "lengths", remedy="Give one of them")
+        self.mask_frames: int | None = None
         if mask is not None:
             lengths = _lengths_of(mask)
+            self.mask_frames = np.shape(mask)[1]
         if lengths is None:
             found = [_listed_lengths(values) for values in (x.values() if isinstance(x, Mapping) else [x])]
             lengths = found[0] if found else None
@@ -67,8 +69,9 @@ def _are_one_input_each(x: Any) -> bool:
     return isinstance(x, Mapping) or len({np.shape(item)[1:] for item in x}) <= 1 or np.ndim(x[0]) <= 2
 
 
-def padded(name: str, values: Any, lengths: NDArray[np.int64]) -> NDArray[Any] | Problem:
+def padded(name: str, values: Any, sequences: Sequences) -> NDArray[Any] | Problem:
     """An input's values as one array, zero behind the end of each sequence, or what is wrong with them."""
+    lengths = sequences.lengths
     n, most = len(lengths), int(lengths.max(initial=0))
     masked = masked_problem(name, values)
     if masked is not None:
@@ -92,6 +95,9 @@ def padded(name: str, values: Any, lengths: NDArray[np.int64]) -> NDArray[Any] |
         given = [whole.shape[1]] * len(whole)
     if len(whole) != n:
         return Problem("as many lengths as samples are needed", "lengths", n, len(whole))
+    if sequences.mask_frames not in (None, max(given, default=0)):
+        shape = (n, sequences.mask_frames)
+        return Problem("not a mask of these sequences", "mask", shape, (n, max(given, default=0)))
     beyond = next((k for k in range(n) if lengths[k] > given[k]), None)
     if beyond is not None:
         return Problem(

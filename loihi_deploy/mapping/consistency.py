@@ -32,13 +32,16 @@ def width_problems(program: Program, board: Board) -> Iterable[Problem]:
 
 
 def delay_problems(program: Program, board: Board) -> Iterable[Problem]:
-    """Delays that are longer than the chip's."""
+    """Delays that are longer than the chip's: of all projections between two layers, which may be many, the longest."""
+    longest: dict[str, int] = {}
     for synapses in program.delayed:
-        if synapses.most_delay > board.chip.core.max_delay:
+        longest[synapses.name] = max(synapses.most_delay, longest.get(synapses.name, 0))
+    for name, delay in longest.items():
+        if delay > board.chip.core.max_delay:
             yield Problem(
                 "spikes are held back for longer than the chip can",
-                synapses.name,
-                f"{synapses.most_delay} steps",
+                name,
+                f"{delay} steps",
                 board.chip.core.max_delay,
                 "Shorten the delays; where they are frames of a sequence, show these for fewer steps, or use fewer or "
                 "less dilated taps",

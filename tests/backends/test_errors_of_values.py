@@ -125,4 +125,4 @@ def test_labels_of_frames_may_be_one_hot():
     for one_hot in (np.eye(2)[labels], np.eye(2, dtype=int)[labels], list(np.eye(2)[labels])):
         again = deployment.evaluate(X, one_hot)
         assert (again.n_correct, again.n_total, again.errors) == (found.n_correct, 60, None)
-    assert f"has an answer (its number): {100 * found.accuracy_by_frame[0]:.2f} % (1), " in str(found.page())
+    assert f"that has an answer on: {100 * found.accuracy_by_frame[0]:.2f} % (1), " in str(found.page())

@@ -136,6 +136,11 @@ BAD = {
     "few": (lambda: ld.Sequences(PADDED, lengths=[3, 4]), "as many lengths as samples"),
     "holes": (lambda: ld.Sequences(PADDED, mask=HOLES), r"mask\[1\].*holes"),
     "mask": (lambda: ld.Sequences(PADDED, mask=MASK * 2), "not a mask"),
+    "a mask of fewer frames": (lambda: ld.Sequences(PADDED, mask=MASK[:, :2]), r"mask: not a mask of these"),
+    "a mask of more frames": (
+        lambda: ld.Sequences(LISTED, mask=np.pad(MASK, [(0, 0), (0, 1)])),
+        r"found \(6, 8\), allowed \(6, 5\)",
+    ),
     "both": (lambda: ld.Sequences(PADDED, lengths=LENGTHS, mask=MASK), "together with a mask"),
     "neither": (lambda: ld.Sequences(PADDED), "nobody says how long"),
     "features": (lambda: [*LISTED[:5], LISTED[5][:, :7]], r"frame\[5\].*more than their length"),

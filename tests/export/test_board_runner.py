@@ -247,6 +247,8 @@ def test_frames_and_what_it_was_deployed_for(call):
     np.testing.assert_array_equal(call(deployed(begun, DeployOptions(steps_per_frame=10)), x), ours)
     whole = deployed(graph(over_frames="mean"), DeployOptions(steps_per_frame=10)).run(x).outputs
     assert (ours != whole).any()
+    with pytest.raises(SystemExit, match="1 frames, and the network looks at 2"):
+        call(deployed(begun), x[:, :1])
     deployment = deployed(source, DeployOptions(steps=30))
     np.testing.assert_array_equal(call(deployment, x[:, 0]), deployment.run(x[:, 0]).outputs)
     with pytest.raises(SystemExit, match="multiple of the 3 frames"):

@@ -231,8 +231,11 @@ def test_steps_of_a_frame_are_said_and_kept():
 def test_more_delay_than_the_chip_has_is_refused():
     model = behind_neurons(conv(size=5, dilation_rate=2), dense())
     with pytest.raises(MappingError, match="held back for longer than the chip can") as refusal:
+        ld.deploy(model, "loihi", X, ld.DeployOptions(steps_per_frame=16))
+    (problem,) = refusal.value.problems  # of three taps that are too late, the last one
+    assert (problem.value, problem.limit) == ("128 steps", 62)
+    with pytest.raises(MappingError, match="80 steps"):
         ld.deploy(model, "loihi", X, ld.DeployOptions(steps_per_frame=10))
-    assert ("80 steps", 62) in [(problem.value, problem.limit) for problem in refusal.value.problems]
     ld.deploy(model, "loihi", X, ld.DeployOptions(steps_per_frame=7))
     ld.deploy(behind_neurons(conv(size=4, dilation_rate=2), dense()), "loihi", X,
               ld.DeployOptions(steps_per_frame=10))  # fmt: skip
