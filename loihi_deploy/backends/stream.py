@@ -152,6 +152,8 @@ class Stream:
     def finish(self) -> StreamAnswer:
         """Hold the last frame until its answer has arrived, and give it: what a run of the whole sequence gives.
 
+        Answers to frames before it that arrive meanwhile are not given.
+
         Raises
         ------
         InputError
