@@ -12,6 +12,12 @@ LINE = 64
 """Bytes of a line of the cache, and of the longest vector."""
 
 
+def filled(n: int, dtype: Any) -> int:
+    """How many items there are where some fill up the last line of `n`."""
+    in_a_line = LINE // np.dtype(dtype).itemsize
+    return -(-n // in_a_line) * in_a_line
+
+
 def zeros(shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """What `numpy.zeros` gives, from a multiple of `LINE` on; numpy's own begin at a multiple of 16."""
     shape = (shape,) if isinstance(shape, int) else shape

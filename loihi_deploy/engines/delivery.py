@@ -79,7 +79,7 @@ def layout(transforms: Sequence[Transform], dtype: Any) -> Layout:
         geometry.append(indices)
         weights.append(values.astype(dtype, copy=False).ravel())
         n_geometry += indices.size
-        n_weights += -(-values.size // aligned.LINE) * aligned.LINE
+        n_weights += aligned.filled(values.size, dtype)
     together = aligned.zeros(n_weights + 1, dtype)
     for row, values in zip(table, weights, strict=True):
         first = int(row[WEIGHTS])
@@ -102,10 +102,9 @@ def _laid_out(transform: Transform, dtype: Any) -> tuple[NDArray[np.uint64], NDA
     fields = np.zeros(FIELDS, np.uint64)
     fields[OUT_SIZE] = transform.out_size
     if isinstance(transform, Dense):
-        n, in_a_line = transform.out_size, aligned.LINE // np.dtype(dtype).itemsize
-        fields[KIND], fields[ROWS] = DENSE, -(-n // in_a_line) * in_a_line
+        fields[KIND], fields[ROWS] = DENSE, aligned.filled(transform.out_size, dtype)
         rows = np.zeros((transform.in_size, int(fields[ROWS])), transform.weights.dtype)
-        rows[:, :n] = transform.weights.T
+        rows[:, : transform.out_size] = transform.weights.T
         return fields, np.zeros(0, np.int32), rows
     if isinstance(transform, Sparse):
         fields[KIND] = SPARSE

@@ -219,6 +219,16 @@ def _currents_checked(u, q, noise, first, factor, bits, shift, q_up, u_up):  # t
 
 
 @inlined
+def _settle(v, spiked, k, old, reached, threshold):  # type: ignore[no-untyped-def]
+    """Let a compartment that reached more than its threshold spike; returns zero if v rests, which a spike does not."""
+    fires = reached > threshold
+    new = int32(0) if fires else reached
+    spiked[k] = fires
+    v[k] = new
+    return int32(int32(old ^ new) | int32(reached ^ new))
+
+
+@inlined
 def update_voltages(u, v, bias, spiked, first, threshold, v_min):  # type: ignore[no-untyped-def]
     """Update v of a block without leak, refractory delay, wrapping, or spikes at its highest; returns zero if v rests.
 
@@ -230,11 +240,7 @@ def update_voltages(u, v, bias, spiked, first, threshold, v_min):  # type: ignor
         old = v[k]
         reached = int32(old + int32(u[k] + bias[k]))
         reached = reached if reached > v_min else v_min
-        fires = reached > threshold
-        new = int32(0) if fires else reached
-        spiked[k] = fires
-        v[k] = new
-        change = int32(change | int32(int32(old ^ new) | int32(reached ^ new)))
+        change = int32(change | _settle(v, spiked, k, old, reached, threshold))
     return change
 
 
@@ -253,11 +259,7 @@ def _voltages_leaking(u, v, bias, refractory, spiked, first, loss, bits, thresho
         reached = int32(int32(old - lost) + int32(u[k] + bias[k]))
         reached = reached if reached > v_min else v_min
         reached = int32(0) if refractory[k] > 0 else reached
-        fires = reached > threshold
-        new = int32(0) if fires else reached
-        spiked[k] = fires
-        v[k] = new
-        change = int32(change | int32(int32(old ^ new) | int32(reached ^ new)))
+        change = int32(change | _settle(v, spiked, k, old, reached, threshold))
     return change
 
 
@@ -273,15 +275,11 @@ def _voltages_checked(  # type: ignore[no-untyped-def]
         u2 = int32(int32(exact_u2 << u_up) >> u_up)
         wraps = int32(wraps + int32(u2 != exact_u2))
         old = v[k]
-        new = int32(_decayed(old, factor, bits) + u2)
-        new = new if new > v_min else v_min
-        new = new if new < v_max else v_max
-        new = int32(0) if refractory[k] > 0 else new
-        fires = new > threshold
-        new = int32(0) if fires else new
-        spiked[k] = fires
-        v[k] = new
-        change = int32(change | int32(int32(old ^ new) | int32(fires)))
+        reached = int32(_decayed(old, factor, bits) + u2)
+        reached = reached if reached > v_min else v_min
+        reached = reached if reached < v_max else v_max
+        reached = int32(0) if refractory[k] > 0 else reached
+        change = int32(change | _settle(v, spiked, k, old, reached, threshold))
     return change, wraps
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from loihi_deploy.engines import aligned
 from loihi_deploy.engines.delivery import block_marks, layout
 from loihi_deploy.engines.events import Events
 from loihi_deploy.engines.host import kernels
@@ -42,9 +43,7 @@ class Decoder:
             self._parts[key] = slice(n_filtered, n_filtered + size)
             self._lines[key] = slice(n_delayed, n_delayed + size * delay), delay
             rows.append((order.index(p.pre), n_filtered, size, first_trace[p.post], delay, n_delayed))
-            n_filtered += (
-                -(-size // 8) * 8
-            )  # with room for the zeros behind rows of weights, a line of memory
+            n_filtered += aligned.filled(size, np.float64)  # room for the zeros behind rows of weights, too
             n_delayed += size * delay
         self._n_filtered, self._n_delayed = n_filtered, n_delayed
         laid_out = layout([p.transform for p in self._projections.values()], np.float64)
