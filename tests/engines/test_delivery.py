@@ -84,6 +84,17 @@ def test_a_list_of_spikes_adds_the_columns_of_all(transform, seed, share, rising
     assert set(np.flatnonzero(acc) // BLOCK) <= set(np.flatnonzero(touched))
 
 
+@pytest.mark.parametrize("spikes", [[403], [402, 403], [2, 3, 403]])
+def test_few_spikes_mark_the_blocks_that_they_change(spikes):
+    """Of the 13 of a convolution, all of which are marked at once where as many spikes arrive."""
+    conv = Conv2D(np.ones((3, 3, 2, 8), np.int8), (1, 1), (1, 1), (20, 20, 2), (20, 20, 8))
+    laid_out, acc = layout([conv], np.int8), np.zeros(20 * 20 * 8 + 64, np.int16)
+    touched = np.zeros(13, np.uint8)
+    given = np.array(spikes, np.int32)
+    deliver_all(laid_out.table[0], laid_out.geometry, laid_out.weights, given, acc, 0, touched)
+    assert set(np.flatnonzero(touched)) == set(np.flatnonzero(acc) // BLOCK) != set(range(13))
+
+
 @pytest.mark.parametrize("dtype", [np.int32, np.float32, np.float64])
 def test_scaled_delivery(dtype):
     laid_out = layout([Dense(np.array([[1.0, 2.0], [3.0, 4.0]]))], dtype)
