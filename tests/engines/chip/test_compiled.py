@@ -51,7 +51,7 @@ def test_equals_the_reference(program, seed, rate, steps):
     assert_same(engine.simulate(program, spikes, steps, record, seed=seed), expected)
 
 
-@pytest.mark.parametrize("decay", [0, 1, 200, 255, 256, 4095])
+@pytest.mark.parametrize("decay", [0, 1, 200, 255, 256, 257, 4095])
 @pytest.mark.parametrize("v_max", [2**9 - 1, 2**23 - 1])
 @pytest.mark.parametrize("v_min", [0, -(2**9) + 1, -(2**23) + 1, -(2**31) + 1])
 @pytest.mark.parametrize("refractory", [1, 3])
