@@ -40,6 +40,7 @@ def made(source):
         ("f'{n + 1}'", []),
         ("zip(a, b, strict=True)", []),
         ("tolerance = 1e-9", []),
+        ("def f():\n    logger.info('done', n + 1)", []),
     ],
 )
 def test_neighbours(source, changed):

@@ -68,8 +68,8 @@ MOST_SECONDS = 60.0
 """Of the processor, for the tests that are tried on a change, as they were recorded."""
 QUICK = 0.25
 """Seconds of a test that is tried before others."""
-WORKERS = 3
-"""Processes that try changes at a time."""
+WORKERS = int(os.environ.get("WORKERS", "3"))
+"""Processes that try changes at a time; the environment variable of this name says otherwise."""
 FAR_LONGER, SPARE, COMPILING = 5.0, 10.0, 40.0
 """A test takes far longer with so many times its seconds, and so many more; with these where kernels are compiled."""
 
@@ -159,22 +159,26 @@ def forked(work: Callable[[], Any], seconds: float, log: Path) -> tuple[Any, flo
 
 
 def shared(work: Callable[[T], None], items: Sequence[T]) -> None:
-    """Do work on all items, each in one of some processes that go on at the same time."""
+    """Do work on all items, in some processes that each take the next one, from a pipe, as they become free."""
+    left, giving = os.pipe()
+    with os.fdopen(giving, "wb") as stream:
+        stream.write(b"".join(k.to_bytes(2, "big") for k in range(len(items))))
     children = []
-    for k in range(WORKERS):
+    for _ in range(WORKERS):
         child = os.fork()
         if child == 0:
             os.setsid()  # the system shares the processor among sessions
             code = 1
             try:
-                for item in items[k::WORKERS]:
-                    work(item)
+                while number := os.read(left, 2):
+                    work(items[int.from_bytes(number, "big")])
                 code = 0
             except BaseException:
                 traceback.print_exc()
             sys.stdout.flush()
             os._exit(code)
         children.append(child)
+    os.close(left)
     codes = [os.waitpid(child, 0)[1] for child in children]
     if any(codes):
         sys.exit("A process ended before its work was done.")

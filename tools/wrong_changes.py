@@ -1,7 +1,7 @@
 """Small wrong changes that can be made to a source: what `tools.mutate` draws from.
 
 An operator, a number, a condition or a call becomes its neighbour; a statement is left out. What only a reader sees is
-left alone: annotations, texts of errors and warnings, and the limits that these name.
+left alone: annotations, texts of errors and warnings, the limits that these name, and what is told to a logger.
 """
 
 from __future__ import annotations
@@ -139,11 +139,17 @@ def _only_read(node: ast.AST) -> bool:
     """Whether a part of the source does nothing but tell people, or tools, something."""
     if isinstance(node, (ast.JoinedStr, ast.Raise, ast.Import, ast.ImportFrom)):
         return True
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Call) and _is_logged(node.value)
     if isinstance(node, ast.Call):
         return _name(node.func) in SAID
     if isinstance(node, ast.If):
         return _name(node.test) == "TYPE_CHECKING"
     return isinstance(node, ast.keyword) and node.arg in UNSEEN
+
+
+def _is_logged(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and _name(call.func.value) == "logger"
 
 
 def _name(node: ast.expr) -> str:
