@@ -61,7 +61,7 @@ class Events:
     def triples(self) -> dict[str, NDArray[np.int64]]:
         """Rows (sample, step, neuron) by population, in rising order."""
         n, steps, n_populations = self.counts.shape
-        totals = self.counts.reshape(n, -1).sum(axis=1)
+        totals = self.counts.sum(axis=(1, 2))
         neurons = (
             np.concatenate([self.indices[s, : totals[s]] for s in range(n)]) if n else self.indices[:0, 0]
         )
