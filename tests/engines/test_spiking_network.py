@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from loihi_deploy.engines.host.neurons import initial_voltage, step
+from loihi_deploy.engines.host.readout import window_steps
 from loihi_deploy.engines.spiking_network import spiking_outputs, spiking_rates
 from loihi_deploy.export.nengo import nengo_network
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
@@ -132,3 +134,93 @@ def test_delays_are_those_of_chains_of_neurons_that_repeat_a_spike():
         np.testing.assert_allclose(*outputs, rtol=1e-9)
     turned = [replace(graph, readouts=graph.readouts[::-1]) for graph in (delayed, relayed)]
     np.testing.assert_allclose(*(spiking_outputs(graph, x, STEPS, 0.2) for graph in turned), rtol=1e-9)
+
+
+MODELS = [
+    NeuronModel(),
+    NeuronModel(discretized=True),
+    NeuronModel("lif", 0.02, 0.0023),
+    NeuronModel("lif", 0.013, 0.002, discretized=True),
+]
+
+
+def drawn_network(rng):
+    """Three populations of drawn kinds with ways forward and back, two inputs and readouts; dt is no millisecond."""
+    shapes, dt = {"a": (2, 3, 4), "b": (11,), "c": (3,)}, 0.002
+    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()} | {"x": 6, "z": 2, "y": 2, "w": 5}
+    populations = []
+    for name, shape in shapes.items():
+        neuron, size = MODELS[rng.integers(len(MODELS))], sizes[name]
+        scale = 150 if neuron.kind == "if" else 5
+        gain, bias = rng.uniform(0.5, 1.5, size) * scale, rng.uniform(-0.3, 0.8, size) * scale
+        start = rng.uniform(-0.5, 1, size) if rng.random() < 0.7 else None
+        populations.append(Population(name, shape, neuron, gain, bias, rng.uniform(0.001, 0.004), start))
+    ways = ["xa", "xa", "za", "zb", "ab", "ab", "bb", "ca", "bc", "ac", "by", "cy", "cy", "aw", "bw"]
+    projections = []
+    for pre, post in ways:
+        weights = rng.normal(size=(sizes[post], sizes[pre])) / np.sqrt(sizes[pre])
+        transform = Dense(weights) if rng.random() < 0.5 else Dense(weights * (weights > 0)).csr()
+        late = None
+        if pre in shapes and rng.random() < 0.6:
+            late = rng.integers(0, 4, sizes[pre]) if rng.random() < 0.5 else int(rng.integers(1, 5))
+        tau = float(rng.choice([0.0, 0.004, 0.01]))
+        projections.append(Projection(pre, post, transform, tau, delays=late))
+    readouts = Readout("y", (2,), rng.normal(size=2), "tanh"), Readout("w", (5,), np.zeros(5))
+    return Graph((Input("x", (6,)), Input("z", (2,))), tuple(populations), tuple(projections), readouts, dt)
+
+
+def stepped(graph, frames, hold, flush):
+    """Spikes by population and the first readout's values at every step, of one sample: (steps, size) each."""
+    steps = len(frames["x"]) * hold + flush
+    kept = {
+        p.name: np.zeros((steps + 9, p.size)) for p in graph.populations
+    }  # from nine steps before the first one
+    voltage = {p.name: initial_voltage(p, graph.dt)[None].copy() for p in graph.populations}
+    left = {p.name: np.zeros((1, p.size)) for p in graph.populations}
+    filtered = [np.zeros(p.transform.out_size) for p in graph.projections]
+    trace = np.zeros((steps, 2))
+
+    def total(name, t):
+        found = np.zeros(graph.nodes[name].size)
+        newest = t if name in ("y", "w") else t - 1
+        for k, p in enumerate(graph.projections):
+            if p.post != name:
+                continue
+            a = np.exp(-graph.dt / p.tau) if p.tau else 0.0
+            if p.pre in frames:
+                x = p.transform.csr().toarray() @ frames[p.pre][min(t // hold, len(frames["x"]) - 1)]
+                found += filtered[k] if p.tau else x
+                filtered[k] = a * filtered[k] + (1 - a) * x
+            else:
+                late = np.zeros(p.transform.in_size, int) + (0 if p.delays is None else p.delays)
+                said = kept[p.pre][newest - late + 9, np.arange(p.transform.in_size)]
+                spikes = said * graph.nodes[p.pre].amplitude / graph.dt
+                filtered[k] = a * filtered[k] + (1 - a) * (p.transform.csr().toarray() @ spikes)
+                found += filtered[k]
+        return found
+
+    for t in range(steps):
+        for p in graph.populations:
+            j = p.currents(total(p.name, t)[None])
+            kept[p.name][t + 9] = step(p.neuron, graph.dt, j, voltage[p.name], left[p.name], hold)[0]
+        trace[t] = total("y", t)
+    return {name: array[9:] for name, array in kept.items()}, trace
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_drawn_networks_are_those_of_a_loop_over_populations(seed):
+    rng = np.random.default_rng(seed)
+    graph, hold = drawn_network(rng), int(rng.choice([5, 9, 20]))
+    window, flush = [0.3, 1.0, None][seed % 3], int(rng.choice([0, 4]))
+    inputs = {"x": rng.random((10, 3, 6)), "z": rng.random((10, 3, 2)) - 0.5}
+    inputs["x"][:, 1] = 0
+    width = window_steps(3 * hold, window, hold)
+    found = spiking_rates(graph, inputs, 3 * hold, window, flush=flush)
+    outputs = spiking_outputs(graph, inputs, 3 * hold, window, flush=flush)
+    for sample in (0, 9):
+        spikes, trace = stepped(graph, {name: x[sample] for name, x in inputs.items()}, hold, flush)
+        for name, array in spikes.items():
+            np.testing.assert_allclose(found[name][sample], array[-width:].mean(axis=0) / graph.dt, atol=1e-6)
+            assert array.any()
+        expected = np.tanh(trace[-width:].mean(axis=0) + graph.readouts[0].bias)
+        np.testing.assert_allclose(outputs[sample], expected, rtol=1e-6, atol=1e-6)
