@@ -339,9 +339,8 @@ def _average(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str,
     height, width, _ = image_of(value)
     taps = tuple(attributes["kernel_shape"]) if "kernel_shape" in attributes else (height, width)
     strides, pads, out = _windows(value, attributes, taps)
-    if (any(pads) or attributes.get("auto_pad", b"NOTSET") != b"NOTSET") and not attributes.get(
-        "count_include_pad"
-    ):
+    padded = any(attributes.get("pads") or ()) or attributes.get("auto_pad", b"NOTSET") != b"NOTSET"
+    if padded and not attributes.get("count_include_pad"):
         raise UnsupportedError("padding that is not counted")
     return imaged(value, depthwise(value, np.full(taps, 1 / prod(taps)), strides, pads, out), value.rectified)
 

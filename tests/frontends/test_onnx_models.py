@@ -4,49 +4,15 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
-from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import loihi_deploy as ld
 from loihi_deploy.cli import commands
-from loihi_deploy.engines.rate_network import rate_outputs
 from loihi_deploy.errors import ConversionError, InputError
 from loihi_deploy.frontends import check_conversion
-from loihi_deploy.ir import samples_for
+from tests.frontends.onnx_nets import agrees, draw, model
 
 RNG = np.random.default_rng(0)
-
-
-def model(shape, out, nodes, version=17, **constants):
-    """A model from (operator, inputs, output, attributes)."""
-    made = [helper.make_node(kind, given, [made], name=made, **more) for kind, given, made, more in nodes]
-    tensors = [
-        numpy_helper.from_array(
-            np.asarray(value, None if np.asarray(value).dtype == np.int64 else np.float32), name
-        )
-        for name, value in constants.items()
-    ]
-    ends = (
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, (1, *s)) for n, s in (("x", shape), ("y", out))
-    )
-    graph = helper.make_graph(made, "net", [next(ends)], [next(ends)], tensors)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
-
-
-def draw(*shape):
-    return RNG.normal(size=shape) / np.sqrt(np.prod(shape[1:]) or 1)
-
-
-def agrees(net, shape, n=3):
-    x = RNG.normal(size=(n, *shape)).astype(np.float32)
-    evaluator = ReferenceEvaluator(net)
-    wanted = np.concatenate([evaluator.run(None, {"x": sample[None]})[0].reshape(1, -1) for sample in x])
-    graph = ld.convert(net)
-    found = next(iter(rate_outputs(graph, samples_for(graph, x).first_frames()).values()))
-    found = graph.readouts[0].activated(found)
-    assert np.abs(wanted).max() > 0.01
-    np.testing.assert_allclose(found.reshape(n, -1), wanted, rtol=1e-3, atol=1e-4)
-    return graph
 
 
 def image_net():
