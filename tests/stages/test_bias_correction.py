@@ -146,3 +146,76 @@ def test_neurons_that_hear_what_they_said_of_earlier_frames_are_left_as_they_are
     after = correct(before, before, rates).chip
     np.testing.assert_allclose(after.nodes["a"].bias, before.chip.nodes["a"].bias)
     np.testing.assert_allclose(after.nodes["b"].bias, before.chip.nodes["b"].bias)
+
+
+def test_rates_that_were_meant_are_what_a_population_is_compared_with():
+    """Of those that are named; the others are compared with what the rate network makes of measured ones."""
+    before = parts()
+    rates = measured(before)
+    meant = {"a": 1.5 * rates["a"]}
+    after = correct(before, before, rates, meant)
+    factors = {name: values / weights(before)[name] for name, values in weights(after).items()}
+    np.testing.assert_allclose(factors["a->b"], 1.5)
+    np.testing.assert_allclose(factors["b->y"], 1)
+    nothing = correct(before, before, rates, {"a": 0 * rates["a"]})
+    np.testing.assert_allclose(weights(nothing)["a->b"], weights(before)["a->b"])  # no factor below or at 0
+    lost = (0 - rates["a"]).mean(axis=0)
+    (projection,) = before.chip.into("b")
+    b = before.chip.nodes["b"]
+    np.testing.assert_allclose(
+        nothing.chip.nodes["b"].bias, b.bias + b.gain * projection.transform.weights @ lost
+    )
+
+
+def test_readouts_get_the_mean_error_of_what_they_decode():
+    before = parts()
+    found = measured(before)
+    found["b"] = np.maximum(found["b"] - RNG.uniform(0, 20, 4), 0)
+    after = correct(before, before, found)
+    ideal = ideal_rates(before, "b", found["a"])
+
+    def decoded(cut, rates):
+        (projection,), (readout,) = cut.readout.projections, cut.readout.readouts
+        return (projection.transform.apply(rates) + readout.bias).mean(axis=0)
+
+    np.testing.assert_allclose(decoded(after, found["b"]), decoded(before, ideal))
+    factor = np.vdot(ideal, found["b"]) / np.vdot(found["b"], found["b"])
+    assert factor > 1.01
+    np.testing.assert_allclose(weights(after)["b->y"], factor * weights(before)["b->y"])
+    assert after.encoder == before.encoder
+    assert after.links == before.links
+
+
+def test_rates_of_single_precision_are_summed_in_double():
+    before = parts()
+    rates = {name: values.astype(np.float32) for name, values in measured(before, 1.1, 1.2).items()}
+    as_double = {name: values.astype(np.float64) for name, values in rates.items()}
+    meant = {"b": rates["b"]}
+    assert correct(before, before, rates, meant) == correct(before, before, as_double, {"b": as_double["b"]})
+
+
+def test_values_that_are_bias_currents_count_for_what_they_drive():
+    """The first population is on chip, and takes the input's values by the encoder's projection."""
+    graph = Graph(
+        (Input("x", (3,), signed=False),),
+        (Population("a", (4,), IF, 1.0, 0.0),),
+        (
+            Projection("x", "a", Dense(RNG.uniform(0, 1, (4, 3)))),
+            Projection("a", "y", Dense(RNG.uniform(0, 1, (2, 4))), 0.005),
+        ),
+        (Readout("y", (2,), np.zeros(2)),),
+    )
+    before = ld.partition(graph, "bias")
+    x = RNG.uniform(0, 1, (20, 3))
+    front = before.chip.nodes["x_bias"]
+    (values,) = before.encoder.projections
+    exact = front.neuron.rates(front.currents(values.transform.apply(x)))
+    (onward,) = before.chip.projections
+    a = before.chip.nodes["a"]
+    rates = {"x": x, "x_bias": exact / 1.25}
+    rates["a"] = a.neuron.rates(a.currents(onward.transform.apply(rates["x_bias"])))
+    after = correct(before, before, rates)
+    np.testing.assert_allclose(after.chip.projections[0].transform.values, 1.25 * onward.transform.values)
+    np.testing.assert_allclose(
+        after.readout.projections[0].transform.values, before.readout.projections[0].transform.values
+    )

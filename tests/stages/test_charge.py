@@ -178,3 +178,36 @@ def test_a_population_that_is_also_read_is_as_far_from_those_behind_it():
     assert {link.population for link in parts.links if link.kind == "from_chip"} == {"a", "b"}
     for population, before in zip(parts.chip.populations, usual.chip.populations, strict=True):
         assert (population.initial_voltage == before.initial_voltage).all()
+
+
+def test_hops_are_those_of_the_longest_way_and_a_layers_own_spikes_are_none():
+    """Links hold back, too; what comes back from behind does not count, and what nothing reaches waits for nothing."""
+    parts = charged(network(tau=0.0))
+    chip = parts.chip
+    a, b = chip.populations
+    alone = Population("alone", (30,), NeuronModel(), 1.0, np.linspace(-200, 200, 30))
+    (source,) = chip.inputs
+    back = Projection("b", "a", Dense(np.eye(30)), 0.0, delays=9)
+    own = Projection("b", "b", Dense(np.eye(30)), 0.0, delays=9)
+    skip = Projection(source.name, "b", Dense(np.ones((30, source.size))), 0.002, delays=6)
+    to_chip, *others = parts.links
+    slow = replace(
+        parts,
+        chip=replace(chip, populations=(a, b, alone), projections=(*chip.projections, back, own, skip)),
+        links=(replace(to_chip, delay=4), *(replace(link, delay=7) for link in others)),
+    )
+    for population, delay in zip(
+        with_initial_voltages(slow).chip.populations, (4, 4 + 6 + 1 / np.expm1(0.5), 0), strict=True
+    ):
+        expected = np.clip(0.5 - delay * population.bias * 0.001, -1, 1)
+        np.testing.assert_allclose(population.initial_voltage, expected)
+
+
+@pytest.mark.parametrize(("tau", "delay"), [(0.0, 0.0), (0.002, 1 / np.expm1(0.5)), (np.inf, 0.0)])
+def test_currents_that_stay_are_there_at_once(tau, delay):
+    parts = charged(network(tau=0.0))
+    projections = tuple(replace(p, tau=tau) for p in parts.chip.projections)
+    (first, *_) = with_initial_voltages(
+        replace(parts, chip=replace(parts.chip, projections=projections))
+    ).chip.populations
+    np.testing.assert_allclose(first.initial_voltage, np.clip(0.5 - (1 + delay) * first.bias * 0.001, -1, 1))

@@ -1,6 +1,7 @@
 """Normalization changes firing rates and nothing else."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 from loihi_deploy.engines.rate_network import rate_activity
 from loihi_deploy.errors import InputError, NormalizationError
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.options import ENCODER_RATE, PERCENTILE, TARGET_RATE
 from loihi_deploy.stages.normalize import (
     calibration_rates,
     normalize,
     scale_firing_rates,
     with_input_ranges,
     with_leaky_neurons,
+    with_synapses,
 )
 
 
@@ -158,3 +161,119 @@ def test_the_fastest_host_neurons_may_spike_in_each_step_so_that_the_others_say_
     assert 1e-5 < beyond < 0.2
     assert [population.saturating for population in others] == [0.0, 0.0]
     np.testing.assert_allclose(outputs(graph), outputs(normalize(network(), X)), rtol=1e-9, atol=1e-9)
+
+
+def layers(*neurons, taus=(0.0, 0.004, 0.006, 0.008)):
+    """Input 2 -> 'a' -> 'b' -> 'c' -> readout; 'a' runs on the host with the encoder 'first_layer'."""
+    sizes = [2, *range(3, 3 + len(neurons)), 2]
+    names = ["x", *"abcdef"[: len(neurons)], "y"]
+    rng = np.random.default_rng(0)
+    populations = tuple(
+        Population(name, (size,), neuron, 2.0, np.arange(1.0, 1 + size), 0.5)
+        for name, size, neuron in zip(names[1:], sizes[1:], neurons, strict=False)
+    )
+    projections = tuple(
+        Projection(pre, post, Dense(rng.uniform(0, 1, (sizes[k + 1], sizes[k]))), taus[k])
+        for k, (pre, post) in enumerate(pairwise(names))
+    )
+    return Graph((Input("x", (2,)),), populations, projections, (Readout("y", (2,), np.zeros(2)),))
+
+
+def test_leaky_neurons_stand_in_for_what_the_chip_would_rectify():
+    """Gains and biases by the time constant, and an input of three quarters on top; other neurons stay as they are."""
+    leaky, stepped = NeuronModel("lif", 0.01, 0.001), NeuronModel(discretized=True, step=0.001)
+    graph = layers(
+        NeuronModel(), NeuronModel(), leaky, stepped, NeuronModel(discretized=True), taus=[0.0] * 6
+    )
+    found = with_leaky_neurons(graph, "first_layer", 0.04, 0.003)
+    made = NeuronModel("lif", 0.04, 0.003, relu_offset=0.75)
+    assert [p.neuron for p in found.populations] == [NeuronModel(), made, leaky, stepped, made]
+    for before, after in zip(graph.populations, found.populations, strict=True):
+        if after.neuron == made:
+            assert after.gain == pytest.approx(0.04 * 2)
+            np.testing.assert_allclose(after.bias, before.bias * 0.04 + 0.75)
+        else:
+            assert after == before
+    assert found.projections == graph.projections
+    usual = with_leaky_neurons(graph, "first_layer").populations[1].neuron
+    assert (usual.tau_rc, usual.tau_ref) == (0.02, 0.0)
+    assert with_leaky_neurons(graph, "on_off").populations[0].neuron.kind == "lif"
+
+
+def test_synapses_of_spikes_are_those_that_are_given_and_those_of_inputs_stay():
+    graph = layers(NeuronModel(), NeuronModel())
+    found = with_synapses(graph, {"y": 0.1, "a": 0.2, "b": 0})
+    assert [p.tau for p in found.projections] == [0.0, 0.0, 0.1]
+    assert replace(found, projections=graph.projections) == graph
+    assert with_synapses(graph, {}) == graph
+    with pytest.raises(NormalizationError) as caught:
+        with_synapses(graph, {"x": 0.1, "a": 0.2, "nowhere": 0.3})
+    assert [(p.what, p.where, p.remedy) for p in caught.value.problems] == [
+        ("no such population or readout", name, "There are a, b, y") for name in ("x", "nowhere")
+    ]
+
+
+def test_what_is_wrong_with_scales_by_its_whole_text():
+    with pytest.raises(NormalizationError) as caught:
+        scale_firing_rates(network(), {"c": 0.0, "nowhere": 2.0, "d": np.inf, "e": -1.0})
+    assert [(p.what, p.where, p.value, p.remedy) for p in caught.value.problems] == [
+        ("no such population", "nowhere", None, "The populations are e, c, d"),
+        ("a firing rate scale must be positive", "c", 0.0, ""),
+        ("a firing rate scale must be positive", "d", np.inf, ""),
+        ("a firing rate scale must be positive", "e", -1.0, ""),
+    ]
+    assert scale_firing_rates(network(), {"c": 1e-9}).populations[1].gain == 1e-9
+    with pytest.raises(NormalizationError) as caught:
+        normalize(changed_biases(-1e9), X)
+    assert [(p.what, p.where) for p in caught.value.problems] == [
+        ("never fires on the calibration data", "c"),
+        ("never fires on the calibration data", "d"),
+    ]
+    assert caught.value.problems[0].remedy == (
+        "Give calibration samples that reach it, or keep the source's own gains with "
+        "DeployOptions(normalization='none')"
+    )
+
+
+def changed_biases(bias):
+    """The network with other biases behind its first layer."""
+    graph = network()
+    return replace(
+        graph, populations=tuple(p if p.name == "e" else replace(p, bias=bias) for p in graph.populations)
+    )
+
+
+def test_rates_are_percentiles_of_those_that_fire_each_layer_by_its_own():
+    """Single precision keeps seven digits; batches of a hundred samples are put together."""
+    graph, x = network(), np.random.default_rng(5).uniform(-0.5, 1, (230, 4, 4, 1))
+    rates = rate_activity(graph, {"x": x.reshape(230, -1)})
+    percentiles = {"e": 30.0, "c": 99.0, "d": 50.0}
+    found = calibration_rates(graph, x, percentiles)
+    assert list(found) == ["e", "c", "d"]
+    for name, percentile in percentiles.items():
+        fire = rates[name][rates[name] > 0]
+        assert fire.size < rates[name].size
+        assert found[name] == pytest.approx(np.percentile(fire, percentile), rel=1e-5)
+    silent = calibration_rates(changed_biases(-1e9), x, 50.0)
+    assert (silent["c"], silent["d"]) == (0.0, 0.0)
+
+
+def test_targets_that_are_not_given_are_the_usual_one_and_the_host_has_its_own():
+    graph = normalize(network(), X, {"c": 77.0}, 90.0, "first_layer", 300.0, 80.0)
+    rates = rate_activity(graph, {"x": X.reshape(50, -1)})
+    for name, percentile, target in (("e", 80.0, 300.0), ("c", 90.0, 77.0), ("d", 90.0, TARGET_RATE)):
+        found = np.percentile(rates[name][rates[name] > 0], percentile)
+        assert found == pytest.approx(target, rel=1e-4)
+    (node,) = graph.inputs
+    assert node.scale == X.max()
+    assert node.calibrated == (X.min(), X.max())
+    beyond = np.maximum(rates["e"] - 1000, 0).sum() / rates["e"].sum()
+    assert graph.populations[0].saturating == pytest.approx(beyond)
+    usual = normalize(network(), X)
+    rates = rate_activity(usual, {"x": X.reshape(50, -1)})
+    assert rates["e"].max() == pytest.approx(ENCODER_RATE, rel=1e-4)
+    for name in "cd":
+        fire = rates[name][rates[name] > 0]
+        assert np.percentile(fire, PERCENTILE) == pytest.approx(TARGET_RATE, rel=1e-4)
+    in_front = normalize(network(), X, 60.0, 100.0, "on_off")
+    assert rate_activity(in_front, {"x": X.reshape(50, -1)})["e"].max() == pytest.approx(60, rel=1e-4)

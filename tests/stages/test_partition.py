@@ -7,7 +7,17 @@ import pytest
 
 from loihi_deploy.engines.rate_network import rate_activity
 from loihi_deploy.errors import InputError, PartitionError
-from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection, Readout
+from loihi_deploy.ir import (
+    Conv2D,
+    Dense,
+    Graph,
+    Input,
+    Link,
+    NeuronModel,
+    Population,
+    Projection,
+    Readout,
+)
 from loihi_deploy.stages.partition import partition
 from tests.remedies import follows
 
@@ -264,3 +274,197 @@ def test_neurons_of_the_host_begin_at_steps_of_the_golden_ratio(neuron):
     said = replace(graph, populations=(given, graph.populations[1]))
     (encoder,) = partition(said, "first_layer").encoder.populations
     assert (encoder.initial_voltage == 0.25).all()
+
+
+def chain():
+    """Two inputs -> 'a' -> 'b' -> 'c', which hears itself, and readouts of two of them; every number is another one."""
+    sizes = {"x": 3, "z": 2, "a": 4, "b": 5, "c": 6, "y": 2, "w": 3}
+    ways = [("x", "a"), ("z", "a"), ("a", "b"), ("b", "c"), ("c", "c"), ("a", "y"), ("c", "y"), ("c", "w")]
+    late = {("a", "b"): 2, ("c", "c"): np.arange(6), ("a", "y"): np.array([0, 3, 3, 0]), ("c", "w"): 4}
+    rng = np.random.default_rng(7)
+    return Graph(
+        (Input("x", (3,)), Input("z", (2,))),
+        tuple(
+            Population(
+                name, (sizes[name],), NeuronModel(), 2.0, rng.normal(size=sizes[name]), amplitude, start
+            )
+            for name, amplitude, start in (
+                ("a", 0.5, np.full(4, 0.25)),
+                ("b", 0.25, np.full(5, 0.5)),
+                ("c", 0.125, None),
+            )
+        ),
+        tuple(
+            Projection(
+                pre, post, Dense(rng.normal(size=(sizes[post], sizes[pre]))), 0.001 * k, late.get((pre, post))
+            )
+            for k, (pre, post) in enumerate(ways)
+        ),
+        (Readout("y", (2,), np.array([1.0, 2.0])), Readout("w", (3,), np.arange(3.0))),
+        dt=0.002,
+        notes=("said before",),
+        frame_steps=9,
+    )
+
+
+def test_every_part_of_a_network_is_where_it_belongs():
+    graph = chain()
+    parts = partition(graph, "first_layer")
+    a, b, c = graph.populations
+    x_a, z_a, a_b, b_c, c_c, a_y, c_y, c_w = graph.projections
+
+    def times(projection, amplitude, weights=None, delays=None):
+        weights = projection.transform.weights if weights is None else weights
+        transform = Dense(amplitude * weights)
+        if delays is None:
+            return replace(projection, transform=transform)
+        return replace(projection, transform=transform.csr(), delays=delays)
+
+    assert parts.encoder == Graph(graph.inputs, (a,), (x_a, z_a), (), 0.002)
+    assert parts.chip == Graph(
+        (Input("a", (4,)),),
+        (replace(b, amplitude=1.0, initial_voltage=None), replace(c, amplitude=1.0)),
+        (times(a_b, 0.5), times(b_c, 0.25), times(c_c, 0.125)),
+        dt=0.002,
+        frame_steps=9,
+    )
+    early, late = (a_y.transform.weights * np.isin(np.arange(4), kept) for kept in ([0, 3], [1, 2]))
+    assert parts.readout == Graph(
+        (Input("a", (4,)), Input("c", (6,))),
+        (),
+        (times(a_y, 0.5, early, 0), times(a_y, 0.5, late, 3), times(c_y, 0.125), times(c_w, 0.125)),
+        graph.readouts,
+        0.002,
+    )
+    assert parts.links == (Link("a", "to_chip", 1), Link("c", "from_chip", 0))
+    assert parts.notes == ("said before",)
+
+
+def test_currents_in_the_place_of_spikes_are_readouts_of_the_encoder():
+    graph = replace(chain(), populations=tuple(replace(p, initial_voltage=None) for p in chain().populations))
+    parts = partition(graph, "bias", 100.0)
+    assert parts.encoder.populations == ()
+    assert [(r.name, r.shape) for r in parts.encoder.readouts] == [("x_bias", (6,)), ("z_bias", (4,))]
+    assert [p.name for p in parts.chip.populations] == ["x_bias", "z_bias", "a", "b", "c"]
+    assert parts.chip.inputs == ()
+    assert [(link.population, link.kind) for link in parts.links] == [("a", "from_chip"), ("c", "from_chip")]
+    assert {p.pre for p in parts.encoder.projections} == {"x", "z"}
+
+
+def test_only_time_to_first_spike_keeps_its_currents():
+    graph = network(2)
+    for encoder, taus in (("on_off", {0.01}), ("ttfs", {0.01, np.inf})):
+        parts = partition(graph, encoder)
+        assert {p.tau for p in parts.chip.projections} == taus
+        for projection in parts.chip.projections:
+            from_host = projection.pre in {node.name for node in parts.chip.inputs}
+            assert (projection.tau == np.inf) == (from_host and encoder == "ttfs")
+        (neurons,) = parts.encoder.populations
+        assert neurons.neuron.kind == ("if" if encoder == "on_off" else "ttfs")
+        assert (neurons.initial_voltage is None) == (encoder == "ttfs")
+
+
+@pytest.mark.parametrize(("rate", "found"), [(300.0, 300.0), (1000.0, 500.0)])
+def test_neurons_in_front_fire_once_in_a_step_at_most(rate, found):
+    (encoder,) = partition(replace(network(2), dt=0.002), "on_off", rate).encoder.populations
+    (drive,) = partition(replace(network(2), dt=0.002), "on_off", rate).encoder.projections
+    x = np.full((1, 50), 2.0)
+    rates = encoder.neuron.rates(encoder.currents(drive.transform.apply(x)))
+    assert rates.max() == pytest.approx(found)
+
+
+def problems_of(graph, encoder="auto"):
+    with pytest.raises(PartitionError) as caught:
+        partition(graph, encoder)
+    said = [(p.what, p.where, p.value, p.remedy) for p in caught.value.problems]
+    return str(caught.value).split(". ")[0].split(" (")[0], said
+
+
+def test_what_stands_in_the_way_by_its_whole_text():
+    graph = network(1)
+    nowhere = replace(graph, populations=(), projections=(), readouts=())
+    assert problems_of(nowhere) == (
+        "Nothing to deploy",
+        [
+            (
+                "the network has no spiking layer",
+                "",
+                None,
+                "Give at least one layer a ReLU or spiking activation",
+            )
+        ],
+    )
+    late = replace(graph.projections[0], delays=3)
+    of_frames = replace(graph.projections[1], frames_back=1)
+    again = replace(graph.projections[2], frames_back=2)
+    skip = Projection("x", "y", Dense(np.ones((3, 50))))
+    bad = replace(changed(graph, (LONELY,)), projections=(late, of_frames, again, skip))
+    title, said = problems_of(bad)
+    assert title == "Cannot cut the network into host and chip parts"
+    assert said == [
+        (
+            "reads real input values, which the chip's readout does not have",
+            "x->y",
+            None,
+            "Decode it from a spiking layer",
+        ),
+        (
+            "input values are not held back, spikes are",
+            "x->a",
+            "3 steps",
+            "Give the delays to a projection out of a population",
+        ),
+        (
+            "projections bring what was said of earlier frames, and nobody says how many steps a frame takes",
+            "a->b, b->y",
+            None,
+            "Say so: loihi_deploy.with_frame_delays(graph, steps_per_frame)",
+        ),
+        ("no input reaches it", "lonely", None, "Remove it or connect it to an input"),
+    ]
+    framed = replace(graph, projections=(replace(late, delays=None, frames_back=1), *graph.projections[1:]))
+    assert [p[:3] for p in problems_of(replace(framed, frame_steps=4))[1]] == [
+        ("input values are not held back, spikes are", "x->a", "0 steps")
+    ]
+    title, said = problems_of(changed(graph, (), (MIXED,)), "first_layer")
+    assert title == "Cannot make the first layer the encoder"
+    assert said == [
+        (
+            "takes real input values and spikes at once, so it can stand neither on the host nor on the chip",
+            "b",
+            None,
+            "Use encoder='on_off'",
+        ),
+        (
+            "every spiking layer is an encoder, none is left for the chip",
+            "a, b",
+            None,
+            "Use encoder='on_off', which keeps the first layer on chip",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("bias", "driven"), [(0.0, False), (-1.0, False), (1e-9, True)])
+def test_a_bias_current_drives_as_an_input_does(bias, driven):
+    """Directly, or by way of another population."""
+    biases = np.array([-1.0, bias])
+    lonely = replace(LONELY, bias=biases)
+    behind = Population("behind", (3,), NeuronModel(), 1.0, 0.0)
+    back = Projection("lonely", "lonely", Dense(np.eye(2)), 0.005)
+    graph = changed(
+        network(1), (lonely, behind), (back, Projection("lonely", "behind", Dense(np.ones((3, 2)))))
+    )
+    if driven:
+        assert [p.name for p in partition(graph, "first_layer").chip.populations] == ["b", "lonely", "behind"]
+    else:
+        assert [p[1] for p in problems_of(graph)[1]] == ["lonely", "behind"]
+
+
+@pytest.mark.parametrize(
+    "neuron", [NeuronModel("if", discretized=True), NeuronModel("lif", 0.02, 0.002, discretized=True)]
+)
+def test_neurons_of_the_host_that_are_the_chips_begin_as_the_chips_do(neuron):
+    graph = network(1)
+    first = replace(graph.populations[0], neuron=neuron)
+    changed_first = replace(graph, populations=(first, graph.populations[1]))
+    assert partition(changed_first, "first_layer").encoder.populations[0].initial_voltage is None

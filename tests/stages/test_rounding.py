@@ -160,3 +160,64 @@ def test_the_clip_is_the_best_of_all_eightieths_from_four_on(bits):
     best = min(errors, key=errors.get)
     assert least_squares_clip(magnitudes, largest, levels) == pytest.approx(best / 80 * largest)
     assert least_squares_clip(magnitudes, 0.0, levels) == 0.0
+
+
+def diffused(weights, rates):
+    """Rounded weights of one neuron, by hand: the most active inputs first, each making up for the error so far."""
+    rounded, error = [round(w) for w in weights], 0.0
+    for i in sorted(range(len(weights)), key=lambda i: (-rates[i], i)):
+        if rates[i] > 0:
+            rounded[i] = round(weights[i] - min(max(error / rates[i], -0.5), 0.5))
+            error += rates[i] * (rounded[i] - weights[i])
+    return rounded
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_errors_are_handed_on_from_the_most_active_input_to_the_least(seed):
+    rng = np.random.default_rng(seed)
+    transform = Dense(rng.uniform(-9, 9, (4, 12)))
+    rates = rng.choice([0.0, 0.5, 3.0, 70.0, 20.0], 12)
+    found = round_keeping_means(transform.values, transform, rates)
+    assert found.tolist() == [diffused(row, rates.tolist()) for row in transform.weights.tolist()]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_convolution_hands_errors_on_within_its_kernel_by_the_means_of_channels(groups):
+    """An output channel sees those of its group; taps of one channel come in their order."""
+    rng = np.random.default_rng(groups)
+    kernel = rng.uniform(-9, 9, (2, 3, 4 // groups, 6))
+    transform = Conv2D(kernel, (1, 1), (0, 0), (5, 5, 4), (4, 3, 6), groups)
+    rates = rng.uniform(0, 50, 100)
+    of_channel = rates.reshape(25, 4).mean(axis=0)
+    found = round_keeping_means(kernel, transform, rates)
+    # the order is that of the rates that all outputs see on average
+    n_in = 4 // groups
+    seen = np.array([[of_channel[f // (6 // groups) * n_in + c] for f in range(6)] for c in range(n_in)])
+    order = np.tile(seen.mean(axis=1), 6)
+    for f in range(6):
+        weights = kernel[..., f].ravel()
+        rounded, error = [round(w) for w in weights.tolist()], 0.0
+        for i in sorted(range(weights.size), key=lambda i: (-order[i], i)):
+            rate = seen[i % n_in, f]
+            rounded[i] = round(weights[i] - min(max(error / rate, -0.5), 0.5))
+            error += rate * (rounded[i] - weights[i])
+        assert found[..., f].ravel().tolist() == rounded
+
+
+@pytest.mark.parametrize(
+    ("limit", "bits", "most_bits", "largest", "unit", "room", "stored"),
+    [
+        (127, 8, 8, 127, 1, 1.0, None),
+        (127, 9, 8, 127, 1, 1.0, None),
+        (127, 7, 8, 63, 2, 64 / 63, 7),
+        (127, 4, 8, 7, 16, 8 / 7, 4),
+        (127, 2, 8, 1, 64, 2.0, 2),
+        (31, 6, 6, 31, 1, 1.0, None),
+        (31, 4, 6, 7, 4, 8 / 7, 4),
+    ],
+)
+def test_levels_of_so_many_bits(limit, bits, most_bits, largest, unit, room, stored):
+    levels = Levels(limit, bits)
+    assert (levels.most_bits, levels.largest, levels.unit) == (most_bits, largest, unit)
+    assert (levels.room, levels.stored_bits) == (room, stored)
+    assert all(isinstance(number, int) for number in (levels.largest, levels.unit))
