@@ -58,19 +58,19 @@ def conv_over_time(layer: Any, inputs: list[Tensor], builder: GraphBuilder) -> T
             f"padding={layer.padding!r}",
             "Use padding='causal' or 'valid', whose answer to a frame needs no later ones",
         )
-    kernel, n = _kernel_over_time(layer), x.shape[-1] if x.shape else 1
+    if len(x.shape) != 1:
+        raise no_vectors(x)
+    kernel, n = _kernel_over_time(layer), x.shape[0]
     (stride,), (spread,) = sizes(layer.strides, 1), sizes(layer.dilation_rate, 1)
     n_taps, n_in, n_out = kernel.shape
-    groups = n // n_in
+    columns = np.arange(n).reshape(-1, n_in)  # of each group
+    rows = np.arange(n_out).reshape(len(columns), -1)
     taps: list[Tap] = []
     for back in range(n_taps):  # the last tap is the newest step
         matrix = np.zeros((n_out, n))
-        for group in range(groups):
-            outputs = slice(group * n_out // groups, (group + 1) * n_out // groups)
-            matrix[outputs, group * n_in : (group + 1) * n_in] = kernel[n_taps - 1 - back, :, outputs].T
+        for into, of in zip(rows, columns, strict=True):
+            matrix[np.ix_(into, of)] = kernel[n_taps - 1 - back][:, into].T
         taps.append((back * spread, linear.as_matrix(matrix)))
-    if len(x.shape) != 1:
-        raise no_vectors(x)
     if n_taps > 1 and not valid:
         no_steps_before(x)
     y = tapped(layer, x, builder, taps, whole=valid or n_taps == 1)
