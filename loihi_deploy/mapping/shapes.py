@@ -156,7 +156,7 @@ def shapes_of(program: Program, name: str, limits: CoreLimits) -> Shapes:
     if len(full):
         share = limits.synapse_memory_words / full.usage["synapse_words"]
         largest = np.floor(full.box[:, 2] * share).astype(np.int64)
-        more = [np.column_stack([full.box[:, :2], largest - less]) for less in (0, 1, 2)]
+        more = [np.column_stack([full.box[:, :2], largest - less]) for less in (0, 1)]
         extra = np.unique(np.concatenate(more), axis=0)
         extra = extra[(extra[:, 2] > 0) & ~_contains(box, extra)]
         if len(extra):

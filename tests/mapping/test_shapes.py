@@ -291,3 +291,40 @@ def test_synapses_without_indices_need_a_base_that_reaches_their_first_compartme
         used = core_usage(program, [piece], slice_bundles(program, piece, LIMITS), LIMITS)
         base[compressed] = used["compartment_base"]
     assert base == {True: first, False: min(first, LIMITS.max_compartment_base)}
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "memory"),
+    [
+        ((8, 8, 16), ("conv", 3, 1, 64, 1), 1500),
+        ((8, 8, 32), ("conv", 3, 1, 128, 1), 4000),
+        ((6, 6, 64), ("conv", 5, 1, 96), 9000),
+        ((40,), ("dense", 300), 900),
+        ((4, 4, 20), ("conv", 4, 1, 200), 2500),
+    ],
+)
+def test_where_memory_binds_the_most_channels_that_it_holds_are_tried(shape, layer, memory):
+    """Beside every number of channels: the same but in few places, where a word decides, and little less there."""
+    limits = replace(LIMITS, synapse_memory_words=memory)
+    program = chain(shape, [layer])
+    (population,) = program.populations
+
+    def most(shapes):
+        """Channels that fit, for each spatial shape, way of wiring and margin."""
+        found = {}
+        fits = (shapes.usage["synapse_words"] <= memory) & (shapes.usage["compartments"] <= 1024)
+        for i in np.flatnonzero(fits):
+            key = *shapes.box[i, :2].tolist(), int(shapes.way[i]), *shapes.margin[i].tolist()
+            found[key] = max(found.get(key, 0), int(shapes.box[i, 2]))
+        return found
+
+    tried = shapes_of(program, population.name, limits)
+    spatial = np.unique(tried.box[:, :2], axis=0).tolist()
+    every = [(h, w, c) for h, w in spatial for c in range(1, tried.grid[2] + 1) if h * w * c <= 1024]
+    exact = most(shapes_with_boxes(program, population.name, np.array(every), limits))
+    found = most(tried)
+    fewer = np.array([n - found.get(key, 0) for key, n in exact.items()])
+    assert fewer.min() == 0
+    assert fewer.max() <= 3
+    assert (fewer > 0).mean() < 0.08
+    assert any(n < min(tried.grid[2], 1024 // (h * w)) for (h, w, *_), n in exact.items())
