@@ -190,3 +190,96 @@ def test_tiles_of_a_box_lie_where_the_box_does():
     assert len(tiles) == 2 * 2 * 2
     found = np.concatenate([tile.neurons(grid) for tile in tiles])
     assert sorted(found.tolist()) == sorted(piece.neurons(grid).tolist())
+
+
+# How a slice that is to go is spread
+
+
+CONV = chain((10, 10, 2), [("conv", 3, 1, 8)])
+FILLED = chain((9,), [("dense", 200), ("dense", 100)])
+
+
+def conv_slice(start, stop, **how):
+    return Slice("conv1", start, stop, wirings=(Wiring(0, "pixels", 32, 2),), **how)
+
+
+def test_a_slice_is_cut_into_sixty_four_tiles_at_most():
+    made = packer(FILLED)
+    assert (made._tilings(rows("dense1", 0, 0, 64), 1).box == 1).all()
+    assert made._tilings(rows("dense1", 0, 0, 65), 1) is None
+    assert made._tilings(rows("dense1", 0, 0, 65), 2) is not None
+    flat = made._tilings(rows("dense1", 0, 0, 10), 5)
+    assert {tuple(box) for box in flat.box.tolist()} == {(1, 1, n) for n in (1, 2, 3, 4, 5)}
+    image = packer(CONV)._tilings(conv_slice((0, 0, 0), (2, 3, 4)), 8)
+    assert image.box.prod(axis=1).max() == 8
+    assert {tuple(box) for box in image.box.tolist()} == {
+        (h, w, c) for h in (1, 2) for w in (1, 2, 3) for c in (1, 2, 4) if h * w * c <= 8
+    }
+
+
+def tries(made, hosts, piece):
+    """How often it is tried to spread a slice where nothing fits."""
+    tried = []
+    made._fits = lambda cores, changed: bool(tried.append(cores))
+    assert made._spread(hosts, piece) is None
+    return len(tried)
+
+
+def test_a_slice_is_tried_in_forty_ways_and_a_plan_until_ten_thousand_cores_were_looked_at():
+    piece = conv_slice((0, 0, 0), (8, 8, 8))
+    hosts = [[conv_slice((0, 0, 0), (1, 1, 1))] for _ in range(3)]
+    assert tries(packer(CONV), hosts, piece) == 40
+    for work, n in ((10_000 - 6, 2), (10_000 - 5, 1), (10_000 - 3, 1), (10_000 - 2, 0)):
+        made = packer(CONV)
+        made._work = work
+        assert tries(made, hosts, piece) == n
+    cores = [[rows("dense1", 0, 0, 50)], [rows("dense2", 1, 0, 40)], [rows("dense1", 0, 50, 60)]]
+    for work, goes_on in ((10_000, True), (10_001, False)):
+        made, asked = packer(TWO), []
+        made._work = work
+        made._without = lambda cores, vacated, asked=asked: asked.append(vacated)
+        assert made.packed(cores, anything) == cores
+        assert bool(asked) == goes_on
+
+
+def sizes_on(cores):
+    return [sorted(piece.size for piece in slices) for slices in cores]
+
+
+def test_the_largest_slice_goes_first_to_where_most_is_left_and_is_cut_as_little_as_can_be():
+    small, large = rows("dense1", 0, 0, 10), rows("dense1", 0, 10, 40)
+
+    def spread(first, second, most):
+        """On two cores that hold some neurons, of which all hold so many at most."""
+        hosts = [[rows("dense2", 1, 0, first)], [rows("dense1", 0, 40, 40 + second)]]
+        found = packer(FILLED, compartments=most)._without([*hosts, arranged([small, large])], (2,))
+        return found and sizes_on(found)
+
+    assert spread(70, 92, 102) == [[30, 70], [10, 92]]
+    assert spread(92, 70, 102) == [[10, 92], [30, 70]]
+    assert spread(70, 70, 90) == [[5, 15, 70], [5, 15, 70]]  # in two each
+    assert spread(70, 70, 89) is None
+
+
+@pytest.mark.parametrize(
+    ("n", "room", "left"),
+    [(4, 20, [20, 20, 20]), (4, 19, None), (3, 30, [30, 30]), (5, 15, None), (5, 60, None)],
+)
+def test_up_to_four_cores_of_a_population_are_cut_anew_onto_one_less(n, room, left):
+    cores = [[rows("dense1", 0, k * 60 // n, (k + 1) * 60 // n)] for k in range(n)]
+    found = packer(TWO, compartments=room)._without(cores, tuple(range(n)))
+    assert (found and sizes_on(found)) == (left and [[size] for size in left])
+
+
+def test_nothing_goes_onto_a_core_that_may_not_hold_it():
+    apart = replace(TWO, populations=(TWO.populations[0], replace(TWO.populations[1], v_min=-1023)))
+    first, second = rows("dense1", 0, 0, 60), rows("dense2", 1, 0, 40)
+    for program, left in ((TWO, 1024 - 40), (apart, 0)):
+        room = packer(program)._room([[second], []], first)
+        assert room["compartments"].tolist() == [left, 1024]
+        assert (room["in_axons"][0] > 0) == (left > 0)
+    used = Counts(TWO, LIMITS).used([second])
+    room = packer(TWO)._room([[second]], first)
+    assert {name: int(left[0]) for name, left in room.items()} == {
+        name: BOUNDS[name] - used[name] for name in ("compartments", "in_axons", "synapse_words")
+    }
