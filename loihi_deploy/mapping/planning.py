@@ -44,6 +44,25 @@ class Plan:
         return len(self.cores), len(self.broken), self.messages
 
 
+@dataclass(frozen=True)
+class _Choices:
+    """Shapes to choose from.
+
+    Parameters
+    ----------
+    restriction : Restriction or None
+        Under which they are all that is allowed.
+    options : dict of Shapes
+        By population.
+    couplings : dict of Coupling
+        Of them, by projection.
+    """
+
+    restriction: Restriction | None
+    options: Mapping[str, Shapes]
+    couplings: Mapping[int, Coupling]
+
+
 class Planner:
     """Makes plans for a program.
 
@@ -100,37 +119,43 @@ class Planner:
         key = bound, interchip, restricted
         if key not in self._made:
             held = {**self._bounds, **({} if bound else {"destinations": UNBOUND})}
-            several: list[Restriction | None] = [None]
-            if restricted:
-                several = [*restrictions(self._program, self._board.chip.core)]
             self._made[key] = [
                 plan
-                for restriction in several
+                for choices in (self._restricted if restricted else [self._free])
                 for fractional in (False, True)
-                if (plan := self._plan(held, interchip, restriction, fractional)) is not None
+                if (plan := self._plan(choices, held, interchip, fractional)) is not None
             ]
         return self._made[key]
 
+    @cached_property
+    def _free(self) -> _Choices:
+        """All shapes of every population."""
+        limits = self._board.chip.core
+        return _Choices(None, self.options, all_couplings(self._program, self.options, limits))
+
+    @cached_property
+    def _restricted(self) -> list[_Choices]:
+        """What is left of them under each restriction that leaves some for every population."""
+        program, limits, found = self._program, self._board.chip.core, []
+        for restriction in restrictions(program, limits):
+            allowed = {name: restriction.allowed(shapes) for name, shapes in self._options.items()}
+            if all(map(len, allowed.values())):
+                options = {name: pruned(program, shapes, self._bounds) for name, shapes in allowed.items()}
+                found.append(_Choices(restriction, options, all_couplings(program, options, limits)))
+        return found
+
     def _plan(
-        self,
-        bounds: Mapping[str, int],
-        interchip: bool,
-        restriction: Restriction | None,
-        fractional: bool,
+        self, choices: _Choices, bounds: Mapping[str, int], interchip: bool, fractional: bool
     ) -> Plan | None:
         program, limits = self._program, self._board.chip.core
-        options = self.options
-        if restriction is not None:
-            options = {name: restriction.allowed(shapes) for name, shapes in self._options.items()}
-            if not all(map(len, options.values())):
-                return None
-            options = {name: pruned(program, shapes, bounds) for name, shapes in options.items()}
+        restriction, options = choices.restriction, choices.options
         fewest = sum(int(shapes.n_slices.min()) for shapes in options.values())
         if not interchip and fewest > 2 * self._board.chip.n_cores:
             return None  # sharing cannot bring that onto one chip
         costs = {name: cost(shapes, fractional, bounds) for name, shapes in options.items()}
-        couplings = self._couplings(options)
-        chosen = choose(program, options, couplings, costs, limits, interchip=interchip, bounds=bounds)
+        chosen = choose(
+            program, options, choices.couplings, costs, limits, interchip=interchip, bounds=bounds
+        )
         if chosen is None:
             return None
         order = {population.name: k for k, population in enumerate(program.populations)}
@@ -146,15 +171,6 @@ class Planner:
         broken = {rule for rule in SENDER_RULES if any(used[rule] > bounds[rule] for used in usage)}
         messages_sent = sum(bundle.neurons.size for bundles in made for bundle in bundles)
         return Plan(cores, frozenset(broken), messages_sent)
-
-    def _couplings(self, options: Mapping[str, Shapes]) -> dict[int, Coupling]:
-        if options is self.options:
-            return self._all_couplings
-        return all_couplings(self._program, options, self._board.chip.core)
-
-    @cached_property
-    def _all_couplings(self) -> dict[int, Coupling]:
-        return all_couplings(self._program, self.options, self._board.chip.core)
 
 
 def cost(shapes: Shapes, fractional: bool, bounds: Mapping[str, int]) -> NDArray[np.float64]:
