@@ -10,18 +10,28 @@ from hypothesis import strategies as st
 
 from loihi_deploy.chip.boards import load_board
 from loihi_deploy.ir import Conv2D, Dense
-from loihi_deploy.mapping.layout import axis_margin, axis_reach, band_ranges, bands, pixel_axons
+from loihi_deploy.ir.program import Program
+from loihi_deploy.mapping.layout import (
+    axis_margin,
+    axis_reach,
+    band_ranges,
+    bands,
+    most_delay_into,
+    pixel_axons,
+)
 from loihi_deploy.mapping.plan import DISCRETE, POP16, POP32, Slice, Wiring
 from loihi_deploy.mapping.shapes import (
     _boxes,
     _margins,
+    _most_compartments,
     cut,
     parts_of,
     projection_wirings,
     shapes_with_boxes,
     wiring_choices,
 )
-from tests.mapping.networks import chain, sparse, weights
+from loihi_deploy.mapping.usage import core_usage
+from tests.mapping.networks import NOTHING, chain, compartments, sparse, weights
 from tests.mapping.test_layout import one_projection
 
 LIMITS = load_board("loihi").chip.core
@@ -286,3 +296,81 @@ def test_bases_take_over_what_they_can_of_where_a_slice_begins(offset, axon, fir
     assert found.pixels.tolist() == [0, 1, 2]
     assert found.base_of.tolist() == [first, first + 4, first + 8]
     assert found.sets.tolist() == [[0, 1, 0, 1, left]]
+
+
+def test_of_several_projections_each_asks_for_the_layout_that_it_needs():
+    program = one_projection(*conv((6, 8, 6), 3, 16))
+    program = replace(program, synapses=program.synapses * 2)
+    for box, wanted in (
+        (
+            (2, 3, 8),
+            {(1, 0, 32, 32), (1, 1, 32, 32)}
+            | {(n, 0, a, b) for n in (4, 8) for a in (16, 32) for b in (16, 32)},
+        ),
+        (
+            (1, 1, 8),
+            {(1, 1, 32, 32)} | {(1, 0, a, b) for a in (16, 32, -16, -32) for b in (16, 32, -16, -32)},
+        ),
+    ):
+        shapes = shapes_with_boxes(program, "post", np.array([box]), LIMITS)
+        found = set()
+        for lane, margin, way in zip(shapes.lane.tolist(), shapes.margin, shapes.way, strict=True):
+            axons = (-w.axon if w.compressed else w.axon for w in shapes.wirings[way])
+            found.add((lane, int(margin.any()), *axons))
+        assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("delays", "most", "compartments"),
+    [
+        (None, 8192, 1024),
+        (3, 8192, 1024),
+        (3, 8191, 1023),
+        (3, 80, 10),
+        (3, 79, 9),
+        (1, 80, 20),
+        (None, 10, 1024),
+    ],
+)
+def test_compartments_of_a_core_are_those_that_have_accumulators(delays, most, compartments):
+    program = chain((9,), [("dense", 2000)])
+    program = replace(program, synapses=(replace(program.synapses[0], delays=delays),))
+    assert _most_compartments(program, "dense1", replace(LIMITS, max_accumulators=most)) == compartments
+
+
+def test_neurons_without_inputs_take_no_accumulators():
+    program = replace(chain((9,), [("dense", 20)]), synapses=())
+    used = core_usage(program, [Slice("dense1", (0, 0, 0), (1, 1, 20))], [], LIMITS)
+    assert {name: n for name, n in used.items() if n} == {
+        "compartments": 20,
+        "compartment_profiles": 1,
+        "threshold_profiles": 1,
+        "membrane_profiles": 1,
+    }
+    assert most_delay_into(program, "dense1") == 0
+
+
+def test_a_core_counts_each_kind_of_setting_once():
+    rng = np.random.default_rng(0)
+    settings_ = {"decay_u": 1, "decay_v": 2, "refractory": 3, "threshold": 64, "v_min": 0}
+    others = {"decay_u": 5, "decay_v": 6, "refractory": 7, "threshold": 128, "v_min": -1}
+    populations = [
+        compartments(rng, "plain", (4,), **settings_),
+        compartments(rng, "same", (4,), **settings_),
+    ]
+    populations += [
+        compartments(rng, name, (4,), **{**settings_, name: value}) for name, value in others.items()
+    ]
+    program = Program(NOTHING, (), tuple(populations), (), NOTHING)
+    pieces = {p.name: Slice(p.name, (0, 0, 0), (1, 1, 4)) for p in populations}
+    for name, changed in (
+        ("same", set()),
+        ("decay_u", {"compartment_profiles"}),
+        ("decay_v", {"compartment_profiles"}),
+        ("refractory", {"compartment_profiles"}),
+        ("threshold", {"threshold_profiles"}),
+        ("v_min", {"membrane_profiles"}),
+    ):
+        used = core_usage(program, [pieces["plain"], pieces[name]], [], LIMITS)
+        assert {key for key, n in used.items() if n == 2} == changed
+        assert used["compartments"] == 8

@@ -328,3 +328,45 @@ def test_widths_of_weights_that_a_chip_has_no_format_for(most, bits, told_limit)
     found = list(width_problems(replace(PROGRAM, synapses=stored), board))
     limits = [(problem.where, str(problem.limit)) for problem in found]
     assert limits == ([] if told_limit is None else [(stored[1].name, told_limit)])
+
+
+@pytest.mark.parametrize(
+    ("bounds", "fits"),
+    [
+        ({"compartments": 0.0}, True),
+        ({"compartments": -1e-9}, False),
+        ({"compartments": 2.0**62, "synapse_words": 1.0}, True),
+        ({"compartments": 1.0, "synapse_words": 2.0**63}, False),
+        ({"compartments": np.nan}, False),
+        ({}, False),
+    ],
+)
+def test_what_a_plan_of_a_population_can_be_bound_by(bounds, fits):
+    plan = MAPPING.populations[0]
+    if fits:
+        assert replace(plan, bounds=bounds).bounds == bounds
+    else:
+        with pytest.raises(InputError, match="no bounds"):
+            replace(plan, bounds=bounds)
+
+
+def test_plans_are_bound_by_the_same_limits():
+    first, *others = MAPPING.populations
+    other = replace(first, bounds={"compartments": 1.0})
+    assert first.bounds.keys() == {"compartments", "synapse_words"}
+    with pytest.raises(InputError, match="different kinds of bounds"):
+        replace(MAPPING, populations=(other, *others))
+    assert replace(MAPPING, populations=(other,)).populations == (other,)
+
+
+@pytest.mark.parametrize(
+    "name", ["compartments", "in_axons", "out_axon_slots", "synapse_words", "destinations"]
+)
+def test_a_core_says_what_it_uses_of_what_was_counted_ever(name):
+    first, *others = MAPPING.cores
+    fewer = replace(first, usage={key: n for key, n in first.usage.items() if key != name})
+    with pytest.raises(InputError, match="usage is missing") as refusal:
+        replace(MAPPING, cores=(fewer, *others))
+    assert refusal.value.problems[0].value == name
+    newer = replace(first, usage={key: n for key, n in first.usage.items() if key != "atoms"})
+    assert replace(MAPPING, cores=(newer, *others)).cores[0] == newer
