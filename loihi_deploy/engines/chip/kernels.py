@@ -34,7 +34,7 @@ from loihi_deploy.engines.delivery import BLOCK, deliver_spikes, list_spikes
 from loihi_deploy.engines.kept_code import compiled, inlined
 
 int32 = np.int32
-AT_ONCE = 2**15 // 2**7 - 1
+AT_ONCE = 255
 """Spikes whose weights, of 8 bits, add up in 16."""
 AT_A_TIME = 16
 """Steps of a group of populations that are run before the next group begins."""
@@ -72,7 +72,6 @@ COUNT_FIELDS = 5
 # Groups of populations that are stepped together, because there are ways back among them, and the delay lines of their
 # spikes; the first one has no populations, and the delay lines of sources.
 FIRST_POPULATION, END_POPULATION, FIRST_LINE, END_LINE = 0, 1, 2, 3
-GROUP_FIELDS = 4
 
 # What is recorded: which variable, its first column in the result, its part of the array of compartments, its
 # population.

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from loihi_deploy.chip.boards import loihi_arithmetic
 from loihi_deploy.engines.chip import compiled, plain
 from loihi_deploy.engines.chip.compiled import _groups
 from loihi_deploy.engines.chip.overflow import _row_sums
@@ -223,3 +224,25 @@ def test_some_neurons_are_recorded_as_they_are_among_all():
             assert (array[:, [0, 1, 22, 23]] == (0 if variable == "spikes" else -5)).all()
     assert (out.to_dense()["b"] == whole["b"]["spikes"]).all()
     assert chip.first_wrap(counts) is None
+
+
+@pytest.mark.parametrize("weight", [127, -127, 1])
+def test_a_current_that_keeps_everything_grows_until_it_wraps(weight):
+    """On a chip that adds nothing to a stored decay: 250 heavy spikes take two steps and some to pass 2^23."""
+    p = Compartments("p", (2,), 0, 0, NEVER, 0, v_min=LOW)
+    transform = dense(np.full((2, 250), weight))
+    arithmetic = replace(loihi_arithmetic(), current_decay_offset=0)
+    program = Program(
+        NO_GRAPH,
+        (SpikeSource("s", (250,)),),
+        (p,),
+        (Synapses("s", "p", transform, 6),),
+        NO_GRAPH,
+        arithmetic=arithmetic,
+    )
+    spikes = {"s": np.ones((1, 40, 250), bool)}
+    counts = in_both(program, spikes, 40).counts["p"]
+    assert (counts.overflows_u > 0) == (abs(weight) > 1)
+    low, high = compiled.engine(program).bounds["p"].u
+    assert (low < -(2**40)) == (weight < 0)
+    assert (high > 2**40) == (weight > 0)

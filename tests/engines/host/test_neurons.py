@@ -373,3 +373,52 @@ def test_an_encoder_of_several_inputs_and_populations(kinds, taus):
     for name, array in kept.items():
         if not name.endswith("refractory_time"):
             np.testing.assert_allclose(array, state.arrays[name], rtol=1e-9, atol=1e-9)
+
+
+def both_encoders(kind, x, gain=1.0, dt=DT):
+    """Spikes (steps, size) of a sample whose frames (steps, size) each last a step, and what could not be sent."""
+    size = x.shape[1]
+    population = Population("p", (size,), NeuronModel(kind), np.array(gain), np.zeros(size))
+    graph = Graph((Input("x", (size,)),), (population,), (Projection("x", "p", Dense(np.eye(size))),), dt=dt)
+    spikes, lost, _ = reference.encode(graph, {"x": x[None]}, len(x))
+    encoder, n_lost = Encoder(graph), np.zeros(1, np.int64)
+    events = encoder.run(x[None], 0, len(x), 1, encoder.start(1), n_lost)
+    assert (events.to_dense()["p"] == spikes["p"]).all()
+    assert n_lost[0] == lost["p"]
+    return spikes["p"][0], lost["p"]
+
+
+def test_random_numbers_have_53_bits_and_spikes_are_below_them():
+    """With steps of 2^-10 a probability is the input to the last bit: at the number itself nothing spikes."""
+    key = splitmix(zlib.crc32(b"p"))
+    states = [((splitmix((splitmix(key) + k) & MASK) >> 12) + 2783377641436327) % 2**52 for k in range(40)]
+    numbers = np.array([splitmix(state) >> 11 for state in states]) / 2.0**53
+    assert (numbers * 2**53 % 2 == 1).any()
+    small = numbers < 0.5
+    for added, spiking in ((0.0, False), (2.0**-54, True), (-(2.0**-54), False)):
+        x = np.where(small, numbers + added, 0.0)[None]
+        spikes, _ = both_encoders("poisson", x, 2.0**10, 2.0**-10)
+        assert (spikes[0, small] == spiking).all()
+
+
+@pytest.mark.parametrize("kind", ["poisson", "ttfs"])
+def test_a_little_more_than_one_spike_is_one(kind):
+    """Rates scaled to one spike in a step may come out a millionth above it."""
+    for value, lost in ((1.0, 0), (1 + 0.9e-6, 0), (1 + 1.1e-6, 1), (2.0, 1), (2.1, 2)):
+        spikes, found = both_encoders(kind, np.full((1, 3), value), 2.0**10, 2.0**-10)
+        assert spikes.all()
+        assert found == 3 * lost
+
+
+@pytest.mark.parametrize("kind", ["if", "poisson", "ttfs"])
+def test_no_more_than_so_many_spikes_are_counted(kind):
+    """Each neuron cannot send 2^32 less one, in the first step, where its input has no end."""
+    _, lost = both_encoders(kind, np.full((1, 3), 1e300), 1.0)
+    assert lost == 3 * (2**32 - 1)
+    adding = Population("p", (2,), NeuronModel(), np.array(1.0), np.zeros(2), adds_only=True)
+    graph = Graph((Input("x", (2,)),), (adding,), (Projection("x", "p", Dense(np.eye(2))),))
+    x, n_lost = np.full((1, 1, 2), 1e300), np.zeros(1, np.int64)
+    assert reference.encode(graph, {"x": x}, 1)[1]["p"] == 2 * (2**32 - 1)
+    encoder = Encoder(graph)
+    encoder.run(x, 0, 1, 1, encoder.start(1), n_lost)
+    assert n_lost[0] == 2 * (2**32 - 1)
