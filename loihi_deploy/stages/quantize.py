@@ -424,14 +424,14 @@ def _times(factor: float) -> str:
 def level_step(largest: float, limits: Arithmetic, levels: Levels) -> float:
     """What a level of a stored weight stands for, where `largest` is the weight that few bits are clipped at.
 
-    So it is unless a population's threshold or biases need a smaller scale.
+    So it is unless a population's threshold or biases need a smaller scale. The largest weight has the largest exponent
+    then, and so have the others of its projection.
     """
     w_max = levels.room * largest
     scale = (
         (limits.weight_mantissa_max + 1) / w_max * 2.0 ** (limits.weight_shift + limits.max_weight_exponent)
     )
-    most = levels.largest * levels.unit + (levels.unit - 1) / 2
-    return float(levels.unit * 2 ** _finest_shift(np.array([w_max * scale]), most, limits) / scale)
+    return float(levels.unit * 2 ** limits.weight_shifts[-1] / scale)
 
 
 def _finest_shift(exact: NDArray[np.float64], mantissa_max: float, limits: Arithmetic) -> int:

@@ -111,6 +111,8 @@ def test_drawn_layers_have_the_integers_of_plain_python(seed):
     weights = [
         rng.standard_t(3, (n_out, int(rng.integers(1, 9)))) * magnitude * f for f in (1, 0.4)[: 1 + seed % 2]
     ]
+    for matrix in weights:
+        matrix[:, 1:] *= rng.random(matrix[:, 1:].shape) < 0.8  # zeros are no weights of a percentile
     gain = rng.uniform(0.5, 2, n_out) if seed % 5 else 1.5
     bias = rng.normal(size=n_out) * 10 ** rng.uniform(-1, 3) * (0.01 if neuron.kind == "lif" else 1)
     tau = [0.0, 0.001, 0.005, 0.02, 0.1][seed % 5]

@@ -7,6 +7,7 @@ import pytest
 
 from loihi_deploy.chip.boards import loihi_arithmetic
 from loihi_deploy.engines.chip import compiled, plain
+from loihi_deploy.engines.chip import kernels as k
 from loihi_deploy.engines.chip.compiled import _groups
 from loihi_deploy.engines.chip.overflow import _row_sums
 from loihi_deploy.engines.events import Events
@@ -224,6 +225,53 @@ def test_some_neurons_are_recorded_as_they_are_among_all():
             assert (array[:, [0, 1, 22, 23]] == (0 if variable == "spikes" else -5)).all()
     assert (out.to_dense()["b"] == whole["b"]["spikes"]).all()
     assert chip.first_wrap(counts) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "loss", "plain_voltage"),
+    [
+        ({}, 0, 1),
+        ({"refractory": 2}, 0, 0),
+        ({"decay_v": 1}, 1, 0),
+        ({"decay_v": 255}, 255, 0),  # times 2^23 - 1 it fits in 31 bits, with room for rounding
+        ({"decay_v": 256}, -1, 0),
+        ({"decay_v": 127, "v_min": -(2**24) + 1}, 127, 0),
+        ({"decay_v": 128, "v_min": -(2**24) + 1}, -1, 0),
+        ({"v_min": -(2**31) + 1}, 0, 1),
+        ({"v_max": 511, "threshold": 448}, 0, 1),
+        ({"v_max": 511, "threshold": 512}, -1, 0),  # a voltage at its highest does not spike
+    ],
+)
+def test_ways_of_voltages_that_can_be_taken(changes, loss, plain_voltage):
+    given = {"decay_u": 4095, "decay_v": 0, "threshold": 64, "bias": 0} | changes
+    program = Program(NO_GRAPH, (), (Compartments("p", (3,), **given),), (), NO_GRAPH)
+    (row,) = compiled.Engine(program).network.populations
+    assert (row[k.LOSS_V], row[k.PLAIN_VOLTAGE]) == (loss, plain_voltage)
+    assert row[k.FACTOR_V] == 4096 - given["decay_v"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "shifts", "narrow", "budget"),
+    [
+        ([[0]], (6,), 1, 32767),
+        ([[-1]], (6,), 1, 32767),
+        ([[127] * 258 + [1]], (6,), 1, 258),
+        ([[127] * 258 + [2]], (7,), 0, 258),
+        ([[-127] * 258 + [-1]], (7,), 1, 258),
+        ([[-127] * 258 + [-2]], (6,), 0, 258),
+        ([[127] * 86], (6, 7), 1, 129),  # 86 and twice as many
+        ([[127] * 87], (7, 6), 0, 129),
+        ([[100, -100]], (7, 7), 1, 327),
+    ],
+)
+def test_as_many_spikes_as_16_bits_hold(rows, shifts, narrow, budget):
+    """In units of the smallest shift; sums that could leave them are added in 32 bits where more spikes arrive."""
+    n = len(rows[0])
+    p = Compartments("p", (1,), 4095, 0, 64, 0)
+    synapses = tuple(Synapses("s", "p", dense(rows), shift) for shift in shifts)
+    program = Program(NO_GRAPH, (SpikeSource("s", (n,)),), (p,), synapses, NO_GRAPH)
+    (row,) = compiled.Engine(program).network.populations
+    assert (row[k.NARROW], row[k.BUDGET], row[k.SHIFT]) == (narrow, budget, min(shifts))
 
 
 @pytest.mark.parametrize("weight", [127, -127, 1])
