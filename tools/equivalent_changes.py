@@ -7,7 +7,6 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     ("engines/chip/compiled.py", "small = 1 << (31 - arithmetic.decay_bits)", "1", "2"): (
         "fewer spikes are then taken together, which is right for them, too, and slower"
     ),
-    ("engines/delivery.py", "return np.zeros(n // BLOCK + 1, np.uint8)", "1", "2"): "room for a mark more",
     (
         "engines/host/biases.py",
         "found[name] = (mantissa << exponent).reshape(n, n_frames, -1)",
@@ -22,9 +21,6 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     ): "it is read where there is noise alone, whose it then is",
     ("engines/host/kernels.py", "gathers = filtered.shape[1] == 0 and hold >= WORTH_GATHERING", "1", "0"): (
         "neurons that a drive cannot move are then stepped, too, which leaves them as they are, and is slower"
-    ),
-    ("engines/chip/kernels.py", "NO_NOISE, NOISE_IN_Q, NOISE_AT_MEMBRANE = 0, 1, 2", "2", "3"): (
-        "a number by which one kind is told from the others, and any other does"
     ),
     ("engines/host/encoder.py", "n_filtered = 0", "0", "1"): "a place in front that nothing reads",
     (
@@ -112,4 +108,86 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "(len(self._known) >= _REMEMBERED)",
     ): "what was forgotten is counted again",
     ("analysis/presentation.py", "ANY = 1", "1", "2"): "programs that are tried are the same for any time",
+}
+
+# Numbers that either neighbour of is as good as: how much is done at a time.
+EQUIVALENT |= {
+    (file, line, str(number), str(number + more)): reason
+    for file, line, number, reason in (
+        ("engines/activity.py", "STEPS_AT_ONCE = 32", 32, "steps whose work is added up side by side"),
+        ("engines/chip/kernels.py", "AT_ONCE = 255", 255, "16 bits hold 258 weights of 127"),
+        (
+            "engines/chip/kernels.py",
+            "AT_A_TIME = 16",
+            16,
+            "steps of a group of populations before those of the next",
+        ),
+        ("engines/host/kernels.py", "WORTH_GATHERING = 8", 8, "from where on one of two ways is faster"),
+        ("engines/rate_sequence.py", "SAMPLES_AT_ONCE = 100", 100, "samples that are evaluated at a time"),
+        ("engines/spiking_network.py", "CHUNK = 8", 8, "samples that a thread runs at a time"),
+    )
+    for more in (1, -1)
+}
+EQUIVALENT |= {
+    ("engines/spiking_network.py", "TRACE_BYTES = 1 << 25", old, new): "fewer or more samples run at a time"
+    for old, new in (("1 << 25", "(1 >> 25)"), ("1", "2"), ("1", "0"), ("25", "26"), ("25", "24"))
+}
+EQUIVALENT |= {
+    (
+        file,
+        f"{name} = {number}",
+        str(number),
+        str(number + 1),
+    ): "a column more in a table, which nothing reads"
+    for file, name, number in (
+        ("engines/chip/kernels.py", "POPULATION_FIELDS", 19),
+        ("engines/chip/kernels.py", "COUNT_FIELDS", 5),
+        ("engines/delivery.py", "FIELDS", 13),
+        ("engines/delivery.py", "PIXEL_FIELDS", 4),
+    )
+}
+EQUIVALENT |= dict.fromkeys(
+    (
+        ("engines/chip/kernels.py", "NO_NOISE, NOISE_IN_Q, NOISE_AT_MEMBRANE = 0, 1, 2", "2", "3"),
+        ("engines/chip/kernels.py", "RECORD_SPIKES, RECORD_U, RECORD_V = 0, 1, 2", "2", "3"),
+        ("engines/delivery.py", "DENSE, SPARSE, CONV = 0, 1, 2", "2", "3"),
+        (
+            "engines/host/kernels.py",
+            "IF, IF_DISCRETIZED, LIF, LIF_DISCRETIZED, POISSON, TTFS, IF_ADDING = 0, 1, 2, 3, 4, 5, 6",
+            *("6", "7"),
+        ),
+    ),
+    "a number by which one kind is told from the others, and any other does",
+)
+EQUIVALENT |= {
+    ("engines/chip/kernels.py", "HAS_CURRENT, HAS_CHANGED, HAS_WIDE = 1, 2, 4", old, new): (
+        "blocks are then also marked as what they are not, whose way is right for all, and slower"
+    )
+    for old, new in (("1", "2"), ("2", "3"), ("2", "1"), ("4", "5"))
+}
+OPTIONS = '_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}'
+INLINED = "forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=_PartCompiler, **_OPTIONS"
+EQUIVALENT |= {
+    ("engines/kept_code.py", line, old, new): "the same code is then compiled otherwise, or takes longer"
+    for line, old, new in (
+        (OPTIONS, "True", "False"),
+        (OPTIONS, "False", "True"),
+        (INLINED, "True", "False"),
+        ("options.loop_vectorization, options.loop_interleaving = True, False", "True", "False"),
+        ("options.loop_vectorization, options.loop_interleaving = True, False", "False", "True"),
+        ("options = llvm.create_pipeline_tuning_options(speed_level=3)", "3", "2"),
+    )
+}
+EQUIVALENT |= {
+    (
+        "engines/chip/compiled.py",
+        "hold: int = 1,",
+        "1",
+        new,
+    ): "it is read where biases are given, which it comes with"
+    for new in ("0", "2")
+}
+EQUIVALENT |= {
+    ("engines/host/neurons.py", "presentation: int = 1,", "1", new): "it is given wherever neurons look at it"
+    for new in ("0", "2")
 }

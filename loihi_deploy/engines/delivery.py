@@ -80,7 +80,7 @@ def layout(transforms: Sequence[Transform], dtype: Any) -> Layout:
         weights.append(values.astype(dtype, copy=False).ravel())
         n_geometry += indices.size
         n_weights += aligned.filled(values.size, dtype)
-    together = aligned.zeros(n_weights + 1, dtype)
+    together = aligned.zeros(n_weights, dtype)
     for row, values in zip(table, weights, strict=True):
         first = int(row[WEIGHTS])
         together[first : first + values.size] = values
@@ -89,12 +89,12 @@ def layout(transforms: Sequence[Transform], dtype: Any) -> Layout:
 
 def block_marks(n: int) -> NDArray[np.uint8]:
     """Room for a mark on each block of `n` accumulators."""
-    return np.zeros(n // BLOCK + 1, np.uint8)
+    return np.zeros(-(-n // BLOCK), np.uint8)
 
 
 def room_for_words(n: int) -> NDArray[np.uint64]:
     """Room for the bits of `n` bytes, and for the numbers of their words; see `list_spikes`."""
-    return aligned.zeros(2 * (n // 64 + 1) + 1, np.uint64)
+    return aligned.zeros(2 * -(-n // 64), np.uint64)
 
 
 def _laid_out(transform: Transform, dtype: Any) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[Any]]:

@@ -204,7 +204,7 @@ class _Network:
             *(np.zeros(self._n_accumulators), np.zeros(self._n_accumulators), np.zeros(self._n_places)),
             *(block_marks(self._n_accumulators), np.zeros(n), np.zeros(n)),
             np.zeros((self._n_kept, n), np.uint8),
-            np.zeros((self._n_kept, self._n_populations, self._largest + 8), np.int32),
+            np.zeros((self._n_kept, self._n_populations, self._largest), np.int32),
             np.zeros((self._n_kept, self._n_populations), np.int64),
             room_for_words(n),
         )

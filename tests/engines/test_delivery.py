@@ -6,7 +6,7 @@ from numba import njit
 
 from loihi_deploy.engines import delivery
 from loihi_deploy.engines.chip.loops import deliver_all
-from loihi_deploy.engines.delivery import BLOCK, layout, room_for_words
+from loihi_deploy.engines.delivery import BLOCK, block_marks, layout, room_for_words
 from loihi_deploy.ir import Conv2D, Dense
 
 
@@ -112,3 +112,34 @@ def test_list_spikes():
     n = list_spikes(spiked, 16, 40, room_for_words(64), out, 1)
     assert n == 3
     assert out[:5].tolist() == [-1, 0, 1, 24, -1]
+
+
+@pytest.mark.parametrize("n", [8, 56, 64, 72, 128, 200])
+def test_lists_and_their_room_end_where_they_should(n):
+    """Where all spike, nothing is written behind the list, or behind the room for words."""
+    words = room_for_words(n).size
+    room, out = np.full(words + 8, 7, np.uint64), np.full(n + 8, -1, np.int32)
+    assert list_spikes(np.ones(n, np.uint8), 0, n, room[:words], out, 0) == n
+    assert out.tolist() == [*range(n), *[-1] * 8]
+    assert (room[words:] == 7).all()
+    assert list_spikes(np.zeros(n, np.uint8), 0, n, room[:words], out, 3) == 0
+    last = np.arange(n, dtype=np.uint8) // (n - 1)
+    assert list_spikes(last, 0, n, room[:words], out, 3) == 1
+    assert (out[3], out[4]) == (n - 1, 4)
+
+
+@pytest.mark.parametrize("n", [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
+def test_there_is_a_mark_for_each_block(n):
+    touched = block_marks(n)
+    laid_out = layout([Dense(np.ones((n, 1), np.int8))], np.int8)
+    deliver(laid_out.table[0], laid_out.geometry, laid_out.weights, 0, 1, np.zeros(n, np.int16), 0, touched)
+    assert touched.all()
+
+
+def test_divisions_by_channels_are_exact_up_to_the_largest_convolutions():
+    """Numbers times channels stay below 2^40, and there are 2^24 pixels at most: the limits of a convolution."""
+    for divisor in (1, 2, 3, 5, 7, 100, 1023, 4095, 2**20 - 1):
+        most = min((2**40 - 1) // divisor, 2**24 * divisor - 1)
+        for number in {0, 1, divisor - 1, divisor, most // divisor * divisor - 1, most - 1, most} - {-1}:
+            product = np.uint64(number) * np.uint64(delivery._reciprocal(divisor))
+            assert int(product >> delivery.RECIPROCAL_SHIFT) == number // divisor, (number, divisor)

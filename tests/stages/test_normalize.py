@@ -277,3 +277,14 @@ def test_targets_that_are_not_given_are_the_usual_one_and_the_host_has_its_own()
         assert np.percentile(fire, PERCENTILE) == pytest.approx(TARGET_RATE, rel=1e-4)
     in_front = normalize(network(), X, 60.0, 100.0, "on_off")
     assert rate_activity(in_front, {"x": X.reshape(50, -1)})["e"].max() == pytest.approx(60, rel=1e-4)
+
+
+def test_a_layer_may_be_silent_for_a_hundred_samples():
+    graph = replace(
+        layers(NeuronModel()), populations=(replace(layers(NeuronModel()).populations[0], bias=0.0),)
+    )
+    x = np.random.default_rng(0).uniform(0.1, 1, (230, 2))
+    expected = calibration_rates(graph, x[100:], 99.0)
+    x[:100] *= -1
+    assert calibration_rates(graph, x, 99.0) == expected
+    assert expected["a"] > 0

@@ -267,3 +267,24 @@ def test_biases_from_the_input_have_room_for_twice_the_largest_and_the_scale_of_
         fitting = [s for s in candidates if 1000 * s <= THRESHOLD_MAX]
         assert scale == pytest.approx(fitting[0])
         assert layer_made.threshold == round(1000 * fitting[0] / 64) * 64
+
+
+def test_weights_and_biases_up_to_a_hundred_millionth_drive_nothing():
+    """Per spike, in steps of a second: what they are beside is then their population's scale, or nothing is."""
+    limit, more = 1e-8, np.nextafter(1e-8, 1)
+
+    def made(weight, bias):
+        program = quantize(layer([np.array([[weight]])], [0.0], [bias], dt=1.0))
+        return program.populations[0].threshold, program.scale_groups[0].bias_scale * bias
+
+    alone = made(0.0, 0.25)
+    assert made(limit, 0.25) == alone
+    assert alone[1] == pytest.approx(BIAS_MAX)
+    assert [p[0] for p in problems_of([np.array([[more]])], [0.0], [0.25], dt=1.0)] == [
+        "weights too small beside the threshold"
+    ]
+    threshold, bias = made(0.0, limit)
+    assert THRESHOLD_MAX - 128 <= threshold <= THRESHOLD_MAX
+    threshold, bias = made(0.0, more)
+    assert bias == pytest.approx(BIAS_MAX / 2**23)  # the largest one that leaves a threshold in its range
+    assert threshold == round(BIAS_MAX / limit / 2**23 / 64) * 64

@@ -120,7 +120,7 @@ class Engine:
             row[:] = nodes.index(name), delay, first, size
             first += size * delay
             self._line_places[number] = place
-            place += size + 8
+            place += size
         return table, first, place
 
     def _laid_out_populations(self, place: int) -> tuple[NDArray[np.int64], int]:
@@ -143,7 +143,7 @@ class Engine:
                 row[column] = value
             n_noisy += p.size if p.noise is not None else 0
             n_projections += n_into
-            place += -(-p.size // BLOCK) * BLOCK + 8
+            place += -(-p.size // BLOCK) * BLOCK
         return table, place
 
     def _settings(self, p: Compartments) -> dict[int, int]:
@@ -481,7 +481,7 @@ def _laid_out_sources(program: Program) -> tuple[NDArray[np.int64], int, int]:
         size = -(-source.size // 8) * 8
         row[:] = delays[source.name], n_pending, size, place
         n_pending += size * delays[source.name]
-        place += size + 8
+        place += size
     return table, n_pending, place
 
 

@@ -294,3 +294,15 @@ def test_a_current_that_keeps_everything_grows_until_it_wraps(weight):
     low, high = compiled.engine(program).bounds["p"].u
     assert (low < -(2**40)) == (weight < 0)
     assert (high > 2**40) == (weight > 0)
+
+
+@pytest.mark.parametrize("decay", [0, 1, 7])
+def test_voltages_far_below_what_quantization_gives(decay):
+    """Each step takes 2^23 away, for 190 steps: 1.6e9 of the 2^31 that a program of integers may ask for."""
+    p = Compartments("p", (3,), 0, decay, 64, 0, v_min=-(2**31) + 1)
+    weights = dense([[-32], [-31], [-33]])
+    program = Program(NO_GRAPH, (SpikeSource("s", (1,)),), (p,), (Synapses("s", "p", weights, 6),), NO_GRAPH)
+    rest = plain.initial_state(program, 1, 0)
+    state = replace(rest, u={"p": np.full((1, 3), -(2**23) + 4096, np.int32)})
+    found = in_both(program, {"s": np.ones((1, 150, 1), bool)}, 150, state=state)
+    assert (found.recorded["p"]["v"][0, -1] < -(2**30)).any()
