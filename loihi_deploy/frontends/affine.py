@@ -365,9 +365,12 @@ class GraphBuilder:
             raise ConversionError(f"Cannot convert {self.source}", _together(self.problems))
         driving = {projection.pre for projection in self._projections}
         given = [node.name for node in self._inputs if node.origin is None]
-        derived = {node.given.name for node in self._inputs if node.origin is not None}
-        kept = [node for node in self._inputs if node.name in driving or node.name not in derived]
-        kept = [replace(node, n_frames=self.n_frames) for node in kept]
+        heard = {node.given.name for node in self._inputs if node.name in driving}
+        kept = [
+            replace(node, n_frames=self.n_frames)
+            for node in self._inputs
+            if node.name in driving or (node.origin is None and node.name not in heard)
+        ]
         return Graph(
             tuple(sorted(kept, key=lambda node: given.index(node.given.name))),
             tuple(self._populations),
