@@ -11,7 +11,7 @@ from loihi_deploy.backends.job import checked_job
 from loihi_deploy.backends.lengths import joined_rates
 from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.engines.host.readout import window_steps
-from loihi_deploy.engines.threads import in_order, parts_of
+from loihi_deploy.engines.threads import in_order
 from loihi_deploy.ir import Samples
 from loihi_deploy.ir.program import Program
 from loihi_deploy.ir.samples import held
@@ -69,15 +69,15 @@ def firing_rates(
     job = checked_job(
         program, samples, RunOptions(steps, flush=flush, progress=False, first_sample=first_sample)
     )
-    length = window_steps(steps, window, job.hold, program.readout.first_frame)
+    length = window_steps(steps, window, job.asked.hold, program.readout.first_frame)
     ends = {name: steps + delays.get(name, 0) for name in program.nodes}
     windows = {name: (end - length, end) for name, end in ends.items()}
 
     def counted(part: slice) -> dict[str, NDArray[np.int64]]:
-        inputs, hold = held(samples.take(part).arrays, job.hold, flush)
-        return job.line.spike_counts(inputs, job.steps, hold, windows, kept, job.numbers(part))
+        inputs, hold = held(samples.take(part).arrays, job.asked.hold, flush)
+        return job.line.spike_counts(inputs, job.asked.steps, hold, windows, kept, job.numbers(part))
 
-    parts = in_order(counted, parts_of(len(samples), job.chunk_size), job.threads)
+    parts = in_order(counted, job.asked.parts, job.asked.threads)
     found = [counts for _, counts in parts]
     dt, divisor = np.float32(program.dt), np.float32(length)
     return {

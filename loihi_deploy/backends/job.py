@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -28,7 +28,7 @@ from loihi_deploy.backends.request import (
     timing_problems,
     wanted,
 )
-from loihi_deploy.backends.run_memory import memory_problems
+from loihi_deploy.backends.run_memory import SMALL, bytes_needed, memory_problems
 from loihi_deploy.engines.activity import Meter
 from loihi_deploy.engines.host.biases import sign_problems
 from loihi_deploy.engines.host.readout import window_steps
@@ -49,6 +49,48 @@ BUILT_FOR = 5
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What is asked of a run, with nothing wrong in it, and what follows from that for so many samples.
+
+    Parameters
+    ----------
+    options : RunOptions
+        With the backend's proper name.
+    wanted : Wanted
+        What `options` records.
+    steps : int
+        Of a presentation.
+    hold : int
+        Steps of each of its frames.
+    width : int
+        Last steps of the presentation that outputs are averaged over.
+    threads : int
+        Where `options` leaves them open, too.
+    parts : list of slices
+        Samples that a thread takes at a time.
+    at_once : int
+        Samples that are worked on at a time.
+    is_small : bool
+        Whether there is surely enough memory.
+    """
+
+    options: RunOptions
+    wanted: Wanted
+    steps: int
+    hold: int
+    width: int
+    threads: int
+    parts: list[slice]
+    at_once: int
+    is_small: bool
+
+    @property
+    def reading(self) -> tuple[float | None, int, int]:
+        """Window, steps of a frame, and those that the last one is held longer."""
+        return self.options.readout_window, self.hold, self.options.flush
+
+
+@dataclass(frozen=True)
 class Job:
     """Samples for a program, and how they are presented; made by `checked_job`.
 
@@ -56,16 +98,7 @@ class Job:
     ----------
     line : Line
     samples : Samples
-    options : RunOptions
-        With the backend's proper name.
-    steps : int
-        Of a presentation.
-    hold : int
-        Steps of each of its frames.
-    wanted : Wanted
-        What `options` records.
-    threads, chunk_size : int
-        Where `options` leaves them open, too.
+    asked : Asked
     engine : Engine or None
         What the chip part runs on; None for our compiled engine with encoder and readout beside it.
     meter : Meter or None
@@ -74,37 +107,19 @@ class Job:
 
     line: Line
     samples: Samples
-    options: RunOptions
-    steps: int
-    hold: int
-    wanted: Wanted
-    threads: int
-    chunk_size: int
+    asked: Asked
     engine: Engine | None
     meter: Meter | None = None
-
-    @property
-    def width(self) -> int:
-        """Last steps of the presentation that outputs are averaged over."""
-        first_frame = self.line.program.readout.first_frame
-        return window_steps(
-            self.steps - self.options.flush, self.options.readout_window, self.hold, first_frame
-        )
-
-    @property
-    def reading(self) -> tuple[float | None, int, int]:
-        """Window, steps of a frame, and those that the last one is held longer."""
-        return self.options.readout_window, self.hold, self.options.flush
 
     def numbers(self, part: slice) -> NDArray[np.int64]:
         """Numbers of some of the samples: what random spikes depend on."""
         own = self.samples.numbers
-        first = self.options.first_sample
+        first = self.asked.options.first_sample
         return np.arange(first + part.start, first + part.stop) if own is None else first + own[part]
 
     def chunks(self) -> Iterator[tuple[slice, Chunk]]:
         """Results of consecutive chunks of samples, in order; a bounded number of them exists at a time."""
-        options = self.options
+        options = self.asked.options
         with progress_bar(options.progress, len(self.samples)) as advance:
             for part, chunk in self._stream() if options.stream else self._batches():
                 if options.on_overflow == "raise" and chunk.first_wrap is not None:
@@ -113,35 +128,36 @@ class Job:
                 yield part, chunk
 
     def _batches(self) -> Iterator[tuple[slice, Chunk]]:
-        return in_order(self._batch, parts_of(len(self.samples), self.chunk_size), self.threads)
+        return in_order(self._batch, self.asked.parts, self.asked.threads)
 
     def _stream(self) -> Iterator[tuple[slice, Chunk]]:
-        state = self.options.state
-        for part in parts_of(len(self.samples), self.chunk_size):
-            m, flush = part.stop - part.start, self.options.flush
-            inputs, hold = held(self.samples.take(part).arrays, self.hold, flush, in_a_row=True)
+        asked = self.asked
+        state = asked.options.state
+        for part in asked.parts:
+            m, flush = part.stop - part.start, asked.options.flush
+            inputs, hold = held(self.samples.take(part).arrays, asked.hold, flush, in_a_row=True)
             frames = {name: x.reshape(1, -1, x.shape[2]) for name, x in inputs.items()}
-            chunk = self._present(frames, m * self.steps, hold, state, True)
+            chunk = self._present(frames, m * asked.steps, hold, state, True)
             state = chunk.state
             yield part, chunk.as_samples(m)
 
     def _batch(self, part: slice) -> Chunk:
-        options = self.options
+        options, steps = self.asked.options, self.asked.steps
         state = None if options.state is None else part_of(options.state, part)
-        inputs, hold = held(self.samples.take(part).arrays, self.hold, options.flush)
+        inputs, hold = held(self.samples.take(part).arrays, self.asked.hold, options.flush)
         if (cut := self._halves) is not None:
-            return self.line.present_one(cut, inputs, self.steps, hold, options.seed, self.numbers(part))
-        return self._present(*(inputs, self.steps, hold, state, options.return_state), self.numbers(part))
+            return self.line.present_one(cut, inputs, steps, hold, options.seed, self.numbers(part))
+        return self._present(inputs, steps, hold, state, options.return_state, self.numbers(part))
 
     @property
     def _halves(self) -> Halves | None:
         """How a single sample, of which nothing but the outputs is wanted, is shared between two threads."""
-        options = self.options
-        more = self.wanted.variables or options.stream or options.return_state or options.state is not None
-        if len(self.samples) != 1 or self.threads == 1 or self.engine or self.meter or more:
+        asked, options = self.asked, self.asked.options
+        more = asked.wanted.variables or options.stream or options.return_state or options.state is not None
+        if len(self.samples) != 1 or asked.threads == 1 or self.engine or self.meter or more:
             return None
         cut = self.line.halves
-        return cut if cut is not None and cut.pay(self.steps) else None
+        return cut if cut is not None and cut.pay(asked.steps) else None
 
     def _present(
         self,
@@ -152,7 +168,7 @@ class Job:
         keep_state: bool,
         numbers: NDArray[np.int64] | None = None,
     ) -> Chunk:
-        how = (steps, hold, self.wanted, self.options.seed, state, keep_state, numbers)
+        how = (steps, hold, self.asked.wanted, self.asked.options.seed, state, keep_state, numbers)
         if self.engine is None:
             return self.line.present(inputs, *how, self.meter)
         return self.line.present_on(self.engine, inputs, *how)
@@ -170,79 +186,64 @@ def checked_job(
     BackendError
         If there is no such backend, or it cannot do what is asked for.
     """
-    problems, of_backend, records = _problems(program, samples, options)
-    if of_backend and not problems:
-        raise BackendError("Cannot run the program", of_backend)
-    threads = chunk_size = steps = hold = 0
-    backend, stream, n = _proper_name(options.backend), options.stream is True, len(samples)
-    if not problems:
-        steps, hold = options.total_steps(samples.n_frames), options.hold(samples.n_frames)
-        in_a_row = options.reset != "rest" and (backend == "hardware" or options.reset == "gap")
-        threads = thread_count(options.threads) if backend == "emulator" and not in_a_row else 1
-        chunk_size = options.chunk_size or _default_chunk_size(program, backend, n, steps, threads)
-        engine = ENGINES[backend](mapping)
-        if stream and not engine.continues:
-            chunk_size = max(n, 1)  # one long presentation, with nothing to be continued
-        elif in_a_row and options.chunk_size is None:
-            chunk_size = min(n, IN_A_ROW) if engine.continues or backend == "hardware" else n
-        at_once = chunk_size if threads == 1 else 3 * threads * chunk_size
-        kept = n if meter is None else min(n, at_once)  # what a meter records is counted, chunk by chunk
-        problems += memory_problems(program, records, kept, steps, at_once, dense=backend != "emulator")
-    if problems:
-        raise InputError("Cannot run the program", [*problems, *of_backend])
-    return Job(
-        line(program),
-        samples,
-        options if options.backend == backend else replace(options, backend=backend),
-        steps,
-        hold,
-        records,
-        threads,
-        chunk_size,
-        _engine(backend, mapping, engine, options),
-        meter,
-    )
+    n = len(samples)
+    found, problems = _problems(program, samples, options)
+    if found.of_backend and not problems:
+        raise BackendError("Cannot run the program", found.of_backend)
+    asked = found.asked
+    if asked is not None and not asked.is_small:
+        # what a meter records is counted, chunk by chunk
+        kept = n if meter is None else min(n, asked.at_once)
+        dense = asked.options.backend != "emulator"
+        problems += memory_problems(program, asked.wanted, kept, asked.steps, asked.at_once, dense=dense)
+    if problems or asked is None:
+        raise InputError("Cannot run the program", [*problems, *found.of_backend])
+    return Job(line(program), samples, asked, _engine(asked.options, mapping), meter)
 
 
 def request_problems(program: Program, samples: Samples | None, options: RunOptions) -> list[Problem]:
     """What is wrong with what is asked for, as far as it can be told without the samples where these are None."""
-    problems, of_backend, _ = _problems(program, samples, options)
-    return [*problems, *of_backend]
-
-
-def _problems(
-    program: Program, samples: Samples | None, options: RunOptions
-) -> tuple[list[Problem], list[Problem], Wanted]:
-    """What is wrong with the options, what the backend cannot do, and what is to be recorded."""
-    n, n_frames = (None, 1) if samples is None else (len(samples), samples.n_frames)
-    records_nothing = isinstance(options.record, tuple) and not options.record and options.neurons is None
-    if records_nothing and options.state is None and _can_be_kept(options):
-        found = _of_plain_options(program, options, tuple(map(type, vars(options).values())), n_frames, n)
-    else:
-        found = _of_options(program, options, n_frames, n)
-    problems = list(found.problems)
-    if options.threads is None:
-        try:
-            thread_count()
-        except InputError as error:
-            problems += error.problems
-    if samples is not None:
-        problems += sign_problems(program, samples.arrays)
-        hold = None if problems else options.hold(n_frames)
-        problems += [*event_problems(program, samples.arrays, hold), *frame_problems(program, hold)]
-    return problems, list(found.of_backend), found.wanted
+    found, problems = _problems(program, samples, options)
+    return [*problems, *found.of_backend]
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What is wrong with options, whatever the samples, what the backend cannot do, and what is to be recorded."""
+    """What is wrong with options, whatever the samples, what the backend cannot do, and else what is asked for."""
 
     problems: tuple[Problem, ...]
     of_backend: tuple[Problem, ...]
-    wanted: Wanted
+    asked: Asked | None
 
 
-def _of_options(program: Program, options: RunOptions, n_frames: int, n: int | None) -> _Found:
+def _problems(program: Program, samples: Samples | None, options: RunOptions) -> tuple[_Found, list[Problem]]:
+    """What follows from the options, and what is wrong with them and with the samples."""
+    n, n_frames = (None, 1) if samples is None else (len(samples), samples.n_frames)
+    threads = options.threads
+    of_threads: tuple[Problem, ...] = ()
+    if threads is None:
+        try:
+            threads = thread_count()
+        except InputError as error:
+            threads, of_threads = 1, error.problems
+    found = None
+    records_nothing = isinstance(options.record, tuple) and not options.record and options.neurons is None
+    if records_nothing and options.state is None:
+        values = tuple(vars(options).values())
+        with suppress(TypeError):  # some that are wrong cannot be looked up
+            found = _of_plain_options(program, values, tuple(map(type, values)), threads, n_frames, n)
+    if found is None:
+        found = _of_options(program, options, threads, n_frames, n)
+    problems = [*found.problems, *of_threads]
+    if samples is not None and _looks_at_values(program):
+        problems += sign_problems(program, samples.arrays)
+        hold = None if problems else options.hold(n_frames)
+        problems += event_problems(program, samples.arrays, hold)
+    return found, problems
+
+
+def _of_options(program: Program, options: RunOptions, threads: int, n_frames: int, n: int | None) -> _Found:
+    """What follows from options for `n` samples, where that is known; `threads` where they do not say how many."""
     stream = options.stream is True
     problems = list(options.problems(n_frames))
     records = wanted(program, options, problems)
@@ -250,24 +251,55 @@ def _of_options(program: Program, options: RunOptions, n_frames: int, n: int | N
     problems += gap_problems(program, options.reset)
     problems += memory_of_frames_problems(program, n, stream)
     problems += state_problems(program, options.state, 1 if stream else n)
-    return _Found(tuple(problems), tuple(_backend_problems(options)), records)
-
-
-def _can_be_kept(options: RunOptions) -> bool:
-    """Whether options can be looked up: some that are wrong cannot."""
-    try:
-        hash(options)
-    except TypeError:
-        return False
-    return True
+    if n is not None and not problems:
+        problems += frame_problems(program, options.hold(n_frames))
+    of_backend = tuple(_backend_problems(options))
+    asked = None
+    if n is not None and not problems and not of_backend:
+        asked = _asked(program, options, records, threads, n_frames, n)
+    return _Found(tuple(problems), of_backend, asked)
 
 
 @lru_cache(maxsize=4)
 def _of_plain_options(
-    program: Program, options: RunOptions, kinds: tuple[type, ...], n_frames: int, n: int | None
+    program: Program,
+    values: tuple[Any, ...],
+    kinds: tuple[type, ...],
+    threads: int,
+    n_frames: int,
+    n: int | None,
 ) -> _Found:
     """`_of_options` of options that record nothing, found once: `kinds` tells True from 1 and 1.0 among them."""
-    return _of_options(program, options, n_frames, n)
+    return _of_options(program, RunOptions(*values), threads, n_frames, n)
+
+
+@lru_cache(maxsize=4)
+def _looks_at_values(program: Program) -> bool:
+    """Whether it depends on the values of samples if a program can be run with them."""
+    return bool(program.bias_inputs) or any(node.events for node in program.encoder.inputs)
+
+
+def _asked(
+    program: Program, options: RunOptions, records: Wanted, threads: int, n_frames: int, n: int
+) -> Asked:
+    """What is asked for by options with which nothing is wrong."""
+    backend, stream = _proper_name(options.backend), options.stream
+    steps, hold = options.total_steps(n_frames), options.hold(n_frames)
+    in_a_row = options.reset != "rest" and (backend == "hardware" or options.reset == "gap")
+    threads = threads if backend == "emulator" and not in_a_row else 1
+    chunk_size = options.chunk_size or _default_chunk_size(program, backend, n, steps, threads)
+    continues = ENGINES[backend](None).continues
+    if stream and not continues:
+        chunk_size = max(n, 1)  # one long presentation, with nothing to be continued
+    elif in_a_row and options.chunk_size is None:
+        chunk_size = min(n, IN_A_ROW) if continues or backend == "hardware" else n
+    at_once = chunk_size if threads == 1 else 3 * threads * chunk_size
+    is_small = bytes_needed(program, records, n, steps, at_once, dense=backend != "emulator") <= SMALL
+    if options.backend != backend:
+        options = replace(options, backend=backend)
+    width = window_steps(steps - options.flush, options.readout_window, hold, program.readout.first_frame)
+    parts = parts_of(n, chunk_size)
+    return Asked(options, records, steps, hold, width, threads, parts, at_once, is_small)
 
 
 def _proper_name(backend: Any) -> Any:
@@ -297,13 +329,13 @@ def _backend_problems(options: RunOptions) -> Iterator[Problem]:
         )
 
 
-def _engine(backend: str, mapping: Any, engine: Engine, options: RunOptions) -> Engine | None:
+def _engine(options: RunOptions, mapping: Any) -> Engine | None:
     """What the chip part runs on; None for our compiled engine, with encoder and readout beside it."""
-    if backend == "hardware":
+    if options.backend == "hardware":
         return Hardware(mapping, OnBoard(options.reset, options.gap, options.streamed))
     if options.reset == "gap" and not options.stream:
-        return InARow(engine, options.gap)
-    return None if backend == "emulator" else engine
+        return InARow(ENGINES[options.backend](mapping), options.gap)
+    return None if options.backend == "emulator" else ENGINES[options.backend](mapping)
 
 
 def _default_chunk_size(program: Program, backend: str, n: int, steps: int, threads: int) -> int:

@@ -34,8 +34,8 @@ def values_by_window(
     (n_windows, n, size) float64 array
     """
     job = checked_job(program, samples, options)
-    shown, first_frame = job.steps - options.flush, program.readout.first_frame
-    widths = [window_steps(shown, window, job.hold, first_frame) for window in windows]
+    shown, first_frame = job.asked.steps - options.flush, program.readout.first_frame
+    widths = [window_steps(shown, window, job.asked.hold, first_frame) for window in windows]
     node = program.readout.readouts[0]
     values = np.zeros((len(widths), len(samples), node.size))
     for part, chunk in job.chunks():

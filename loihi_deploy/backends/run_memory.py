@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from loihi_deploy.backends.chunk import Wanted, population_sizes
@@ -27,6 +27,25 @@ def available_memory() -> int | None:
     return None
 
 
+def bytes_needed(program: Program, wanted: Wanted, n: int, steps: int, at_once: int, *, dense: bool) -> int:
+    """How much a run takes at most; for the arguments see `memory_problems`."""
+    sizes = population_sizes(program)
+    per_step = _recorded_bytes(wanted, sizes)
+    working = per_step + 8 * sum(node.size for node in program.readout.readouts)
+    if dense:
+        working += 6 * sum(sizes.values())
+    return n * steps * per_step + min(n, at_once) * steps * working
+
+
+def _recorded_bytes(wanted: Wanted, sizes: Mapping[str, int]) -> int:
+    """Bytes that are kept of a step of a sample."""
+    return sum(
+        len(wanted.of(name, sizes[name])) * _BYTES.get(variable, 0)
+        for name, variables in wanted.variables.items()
+        for variable in variables
+    )
+
+
 def memory_problems(
     program: Program, wanted: Wanted, n: int, steps: int, at_once: int, *, dense: bool
 ) -> Iterator[Problem]:
@@ -44,21 +63,12 @@ def memory_problems(
     dense : bool
         Whether the engine takes and gives spikes as arrays (steps, size), whatever is recorded.
     """
-    sizes = population_sizes(program)
-    per_step = sum(
-        len(wanted.of(name, sizes[name])) * _BYTES.get(variable, 0)
-        for name, variables in wanted.variables.items()
-        for variable in variables
-    )
-    working = per_step + 8 * sum(node.size for node in program.readout.readouts)
-    if dense:
-        working += 6 * sum(sizes.values())
-    needed = n * steps * per_step + min(n, at_once) * steps * working
+    needed = bytes_needed(program, wanted, n, steps, at_once, dense=dense)
     available = available_memory() if needed > SMALL else None
     if available is not None and needed > available:
         yield Problem(
             "needs more memory than there is",
-            "record" if per_step else "steps",
+            "record" if _recorded_bytes(wanted, population_sizes(program)) else "steps",
             f"{needed / 1e9:,.1f} GB for {n:,} samples of {steps:,} steps",
             f"{available / 1e9:,.1f} GB",
             "Present fewer steps, or record less: fewer samples at a time, chosen neurons, or 'events' for 'spikes'",

@@ -77,14 +77,14 @@ def run(
     tally = _Tally(job)
     n = len(samples)
     outputs = {node.name: np.zeros((n, *node.shape), node.dtype) for node in program.readout.readouts}
-    recorded: dict[str, dict[str, list[NDArray[Any]]]] = {name: {} for name in job.wanted.variables}
+    recorded: dict[str, dict[str, list[NDArray[Any]]]] = {name: {} for name in job.asked.wanted.variables}
     by_name = {node.name: node for node in program.readout.readouts}
     by_frame: dict[str, list[NDArray[Any]]] = {}
     activity: Activity | None = None
     states: list[RunState] = []
     for part, chunk in job.chunks():
         tally.add(chunk.counts)
-        for name, values in answers(program.readout, chunk.trace, job.width).items():
+        for name, values in answers(program.readout, chunk.trace, job.asked.width).items():
             outputs[name][part] = values
         for name, values in _by_frame(job, chunk.trace).items():
             node = by_name[name]
@@ -121,7 +121,11 @@ def _lost(program: Program, samples: Samples, counters: Counters) -> tuple[Probl
 
 def _by_frame(job: Job, trace: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Values of each readout after each frame, before its activation; nothing where they are not asked for."""
-    return values_by_frame(job.line.program.readout, trace, *job.reading) if job.options.by_frame else {}
+    return (
+        values_by_frame(job.line.program.readout, trace, *job.asked.reading)
+        if job.asked.options.by_frame
+        else {}
+    )
 
 
 def evaluate(
@@ -183,7 +187,7 @@ def evaluate(
     tally = _Tally(job)
     activity: Activity | None = None
     n_correct = 0
-    correct_by_step = np.zeros(job.steps, np.int64)
+    correct_by_step = np.zeros(job.asked.steps, np.int64)
     n_answers = samples.n_frames - first_frame
     correct_by_frame = np.zeros(n_answers if options.by_frame else 0, np.int64)
     of_frames, are_values = are_of_frames(labels), labels.dtype.kind == "f"
@@ -198,9 +202,9 @@ def evaluate(
             decided = node.classes(_by_frame(job, chunk.trace)[node.name])
             correct_by_frame += (decided == labels[part].reshape(len(decided), -1)).sum(axis=0)
         if not of_frames and not are_values:
-            n_correct += int((decisions(program.readout, chunk.trace, job.width) == labels[part]).sum())
+            n_correct += int((decisions(program.readout, chunk.trace, job.asked.width) == labels[part]).sum())
         if by_step and not are_values:
-            decided = decisions_by_step(program.readout, chunk.trace, *job.reading)
+            decided = decisions_by_step(program.readout, chunk.trace, *job.asked.reading)
             correct_by_step += (decided == labels[part, None]).sum(axis=0)
         if chunk.activity is not None:
             activity = chunk.activity if activity is None else activity + chunk.activity
@@ -230,17 +234,17 @@ def _errors(job: Job, trace: NDArray[np.float64], wanted: NDArray[np.float64], b
 
     every = wanted if wanted.ndim == 3 else wanted[:, None]
     frames = power = steps = None
-    if job.options.by_frame:
+    if job.asked.options.by_frame:
         found = activated(_by_frame(job, trace)[node.name])
         frames = np.square(found - every).sum(axis=(0, 2))
         power = np.broadcast_to(np.square(every), found.shape).sum(axis=(0, 2))
     if by_step:
-        found = activated(values_by_step(readout, trace, *job.reading))
+        found = activated(values_by_step(readout, trace, *job.asked.reading))
         steps = np.square(found - every).sum(axis=(0, 2))
     if wanted.ndim == 3 and frames is not None:
         squared = float(frames.sum())
     else:
-        outputs = answers(readout, trace, job.width)[node.name].reshape(len(trace), -1)
+        outputs = answers(readout, trace, job.asked.width)[node.name].reshape(len(trace), -1)
         squared = float(np.square(outputs - wanted).sum())
     return Errors(squared, float(np.square(wanted).sum()), wanted.size, steps, frames, power)
 
@@ -306,4 +310,4 @@ class _Tally:
 
     def counters(self) -> Counters:
         n = len(self._job.samples)
-        return Counters(n, n * self._job.steps, self._counts)
+        return Counters(n, n * self._job.asked.steps, self._counts)
