@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,7 @@ class Wanted:
         return self.neurons.get(name, np.arange(size))
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """What a chunk of samples gave.
 
     Parameters
@@ -82,7 +81,7 @@ class Chunk:
         wrap = self.first_wrap
         if wrap is not None:
             wrap = wrap[1] // steps, wrap[1] % steps, wrap[2]
-        return replace(self, trace=self.trace.reshape(n, steps, -1), recorded=recorded, first_wrap=wrap)
+        return self._replace(trace=self.trace.reshape(n, steps, -1), recorded=recorded, first_wrap=wrap)
 
 
 def _events_as_samples(rows: NDArray[np.int64], steps: int) -> NDArray[np.int64]:

@@ -104,9 +104,9 @@ class Halves:
             lambda begin, n: first.run(encode(begin, n), begin, n, crossing, biases, hold),
             lambda begin, n, spikes: decode(begin, second.run(spikes, begin, n, watched)),
         )
-        halves = first, second
-        counts = {name: count for half in halves for name, count in half.counts.items()}
-        wraps = [wrap for half in halves if (wrap := half.first_wrap) is not None]
+        found = [half.totals for half in (first, second)]
+        counts = {name: count for of_half, _ in found for name, count in of_half.items()}
+        wraps = [wrap for _, wrap in found if wrap is not None]
         return counts, min(wraps, key=lambda wrap: wrap[:2], default=None)
 
 
@@ -135,14 +135,9 @@ class _Half:
         )
 
     @property
-    def counts(self) -> dict[str, PopulationCounts]:
-        """By population."""
-        return self._engine.population_counts(self._counts)
-
-    @property
-    def first_wrap(self) -> tuple[int, int, str] | None:
-        """See `Engine.first_wrap`."""
-        return self._engine.first_wrap(self._counts)
+    def totals(self) -> tuple[dict[str, PopulationCounts], tuple[int, int, str] | None]:
+        """See `Engine.totals`."""
+        return self._engine.totals(self._counts)
 
 
 def halves(program: Program) -> Halves | None:

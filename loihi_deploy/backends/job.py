@@ -58,6 +58,8 @@ class Asked:
         With the backend's proper name.
     wanted : Wanted
         What `options` records.
+    n : int
+        Samples.
     steps : int
         Of a presentation.
     hold : int
@@ -76,6 +78,7 @@ class Asked:
 
     options: RunOptions
     wanted: Wanted
+    n: int
     steps: int
     hold: int
     width: int
@@ -120,7 +123,7 @@ class Job:
     def chunks(self) -> Iterator[tuple[slice, Chunk]]:
         """Results of consecutive chunks of samples, in order; a bounded number of them exists at a time."""
         options = self.asked.options
-        with progress_bar(options.progress, len(self.samples)) as advance:
+        with progress_bar(options.progress, self.asked.n) as advance:
             for part, chunk in self._stream() if options.stream else self._batches():
                 if options.on_overflow == "raise" and chunk.first_wrap is not None:
                     raise _overflow(chunk.first_wrap, self.numbers(part))
@@ -144,17 +147,19 @@ class Job:
     def _batch(self, part: slice) -> Chunk:
         options, steps = self.asked.options, self.asked.steps
         state = None if options.state is None else part_of(options.state, part)
-        inputs, hold = held(self.samples.take(part).arrays, self.asked.hold, options.flush)
+        samples = self.samples if len(self.asked.parts) == 1 else self.samples.take(part)
+        inputs, hold = held(samples.arrays, self.asked.hold, options.flush)
+        numbers = self.numbers(part) if self.line.encoder.drawn else None
         if (cut := self._halves) is not None:
-            return self.line.present_one(cut, inputs, steps, hold, options.seed, self.numbers(part))
-        return self._present(inputs, steps, hold, state, options.return_state, self.numbers(part))
+            return self.line.present_one(cut, inputs, steps, hold, options.seed, numbers)
+        return self._present(inputs, steps, hold, state, options.return_state, numbers)
 
     @property
     def _halves(self) -> Halves | None:
         """How a single sample, of which nothing but the outputs is wanted, is shared between two threads."""
         asked, options = self.asked, self.asked.options
         more = asked.wanted.variables or options.stream or options.return_state or options.state is not None
-        if len(self.samples) != 1 or asked.threads == 1 or self.engine or self.meter or more:
+        if asked.n != 1 or asked.threads == 1 or self.engine or self.meter or more:
             return None
         cut = self.line.halves
         return cut if cut is not None and cut.pay(asked.steps) else None
@@ -186,14 +191,13 @@ def checked_job(
     BackendError
         If there is no such backend, or it cannot do what is asked for.
     """
-    n = len(samples)
     found, problems = _problems(program, samples, options)
     if found.of_backend and not problems:
         raise BackendError("Cannot run the program", found.of_backend)
     asked = found.asked
     if asked is not None and not asked.is_small:
         # what a meter records is counted, chunk by chunk
-        kept = n if meter is None else min(n, asked.at_once)
+        kept = asked.n if meter is None else min(asked.n, asked.at_once)
         dense = asked.options.backend != "emulator"
         problems += memory_problems(program, asked.wanted, kept, asked.steps, asked.at_once, dense=dense)
     if problems or asked is None:
@@ -209,11 +213,22 @@ def request_problems(program: Program, samples: Samples | None, options: RunOpti
 
 @dataclass(frozen=True)
 class _Found:
-    """What is wrong with options, whatever the samples, what the backend cannot do, and else what is asked for."""
+    """What follows from options, whatever the samples.
+
+    Parameters
+    ----------
+    problems, of_backend : tuple of Problem
+        What is wrong with them, and what the backend cannot do.
+    asked : Asked or None
+        What is asked for, where nothing is wrong and samples are given.
+    looks_at_values : bool
+        Whether the program can be run with some values of samples, and not with others.
+    """
 
     problems: tuple[Problem, ...]
     of_backend: tuple[Problem, ...]
     asked: Asked | None
+    looks_at_values: bool
 
 
 def _problems(program: Program, samples: Samples | None, options: RunOptions) -> tuple[_Found, list[Problem]]:
@@ -235,7 +250,7 @@ def _problems(program: Program, samples: Samples | None, options: RunOptions) ->
     if found is None:
         found = _of_options(program, options, threads, n_frames, n)
     problems = [*found.problems, *of_threads]
-    if samples is not None and _looks_at_values(program):
+    if samples is not None and found.looks_at_values:
         problems += sign_problems(program, samples.arrays)
         hold = None if problems else options.hold(n_frames)
         problems += event_problems(program, samples.arrays, hold)
@@ -257,7 +272,8 @@ def _of_options(program: Program, options: RunOptions, threads: int, n_frames: i
     asked = None
     if n is not None and not problems and not of_backend:
         asked = _asked(program, options, records, threads, n_frames, n)
-    return _Found(tuple(problems), of_backend, asked)
+    looks_at_values = bool(program.bias_inputs) or any(node.events for node in program.encoder.inputs)
+    return _Found(tuple(problems), of_backend, asked, looks_at_values)
 
 
 @lru_cache(maxsize=4)
@@ -271,12 +287,6 @@ def _of_plain_options(
 ) -> _Found:
     """`_of_options` of options that record nothing, found once: `kinds` tells True from 1 and 1.0 among them."""
     return _of_options(program, RunOptions(*values), threads, n_frames, n)
-
-
-@lru_cache(maxsize=4)
-def _looks_at_values(program: Program) -> bool:
-    """Whether it depends on the values of samples if a program can be run with them."""
-    return bool(program.bias_inputs) or any(node.events for node in program.encoder.inputs)
 
 
 def _asked(
@@ -299,7 +309,7 @@ def _asked(
         options = replace(options, backend=backend)
     width = window_steps(steps - options.flush, options.readout_window, hold, program.readout.first_frame)
     parts = parts_of(n, chunk_size)
-    return Asked(options, records, steps, hold, width, threads, parts, at_once, is_small)
+    return Asked(options, records, n, steps, hold, width, threads, parts, at_once, is_small)
 
 
 def _proper_name(backend: Any) -> Any:
@@ -358,12 +368,15 @@ def _overflow(first_wrap: tuple[int, int, str], numbers: NDArray[np.int64]) -> A
     )
 
 
+_NO_BAR = nullcontext(lambda n_done: None)
+
+
 def progress_bar(
     progress: bool | None, n: int, what: str = "samples"
 ) -> AbstractContextManager[Callable[[int], None]]:
     """A bar on stderr, where that is a terminal or where it was asked for."""
     if progress is False or (progress is None and not sys.stderr.isatty()):
-        return nullcontext(lambda n_done: None)
+        return _NO_BAR
     return _shown_bar(n, what)
 
 

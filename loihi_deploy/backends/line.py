@@ -160,41 +160,43 @@ class Line:
         spikes = np.zeros((n, steps, plan.recording.n_spikes), bool)
         values = np.zeros((n, steps, plan.recording.n_values), np.int32)
         counts = chip.empty_counts(n)
-        sent, lost = np.zeros((2, len(encoder.sizes)), np.int64)
+        sent, lost = encoder.none(), encoder.none()
         lists: list[tuple[int, Events]] = []
         drive, clipped = biases(self.program, inputs)
-        blocks = _blocks(steps, n * plan.width)
+        blocks = _blocks(steps, n * plan.width, BLOCK_BYTES)
         activity = room = None
         if meter is not None:  # every spike is listed: memory for silent neurons is reserved, not taken
             activity, blocks = meter.start(n), [(0, steps)]
             room = meter.room(n * steps * sum(plan.watched.values()))
         for first, length in blocks:
             sent_room = None if plan.lists_sent else self._room(n * length * plan.n_host)
-            emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost, sent_room)
+            emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost, sent_room, sent)
             noise = chip.noise_values(arrays.rng, length)
-            recorded = (plan.recording, (spikes, values), counts)
-            out = chip.run(
-                emitted, arrays.chip, first, length, noise, plan.watched, *recorded, drive, hold, room
-            )
-            for decoder, events, filters in zip(plan.decoders, (emitted, out), arrays.decoders, strict=True):
-                decoder.run(events, filters, trace, first)
+            told = plan.recording, (spikes, values), counts
+            out = chip.run(emitted, arrays.chip, first, length, noise, plan.watched, *told, drive, hold, room)
+            plan.decoders[0].run(emitted, arrays.decoders[0], trace, first)
+            plan.decoders[1].run(out, arrays.decoders[1], trace, first)
             if meter is not None and activity is not None:
                 activity = meter.count(activity, emitted, out, values)
-            sent += emitted.totals()
-            lists += [
-                (first, events) for events, kept in ((out, plan.lists), (emitted, plan.lists_sent)) if kept
-            ]
+            if plan.lists:
+                lists.append((first, out))
+            if plan.lists_sent:
+                lists.append((first, emitted))
 
         if not keep_state:  # what waits at the end is never sent
-            lost += encoder.unsent(arrays.encoder)
-        found = recorded_spikes(plan.listed, self.sizes, lists, n, steps)
-        for key, part in plan.recording.columns.items():
-            found[key] = (spikes if key[1] == "spikes" else values)[:, :, part]
+            encoder.lose_unsent(arrays.encoder, lost)
+        recorded: Recorded = {}
+        if wanted.variables and meter is None:
+            found = recorded_spikes(plan.listed, self.sizes, lists, n, steps)
+            for key, part in plan.recording.columns.items():
+                found[key] = (spikes if key[1] == "spikes" else values)[:, :, part]
+            recorded = _in_order(wanted, found)
+        on_chip, first_wrap = chip.totals(counts)
         return Chunk(
             trace,
-            self._host_counts(sent, lost) | _with_clipped(chip.population_counts(counts), clipped),
-            _in_order(wanted, found) if meter is None else {},
-            chip.first_wrap(counts),
+            {**self._host_counts(sent, lost), **_with_clipped(on_chip, clipped)},
+            recorded,
+            first_wrap,
             self._end(plan, arrays) if keep_state else None,
             activity,
         )
@@ -217,21 +219,21 @@ class Line:
         encoder, plan = self.encoder, self._plan(NOTHING, False)
         frames, arrays, decoder = encoder.together(inputs), encoder.start(1, numbers, seed), plan.decoders[1]
         filters, trace = decoder.start(1), np.zeros((1, steps, self.n_outputs))
-        sent, lost = np.zeros((2, len(encoder.sizes)), np.int64)
+        sent, lost = encoder.none(), encoder.none()
         drive, clipped = biases(self.program, inputs)
 
         def encode(first: int, n: int) -> Events:
             room = self._room(n * plan.n_host)
-            emitted = encoder.run(frames, first, n, hold, arrays, lost, room)
-            np.add(sent, emitted.totals(), out=sent)
-            return emitted
+            return encoder.run(frames, first, n, hold, arrays, lost, room, sent)
 
         def decode(first: int, out: Events) -> None:
             decoder.run(out, filters, trace, first)
 
         counts, first_wrap = cut.run(steps, hold, drive, plan.watched, encode, decode)
-        lost += encoder.unsent(arrays)
-        return Chunk(trace, self._host_counts(sent, lost) | _with_clipped(counts, clipped), {}, first_wrap)
+        encoder.lose_unsent(arrays, lost)
+        return Chunk(
+            trace, {**self._host_counts(sent, lost), **_with_clipped(counts, clipped)}, {}, first_wrap
+        )
 
     def spike_counts(
         self,
@@ -269,7 +271,7 @@ class Line:
         lost = np.zeros(len(encoder.sizes), np.int64)
         drive, _ = biases(self.program, inputs)
         counters = [SpikeCounter(sizes, n, steps, counted, kept) for sizes in (encoder.sizes, plan.watched)]
-        for first, length in _blocks(steps, n * plan.width):
+        for first, length in _blocks(steps, n * plan.width, BLOCK_BYTES):
             room = self._room(n * length * plan.n_host)
             emitted = encoder.run(frames, first, length, hold, arrays.encoder, lost, room)
             noise = chip.noise_values(arrays.rng, length)
@@ -362,10 +364,10 @@ class Line:
         n, n_frames = frames.shape[:2]
         encoder = self.encoder
         arrays = encoder.load(state.encoder, n) if state else encoder.start(n, numbers, seed)
-        lost = np.zeros(len(self.encoder.sizes), np.int64)
-        emitted = self.encoder.run(frames, 0, steps, hold, arrays, lost)
+        sent, lost = encoder.none(), encoder.none()
+        emitted = self.encoder.run(frames, 0, steps, hold, arrays, lost, sent=sent)
         if not keep_state:
-            lost += self.encoder.unsent(arrays)
+            self.encoder.lose_unsent(arrays, lost)
         dense = emitted.to_dense()
         record = {
             name: tuple({*wanted.variables.get(name, ()), *(["spikes"] if name in self.decoded else [])})
@@ -399,26 +401,30 @@ class Line:
         end = None
         if keep_state and simulation.state is not None:
             end = RunState(self.encoder.save(arrays), simulation.state, HostState(saved), self.program.digest)
-        sent = emitted.totals()
-        counts = self._host_counts(sent, lost) | _with_clipped(simulation.counts, clipped)
+        counts = {**self._host_counts(sent, lost), **_with_clipped(simulation.counts, clipped)}
         return Chunk(trace, counts, _in_order(wanted, found), simulation.first_wrap, end)
 
     def _host_counts(self, sent: NDArray[np.int64], lost: NDArray[np.int64]) -> dict[str, PopulationCounts]:
         return {
-            name: PopulationCounts(size, int(sent[i]), lost_spikes=int(lost[i]))
-            for i, (name, size) in enumerate(self.encoder.sizes.items())
+            name: PopulationCounts(size, n_sent, lost_spikes=n_lost)
+            for (name, size), n_sent, n_lost in zip(
+                self.encoder.sizes.items(), sent.tolist(), lost.tolist(), strict=True
+            )
         }
 
 
-def _blocks(steps: int, n_neurons: int) -> list[tuple[int, int]]:
+@lru_cache(maxsize=8)
+def _blocks(steps: int, n_neurons: int, bytes_of_block: int) -> list[tuple[int, int]]:
     """First steps, and numbers of steps, whose lists of spikes are made together."""
-    size = max(1, BLOCK_BYTES // (4 * max(n_neurons, 1)))
+    size = max(1, bytes_of_block // (4 * max(n_neurons, 1)))
     return [(first, min(size, steps - first)) for first in range(0, steps, size)]
 
 
 def _with_clipped(
     counts: Mapping[str, PopulationCounts], clipped: Mapping[str, int]
-) -> dict[str, PopulationCounts]:
+) -> Mapping[str, PopulationCounts]:
+    if not clipped:
+        return counts
     return {
         name: replace(count, clipped_biases=clipped[name]) if name in clipped else count
         for name, count in counts.items()

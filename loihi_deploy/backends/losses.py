@@ -33,6 +33,14 @@ def input_ranges(samples: Samples) -> dict[str, tuple[float, float]]:
     return {name: (float(values.min()), float(values.max())) for name, values in arrays.items()}
 
 
+def may_have_lost(program: Program, counters: Counters) -> bool:
+    """Whether `losses` can find anything; to look for the ranges of inputs takes longer."""
+    for count in counters.populations.values():
+        if count.lost_spikes or count.clipped_biases or count.overflows_q or count.overflows_u:
+            return True
+    return any(node.calibrated is not None for node in program.encoder.inputs)
+
+
 def joined_ranges(ranges: Ranges, others: Ranges) -> dict[str, tuple[float, float]]:
     """The least and the largest value of each input in either."""
     return {

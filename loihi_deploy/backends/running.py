@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from loihi_deploy.backends.chunk import joined
 from loihi_deploy.backends.job import Job, checked_job
 from loihi_deploy.backends.lengths import each_length, joined_evaluations, joined_runs
-from loihi_deploy.backends.losses import input_ranges, losses
+from loihi_deploy.backends.losses import input_ranges, losses, may_have_lost
 from loihi_deploy.backends.request import RunOptions
 from loihi_deploy.engines.activity import Meter
 from loihi_deploy.engines.host.readout import (
@@ -75,7 +75,7 @@ def run(
     start = time.perf_counter()
     job = checked_job(program, samples, options, mapping, meter)
     tally = _Tally(job)
-    n = len(samples)
+    n = job.asked.n
     outputs = {node.name: np.zeros((n, *node.shape), node.dtype) for node in program.readout.readouts}
     recorded: dict[str, dict[str, list[NDArray[Any]]]] = {name: {} for name in job.asked.wanted.variables}
     by_name = {node.name: node for node in program.readout.readouts}
@@ -116,6 +116,8 @@ def run(
 
 
 def _lost(program: Program, samples: Samples, counters: Counters) -> tuple[Problem, ...]:
+    if not may_have_lost(program, counters):
+        return ()
     return tuple(losses(program, input_ranges(samples), samples.total_frames, counters))
 
 
@@ -309,5 +311,5 @@ class _Tally:
         }
 
     def counters(self) -> Counters:
-        n = len(self._job.samples)
-        return Counters(n, n * self._job.asked.steps, self._counts)
+        asked = self._job.asked
+        return Counters(asked.n, asked.n * asked.steps, self._counts)

@@ -358,9 +358,15 @@ class Engine:
         )
         memory = self._memory(steps, len(events.sizes))
         self._simulate(*self.network, *arrays, *arriving, *wanted, *memory, first_step, steps)
-        for _, part, shape, _ in self._line_parts():  # the oldest row first, with which the next run begins
-            rows = arrays.held_back[:, part].reshape(n, *shape)
-            arrays.held_back[:, part] = np.roll(rows, -(steps % shape[0]), axis=1).reshape(n, -1)
+        if self._lines:
+            for (
+                _,
+                part,
+                shape,
+                _,
+            ) in self._line_parts():  # the oldest row first, with which the next run begins
+                rows = arrays.held_back[:, part].reshape(n, *shape)
+                arrays.held_back[:, part] = np.roll(rows, -(steps % shape[0]), axis=1).reshape(n, -1)
         return out
 
     def _places(self, columns: tuple[str, ...], watched: tuple[str, ...]) -> tuple[NDArray[np.int64], ...]:
@@ -398,28 +404,23 @@ class Engine:
 
     def empty_counts(self, n: int) -> NDArray[np.int64]:
         """Counts of `n` samples before the first step."""
-        counts = np.zeros((n, len(self._order), k.COUNT_FIELDS), np.int64)
-        counts[:, :, k.FIRST_WRAP] = -1
-        return counts
+        return np.zeros((n, len(self._order), k.COUNT_FIELDS), np.int64)
 
-    def first_wrap(self, counts: NDArray[np.int64]) -> tuple[int, int, str] | None:
-        """Sample, step and population of the first accumulator that wrapped around."""
-        steps = counts[:, :, k.FIRST_WRAP]
-        if steps.max(initial=-1) < 0:
-            return None
-        wrapped = [(s, int(steps[s, p]), p) for s, p in np.argwhere(steps >= 0).tolist()]
-        sample, step, population = min(wrapped)
-        return sample, step, self._order[population]
-
-    def population_counts(self, counts: NDArray[np.int64]) -> dict[str, PopulationCounts]:
-        """Sum counts over samples."""
-        total = counts.sum(axis=0).tolist()
-        return {
-            name: PopulationCounts(
-                self.sizes[name], *(row[column] for column in (k.SPIKES, k.EVENTS, k.WRAPS_Q, k.WRAPS_U))
-            )
-            for name, row in zip(self._order, total, strict=True)
+    def totals(
+        self, counts: NDArray[np.int64]
+    ) -> tuple[dict[str, PopulationCounts], tuple[int, int, str] | None]:
+        """Counts summed over samples; sample, step and population of the first accumulator that wrapped around."""
+        total = (counts[0] if len(counts) == 1 else counts.sum(axis=0)).tolist()
+        found = {
+            name: PopulationCounts(size, *row[: k.FIRST_WRAP])
+            for (name, size), row in zip(self.sizes.items(), total, strict=True)
         }
+        if not any(row[k.FIRST_WRAP] for row in total):
+            return found, None
+        behind = counts[:, :, k.FIRST_WRAP]
+        wrapped = [(s, int(behind[s, p]) - 1, p) for s, p in np.argwhere(behind).tolist()]
+        sample, step, population = min(wrapped)
+        return found, (sample, step, self._order[population])
 
 
 @lru_cache(maxsize=4)
@@ -469,7 +470,8 @@ def simulate(
         for name, variables in wanted.items()
     }
     end = chip.save(arrays, None if rng is None else tuple(rng.get_state(legacy=True)))
-    return Simulation(results, chip.population_counts(counts), end, chip.first_wrap(counts))
+    found, first_wrap = chip.totals(counts)
+    return Simulation(results, found, end, first_wrap)
 
 
 def _laid_out_sources(program: Program) -> tuple[NDArray[np.int64], int, int]:

@@ -65,7 +65,7 @@ LINE_FIELDS = 4
 # shifted beyond the population's shift. The projections into a population are in falling order of that.
 PRE, LIFT = 0, 1
 
-# Counts of a sample and a population.
+# Counts of a sample and a population; the last one is the step after the first wrap, or 0.
 SPIKES, EVENTS, WRAPS_Q, WRAPS_U, FIRST_WRAP = 0, 1, 2, 3, 4
 COUNT_FIELDS = 5
 
@@ -413,10 +413,9 @@ def _deliver(  # type: ignore[no-untyped-def]
     first_block, end_block = p[FIRST] // BLOCK, (p[FIRST] + p[SIZE] + BLOCK - 1) // BLOCK
     for r in range(p[FIRST_PROJECTION], p[FIRST_PROJECTION] + p[N_PROJECTIONS]):
         if narrow and delivered and projections[r, LIFT] < lift:
-            factor = 1 << (lift - projections[r, LIFT])
-            part = q16[p[FIRST] : p[FIRST] + p[SIZE]]
-            for k in range(part.size):
-                part[k] *= factor
+            further = int32((lift - projections[r, LIFT]) & 15)  # in 32 bits, not in 64
+            for k in range(np.uint64(p[FIRST]), np.uint64(p[FIRST] + p[SIZE])):
+                q16[k] = int32(q16[k]) << further
         lift = projections[r, LIFT]
         pre = projections[r, PRE]
         first, left = spikes_first[pre], n_spikes[pre]
@@ -606,8 +605,8 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
                             places[t + 1, node] = place
                             n_spikes[t + 1, node] = n_new
                             count[SPIKES] += n_new
-                            if count[FIRST_WRAP] < 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:
-                                count[FIRST_WRAP] = step
+                            if count[FIRST_WRAP] == 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:
+                                count[FIRST_WRAP] = step + 1
                             if records.shape[0] > 0:
                                 _record(
                                     records,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +49,7 @@ class Decoder:
             n_delayed += size * delay
         self._n_filtered, self._n_delayed = n_filtered, n_delayed
         laid_out = layout([p.transform for p in self._projections.values()], np.float64)
+        self._threads = threading.local()
         self._constants = (
             *(laid_out.table, laid_out.geometry, laid_out.weights),
             np.array(rows, np.int64).reshape(-1, 6),
@@ -85,7 +88,6 @@ class Decoder:
     ) -> None:
         """Add what the spikes decode to, to `trace` (n, all steps, total size), changing `arrays` in place."""
         if self._projections:
-            x = np.zeros(self._n_filtered)
             kernels.decode(
                 *self._constants,
                 events.counts,
@@ -93,6 +95,15 @@ class Decoder:
                 *arrays,
                 trace,
                 first_step,
-                x,
-                block_marks(x.size),
+                *self._memory(),
             )
+
+    def _memory(self) -> tuple[NDArray[Any], ...]:
+        """The thread's own working memory, used for run after run."""
+        made: tuple[NDArray[Any], ...] | None = getattr(self._threads, "memory", None)
+        if made is None:
+            made = self._threads.memory = (
+                aligned.zeros(self._n_filtered, np.float64),
+                block_marks(self._n_filtered),
+            )
+        return made

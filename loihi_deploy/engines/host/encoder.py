@@ -103,7 +103,7 @@ class Encoder:
             )
         self._n_filtered = n_filtered
         self._start = np.zeros(self._n_neurons)
-        self._drawn = [p for p in graph.populations if p.neuron.kind == "poisson"]  # anew for every sample
+        self.drawn = [p for p in graph.populations if p.neuron.kind == "poisson"]  # anew for every sample
         for population in graph.populations:
             self._start[self._part(population.name)] = initial_voltage(population, graph.dt)
         laid_out = layout([p.transform for p in self._projections.values()], np.float64)
@@ -131,27 +131,32 @@ class Encoder:
         )
 
     def together(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-        """Arrays (n, frames, size) of every input side by side, in float64."""
+        """Arrays (n, frames, size) of every input side by side, in float64, that can be written to."""
+        if len(self._inputs) == 1:
+            return inputs[self._inputs[0]].astype(np.float64, "C")
         return np.concatenate([inputs[name] for name in self._inputs], axis=2, dtype=np.float64)
+
+    def none(self) -> NDArray[np.int64]:
+        """No spikes of any population, to be added to."""
+        return np.zeros(len(self.sizes), np.int64)
 
     def start(
         self, n: int, numbers: NDArray[np.int64] | None = None, seed: int = 0
     ) -> tuple[NDArray[Any], ...]:
         """Voltages, refractory times and filtered values of `n` samples at rest; see `neurons.initial_voltages`."""
-        numbers = np.arange(n) if numbers is None else numbers
         voltage = np.empty((n, self._n_neurons))
         voltage[:] = self._start
-        for p in self._drawn:
-            voltage[:, self._part(p.name)] = initial_voltages(p, self.graph.dt, numbers, seed)
+        for p in self.drawn:
+            which = np.arange(n) if numbers is None else numbers
+            voltage[:, self._part(p.name)] = initial_voltages(p, self.graph.dt, which, seed)
         held = () if self._holding is None else self._holding.start(n)
         return voltage, np.zeros(voltage.shape), np.zeros((n, self._n_filtered)), *held
 
-    def unsent(self, arrays: tuple[NDArray[Any], ...]) -> NDArray[np.int64]:
-        """Spikes of each population that still wait to be sent, in the arrays of `start`."""
-        if self._holding is None:
-            return np.zeros(len(self.sizes), np.int64)
-        ends = np.cumsum(list(self.sizes.values()))
-        return np.array([part.sum() for part in np.split(arrays[3], ends[:-1], axis=1)], np.int64)
+    def lose_unsent(self, arrays: tuple[NDArray[Any], ...], lost: NDArray[np.int64]) -> None:
+        """Add to `lost` the spikes of each population that still wait to be sent, in the arrays of `start`."""
+        if self._holding is not None:
+            ends = np.cumsum(list(self.sizes.values()))
+            lost += [part.sum() for part in np.split(arrays[3], ends[:-1], axis=1)]
 
     def _part(self, name: str) -> slice:
         return slice(self._first[name], self._first[name] + self.sizes[name])
@@ -187,8 +192,9 @@ class Encoder:
         arrays: tuple[NDArray[Any], ...],
         lost: NDArray[np.int64],
         room: NDArray[np.int32] | None = None,
+        sent: NDArray[np.int64] | None = None,
     ) -> Events:
-        """Step all samples, changing `arrays` in place and adding to `lost`.
+        """Step all samples, changing `arrays` in place and adding to `lost` and `sent`.
 
         Parameters
         ----------
@@ -204,15 +210,23 @@ class Encoder:
             Spikes beyond one for a neuron and step.
         room : int32 array, optional
             Memory for the spikes that are returned; see `Events.empty`.
+        sent : (n_populations,) int64 array, optional
+            Spikes that are returned.
         """
+        emitted = np.zeros_like(lost) if sent is None or self._holding is not None else sent
         events = Events.empty(self.sizes, len(inputs), steps, room)
         self._encode(
             *self._constants,
             *(inputs, first_step, steps, hold),
-            *(*arrays[:3], events.counts, events.indices, lost),
+            *(*arrays[:3], events.counts, events.indices, lost, emitted),
             *self._memory(),
         )
-        return events if self._holding is None else self._holding.run(events, *arrays[3:])
+        if self._holding is None:
+            return events
+        let_out = self._holding.run(events, *arrays[3:])
+        if sent is not None:
+            sent += let_out.totals()
+        return let_out
 
     def _memory(self) -> tuple[NDArray[Any], ...]:
         """The thread's own working memory, used for run after run: the kernel empties what it does not overwrite."""

@@ -199,7 +199,7 @@ def encode_with(kind_of_all: int | None) -> Callable[..., None]:
         populations, constants, table, geometry, weights, projections, factors, gain, bias, dt,
         inputs, first_step, steps, hold,
         voltage, refractory_time, filtered,
-        counts, indices, lost,
+        counts, indices, lost, sent,
         drive, j, spiked, touched, words, which, kept, n_moving,
     ):  # fmt: skip
         """Step the encoder of every sample of a batch."""
@@ -264,6 +264,7 @@ def encode_with(kind_of_all: int | None) -> Callable[..., None]:
                         for k in range(n_out, n_out + n):
                             indices[s, k] = which[first + indices[s, k]]
                     counts[s, t, p] = n
+                    sent[p] += n
                     n_out += n
             if gathers:
                 for p in range(populations.shape[0]):

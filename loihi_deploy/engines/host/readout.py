@@ -60,7 +60,7 @@ def decisions(readout: Graph, trace: NDArray[np.float64], width: int) -> NDArray
 def _decoded(
     readout: Graph, trace: NDArray[np.float64], width: int
 ) -> Iterator[tuple[Readout, NDArray[np.float64]]]:
-    means = trace[:, -width:].sum(axis=1) / width
+    means = np.add.reduce(trace[:, -width:], axis=1) / width
     first = 0
     for node in readout.readouts:
         yield node, means[:, first : first + node.size] + node.bias
