@@ -245,7 +245,8 @@ def deliver_spikes(fields, geometry, weights, spikes, first_spike, n_spikes, acc
     Where several meet the same accumulators, these are read and written once: four at a time in a dense layer, two in
     a row from one pixel in a convolution. Behind those of a dense layer there is room for a line of weights.
 
-    Of as many spikes as a convolution has blocks, hardly one would be left out: all are marked at once.
+    Of as many spikes as a convolution has blocks, hardly one would be left out: all are marked at once. Fewer are
+    delivered one by one, so that the loop over many has nothing else to do.
     """
     k, end = uint64(first_spike), uint64(first_spike + n_spikes)
     first, base = uint64(offset), fields[WEIGHTS]
@@ -255,15 +256,15 @@ def deliver_spikes(fields, geometry, weights, spikes, first_spike, n_spikes, acc
             _touch(touched, first, fields[OUT_SIZE])
         return np.int64(n_spikes) * np.int64(fields[OUT_SIZE])
     events = uint64(0)
-    if fields[KIND] == SPARSE or fields[GROUP_OUT] < fields[OUT_CHANNELS]:
+    few = uint64(n_spikes) < fields[OUT_SIZE] >> BLOCK_SHIFT
+    if few or fields[KIND] == SPARSE or fields[GROUP_OUT] < fields[OUT_CHANNELS]:
         while k < end:
             events += uint64(deliver(fields, geometry, weights, spikes[k], 1, acc, offset, touched))
             k += ONE
         return np.int64(events)
     channels, out_channels, indices = fields[IN_CHANNELS], fields[OUT_CHANNELS], fields[GEOMETRY]
     per_channel, row_weights, row_targets = fields[CHANNEL_WEIGHTS], fields[ROW_WEIGHTS], fields[ROW_TARGETS]
-    few = uint64(n_spikes) < fields[OUT_SIZE] >> BLOCK_SHIFT
-    if not few and n_spikes > 0:
+    if n_spikes > 0:
         _touch(touched, first, fields[OUT_SIZE])
     while k < end:
         index = uint64(spikes[k])
@@ -281,8 +282,6 @@ def deliver_spikes(fields, geometry, weights, spikes, first_spike, n_spikes, acc
             k += ONE
             for _ in range(n_rows):
                 _add_two(acc, target, weights, start, other, n)
-                if few:
-                    _touch(touched, target, n)
                 start += row_weights
                 other += row_weights
                 target += row_targets
@@ -290,8 +289,6 @@ def deliver_spikes(fields, geometry, weights, spikes, first_spike, n_spikes, acc
         else:
             for _ in range(n_rows):
                 add_run(acc, target, weights, start, n, 1)
-                if few:
-                    _touch(touched, target, n)
                 start += row_weights
                 target += row_targets
             events += n_rows * n
