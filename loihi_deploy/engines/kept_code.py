@@ -7,16 +7,17 @@ that it is kept under.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
@@ -67,17 +68,76 @@ class _Part(JITCodeLibrary):  # type: ignore[misc]
         pass
 
 
-class _KernelCompiler(Compiler):  # type: ignore[misc]
+class _Typing:
+    """numba's typing of calls, where the type of an operation, once found, is known.
+
+    numba goes through all that it knows under a name, for every `+`: half of what it takes to find types.
+
+    Parameters
+    ----------
+    context : numba's typing context
+    """
+
+    _known: ClassVar[dict[tuple[Any, ...], Any]] = {}
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def resolve_function_type(self, function: Any, arguments: Any, by_name: Any) -> Any:
+        """The signature of a call; that of a part is made by compiling it, and known to the part."""
+        if by_name or isinstance(function, types.Dispatcher):
+            return self._context.resolve_function_type(function, arguments, by_name)
+        call = function, tuple(arguments)
+        if call not in self._known:
+            self._known[call] = self._context.resolve_function_type(function, arguments, by_name)
+        return self._known[call]
+
+
+_NOTHING_TO_DO = (
+    "WithLifting",
+    "InlineClosureLikes",
+    "RewriteDynamicRaises",
+    "MakeFunctionToJitFunction",
+    "InlineInlinables",
+    "FindLiterallyCalls",
+    "LiteralUnroll",
+    "LiteralPropagationSubPipelinePass",
+    "InlineOverloads",
+    "NopythonRewrites",
+    "AnnotateTypes",
+    "DumpParforDiagnostics",
+)
+"""Passes of numba that change nothing in kernels, which have no closures, contexts, array expressions or raises."""
+
+
+class _KernelCompiler(Compiler):  # type: ignore[misc]  # numba has no types
     """Compiles kernels, no two arrays of which overlap: what adds one to another need not look whether they do."""
 
     library = _Code
 
+    def compile_extra(self, function: Callable[..., Any]) -> Any:
+        """Compile without looking for garbage meanwhile, which takes longer the more there is in memory."""
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return super().compile_extra(function)
+        finally:
+            if collects:
+                gc.enable()
+
     def define_pipelines(self) -> Any:
-        """Compile as numba does, into another library."""
+        """Compile as numba does, into another library, and leaving out what it need not do."""
         self.state.flags.noalias = True
+        self.state.typingctx = _Typing(self.state.typingctx)
         self.state.library = self.library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
         self.state.library.enable_object_caching()
-        return super().define_pipelines()
+        pipelines = super().define_pipelines()
+        for pipeline in pipelines:
+            pipeline.passes = [each for each in pipeline.passes if each[0].__name__ not in _NOTHING_TO_DO]
+        return pipelines
 
 
 class _PartCompiler(_KernelCompiler):
@@ -121,7 +181,7 @@ def _contents(function: Any, seen: set[int]) -> Iterator[tuple[str, bytes]]:
             value = function.__globals__[name]
             if isinstance(_defined(value), FunctionType):
                 yield from _contents(value, seen)
-            elif isinstance(value, (int, float, np.generic, tuple)):
+            elif isinstance(value, (int, float, str, np.generic, tuple)):
                 yield f"{place} {name}", repr(value).encode()
             elif not isinstance(value, (type, ModuleType, np.ufunc, BuiltinFunctionType)):
                 raise TypeError(f"{place} reads {name}, of which nobody knows whether it has changed")
@@ -157,7 +217,9 @@ class _Cache:
     def load_overload(self, signature: Any, context: Any) -> Any:
         """What is kept for a signature; None where there is nothing, or nothing that can be read."""
         try:
-            return self._kept.load_overload(signature, context)
+            with self._kept._guard_against_spurious_io_errors():
+                # not `load_overload`, which first reads all that numba can compile
+                return self._kept._load_overload(signature, context)
         except Exception as error:  # a damaged pickle raises anything
             problem = Problem(
                 "compiled code that was kept cannot be read, and is made again, which takes some seconds",

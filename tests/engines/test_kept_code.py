@@ -1,16 +1,23 @@
 """Compiled code is never stale, and does without a place to be kept in."""
 
+import gc
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numba import njit, types
+from numba.core import typed_passes, untyped_passes
+from numba.core.compiler import Compiler
+from numba.core.errors import TypingError
 
 import loihi_deploy
-from loihi_deploy.engines.kept_code import stamp
+from loihi_deploy.engines.kept_code import _NOTHING_TO_DO, _OPTIONS, _Code, _KernelCompiler, inlined, stamp
 
 PACKAGE = Path(loihi_deploy.__file__).parent
 
@@ -179,3 +186,75 @@ def test_no_folder_that_can_be_written_to(kernels):
     somewhere = {**nowhere, "NUMBA_CACHE_DIR": str(kernels / "cache")}
     assert run(CALL, kernels, **somewhere) == ("4 5 0\n", "")
     assert run(CALL, kernels, **somewhere) == ("4 5 1\n", "")
+
+
+def test_a_kept_kernel_is_read_without_all_that_numba_can_compile(kernels):
+    call = CALL + "; import sys; print('numba.np.linalg' in sys.modules)"
+    assert run(call, kernels) == ("4 5 0\nTrue\n", "")
+    assert run(call, kernels) == ("4 5 1\nFalse\n", "")
+
+
+@inlined
+def _clipped(x, limit):
+    return np.int32(limit) if x > limit else x
+
+
+def _add_clipped(x, y, limit):
+    total = np.int64(0)
+    for k in range(x.size):
+        y[k] += _clipped(x[k], limit) << 1
+        if limit > 3:
+            total += np.int64(y[k]) * 2 - k
+    return total
+
+
+class WholeCompiler(Compiler):
+    """What numba does by itself, but for how the code is optimized."""
+
+    def define_pipelines(self):
+        self.state.flags.noalias = True
+        self.state.library = _Code(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        self.state.library.enable_object_caching()
+        return super().define_pipelines()
+
+
+def test_the_code_is_that_of_all_of_numbas_passes():
+    """A kernel is compiled without some of them, and with types of operations that were found before."""
+    arrays = types.Array(types.int32, 1, "C")
+    signature = (arrays, arrays, types.int32)
+    written = []
+    for compiler in (WholeCompiler, _KernelCompiler, _KernelCompiler):
+        kernel = njit(pipeline_class=compiler, **_OPTIONS)(_add_clipped)
+        kernel.compile(signature)
+        x, y = np.arange(6, dtype=np.int32), np.ones(6, np.int32)
+        assert kernel(x, y, np.int32(4)) == 2 * (1 + 3 + 5 + 7 + 9 + 9) - 15
+        assert y.tolist() == [1, 3, 5, 7, 9, 9]
+        written.append(re.sub(r"B\d+v\d+", "", kernel.inspect_asm(signature)))  # versions of functions
+    assert written[1] == written[0]
+    assert written[2] == written[0]
+    passes = {name for module in (untyped_passes, typed_passes) for name in vars(module)}
+    assert set(_NOTHING_TO_DO) <= passes
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_garbage_is_collected_while_a_kernel_is_compiled(monkeypatch, collects):
+    collected = []
+    compile_extra = Compiler.compile_extra
+
+    def watched(self, function):
+        collected.append(gc.isenabled())
+        return compile_extra(self, function)
+
+    monkeypatch.setattr(Compiler, "compile_extra", watched)
+    was = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    try:
+        arrays = types.Array(types.int32, 1, "C")
+        njit(pipeline_class=_KernelCompiler, **_OPTIONS)(_add_clipped).compile((arrays, arrays, types.int64))
+        assert gc.isenabled() == collects
+        with pytest.raises(TypingError):
+            njit(pipeline_class=_KernelCompiler, **_OPTIONS)(_add_clipped).compile((arrays, arrays, arrays))
+        assert gc.isenabled() == collects
+    finally:
+        (gc.enable if was else gc.disable)()
+    assert set(collected) == {False}
