@@ -243,7 +243,15 @@ def test_calibration_samples_that_reach_a_layer():
 
 @pytest.mark.parametrize(
     ("rescaling", "largest", "doubted"),
-    [(1 / 255, 1, True), (1 / 255, 255, False), (1 / 255, 2, False), (0.5, 1, False), (1.0, 0.01, False)],
+    [
+        (1 / 255, 1, True),
+        (1 / 255, 255, False),
+        (1 / 255, 1.01, False),
+        (1 / 30, 1, True),
+        (1 / 29.9, 1, False),
+        (0.5, 1, False),
+        (1.0, 0.01, False),
+    ],
 )
 def test_samples_are_doubted_where_a_model_would_leave_nothing_of_them(rescaling, largest, doubted):
     samples = samples_for(network(LIF), -largest * X / X.max())

@@ -13,6 +13,7 @@ from loihi_deploy.analysis.presentation import (
     ENCODER_PERCENTILES,
     FIRST_PERCENTILE,
     FIRST_RATE,
+    LADDER,
     RATES,
     WINDOWS,
     Chosen,
@@ -41,6 +42,16 @@ def test_rates_and_percentiles_that_are_tried_rise_by_little_through_the_first_o
     left_out = 100 - np.array(ENCODER_PERCENTILES)
     assert left_out == pytest.approx([0.5, 0.1, 0.0])
     assert ENCODER_PERCENTILES[1] == FIRST_PERCENTILE
+
+
+def test_windows_are_tried_in_even_steps_and_times_rise_by_a_quarter_or_a_fifth_or_so():
+    np.testing.assert_allclose(WINDOWS, np.arange(3, 9) / 10)
+    assert (LADDER[0], LADDER[-1]) == (8, 200)
+    growth = np.divide(LADDER[1:], LADDER[:-1])
+    assert growth.min() >= 1.2
+    assert growth.max() <= 4 / 3
+    doubled = [2 * steps for steps in LADDER if 2 * steps <= LADDER[-1]]
+    assert set(doubled) - set(LADDER) == {24}
 
 
 def found(distance, tried=((350.0, 500.0, 700.0, 1000.0, 1500.0, 2000.0), (98.0,)), given=frozenset()):
