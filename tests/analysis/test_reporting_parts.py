@@ -1,0 +1,181 @@
+"""What a report is made of, beside its figures: connections, limits of what is shown, warnings, parts of a cluster."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import loihi_deploy as ld
+from loihi_deploy.analysis import host_link, reporting, stage_runs
+from loihi_deploy.analysis.host_link import encoder_rate, with_limit
+from loihi_deploy.analysis.reporting import _raster, measured_values, report_values
+from loihi_deploy.analysis.stage_runs import INTEGER, StageValues, stage_values
+from loihi_deploy.analysis.weight_values import weight_values
+from loihi_deploy.backends import cluster
+from loihi_deploy.errors import InputError, LoihiDeployWarning
+from loihi_deploy.ir import Dense, Projection, Readout, samples_for
+from loihi_deploy.results import Counters, PopulationCounts
+from tests.sequences import frames, network
+
+X = frames(60, 1)[:, 0]
+MADE = ld.deploy(network("mean"), calibration=X, options=ld.DeployOptions(bias_correction_steps=0))
+PARTS = MADE._reported()
+
+
+def test_a_report_without_samples_tells_of_the_network_and_its_wires():
+    found = report_values(PARTS, {"numpy": "1"}, "do it again")
+    (host,) = MADE.program.sources
+    assert found["edges"] == [
+        ["frame", host.name],
+        [host.name, "first"],
+        ["first", "second"],
+        ["second", "classes"],
+    ]
+    assert (found["inputs"], found["readouts"]) == ({"frame": [8]}, {"classes": [3]})
+    assert (found["command"], found["provenance"]) == ("do it again", {"numpy": "1"})
+    assert found["digest"] == MADE.program.digest
+    assert found["options"]["bias_correction_steps"] == 0
+    assert found["n_board_chips"] == MADE.mapping.board.n_chips == 32
+    assert "accuracy" not in found
+
+
+def with_classes(n):
+    source = network("mean")
+    to_classes = source.projections[-1]
+    last = replace(to_classes, transform=Dense(np.resize(to_classes.transform.weights, (n, 20))))
+    readout = Readout("classes", (n,), np.zeros(n))
+    source = replace(source, projections=(*source.projections[:-1], last), readouts=(readout,))
+    return ld.deploy(source, calibration=X, options=ld.DeployOptions(bias_correction_steps=0))
+
+
+@pytest.mark.parametrize(("n", "shown"), [(50, True), (51, False)])
+def test_a_confusion_matrix_is_given_for_up_to_fifty_classes(n, shown, monkeypatch):
+    monkeypatch.setattr(reporting, "estimate", lambda *_: SimpleNamespace(values=dict))
+    made = with_classes(n)
+    samples = samples_for(made.graph, X[:4])
+    found = measured_values(made._reported(), samples, np.arange(4), 5)
+    assert ("confusion" in found["accuracy"]) == shown
+    assert found["data"] == {"samples": 4, "frames": 1, "steps": 5, "labelled": True}
+    without = measured_values(made._reported(), samples, None, 5)
+    assert "accuracy" not in without
+    assert without["data"]["labelled"] is False
+    assert "stages" in without
+
+
+def test_stages_are_left_out_where_the_source_says_nothing_of_such_samples(monkeypatch):
+    monkeypatch.setattr(reporting, "estimate", lambda *_: SimpleNamespace(values=dict))
+    made = ld.deploy(network(), calibration=frames(4, 3), options=ld.DeployOptions(bias_correction_steps=0))
+    found = measured_values(made._reported(), samples_for(made.graph, frames(4, 3)), None, 6)
+    assert "stages" not in found
+    assert found["data"] == {"samples": 4, "frames": 3, "steps": 6, "labelled": False}
+    found = measured_values(made._reported(), samples_for(made.graph, frames(4, 3)), np.zeros(4, int), 6)
+    assert "rate_network" not in found["accuracy"]
+
+
+def test_what_a_run_lost_is_warned_of_and_stands_in_the_report(monkeypatch):
+    monkeypatch.setattr(reporting, "estimate", lambda *_: SimpleNamespace(values=dict))
+    with pytest.warns(LoihiDeployWarning, match="beyond|outside|calibr") as caught:
+        found = report_values(PARTS, {}, "", samples_for(MADE.graph, 50 * X[:3]), None, 6)
+    told = {str(each.message) for each in caught}
+    assert set(found["warnings"]) & told
+    assert found["warnings"][: len(found["mapping"]["warnings"])] == found["mapping"]["warnings"]
+
+
+def test_a_layer_of_as_many_neurons_as_are_shown_is_shown_as_a_whole():
+    events = np.array([[0, 1, 0], [0, 2, 149]])
+    assert _raster(events, 150)["places"] == [0, 149]
+    assert _raster(events, 151)["shown"] == 150
+    assert _raster(np.zeros((0, 3), np.int64), 4) == {
+        "neurons": 4,
+        "shown": 4,
+        "spikes": 0,
+        "steps": [],
+        "places": [],
+    }
+
+
+# Weights
+
+
+def test_layers_of_which_any_projection_has_no_counterpart_are_left_out():
+    """One of two projections into a layer was stored without its zeros."""
+    source = network("mean")
+    loop = Projection("second", "second", Dense(0.1 * np.eye(20) + 0.01), 0.003)
+    source = replace(source, projections=(*source.projections, loop))
+    options = ld.DeployOptions(bias_correction_steps=0, normalization="none")
+    made = ld.deploy(source, calibration=frames(6, 3), options=options)
+    assert list(weight_values(made.graph, made.program, made.options)) == ["first", "second"]
+    synapses = list(made.program.synapses)
+    which = next(k for k, s in enumerate(synapses) if s.pre == s.post == "second")
+    synapses[which] = replace(synapses[which], transform=Dense(np.eye(20, dtype=np.int8)).csr())
+    fewer = replace(made.program, synapses=tuple(synapses))
+    assert list(weight_values(made.graph, fewer, made.options)) == ["first"]
+
+
+# Parts of a cluster
+
+
+def test_samples_are_shared_in_hundreds_each_with_its_number(monkeypatch):
+    given = []
+
+    def runs(samples, first=0):
+        given.append((len(samples), first))
+        numbers = samples.first_frames()["frame"][:, :1]
+        counts = Counters(len(samples), 0, {"a": PopulationCounts(1)})
+        rates = {"one": {"a": numbers}, "other": {"a": 2 * numbers, "b": 3 * numbers}}
+        return StageValues(
+            {INTEGER: numbers}, rates, counts, {"frame": (float(numbers.min()), float(numbers.max()))}
+        )
+
+    monkeypatch.setattr(
+        cluster, "results", lambda client, function, calls: (function(*call) for call in calls)
+    )
+    samples = samples_for(MADE.graph, np.arange(210.0)[:, None] * np.ones(8))
+    found = stage_values(runs, samples, object())
+    assert given == [(100, 0), (100, 100), (10, 200)]
+    assert found.outputs[INTEGER].ravel().tolist() == list(range(210))
+    assert found.rates["other"]["b"].ravel().tolist() == [3 * k for k in range(210)]
+    assert found.rates["one"]["a"].ravel().tolist() == list(range(210))
+    assert found.counters.samples == 210
+    assert found.ranges == {"frame": (0.0, 209.0)}
+    given.clear()
+    stage_values(runs, samples)
+    assert given == [(210, 0)]
+    assert stage_runs.PART == 100
+
+
+# What the host sends
+
+
+def test_two_hundred_samples_evenly_spaced_say_what_rate_keeps_a_limit(monkeypatch):
+    """99 of 100 of them send no more than nine tenths of it on average, on the chip that gets most."""
+    seen = []
+
+    def counted(program, mapping, samples, hold, flush=0):
+        seen.append((samples.given["frame"].ravel()[::8].tolist(), hold))
+        found = np.zeros((len(samples), 2, 2))
+        found[:, 0, 1] = 2 * np.arange(len(samples))  # on average as many as its number
+        return found
+
+    monkeypatch.setattr(host_link, "messages", counted)
+    many = samples_for(MADE.graph, np.arange(400.0)[:, None] * np.ones(8))
+    options = replace(MADE.options, max_host_spikes=20)
+    found = encoder_rate(MADE.program, MADE.mapping, many, options)
+    assert found == pytest.approx(1000 * 0.9 * 20 / np.percentile(np.arange(200), 99))
+    ((numbers, hold),) = seen
+    assert (len(numbers), hold) == (200, 100)
+    assert np.allclose(np.diff(numbers), 2, atol=1)
+
+
+def test_a_limit_that_a_single_spike_just_keeps():
+    costs = int(host_link.messages_of_spikes(MADE.program, MADE.mapping).max())
+    program, mapping = with_limit(MADE.program, MADE.mapping, costs)
+    assert program.host_limit.spikes == costs
+    assert mapping.program_digest == program.digest
+    wide = np.full((1, MADE.program.sources[0].size), 3)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(host_link, "messages_of_spikes", lambda *_: wide)
+        assert with_limit(MADE.program, MADE.mapping, 3)[0].host_limit.spikes == 3
+        with pytest.raises(InputError, match="3 or more"):
+            with_limit(MADE.program, MADE.mapping, 2)
