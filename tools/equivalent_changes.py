@@ -108,6 +108,42 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "(len(self._known) >= _REMEMBERED)",
     ): "what was forgotten is counted again",
     ("analysis/presentation.py", "ANY = 1", "1", "2"): "programs that are tried are the same for any time",
+    (
+        "analysis/fading.py",
+        "step = 1e-4 * max(1.0, float(np.abs(bias).max(initial=0.0)))",
+        "1e-4",
+        "0.00015000000000000001",
+    ): "a slope is the same by any step that is small",
+    (
+        "analysis/fading.py",
+        "step = 1e-4 * max(1.0, float(np.abs(bias).max(initial=0.0)))",
+        "1.0",
+        "1.5",
+    ): "a slope is the same by any step that is small",
+    (
+        "analysis/fading.py",
+        "step = 1e-4 * max(1.0, float(np.abs(bias).max(initial=0.0)))",
+        "0.0",
+        "1.0",
+    ): "it is 1 at least in any case",
+    (
+        "analysis/remedies.py",
+        "decisions = rate_decisions(source, samples, options, steps // samples.n_frames)",
+        "steps // samples.n_frames",
+        "(-(-(steps) // (samples.n_frames)))",
+    ): "the steps of a presentation are a multiple of its frames",
+    (
+        "analysis/stage_runs.py",
+        "window, hold, n = self.how.window, self.steps // samples.n_frames, len(samples)",
+        "self.steps // samples.n_frames",
+        "(-(-(self.steps) // (samples.n_frames)))",
+    ): "the steps of a presentation are a multiple of its frames",
+    (
+        "analysis/reporting.py",
+        "unit = steps // samples.n_frames if samples.n_frames > 1 else 1",
+        "steps // samples.n_frames",
+        "(-(-(steps) // (samples.n_frames)))",
+    ): "the steps of a presentation are a multiple of its frames",
 }
 
 # Numbers that either neighbour of is as good as: how much is done at a time.

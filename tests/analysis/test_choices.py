@@ -255,6 +255,9 @@ def test_fewer_steps_count_only_where_all_more_are_good_enough(monkeypatch):
     assert found.latency == latencies(ld.quantize(parts()))
     assert found_for(80, 0.25, None).readout_window == 1 / 5
     assert found_for(80, 0.5).steps == 5
+    asked.clear()
+    found_for(2000, 0.25)
+    assert sorted(asked) == [1, 2, 3, 4, 5, 35, 50, 70, 100, 141, 200, 282, 400]
 
 
 @pytest.mark.follows(

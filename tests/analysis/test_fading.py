@@ -48,3 +48,8 @@ def test_neurons_that_say_nothing_at_rest_keep_nothing_going():
     weights = [[1.5, 0], [0, 0.5]]
     assert radius(weights, [-20.0, -20.0]) == pytest.approx(KEPT, rel=5e-3)
     assert radius(weights, [-20.0, 20.0]) == pytest.approx(KEPT + 0.5 * (1 - KEPT), rel=5e-3)
+
+
+def test_at_its_threshold_a_neuron_counts_half():
+    """Where nothing drives it: of a little more and a little less, one makes it fire."""
+    assert radius([[1.5, 0], [0, 0.5]], [0.0, 0.0]) == pytest.approx(KEPT + 0.75 * (1 - KEPT), rel=5e-3)

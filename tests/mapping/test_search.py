@@ -240,3 +240,17 @@ def test_what_shapes_cost_by_hand():
     np.testing.assert_allclose(
         cost(shapes, True, bounds) - np.array([30 / 4, 30 / 18]), rest, rtol=1e-8, atol=1e-15
     )
+
+
+@pytest.mark.parametrize(("at", "found"), [(399, True), (400, False)])
+def test_four_hundred_partial_choices_are_kept(at, found):
+    """The second layer is chosen first; only one of its shapes, the dearest of those so far, lets the first one send."""
+    program = chain((6,), [("dense", 8), ("dense", 9)])
+    options = {"dense1": range(2), "dense2": range(500)}
+    slots = np.full((2, 500), 9)
+    slots[1, at] = 5
+    table = Coupling(np.zeros_like(slots), slots, np.ones_like(slots))
+    costs = {"dense1": np.zeros(2), "dense2": np.arange(500.0)}
+    bounds = {"out_axon_slots": 5, "destinations": 1}
+    chosen = choose(program, options, {1: table}, costs, LIMITS, interchip=False, bounds=bounds)
+    assert chosen == ({"dense1": 1, "dense2": at} if found else None)
