@@ -244,7 +244,7 @@ def test_what_shapes_cost_by_hand():
 
 @pytest.mark.parametrize(("at", "found"), [(399, True), (400, False)])
 def test_four_hundred_partial_choices_are_kept(at, found):
-    """The second layer is chosen first; only one of its shapes, the dearest of those so far, lets the first one send."""
+    """The second layer is chosen first; only one of its shapes, the dearest so far, lets the first one send."""
     program = chain((6,), [("dense", 8), ("dense", 9)])
     options = {"dense1": range(2), "dense2": range(500)}
     slots = np.full((2, 500), 9)
