@@ -227,3 +227,8 @@ EQUIVALENT |= {
     ("engines/host/neurons.py", "presentation: int = 1,", "1", new): "it is given wherever neurons look at it"
     for new in ("0", "2")
 }
+EQUIVALENT |= {
+    ("engines/delivery.py", "if n_spikes > 0:", "n_spikes > 0", "(n_spikes >= 0)"): (
+        "blocks that nothing reaches are then updated, too, which leaves them as they are, and is slower"
+    ),
+}

@@ -427,11 +427,8 @@ def level_step(largest: float, limits: Arithmetic, levels: Levels) -> float:
     So it is unless a population's threshold or biases need a smaller scale. The largest weight has the largest exponent
     then, and so have the others of its projection.
     """
-    w_max = levels.room * largest
-    scale = (
-        (limits.weight_mantissa_max + 1) / w_max * 2.0 ** (limits.weight_shift + limits.max_weight_exponent)
-    )
-    return float(levels.unit * 2 ** limits.weight_shifts[-1] / scale)
+    most = (limits.weight_mantissa_max + 1) / limits.weight_mantissa_step
+    return float(levels.unit * levels.room * largest / most)
 
 
 def _finest_shift(exact: NDArray[np.float64], mantissa_max: float, limits: Arithmetic) -> int:

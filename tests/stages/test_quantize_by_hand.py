@@ -1,11 +1,13 @@
-"""Integers of drawn layers beside a quantizer in plain Python, with Loihi's numbers written out."""
+"""Integers of drawn layers beside a quantizer in plain Python: of Loihi, and of a chip with other numbers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import loihi_deploy as ld
+from loihi_deploy.chip.boards import load_board
 from loihi_deploy.errors import QuantizationError
 from loihi_deploy.ir import (
     Dense,
@@ -40,70 +42,116 @@ def layer(weights, taus, bias, neuron=IF, gain=1.0, dt=0.001, start=None, notes=
     return PartitionedGraph(Graph((), encoders, (), (), dt), chip, readout, (), notes)
 
 
-def decayed_sum(factor):
+def decayed_sum(factor, bits=12):
     """What a value of 1 adds up to while it decays in integers: nengo-loihi's ``decay_magnitude``."""
-    r, q, x0 = factor / 4096, 0.494, 2.0**21
+    if factor == 1 << bits:
+        return 1.0
+    r, q, x0 = factor / (1 << bits), 0.494, 2.0**21
     n = -math.log1p(x0 * (1 - r) / q) / math.log(r)
     principal = (1 - r ** (n + 1)) / (1 - r)
     return principal - q / ((1 - r) * x0) * (n + 1 - principal)
 
 
-def by_hand(weights, tau, bias, neuron=IF, gain=1.0, dt=0.001, percentile=100.0, start=None):
-    """Settings, weights and shifts of one layer, and what the rounding cost."""
-    leaky = neuron.kind == "lif"
-    decay_u = round(min(max((1 - math.exp(-dt / tau) if tau else 1.0) * 4095 - 1, 0), 4095))
-    decay_v = round((1 - math.exp(-dt / neuron.tau_rc)) * 4095) if leaky else 0
+LOIHI = load_board("loihi")
+OTHER_NUMBERS = {
+    "weight_mantissa_max": 60,
+    "weight_mantissa_step": 4,
+    "weight_shift": 4,
+    "min_weight_exponent": -3,
+    "max_weight_exponent": 2,
+    "threshold_mantissa_max": 40_000,
+    "threshold_shift": 5,
+    "bias_mantissa_max": 1023,
+    "max_bias_exponent": 5,
+    "decay_bits": 10,
+    "current_decay_offset": 0,
+    "voltage_decay_offset": 1,
+    "max_refractory_delay": 20,
+    "accumulator_bits": 20,
+    "current_bits": 22,
+    "max_v_min_exponent": 24,
+    "max_v_max_exponent": 6,
+}
+OTHER = replace(LOIHI, chip=replace(LOIHI.chip, arithmetic=replace(LOIHI.chip.arithmetic, **OTHER_NUMBERS)))
+
+
+def by_hand(a, weights, tau, bias, neuron=IF, gain=1.0, dt=0.001, percentile=100.0, start=None):
+    """Settings, weights and shifts of one layer on a chip of the arithmetic `a`, and what the rounding cost."""
+    leaky, decay_max, full = neuron.kind == "lif", 2**a.decay_bits - 1, 2**a.decay_bits
+    exact_u = (1 - math.exp(-dt / tau) if tau else 1.0) * decay_max - a.current_decay_offset
+    decay_u = round(min(max(exact_u, 0), decay_max))
+    exact_v = (1 - math.exp(-dt / neuron.tau_rc)) * decay_max - a.voltage_decay_offset if leaky else 0
+    decay_v = round(max(exact_v, 0))
     theta = 1.0 if leaky else 1 / dt
-    current_sum = decayed_sum(4095 - decay_u)
-    voltage_sum = decayed_sum(4096 - decay_v) if decay_v else 1.0
+    current_sum = decayed_sum(full - a.current_decay_offset - decay_u, a.decay_bits)
+    voltage_sum = decayed_sum(full - a.voltage_decay_offset - decay_v, a.decay_bits) if leaky else 1.0
+    threshold_max, bias_max = (
+        a.threshold_mantissa_max << a.threshold_shift,
+        a.bias_mantissa_max << a.max_bias_exponent,
+    )
+    largest_level = a.weight_mantissa_max // a.weight_mantissa_step
     exact = [w * np.reshape(gain, (-1, 1)) / dt for w in weights]
     sizes = np.concatenate([np.abs(w).ravel() for w in exact])
     w_max = float(sizes.max()) if percentile == 100 else float(np.percentile(sizes[sizes > 0], percentile))
-    for k in range(8):
-        scale = 255 / w_max * 64 / 2**k
+    for exponent in range(a.max_weight_exponent, a.min_weight_exponent - 1, -1):
+        scale = (a.weight_mantissa_max + 1) / w_max * 2.0 ** (a.weight_shift + exponent)
         threshold = round(theta * scale * current_sum * voltage_sum)
         largest = round(float(np.abs(bias).max()) * scale * current_sum)
-        if threshold <= THRESHOLD_MAX and largest <= BIAS_MAX:
+        if threshold <= threshold_max and largest <= bias_max:
             break
     else:
         return None
-    mantissa = round(theta * scale * current_sum * voltage_sum / 64)
+    mantissa = round(theta * scale * current_sum * voltage_sum / 2**a.threshold_shift)
     if mantissa < 1:
         return None
     biases = []
     for b in bias:
         b = round(float(b) * scale * current_sum)
-        exponent = next(e for e in range(8) if abs(b) <= 4095 << e)
+        exponent = next(e for e in range(32) if abs(b) <= a.bias_mantissa_max << e)
         biases.append(round(b / 2**exponent) << exponent)
+    finest = a.weight_shift + (2 if a.weight_mantissa_step == 4 else 1)  # of a unit of the step
+    shifts_there_are = [
+        s
+        for s in range(a.weight_shift, finest + a.max_weight_exponent + 1)
+        if s >= finest + a.min_weight_exponent
+    ]
     made, shifts, lost, saturated, zeroed = [], [], 0.0, 0, 0
     for w in exact:
         largest = min(float(np.abs(w).max()) * scale, w_max * scale)
-        shift = 6 if largest <= 127.5 * 64 else 7
-        integers = [[max(-127, min(127, round(x * scale / 2**shift))) for x in row] for row in w.tolist()]
-        made.append(integers)
+        fitting = [s for s in shifts_there_are if largest <= (largest_level + 0.5) * 2**s]
+        shift = (fitting or shifts_there_are[-1:])[0]
+        levels = np.array(
+            [
+                [max(-largest_level, min(largest_level, round(x * scale / 2**shift))) for x in row]
+                for row in w.tolist()
+            ]
+        )
+        made.append(levels.tolist())
         shifts.append(shift)
-        levels, wanted = np.array(integers), w * scale
+        wanted = w * scale
         lost += float(((levels * 2.0**shift - wanted) ** 2).sum())
-        saturated += int((np.abs(wanted) / 2**shift > 127.5000001).sum())
+        saturated += int((np.abs(wanted) / 2**shift > (largest_level + 0.5) * (1 + 1e-9)).sum())
         zeroed += int(((levels == 0) & (w != 0)).sum())
     power = sum(float(((w * scale) ** 2).sum()) for w in exact)
     bias_exact = np.asarray(bias) * scale * current_sum
+    threshold = mantissa << a.threshold_shift
     return {
         "decays": (decay_u, decay_v),
-        "threshold": mantissa * 64,
+        "threshold": threshold,
         "refractory": round(neuron.tau_ref / dt) + 1,
         "bias": biases,
         "weights": made,
         "shifts": shifts,
-        "start": None if start is None else [round(v * mantissa * 64) for v in start.tolist()],
+        "start": None if start is None else [round(v * threshold) for v in start.tolist()],
         "scales": (scale, scale * current_sum * voltage_sum, scale * current_sum),
         "cost": (math.sqrt(lost / power), saturated, zeroed, sum(w.size for w in exact)),
         "bias_cost": float(np.sqrt(np.mean((np.array(biases) - bias_exact) ** 2) / np.mean(bias_exact**2))),
     }
 
 
+@pytest.mark.parametrize("board", [LOIHI, OTHER], ids=["loihi", "other"])
 @pytest.mark.parametrize("seed", range(60))
-def test_drawn_layers_have_the_integers_of_plain_python(seed):
+def test_drawn_layers_have_the_integers_of_plain_python(seed, board):
     rng = np.random.default_rng(seed)
     neuron = [IF, LIF, NeuronModel("lif", 0.05, 0.0), NeuronModel(below_zero=True)][seed % 4]
     n_out, dt = int(rng.integers(1, 5)), [0.001, 0.001, 0.002][seed % 3]
@@ -119,12 +167,13 @@ def test_drawn_layers_have_the_integers_of_plain_python(seed):
     percentile = 100.0 if seed % 3 else 80.0
     start = rng.uniform(-0.7, 1, n_out) if seed % 7 == 0 else None
     given = layer(weights, [tau] * len(weights), bias, neuron, gain, dt, start, ("before",))
-    expected = by_hand(weights, tau, bias, neuron, gain, dt, percentile, start)
+    arithmetic = board.chip.arithmetic
+    expected = by_hand(arithmetic, weights, tau, bias, neuron, gain, dt, percentile, start)
     if expected is None:
         with pytest.raises(QuantizationError):
-            quantize(given, "loihi", percentile)
+            quantize(given, board, percentile)
         return
-    program = quantize(given, "loihi", percentile)
+    program = quantize(given, board, percentile)
     (made,), (group,) = program.populations, program.scale_groups
     assert (made.decay_u, made.decay_v) == expected["decays"]
     assert (made.threshold, made.refractory) == (expected["threshold"], expected["refractory"])
@@ -146,11 +195,12 @@ def test_drawn_layers_have_the_integers_of_plain_python(seed):
     if zeroed > n_weights // 2:
         notes.append(f"p: {zeroed} of {n_weights} weights rounded to zero")
     assert list(program.notes) == notes
-    assert (program.dt, program.frame_steps, made.v_max) == (dt, 3, 2**23 - 1)
-    floor = -(2**23) + 1 if neuron.below_zero else 0
+    assert (program.dt, program.frame_steps, made.v_max) == (dt, 3, arithmetic.largest_v_max)
+    lowest = min(arithmetic.current_bits, arithmetic.max_v_min_exponent)
+    floor = -(2**lowest) + 1 if neuron.below_zero else 0
     if start is not None:
         deepest = max(made.threshold, -min(expected["start"]))
-        floor = min(floor, 1 - 2 ** math.ceil(math.log2(deepest + 1)))
+        floor = min(floor, 1 - 2 ** min(math.ceil(math.log2(deepest + 1)), lowest))
     assert made.v_min == floor
 
 
