@@ -115,3 +115,23 @@ def test_a_bias_from_the_input_counts_for_its_own_population():
     given = SimpleNamespace(into=lambda name: [], arithmetic=loihi_arithmetic(), bias_inputs=inputs)
     assert _bounds(given, p).u2 == (-200, 200)
     assert _bounds(given, replace(p, name="r")).u2 == (0, 30)
+
+
+@pytest.mark.parametrize(
+    ("exponent", "offset", "lowest", "highest"),
+    [
+        (7, 0, -127, 127),
+        (7, 2, 1, 255),
+        (7, -3, -319, -65),
+        (10, -1, -1528, 504),
+        (6, 0, -63, 63),
+        (1, 0, -1, 1),
+    ],
+)
+def test_bounds_of_noise_are_its_lowest_and_its_highest_draw(exponent, offset, lowest, highest):
+    population = Compartments("p", (1,), 4095, 0, 64, 0, noise=Noise(exponent, offset))
+    bounds = _bounds(Program(NO_GRAPH, (), (population,), (), NO_GRAPH), population)
+    assert bounds.q == (lowest, highest)
+    at_membrane = replace(population, noise=Noise(exponent, offset, True))
+    bounds = _bounds(Program(NO_GRAPH, (), (at_membrane,), (), NO_GRAPH), at_membrane)
+    assert (bounds.q, bounds.u2) == ((0, 0), (lowest, highest))
