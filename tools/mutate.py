@@ -2,8 +2,8 @@
 
 As many places as the first number says are drawn with the second one, the same number from each area; areas that are
 named behind it are tried alone. Every change is made by itself, over a copy of the tree, and tests run there until the
-first one fails: those that run the changed line, by themselves or by what a fixture makes for them, the module's own,
-then the quick ones of its folder and of all, then the others of these files, which may use what the first one made. For
+first one fails: the module's own, then those that run the changed line, by themselves or by what a fixture makes for
+them, the quick ones of its folder and of all first, then the others of these files, which may use what those made. For
 what runs when a module is imported, as a constant does, those are tried that run a line where it is read; see
 `tools.readers`. Kernels leave no trace: for what is compiled, tests that run the modules that use it are tried. So that
 no test pays for it, libraries are loaded once, and each change gets a process that is forked from there and reads the

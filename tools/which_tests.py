@@ -296,7 +296,7 @@ def running(where: Mapping[str, Set[int]], kept: Mapping[str, Any]) -> list[str]
 
 
 def tests_of(mutant: Mutant, reached: dict[str, dict[str, Any]]) -> list[Trial]:
-    """The tests to be tried on a change: those that run it, then the others of the same files."""
+    """The tests to be tried on a change: all of the module's own, those that run it, the others of the same files."""
     where = lines_of(mutant)
     direct = {file: running(where, kept) for file, kept in reached.items()}
     if not any(direct.values()):  # of a line that is new nothing is known
@@ -307,16 +307,19 @@ def tests_of(mutant: Mutant, reached: dict[str, dict[str, Any]]) -> list[Trial]:
     usual = min(kept["collecting"] for kept in reached.values())  # to import the package, which is done once
     order: list[tuple[tuple[int, float], str, list[str]]] = []
     for file, tests in direct.items():
-        if not tests:
+        own, near = stem in Path(file).stem, folder in Path(file).parts
+        if not (tests or own):
             continue
         kept = reached[file]
         each = {test: cost(test, kept, set()) for test in kept["tests"]}
-        own, near = stem in Path(file).stem, folder in Path(file).parts
         quick = {test for test in tests if each[test] <= QUICK}
         for rank, chosen in (
-            (0 if own else 2 if near else 3, quick),
-            (1 if own else 4 if near else 5, set(tests) - quick),
-            (6 if own else 7 if near else 8, set(each) - set(tests)),
+            (0 if own else 3 if near else 4, quick),
+            (1 if own else 5 if near else 6, set(tests) - quick),
+            (
+                2 if own else 7 if near else 8,
+                set(each) - set(tests),
+            ),  # they may run it in processes that they start
         ):
             if chosen:
                 names = sorted(chosen, key=lambda test, each=each: (each[test], test))
