@@ -337,11 +337,11 @@ class GraphBuilder:
         self._connect(name, outputs)
 
     def _connect(self, post: str, expression: Affine) -> None:
-        parts: dict[Source, dict[int, Transform]] = {}
+        parts: dict[tuple[str, float | None], dict[int, Transform]] = {}
         for source, transform in expression.terms.items():
-            by_delay = parts.setdefault(source._replace(late=0), {})
+            by_delay = parts.setdefault((source.name, source.tau), {})
             by_delay[source.late] = linear.identity(expression.shape) if transform is None else transform
-        for (pre, tau, _), by_delay in parts.items():
+        for (pre, tau), by_delay in parts.items():
             tau = self.synapse if tau is None else tau
             if self.in_frames:
                 self._projections += [

@@ -232,7 +232,8 @@ def _of_last_step(tensor: Tensor, function: Callable[[NDArray[np.intp]], Any]) -
         if not inside or (result[1] != np.where(first < 0, -1, result[0] + n_steps * size)).any():
             return None
         arrangements.append(first)
-    return arrangements[0] if np.array_equal(arrangements[0], arrangements[1]) else None
+    one, other = arrangements
+    return one if np.array_equal(one, other) else None
 
 
 def mean_of_steps(tensor: Tensor) -> Tensor:

@@ -263,7 +263,7 @@ def test_padding_is_told_of_inputs_alone():
     p = made.population("p", add([x, z]), IF)
     derived = made.derived_input("d", x, affine(6, names=()), None, 1.0)
     made.readout("y", add([p, derived]))
-    for values in (p, derived, x.scaled(2.0), x.shifted(np.ones(6)), add([x, z])):
+    for values in (p, derived, x.scaled(2.0), x.shifted(np.eye(6)[0]), add([x, z])):
         assert made.mask(values, -1.0) is False
     assert made.mask(z, -1.0) is True
     masks = {node.name: node.mask_value for node in made.graph(0.001).inputs}

@@ -1,5 +1,6 @@
 """Tensors by themselves, against numpy: what functions of them compute, in both layouts, and what is refused."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -78,6 +79,24 @@ CHANNELS = np.array([0.5, -2.0, 3.0])
 ROWS = RNG.normal(size=(4, 1, 1))
 
 COMPUTED = {
+    "some of them twice": (
+        lambda t: moved(t, np.where(t.indices() % 4 == 1, t.indices() - 1, t.indices())),
+        lambda x: x.ravel()[np.where(np.arange(60) % 4 == 1, np.arange(60) - 1, np.arange(60))].reshape(
+            IMAGE
+        ),
+    ),
+    "bias, format said": (lambda t: F["biasadd"](t, CHANNELS, "channels_last"), lambda x: x + CHANNELS),
+    "bias, another format": (
+        lambda t: F["biasadd"](t, np.arange(4.0), "channels_first"),
+        lambda x: x + np.arange(4.0)[:, None, None],
+    ),
+    "average pool of channels first": (
+        lambda t: F["avgpool"](t, [1, 1, 2, 3], [1, 1, 3, 1], "VALID", "NCHW"),
+        lambda x: np.stack(
+            [[x[:, i : i + 2, j : j + 3].mean((1, 2)) for j in range(1)] for i in (0, 3)]
+        ).transpose(2, 0, 1),
+    ),
+    "split in three": (lambda t: F["split"](t, [1, 2, 1], 1)[2], lambda x: x[3:]),
     "moved": (lambda t: moved(t, t.indices()[::-1, :, [2, 0]]), lambda x: x[::-1, :, [2, 0]]),
     "turned": (lambda t: moved(t, t.indices().transpose(2, 0, 1)), lambda x: x.transpose(2, 0, 1)),
     "in a row": (lambda t: moved(t, t.indices().ravel()), np.ravel),
@@ -291,6 +310,7 @@ def test_vectors_and_rows():
     )
     check(lambda t: keras_layers._cropping(layer(cropping=((1, 2),)), [t]), lambda x: x[1:2], (4, 3))
     check(lambda t: moved(t, t.indices().reshape(2, 2, 3)), lambda x: x.reshape(2, 2, 3), (4, 3))
+    check(lambda t: F["matmul"](np.ones((2, 4)), t), lambda x: np.ones((2, 4)) @ x, (4, 3))
     cube = (2, 3, 4, 5)
     check(lambda t: contracted(t, np.ones((5, 2))), lambda x: x @ np.ones((5, 2)), cube)
     check(lambda t: reduced(t, [0, 2], False, True), lambda x: x.mean((0, 2)), cube)
@@ -400,6 +420,10 @@ def test_steps_are_followed_one_by_one_or_at_the_last():
         (lambda a: a[..., ::-1], "", X[..., ::-1]),
         (lambda a: a[:, -1], "last", X),
         (lambda a: a[:, -1, 1:], "last", X[1:]),
+        (
+            lambda a: np.pad(a[:, -1], ((0, 0), (1, 0), (0, 0), (0, 0)), constant_values=-1),
+            *("last", np.pad(X, ((1, 0), (0, 0), (0, 0)))),
+        ),
         (lambda a: a[:, :, 0], "", X[0]),
     ):
         made = rearranged(sequence, function)
@@ -423,6 +447,7 @@ MIXED = "samples, or steps of a sequence, are mixed or cut"
         (2, lambda a: a[:, 1], MIXED),
         (2, lambda a: a[:, 4], MIXED),
         (2, lambda a: a[::-1, -1], MIXED),
+        (2, lambda a: np.stack([a[0, -1], a[0, -1]]), MIXED),
         (2, lambda a: a[:1, -1], MIXED),
         (2, lambda a: a[:, -2], MIXED),
         (2, lambda a: a[:, 6], MIXED),
@@ -560,6 +585,17 @@ MAXIMUM = "a maximum or minimum of activities cannot be computed by synapses"
         (lambda t: F["cast"](t, "int32"), "rounding to whole numbers", "int32"),
         (lambda t: F["reshape"](t, (2, 60)), "a shape that fixes the number of samples", (2, 60)),
         (lambda t: F["reshape"](t, ()), "a shape that fixes the number of samples", ()),
+        (
+            lambda t: F["reshape"](replace(t, leading=2), (-1, 7, 60)),
+            "a shape that fixes the number of samples",
+            (-1, 7, 60),
+        ),
+        (
+            lambda t: F["reshape"](replace(t, leading=2), (-1,)),
+            "a shape that fixes the number of samples",
+            (-1,),
+        ),
+        (lambda t: F["concatenate"]([t, t]), "an operation along the batch or time axis", 0),
         (lambda t: F["gather"](t, [0], 1, 1), "other elements of each sample", None),
         (lambda t: F["relu"](t, 0.1), "a rectifier with a slope or a threshold", None),
         (lambda t: F["relu"](t, 0.0, None, 0.1), "a rectifier with a slope or a threshold", None),
@@ -602,3 +638,12 @@ def test_settings_of_layers_that_are_taken():
     assert keras_layers._relu(layer(**plain, max_value=2), [given]).activation == Saturating(2.0)
     assert keras_layers._softmax(layer(axis=-1), [given]).activation == "softmax"
     assert keras_layers._softmax(layer(axis=3), [given]).activation == "softmax"
+
+
+def test_axes_are_the_batchs_where_none_is_said():
+    for call in (lambda t: F["gather"](t, [1, 0]), lambda t: F["split"](t, 2), lambda t: F["unstack"](t)):
+        with pytest.raises(UnsupportedLayerError) as caught:
+            call(tensor())
+        assert str(caught.value) in (MIXED, "an operation along the batch or time axis")
+    with pytest.raises(UnsupportedLayerError, match="cannot be followed"):
+        F["reshape"](tensor(), (-1,))
