@@ -6,9 +6,9 @@ import pytest
 pytest.importorskip("tensorflow")
 
 import loihi_deploy as ld
-from loihi_deploy.errors import ConversionError, InputError
+from loihi_deploy.errors import ConversionError, InputError, Problem
 from loihi_deploy.frontends import convert
-from loihi_deploy.frontends.chip_activations import CURVES, chip_activation_class
+from loihi_deploy.frontends.chip_activations import CURVES, chip_activation_class, chip_activations
 from loihi_deploy.frontends.compat import import_keras
 
 X = np.random.default_rng(0).uniform(0, 1, (60, 6)).astype(np.float32)
@@ -147,3 +147,133 @@ def test_settings_out_of_range():
     with pytest.raises(InputError) as caught:
         layer("steep", scale=0, noise=-1)
     assert [problem.where for problem in caught.value.problems] == ["curve", "scale", "noise"]
+
+
+# every setting another one than the default, and none like another
+SETTINGS = {
+    "scale": 1.5,
+    "levels": 7,
+    "tau_rc": 0.03,
+    "tau_ref": 0.0041,
+    "dt": 0.002,
+    "sigma": 0.05,
+    "steepest": 0.3,
+}
+DRIVES = np.linspace(-0.3, 2.5, 137)
+
+
+def lif_rate(over, tau_rc=0.03, tau_ref=0.0041, lost=0.0):
+    """Spikes per step of 2 ms of LIF neurons with inputs over the threshold."""
+    driven = np.maximum(over, 1e-6)
+    return np.where(over > 1e-6, 0.002 / (tau_ref + tau_rc * np.log1p(1 / driven) + lost * 0.002), 0)
+
+
+def soft(j):
+    return 0.05 * np.log1p(np.exp((j - 1) / 0.05))
+
+
+DECAY = np.round(-np.expm1(-0.002 / 0.03) * 4095) / 4095
+ROUNDED = {"tau_rc": -0.002 / np.log1p(-DECAY), "tau_ref": 0.004}
+MEAN = {
+    "mean": lambda j: np.minimum(np.maximum(j, 0) / (1 + np.maximum(j, 0) / 2), 1),
+    "loihi_if": lambda j: np.maximum(j, 0),
+    "loihi_lif": lambda j: lif_rate(j - 1),
+    "soft_lif": lambda j: lif_rate(j - 1),
+    "lif": lambda j: lif_rate(j - 1),
+}
+TRAINED = {
+    "mean": lambda j: np.floor(MEAN["mean"](j) * 7 + 0.5) / 7,
+    "loihi_if": lambda j: np.where(j > 0, 1 / np.ceil(1 / np.maximum(j, 1e-6)), 0),
+    "loihi_lif": lambda j: np.where(
+        lif_rate(j - 1, **ROUNDED) > 0, 1 / np.ceil(1 / np.maximum(lif_rate(j - 1, **ROUNDED), 1e-6)), 0
+    ),
+    "soft_lif": lambda j: lif_rate(soft(j)),
+    "lif": lambda j: lif_rate(j - 1),
+}
+SMOOTH = {
+    "mean": MEAN["mean"],
+    "loihi_if": lambda j: np.maximum(j, 0) / (1 + np.maximum(j, 0) / 2),
+    "loihi_lif": lambda j: lif_rate(soft(j), **ROUNDED, lost=0.5),
+    "soft_lif": lambda j: lif_rate(soft(j)),
+    "lif": lambda j: lif_rate(j - 1),
+}
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_curves_and_derivatives_are_those_that_are_described(curve):
+    j = 1.5 * DRIVES
+    np.testing.assert_allclose(values(curve, DRIVES, **SETTINGS), MEAN[curve](j) / 1.5, rtol=1e-5, atol=1e-7)
+    found = values(curve, DRIVES, True, **SETTINGS)
+    np.testing.assert_allclose(found, TRAINED[curve](j) / 1.5, rtol=1e-4, atol=1e-6)
+    slope = (SMOOTH[curve](j + 1e-5) - SMOOTH[curve](j - 1e-5)) / 2e-5
+    if curve == "lif":
+        slope = np.minimum(slope, 0.3)
+    edges = np.abs(np.array([0, 1, 2]) - j[:, None]).min(1) < 0.02
+    np.testing.assert_allclose(slopes(curve, DRIVES, **SETTINGS)[~edges], slope[~edges], rtol=2e-3, atol=1e-5)
+
+
+def test_rates_without_levels_are_those_of_the_curve():
+    found = values("mean", DRIVES, True, **{**SETTINGS, "levels": 0})
+    np.testing.assert_allclose(found, MEAN["mean"](1.5 * DRIVES) / 1.5, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("curve", "kind", "discretized", "step", "gain", "amplitude"),
+    [
+        ("mean", "if", True, 0.002, 750, 0.002 / 1.5),
+        ("loihi_if", "if", True, 0, 750, 0.002 / 1.5),
+        ("loihi_lif", "lif", True, 0, 1.5, 0.002 / 1.5),
+        ("soft_lif", "lif", False, 0, 1.5, 0.002 / 1.5),
+        ("lif", "lif", False, 0, 1.5, 0.002 / 1.5),
+    ],
+)
+def test_neurons_on_chip(curve, kind, discretized, step, gain, amplitude):
+    neuron, found_gain, found_amplitude = layer(curve, **SETTINGS).chip_neuron()
+    assert (neuron.kind, neuron.discretized, neuron.step) == (kind, discretized, step)
+    assert (found_gain, found_amplitude) == (pytest.approx(gain), pytest.approx(amplitude))
+    if kind == "lif":
+        assert (neuron.tau_rc, neuron.tau_ref) == (0.03, 0.0041)
+
+
+def test_settings_that_nobody_gave():
+    made = layer("mean", noise=0.5, name="n")
+    usual = {
+        "scale": 1.0,
+        "levels": 0,
+        "tau_rc": 0.02,
+        "tau_ref": 0.002,
+        "dt": 0.001,
+        "sigma": 0.02,
+        "steepest": 1.0,
+    }
+    assert made.settings == {"curve": "mean", **usual, "noise": 0.5}
+    assert {name: made.get_config()[name] for name in ("name", *made.settings)} == {
+        "name": "n",
+        **made.settings,
+    }
+    assert type(made)().settings == {"curve": "mean", **usual, "noise": 0.0}
+    assert made.compute_output_shape((None, 3)) == (None, 3)
+
+
+@pytest.mark.parametrize("name", ["scale", "tau_rc", "dt", "sigma", "steepest", "levels", "noise", "tau_ref"])
+def test_limits_of_settings(name):
+    zero = name in ("levels", "noise", "tau_ref")
+    assert layer("mean", **{name: 1e-9 if not zero else 0}).settings[name] >= 0
+    for value in (-1, *(() if zero else (0,)), *(() if name == "levels" else (np.inf, np.nan))):
+        with pytest.raises(InputError) as caught:
+            layer("mean", **{name: value})
+        (problem,) = caught.value.problems
+        assert (problem.what, problem.where) == ("out of range", name)
+        assert problem.limit == ("0 or more" if zero else "above 0")
+    with pytest.raises(InputError) as caught:
+        layer("steep")
+    wanted = Problem("unknown curve", "curve", "steep", "mean or loihi_if or loihi_lif or soft_lif or lif")
+    assert caught.value.problems == (wanted,)
+
+
+def test_the_chips_neurons_in_a_model():
+    k = import_keras(2)
+    one, other = layer("mean", name="one"), layer("lif", name="other")
+    inner = k.Sequential([k.layers.Input((4,)), k.layers.Dense(4, activation=other)])
+    made = k.Sequential([k.layers.Input((6,)), k.layers.Dense(4, activation="relu"), one, inner])
+    assert list(chip_activations(made)) == [one, other]
