@@ -144,6 +144,24 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "steps // samples.n_frames",
         "(-(-(steps) // (samples.n_frames)))",
     ): "the steps of a presentation are a multiple of its frames",
+    ("analysis/stage_runs.py", "SPIKING: spiking.reshape(n, -1),", "1", "2"): (
+        "numpy takes any negative length for what is left"
+    ),
+    ("analysis/stage_runs.py", "INTEGER: result.outputs.reshape(n, -1),", "1", "2"): (
+        "numpy takes any negative length for what is left"
+    ),
+    ("analysis/presentation.py", "steps, hops = int(options.steps or 0), _hops(program)", "0", "1"): (
+        "a presentation time is there wherever this is asked"
+    ),
+    ("analysis/presentation.py", "how = RunOptions(int(options.steps or 0), progress=False)", "0", "1"): (
+        "a presentation time is there wherever this is asked"
+    ),
+    (
+        "analysis/verify.py",
+        "hold, steps = options.hold(samples.n_frames), options.steps or 0",
+        "0",
+        "1",
+    ): "a presentation time is there wherever this is asked",
 }
 
 # Numbers that either neighbour of is as good as: how much is done at a time.

@@ -1,9 +1,12 @@
 """What a call is given, checked together: which labels are classes and which are values, and what run is asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import loihi_deploy as ld
+from loihi_deploy.analysis import asking
 from loihi_deploy.analysis.asking import _targets, asked
 from loihi_deploy.backends import RunOptions, request_problems
 from loihi_deploy.errors import InputError, Problem
@@ -145,3 +148,39 @@ def test_what_is_wrong_with_a_run_stands_beside_the_rest_and_once():
         asked("no", MEAN, x, problems=[of_steps, other]).run_options(steps=0)
     assert list(error.value.problems) == [of_steps, other]
     assert asked("no", MEAN, x).run_options(steps=0).steps == 0  # told of where it is run
+
+
+def test_frames_in_front_of_the_first_answer_have_no_labels_and_no_values():
+    """Of three frames the last two are answered; of a sequence of two, the last one."""
+    late = Readout("y", (2,), np.zeros(2), over_frames="each", first_frame=1)
+    y = RNG.normal(size=(4, 2, 2))
+    np.testing.assert_array_equal(_targets(late, MOVING, y, 4, whole=False), y)
+    assert _targets(late, MOVING, RNG.normal(size=(4, 3, 2)), 4, whole=False) is None
+    graph, *others = EACH
+    first = replace(graph.readouts[0], first_frame=1)
+    made = (replace(graph, readouts=(first,)), *others)
+    padded = ld.Sequences(frames(4, 3), lengths=[3, 2, 3, 3])
+    labels = [[0, 1], [2, -1], [1, 1], [0, 2]]
+    assert asked("no", made, padded, labels).labels.tolist() == labels
+    assert asked("no", made, frames(4, 3), np.zeros((4, 2), int)).labels.shape == (4, 2)
+    assert asked("no", made, frames(4, 3), np.zeros((4, 3), int)).problems != ()
+
+
+def test_rows_of_different_length_are_no_values_of_a_single_sample():
+    assert (
+        _targets(SINGLE, samples_for(network(), frames(1, 1)[:, 0]), [[1.0], [2.0, 3.0]], 1, whole=False)
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("in_parts", "lies_in_parts", "parted"),
+    [(None, True, True), (None, False, False), (False, True, False), (True, False, True)],
+)
+def test_samples_are_read_in_parts_where_they_lie_so_unless_it_is_said(
+    in_parts, lies_in_parts, parted, monkeypatch
+):
+    monkeypatch.setattr(asking, "is_read_in_parts", lambda x: lies_in_parts)
+    found = asked("no", MEAN, frames(4, 3), [0, 1, 2, 0], in_parts=in_parts)
+    assert (found.source is not None) == parted
+    assert found.labels.tolist() == [0, 1, 2, 0]

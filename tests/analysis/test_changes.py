@@ -247,3 +247,21 @@ def test_changes_are_tried_on_a_hundred_samples(monkeypatch):
     found = made.verify(x, steps=3, reference_samples=0)
     assert tried == [(100, 100, 3, None)]
     assert "do this, which leaves 0.0 % lost" in found.remedies[0]
+
+
+def test_trials_are_shared_by_the_workers_of_a_cluster_in_order(monkeypatch):
+    def fails():
+        raise InputError.single("does not fit", "nowhere")
+
+    changes = [("a", lambda: 0.5), ("b", fails), ("c", lambda: 0.75)]
+    monkeypatch.setattr("loihi_deploy.analysis.remedies._changes", lambda made: changes)
+    given = []
+
+    def results(client, function, calls):
+        calls = list(calls)
+        given.append((client, calls))
+        return iter([function(*call) for call in calls])
+
+    monkeypatch.setattr("loihi_deploy.backends.cluster.results", results)
+    assert list(trials(deployed(), "a client")) == [Trial("a", 0.5), Trial("c", 0.75)]
+    assert given == [("a client", [(0,), (1,), (2,)])]

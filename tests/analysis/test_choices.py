@@ -22,7 +22,13 @@ from loihi_deploy.analysis.frames import (
     reading,
 )
 from loihi_deploy.analysis.host_link import encoder_rate, messages, with_slower_synapses
-from loihi_deploy.analysis.latency import LayerLatency, latencies, latency_sentence, latency_values
+from loihi_deploy.analysis.latency import (
+    LayerLatency,
+    answer_delay,
+    latencies,
+    latency_sentence,
+    latency_values,
+)
 from loihi_deploy.analysis.presentation import RATES, _divergence, _tried
 from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Dense, Graph, Input, Link, Projection, Readout, samples_for
@@ -412,5 +418,47 @@ def test_the_encoders_rate_is_lowered_by_what_nearly_all_samples_send():
     assert found == 1000.0
     slow = replace(made.options, max_host_spikes=10**6, encoder_rate=400.0)
     assert encoder_rate(program, mapping, given, slow) == 400.0
+    fast = replace(made.options, max_host_spikes=10**6, encoder_rate=3000.0)
+    assert encoder_rate(program, mapping, given, fast) == 1000.0  # a spike in each step
     held_longer = messages(program, mapping, given.take(slice(2)), 10, 3)
     assert held_longer.shape == (2, 13, 1)
+
+
+def test_the_shortest_delay_of_each_sender_counts():
+    """Of two projections from a layer, and of its neurons."""
+    program = two_ways()
+    near, far, direct = program.synapses
+    before, last = latencies(program)[1], latencies(program)[3]
+    far_2, far_5 = (replace(far, delays=np.array([late, late + 3])) for late in (2, 5))
+    made = replace(program, synapses=(near, far_5, far_2, direct))
+    after = latencies(made)[1]
+    assert (after.hops, after.delay) == (before.hops, pytest.approx(before.delay + 2))
+    made = replace(program, synapses=(near, far_5, far_2, replace(direct, delays=np.array([4, 1]))))
+    assert latencies(made)[1].hops == before.hops + 1
+    late = tuple(replace(p, delays=np.array(3)) if p.pre == "far" else p for p in program.readout.projections)
+    made = replace(program, readout=replace(program.readout, projections=late))
+    assert latencies(made)[3].delay == pytest.approx(last.delay + 3)
+    assert answer_delay(program) == round(last.delay)
+    assert answer_delay(replace(program, readout=Graph((), (), ()))) == 0
+
+
+def test_what_never_decays_is_never_heard_as_a_whole():
+    program = two_ways()
+    kept = tuple(replace(p, tau=np.inf) if p.pre == "far" else p for p in program.readout.projections)
+    made = replace(program, readout=replace(program.readout, projections=kept))
+    row = latency_values(made)[3]
+    assert row["layer"] == "late"
+    assert row["heard_from"] is None
+    assert row["heard_from_short"] > 1
+
+
+@pytest.mark.parametrize(("short", "told"), [(4.0, False), (3.99, True)])
+def test_shorter_synapses_are_told_of_where_they_save_more_than_a_step(short, told, monkeypatch):
+    def made(program, longest_synapse=np.inf, memory=np.inf):
+        delays = (1.0, 5.0, 5.0) if longest_synapse == np.inf else (0.5, short, 2.0)
+        return tuple(LayerLatency(name, 2, delay) for name, delay in zip("abc", delays, strict=True))
+
+    monkeypatch.setattr("loihi_deploy.analysis.latency.latencies", made)
+    text = latency_sentence(None, 30)
+    assert text.startswith("c first speaks at step 3 of 30 and hears the whole sample from step 6 on")
+    assert (f"make that step {short + 1:.0f}" in text) == told

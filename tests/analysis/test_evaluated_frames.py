@@ -14,12 +14,16 @@ from loihi_deploy.analysis.frames import (
     has_decisions,
     has_memory,
     presentation_steps,
+    rate_decisions,
+    rate_values,
     rates_by_frame,
+    read_rates,
     reading_of,
     reading_problems,
     synapse_problems,
 )
 from loihi_deploy.engines.rate_sequence import SAMPLES_AT_ONCE
+from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Graph, samples_for
 from tests.sequences import frames, network
 
@@ -207,3 +211,38 @@ def test_steps_of_a_presentation(options, n_frames, steps):
 def test_frames_that_there_is_no_answer_to_do_not_count(window, first, weights):
     found = frame_weights(samples_for(network(), frames(2, 5)), window, first)
     np.testing.assert_allclose(found, [weights] * 2, atol=1e-12)
+
+
+@pytest.mark.parametrize("function", [read_rates, rate_values, rate_decisions])
+def test_a_frame_is_a_step_where_nothing_is_said(function, monkeypatch):
+    held = []
+
+    def over_time(graph, x, hold, **how):
+        held.append(hold)
+        return {"classes": np.arange(12.0).reshape(2, 2, 3)}
+
+    monkeypatch.setattr(of_frames, "rates_over_time", over_time)
+    source = replace(with_projection(network(), tau=0.05))
+    samples = samples_for(source, frames(2, 2))
+    options = ld.DeployOptions(readout="last")
+    found = (
+        function(source, samples, None, options)
+        if function is read_rates
+        else function(source, samples, options)
+    )
+    assert held == [1]
+    values = found["classes"] if function is read_rates else found
+    assert values.tolist() == ([2, 2] if function is rate_decisions else [[3, 4, 5], [9, 10, 11]])
+
+
+@pytest.mark.parametrize("every_frame", [False, True])
+def test_nobody_knows_what_a_source_decides_that_does_not_say_how_it_is_read(every_frame):
+    source = network()
+    with pytest.raises(InputError, match="cannot be evaluated"):
+        rate_decisions(source, static_or(3, source), OPTIONS, every_frame=every_frame)
+    with pytest.raises(InputError, match="cannot be evaluated"):
+        rate_values(source, static_or(3, source), OPTIONS)
+    known = rate_decisions(
+        source, static_or(3, source), ld.DeployOptions(readout="each"), every_frame=every_frame
+    )
+    assert known.shape == ((2, 3) if every_frame else (2,))

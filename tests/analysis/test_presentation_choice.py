@@ -18,12 +18,14 @@ from loihi_deploy.analysis.presentation import (
     WINDOWS,
     Chosen,
     _chosen,
+    _divergence,
     _Judge,
     _Judged,
+    _tried,
     for_presentation,
 )
 from loihi_deploy.errors import InputError
-from loihi_deploy.ir import Dense, samples_for
+from loihi_deploy.ir import Dense, NeuronModel, samples_for
 from tests.sequences import frames, network
 
 PROGRAM = ld.quantize(ld.partition(ld.normalize(network(), frames(9, 1))))
@@ -186,3 +188,24 @@ def test_outputs_that_are_all_zero_are_an_error_of_nothing():
     assert SimpleNamespace(**vars(_Judge(silent, SAMPLES, None))).compares_decisions is False
     assert _Judge(graph, SAMPLES, None).compares_decisions is True
     assert _Judge(graph, SAMPLES, np.zeros(9, int)).compares_decisions is False
+
+
+def test_rates_are_tried_only_where_a_layer_on_chip_scales():
+    stepped = replace(
+        network(),
+        populations=tuple(replace(p, neuron=NeuronModel(discretized=True)) for p in network().populations),
+    )
+    options = replace(STEPS, target_rate=321.0, encoder="first_layer", encoder_percentile=98.0)
+    assert _tried(options, stepped, set()) == ((321.0,), (98.0,))
+    first, second = network().populations
+    on_host = replace(network(), populations=(first, stepped.populations[1]))
+    assert _tried(options, on_host, set()) == ((321.0,), ENCODER_PERCENTILES)
+    on_chip = replace(network(), populations=(stepped.populations[0], second))
+    assert _tried(options, on_chip, set())[1] == (98.0,)
+    assert len(_tried(options, on_chip, set())[0]) == len(RATES)
+
+
+def test_outputs_as_large_as_they_like_have_a_divergence():
+    wanted = np.array([[0.0, 2000.0, -2000.0], [1500.0, 0.0, 0.0]])
+    assert _divergence(wanted, wanted) == 0.0
+    assert np.isfinite(_divergence(wanted, -wanted))

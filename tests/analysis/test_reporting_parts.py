@@ -1,5 +1,6 @@
 """What a report is made of, beside its figures: connections, limits of what is shown, warnings, parts of a cluster."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -128,12 +129,20 @@ def test_samples_are_shared_in_hundreds_each_with_its_number(monkeypatch):
             {INTEGER: numbers}, rates, counts, {"frame": (float(numbers.min()), float(numbers.max()))}
         )
 
+    @contextmanager
+    def progress_bar(shown, n):
+        told.append((shown, n))
+        yield told.append
+
+    told = []
+    monkeypatch.setattr(stage_runs, "progress_bar", progress_bar)
     monkeypatch.setattr(
         cluster, "results", lambda client, function, calls: (function(*call) for call in calls)
     )
     samples = samples_for(MADE.graph, np.arange(210.0)[:, None] * np.ones(8))
     found = stage_values(runs, samples, object())
     assert given == [(100, 0), (100, 100), (10, 200)]
+    assert told == [(None, 210), 100, 100, 10]
     assert found.outputs[INTEGER].ravel().tolist() == list(range(210))
     assert found.rates["other"]["b"].ravel().tolist() == [3 * k for k in range(210)]
     assert found.rates["one"]["a"].ravel().tolist() == list(range(210))
@@ -179,3 +188,34 @@ def test_a_limit_that_a_single_spike_just_keeps():
         assert with_limit(MADE.program, MADE.mapping, 3)[0].host_limit.spikes == 3
         with pytest.raises(InputError, match="3 or more"):
             with_limit(MADE.program, MADE.mapping, 2)
+
+
+def test_rows_of_an_image_are_taken_where_they_take_fewer_messages_and_no_more_cores(monkeypatch):
+    mapping, other = SimpleNamespace(n_cores=5), SimpleNamespace(n_cores=5)
+    monkeypatch.setattr(host_link, "slices_of_rows", lambda *_: {"conv": (1, 6, 8)})
+    costs = {id(mapping): 10, id(other): 9}
+    monkeypatch.setattr(host_link, "messages_of_spikes", lambda program, one: np.array([[costs[id(one)], 1]]))
+
+    def taken():
+        return host_link.fewer_messages(None, mapping, lambda rows: other)
+
+    assert taken() is other
+    other.n_cores = 6
+    assert taken() is mapping
+    other.n_cores, costs[id(other)] = 4, 10
+    assert taken() is mapping
+    monkeypatch.setattr(host_link, "slices_of_rows", lambda *_: {})
+    costs[id(other)] = 1
+    assert taken() is mapping
+
+
+def test_the_most_messages_are_those_of_the_busiest_step_and_none_are_none(monkeypatch):
+    samples = samples_for(MADE.graph, X[:2])
+    assert host_link.messages(MADE.program, MADE.mapping, samples, 7).shape == (2, 7, 1)
+    for sent, most in (([[3, 7], [5, 1]], 7), ([[0, 0]], 0)):
+        monkeypatch.setattr(host_link, "messages", lambda *_, sent=sent: np.array(sent))
+        assert host_link.highest(MADE.program, MADE.mapping, samples, 7, 0) == most
+    monkeypatch.setattr(host_link, "messages", lambda *_: np.zeros((2, 7, 1)))
+    assert (
+        encoder_rate(MADE.program, MADE.mapping, samples, replace(MADE.options, max_host_spikes=1)) == 1000.0
+    )

@@ -1,5 +1,6 @@
 """The shortest presentation of sequences, and what is known of their source."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 import loihi_deploy as ld
 from loihi_deploy.analysis import tune
-from loihi_deploy.analysis.frames import has_decisions
+from loihi_deploy.analysis.frames import Reading, has_decisions
 from loihi_deploy.analysis.latency import latencies
+from loihi_deploy.errors import InputError
 from loihi_deploy.ir import Dense, Graph, Link, samples_for
 from loihi_deploy.ir.program import Compartments, Program, SpikeSource, Synapses
 from tests.sequences import frames, network
@@ -74,3 +76,41 @@ def test_a_current_delays_only_what_arrives():
 
 def test_windows_are_tried_in_even_steps():
     np.testing.assert_allclose(tune.WINDOWS, np.arange(3, 9) / 10)
+
+
+@pytest.mark.follows("Allow …")
+def test_frames_are_shown_for_the_steps_that_delays_were_made_for(monkeypatch):
+    asked = []
+
+    def evaluate(program, given, labels, options):
+        asked.append(options.steps_per_frame)
+        return SimpleNamespace(accuracy=1.0)
+
+    monkeypatch.setattr("loihi_deploy.analysis.tune.backends.evaluate", evaluate)
+    source = network("mean")
+    program = ld.quantize(ld.partition(ld.normalize(source, frames(9, 1))))
+    made = replace(program, frame_steps=4)
+    given = samples_for(source, frames(2, 5))
+
+    def found(max_steps):
+        return tune.shortest_for_each_frame(made, given, np.zeros(2, int), 1.0, max_steps, 0.0, Reading(1.0))
+
+    for most in (20, 24, 400):
+        asked.clear()
+        assert found(most).steps == 20
+        assert asked == [4]
+    with pytest.raises(InputError, match="made for more") as refusal:
+        found(19)
+    assert refusal.value.problems[0].remedy == "Allow 20"
+
+
+def test_the_drop_that_is_named_is_rounded_up(monkeypatch):
+    program = ld.quantize(ld.partition(ld.normalize(network(), frames(9, 1))))
+    problem = tune._too_short(program, {0.5: np.full(400, 2 / 3)}, 1.0, 0.1)
+    assert "a drop of 0.3334," in problem.remedy
+    monkeypatch.setattr(
+        "loihi_deploy.analysis.tune.backends.evaluate", lambda *_: SimpleNamespace(accuracy=1 / 3)
+    )
+    given = samples_for(network("mean"), frames(2, 5))
+    with pytest.raises(InputError, match=r"a drop of 0\.6667,"):
+        tune.shortest_for_each_frame(program, given, np.zeros(2, int), 1.0, 50, 0.1, Reading(1.0))

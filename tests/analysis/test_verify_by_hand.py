@@ -7,11 +7,22 @@ import numpy as np
 import pytest
 
 import loihi_deploy as ld
+from loihi_deploy import backends
 from loihi_deploy.analysis import tune, verify
-from loihi_deploy.analysis.latency import LayerLatency
-from loihi_deploy.analysis.remedies import Deployed
-from loihi_deploy.analysis.stage_runs import INTEGER, QUANTIZED, RATE, SPIKING, StageValues, stage_values
+from loihi_deploy.analysis.frames import Reading
+from loihi_deploy.analysis.latency import LayerLatency, transport_delays
+from loihi_deploy.analysis.remedies import Deployed, _agreement
+from loihi_deploy.analysis.stage_runs import (
+    INTEGER,
+    QUANTIZED,
+    RATE,
+    SPIKING,
+    StageRuns,
+    StageValues,
+    stage_values,
+)
 from loihi_deploy.analysis.verify import SOURCE, layer_agreements, verify_stages
+from loihi_deploy.backends import RunOptions
 from loihi_deploy.backends.losses import RESCALE
 from loihi_deploy.ir import Dense, Readout, samples_for
 from tests.sequences import frames, network
@@ -164,3 +175,30 @@ def test_latency_is_told_of_from_half_of_the_presentation_on(delay, told, monkey
     problem = tune._too_short(MADE.program, {0.5: np.full(12, 0.625)}, 0.875, 0.125)
     assert problem.remedy.endswith("; heard late, of 12") == told
     assert problem.remedy.startswith("Allow more steps, or a drop of 0.25, which 12 steps reach")
+
+
+def test_a_trial_decides_by_outputs_behind_the_activation():
+    """Below a half is no, though it is above 0."""
+    negative = Dense(np.full((1, 20), -0.001))
+    last = replace(MADE.program.readout.projections[-1], transform=negative)
+    readout = replace(MADE.program.readout, projections=(*MADE.program.readout.projections[:-1], last))
+    program = replace(MADE.program, readout=readout)
+    assert _agreement(deployed((0,) * 6), program, 20) == 1.0
+    assert _agreement(deployed((1, 0, 0, 0, 0, 0)), program, 20) == 5 / 6
+
+
+def test_random_encoders_begin_with_the_first_sample_and_rates_are_measured_as_late_as_they_are_read():
+    source = network("mean")
+    options = ld.DeployOptions(bias_correction_steps=0, encoder="poisson", readout="mean")
+    made = ld.deploy(source, calibration=frames(5, 2), options=options)
+    samples = samples_for(source, frames(5, 2))
+    for flush in (0, 5):
+        runs = StageRuns(made.graph, made.graph, made.program, 20, Reading(1.0, flush), options)
+        found = runs(samples)
+        run = backends.run(made.program, samples, RunOptions(20, readout_window=1.0, flush=flush))
+        np.testing.assert_array_equal(found.outputs[INTEGER], run.outputs.reshape(5, -1))
+        delays = transport_delays(made.program) if flush else None
+        rates = backends.firing_rates(made.program, samples, 20, 1.0, delays=delays)
+        np.testing.assert_array_equal(found.rates[INTEGER]["second"], rates["second"])
+        later = runs(samples, 1).outputs[INTEGER]
+        assert (later != found.outputs[INTEGER]).any()
