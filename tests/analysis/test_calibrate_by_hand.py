@@ -150,7 +150,7 @@ def test_a_search_keeps_the_scales_that_come_closest(monkeypatch):
 
     def run(*_, **__):
         one, other = last[-1]
-        return Outputs(exact + abs(one - 2.0) + abs(other - 1.1))
+        return Outputs(exact + abs(one - 2.0) + abs(other - 1.2))
 
     monkeypatch.setattr(calibrate, "scale_firing_rates", scaled)
     monkeypatch.setattr(calibrate, "partition", partitioned)
@@ -162,3 +162,42 @@ def test_a_search_keeps_the_scales_that_come_closest(monkeypatch):
         *[(factor, 1.0) for factor in (1.0, 0.5, 0.7, 1.4, 2.0)],
         *[(2.0, factor) for factor in (0.5, 0.7, 1.4, 2.0)],
     ]
+
+
+@pytest.mark.parametrize(
+    ("layers", "intended", "rounds"), [(2, None, 2), (3, None, 2), (2, {}, 2), (3, {}, 3), (5, {}, 5)]
+)
+@pytest.mark.parametrize(("flush", "late"), [(0, False), (None, True)])
+def test_where_rates_are_intended_there_is_a_round_for_each_layer(
+    layers, intended, rounds, flush, late, monkeypatch
+):
+    calls = []
+    parts = ld.partition(network(), "on_off")
+    more = (replace(parts.chip.populations[1], name=f"more {k}") for k in range(layers - 2))
+    cut = replace(parts, chip=replace(parts.chip, populations=(*parts.chip.populations, *more)))
+
+    def measured(program, samples, steps, window, kept, delays):
+        calls.append((steps, window, kept, delays))
+        return {}
+
+    monkeypatch.setattr(calibrate, "quantize", lambda *_, **__: program_of())
+    monkeypatch.setattr(calibrate, "transport_delays", lambda program: "late")
+    monkeypatch.setattr(backends, "firing_rates", measured)
+    monkeypatch.setattr(calibrate, "correct", lambda first, current, rates, wanted: current)
+    calibrate.correct_biases(cut, STILL, 30, 0.4, intended=intended, flush=flush)
+    assert calls == [(30, 0.4, [], "late" if late else None)] * rounds
+
+
+def test_rates_of_neurons_that_spike_once_are_kept_whole(monkeypatch):
+    calls = []
+
+    def measured(program, samples, steps, window, kept, delays):
+        calls.append(kept)
+        return {}
+
+    monkeypatch.setattr(backends, "firing_rates", measured)
+    monkeypatch.setattr(calibrate, "correct", lambda first, current, rates, wanted: current)
+    parts = ld.partition(ld.normalize(network(), STILL, encoder="ttfs"), "ttfs")
+    calibrate.correct_biases(parts, STILL, 30)
+    assert calls == [[p.name for p in parts.encoder.populations]] * 2
+    assert calls[0]

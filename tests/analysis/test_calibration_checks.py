@@ -4,6 +4,7 @@ import re
 import warnings
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -256,3 +257,37 @@ def test_calibration_samples_that_reach_a_layer():
 def test_samples_are_doubted_where_a_model_would_leave_nothing_of_them(rescaling, largest, doubted):
     samples = samples_for(network(LIF), -largest * X / X.max())
     assert bool(list(input_problems(rescaling, samples))) == doubted
+
+
+def test_the_largest_of_several_inputs_counts():
+    given = {"small": np.array([0.5, 0.0]), "large": np.array([0.0, -200.0])}
+    assert list(input_problems(1 / 255, SimpleNamespace(given=given))) == []
+    given["large"] = np.array([0.0, -1.0])
+    assert len(list(input_problems(1 / 255, SimpleNamespace(given=given)))) == 1
+
+
+def test_nothing_is_said_of_networks_that_go_round_or_decide_nothing():
+    samples = samples_for(network(LIF), X)
+    source = network(LIF, bias=1.0)
+    changed = scale_firing_rates(source, 2.0)
+    loop = Projection("b", "b", Dense(np.eye(20)), 0.003)
+    by_hand = ld.DeployOptions(normalization="scale_firing_rates")
+    assert len(list(function_problems(source, changed, samples, by_hand))) == 1
+    for made in (
+        lambda graph: replace(graph, projections=(*graph.projections, loop)),
+        lambda graph: replace(graph, readouts=(), projections=graph.projections[:-1]),
+    ):
+        assert list(function_problems(made(source), made(changed), samples, by_hand)) == []
+    looped = replace(changed, projections=(*changed.projections, loop))
+    assert list(rate_problems(looped, samples, by_hand, 1)) == []
+    assert len(list(rate_problems(changed, samples, by_hand, 1))) > 0
+
+
+def test_outputs_that_should_be_nothing_are_off_by_all_or_nothing():
+    samples = samples_for(network(LIF), X)
+    source = network(LIF)
+    last = replace(source.projections[-1], transform=Dense(np.zeros((4, 20))))
+    silent = replace(source, projections=(*source.projections[:-1], last))
+    moved = replace(silent, readouts=(replace(source.readouts[0], bias=np.array([0, 1.0, 0, 0])),))
+    assert output_difference(silent, silent, samples) == (0.0, 0.0)
+    assert output_difference(silent, moved, samples) == (1.0, 1.0)

@@ -118,7 +118,7 @@ def test_outputs_differ_relative_to_the_sources():
 @pytest.mark.parametrize(("share", "same"), [(0.9e-3, True), (1.1e-3, False)])
 def test_a_thousandth_of_the_outputs_is_the_same_function(share, same):
     source, x = network(), frames(210, 1)[:, 0]
-    x[200:] *= 100  # two hundred are looked at
+    x[199:] *= 100  # two hundred are looked at
     samples = samples_for(source, x)
     values = rate_outputs(source, samples.all_frames())["classes"][:200]
     bias = np.array([share * np.sqrt(np.square(values, dtype=np.float64).sum() / 200), 0, 0])
@@ -188,3 +188,13 @@ def test_stages_of_parts_are_those_of_the_whole():
     assert joined.ranges == whole.ranges
     run = backends.run(program, samples, RunOptions(20, readout_window=1.0, flush=3))
     np.testing.assert_array_equal(whole.outputs["integer program"], run.outputs.reshape(9, -1))
+
+
+@pytest.mark.parametrize(("dt", "goal"), [(0.001, 700.0), (0.002, 350.0), (0.0005, 700.0)])
+def test_rates_on_chip_are_to_reach_the_usual_ones_or_seven_spikes_in_ten_steps(dt, goal):
+    rates = np.full(101, 10.0, np.float32)
+    (problem,) = _layer_problems(LAYER, rates, dt, 50, False, ld.DeployOptions())
+    assert problem.remedy == f"Use a target_rate of {goal / 10 * 700:.3g}"
+    by_hand = ld.DeployOptions(normalization="none")
+    (problem,) = _layer_problems(LAYER, rates, dt, 50, True, by_hand)
+    assert f"'a': {min(1000.0, 1 / dt) / 10:.3g}," in problem.remedy

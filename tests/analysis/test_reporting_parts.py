@@ -39,6 +39,9 @@ def test_a_report_without_samples_tells_of_the_network_and_its_wires():
     assert found["options"]["bias_correction_steps"] == 0
     assert found["n_board_chips"] == MADE.mapping.board.n_chips == 32
     assert "accuracy" not in found
+    assert found["report_version"] == 1
+    scaled = replace(PARTS, options=replace(PARTS.options, layer_synapses={"second": 0.002}))
+    assert type(report_values(scaled, {}, "")["options"]["layer_synapses"]) is dict
 
 
 def with_classes(n):
@@ -219,3 +222,28 @@ def test_the_most_messages_are_those_of_the_busiest_step_and_none_are_none(monke
     assert (
         encoder_rate(MADE.program, MADE.mapping, samples, replace(MADE.options, max_host_spikes=1)) == 1000.0
     )
+
+
+def test_what_is_decided_by_a_single_output_is_decided_behind_its_activation():
+    """Outputs are above 0 and below a half: no."""
+    source = network("mean")
+    last = replace(source.projections[-1], transform=Dense(np.full((1, 20), -0.001)))
+    readout = Readout("classes", (1,), np.zeros(1), activation="sigmoid")
+    source = replace(source, projections=(*source.projections[:-1], last), readouts=(readout,))
+    made = ld.deploy(source, calibration=X, options=ld.DeployOptions(bias_correction_steps=0))
+    samples = samples_for(made.graph, X[:5])
+    found = reporting.confusion(made._reported(), samples, np.array([0, 1, 1, 0, 1]), 20)
+    assert found.tolist() == [[2, 0], [3, 0]]
+    assert reporting.sample_values(made._reported(), samples, None, 20)["decision"] == 0
+
+
+def test_weights_that_are_all_zero_have_bars_from_one_to_the_other():
+    none = np.zeros((20, 30))
+    to_second = replace(MADE.graph.projections[1], transform=Dense(none))
+    graph = replace(MADE.graph, projections=(MADE.graph.projections[0], to_second, MADE.graph.projections[2]))
+    synapses = replace(MADE.program.synapses[1], transform=Dense(none.astype(np.int8)))
+    program = replace(MADE.program, synapses=(MADE.program.synapses[0], synapses))
+    found = weight_values(graph, program, MADE.options)["second"]
+    np.testing.assert_allclose(found["edges"], np.linspace(-1, 1, 49))
+    assert (found["before"], found["after"], found["rms_error"]) == (found["after"], found["before"], 0.0)
+    assert found["before"][24] == 600
