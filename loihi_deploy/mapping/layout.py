@@ -350,9 +350,8 @@ def pixel_axons(conv: Conv2D, piece: Slice, axon: int, limits: CoreLimits) -> Pi
     unit = limits.pop16_base_multiple if axon == POP16 else 1
     span = limits.max_compartment_base + 1
     base = position % span // unit * unit
-    rest = position - base
-    if not rest.any():  # room below the largest base takes over some of the slice's offset
-        base += min(limits.max_compartment_base - int(base.max()), piece.offset) // unit * unit
+    # room below the largest base takes over some of the slice's offset
+    base += min(limits.max_compartment_base - int(base.max()), piece.offset) // unit * unit
     keys = np.stack(
         [
             np.repeat(rows.tap[i], len(j)),

@@ -131,7 +131,7 @@ def assign_tiles(traffic: Floats, chip: Chip) -> Ints:
     Parameters
     ----------
     traffic : (n, n) array
-        Between these cores.
+        Between these cores, one at least.
     chip : Chip
 
     Returns
@@ -143,14 +143,14 @@ def assign_tiles(traffic: Floats, chip: Chip) -> Ints:
     hops = tile_hops(chip)
     tile = np.arange(n) // chip.cores_per_tile  # by number
     number = np.arange(n)
-    for _ in range(_SWEEPS * max(n, 1)):
+    for _ in range(_SWEEPS * n):
         mine = tile[number]
         length = traffic @ hops[mine]  # (n, n_tiles): of all spikes of a core, were it on that tile
         now = length[np.arange(n), mine]
         there = length[:, mine]  # [a, b]: a in the place of b
         gain = now[:, None] + now - there - there.T - 2 * traffic * hops[np.ix_(mine, mine)]
-        a, b = np.unravel_index(int(gain.argmax()), gain.shape) if n else (0, 0)
-        if not n or gain[a, b] <= _NOTHING:
+        a, b = np.unravel_index(int(gain.argmax()), gain.shape)
+        if gain[a, b] <= _NOTHING:
             break
         number[a], number[b] = number[b], number[a]
     return number

@@ -374,3 +374,18 @@ def test_a_core_counts_each_kind_of_setting_once():
         used = core_usage(program, [pieces["plain"], pieces[name]], [], LIMITS)
         assert {key for key, n in used.items() if n == 2} == changed
         assert used["compartments"] == 8
+
+
+def test_far_positions_leave_to_the_index_what_a_base_cannot_hold_and_take_over_the_offset_as_far_as_it_goes():
+    """Seven positions of four channels with bases up to 15: the fifth begins anew."""
+    transform, _, post = conv((1, 7, 6), 1, 4)
+    limits = replace(LIMITS, max_compartment_base=15)
+    for offset, taken in ((0, 0), (2, 2), (3, 3), (9, 3)):
+        found = pixel_axons(transform, Slice("post", (0, 0, 0), post, offset, 4), POP32, limits)
+        bases = [0, 4, 8, 12, 0, 4, 8]
+        assert found.base_of.tolist() == [base + taken for base in bases]
+        rest = found.sets[:, 4][found.set_of]
+        assert (rest + found.base_of).tolist() == [offset + 4 * k for k in range(7)]
+    program = chain((9,), [("dense", 20)])
+    once, late = replace(program.synapses[0], delays=3), replace(program.synapses[0], delays=7)
+    assert most_delay_into(replace(program, synapses=(once, late, once)), "dense1") == 7

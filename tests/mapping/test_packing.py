@@ -283,3 +283,17 @@ def test_nothing_goes_onto_a_core_that_may_not_hold_it():
     assert {name: int(left[0]) for name, left in room.items()} == {
         name: BOUNDS[name] - used[name] for name in ("compartments", "in_axons", "synapse_words")
     }
+
+
+def test_what_is_moved_keeps_every_limit_of_the_core_that_it_goes_to():
+    """The limits that slices are spread by leave room; others do not."""
+    cores = [[rows("dense1", 0, 0, 60)], [rows("dense2", 1, 0, 40)]]
+    first, second = TWO.populations
+    assert first.threshold != second.threshold
+    for limits, n in (
+        ({}, 1),
+        ({"threshold_profiles": 1}, 2),
+        ({"threshold_profiles": 2}, 1),
+        ({"index_bits": 5}, 2),
+    ):
+        assert len(packer(TWO, **limits).packed(cores, anything)) == n

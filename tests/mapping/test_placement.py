@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loihi_deploy.chip.boards import load_board
+from loihi_deploy.mapping import placement
 from loihi_deploy.mapping.placement import _grown, assign_chips, assign_tiles, tile_hops, traffic_matrix
 from loihi_deploy.mapping.traffic import Traffic
 
@@ -90,3 +91,44 @@ def test_traffic_counts_spikes_both_ways_and_nothing_from_the_host():
     ]
     assert traffic_matrix(2, flows).tolist() == [[0, 13], [13, 0]]
     assert traffic_matrix(2, flows, {"a": 2.0, "b": 100.0, "in": 1.0}).tolist() == [[0, 320], [320, 0]]
+
+
+def test_of_orders_that_are_as_good_the_first_is_taken():
+    assert assign_chips(np.zeros((4, 4)), 2, [[3, 1, 2, 0], [0, 1, 2, 3]]).tolist() == [1, 0, 1, 0]
+    assert assign_chips(np.ones((3, 3)), 3, [[2, 1, 0]]).tolist() == [0, 0, 0]
+
+
+def test_chips_are_also_grown_by_traffic_and_by_the_share_of_each_cores_own(monkeypatch):
+    """Core 1 sends most to core 0, and core 2 all that it sends."""
+    traffic = np.zeros((4, 4))
+    for a, b, spikes in ((0, 1, 10), (1, 3, 90), (0, 2, 4)):
+        traffic[a, b] = traffic[b, a] = spikes
+    assert _grown(traffic, 2, False) == [0, 1, 2, 3]
+    assert _grown(traffic, 2, True) == [0, 2, 1, 3]
+    asked = []
+    grown = placement._grown
+    monkeypatch.setattr(placement, "_grown", lambda *given: asked.append(given[2]) or grown(*given))
+    assign_chips(traffic, 2, [range(4)])
+    assert asked == [False, True]
+
+
+def test_cores_are_exchanged_until_nothing_is_gained():
+    """A chain of forty cores in any order lies with few hops; a chip of one is that chip."""
+    rng = np.random.default_rng(0)
+    order = rng.permutation(40)
+    traffic = np.zeros((40, 40))
+    traffic[order[1:], order[:-1]] = traffic[order[:-1], order[1:]] = 1.0
+    hops = tile_hops(CHIP)
+
+    def length(numbers):
+        tile = numbers // CHIP.cores_per_tile
+        return (traffic * hops[np.ix_(tile, tile)]).sum()
+
+    number = assign_tiles(traffic, CHIP)
+    for a in range(40):
+        for b in range(a):
+            other = number.copy()
+            other[[a, b]] = number[[b, a]]
+            assert length(other) >= length(number)
+    assert length(number) < 0.4 * length(np.arange(40))
+    assert assign_tiles(np.zeros((1, 1)), CHIP).tolist() == [0]
