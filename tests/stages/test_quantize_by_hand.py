@@ -338,3 +338,14 @@ def test_weights_and_biases_up_to_a_hundred_millionth_drive_nothing():
     threshold, bias = made(0.0, more)
     assert bias == pytest.approx(BIAS_MAX / 2**23)  # the largest one that leaves a threshold in its range
     assert threshold == round(BIAS_MAX / limit / 2**23 / 64) * 64
+
+
+@pytest.mark.parametrize("n_small", [0, 2, 3, 4])
+def test_more_than_half_of_the_weights_lost_is_said(n_small):
+    """Of five weights; a clipped one is said, too, in front."""
+    weights = np.array([[1.0, *[1e-4] * n_small, *[0.5] * (4 - n_small)]])
+    told = [f"p: {n_small} of 5 weights rounded to zero"] if n_small > 2 else []
+    assert list(quantize(layer([weights], [0.005], [0.0])).notes) == told
+    clipped = quantize(layer([weights], [0.005], [0.0]), "loihi", 75.0)
+    assert clipped.notes[0] == "p: 1 of 5 weights saturated"
+    assert list(clipped.notes[1:]) == (told if clipped.scale_groups[0].zeroed_weights > 2 else [])
