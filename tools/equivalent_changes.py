@@ -298,3 +298,8 @@ EQUIVALENT |= {
         "blocks that nothing reaches are then updated, too, which leaves them as they are, and is slower"
     ),
 }
+EQUIVALENT |= {
+    ("stages/partition.py", "golden = (np.sqrt(5) - 1) / 2", "np.sqrt(5) - 1", "(np.sqrt(5) + 1)"): (
+        "the ratio is then one more, which the remainder takes off again"
+    ),
+}
