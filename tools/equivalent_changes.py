@@ -40,7 +40,7 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     ),
     (
         "engines/host/encoder.py",
-        'self._drawn = [p for p in graph.populations if p.neuron.kind == "poisson"]  # anew for every sample',
+        'self.drawn = [p for p in graph.populations if p.neuron.kind == "poisson"]  # anew for every sample',
         'p.neuron.kind == "poisson"',
         "True",
     ): "others are then given for every sample what is given to all at once, which is slower",
@@ -302,4 +302,17 @@ EQUIVALENT |= {
     ("stages/partition.py", "golden = (np.sqrt(5) - 1) / 2", "np.sqrt(5) - 1", "(np.sqrt(5) + 1)"): (
         "the ratio is then one more, which the remainder takes off again"
     ),
+}
+FEW = "few = uint64(n_spikes) < fields[OUT_SIZE] >> BLOCK_SHIFT"
+EQUIVALENT |= {
+    (
+        "engines/delivery.py",
+        FEW,
+        old,
+        new,
+    ): "spikes are then delivered in the other of two ways, which adds the same"
+    for old, new in (
+        (FEW.removeprefix("few = "), "(uint64(n_spikes) <= fields[OUT_SIZE] >> BLOCK_SHIFT)"),
+        ("fields[OUT_SIZE] >> BLOCK_SHIFT", "(fields[OUT_SIZE] << BLOCK_SHIFT)"),
+    )
 }

@@ -36,7 +36,16 @@ AREAS = {
 }
 """Modules, below the package."""
 TESTS = (
-    *("stages", "encoders", "mapping", "engines", "frontends", "analysis", "chip/test_fixed_point.py"),
+    *(
+        "stages",
+        "encoders",
+        "mapping",
+        "engines",
+        "frontends",
+        "analysis",
+        "chip/test_fixed_point.py",
+        "bench/test_floor.py",
+    ),
     *("conformance/test_engines.py", "conformance/test_nengo_loihi_mapping.py", "backends", "ir", "export"),
     *("simulator/test_simulator.py", "simulator/test_division.py", "simulator/test_remedies.py"),
     *("test_deployment.py", "test_architectures_end_to_end.py", "test_artifact.py", "test_run_arguments.py"),

@@ -2,17 +2,19 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from loihi_deploy.engines import threads
 from loihi_deploy.engines.threads import VARIABLE, in_order, parts_of, thread_count
 from loihi_deploy.errors import InputError
 
 
-@pytest.mark.parametrize("threads", [1, 2, 7])
-def test_a_number_that_is_given_counts(threads, monkeypatch):
+@pytest.mark.parametrize("number", [1, 2, 7])
+def test_a_number_that_is_given_counts(number, monkeypatch):
     monkeypatch.setenv(VARIABLE, "5")
-    assert thread_count(threads) == threads
+    assert thread_count(number) == number
     assert thread_count() == 5
 
 
@@ -27,15 +29,15 @@ def test_without_any_number_the_cores_that_this_process_may_use(monkeypatch):
     assert thread_count() == 1
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_no_number_of_threads(threads):
+@pytest.mark.parametrize("number", [0, -1])
+def test_no_number_of_threads(number):
     with pytest.raises(InputError) as caught:
-        thread_count(threads)
+        thread_count(number)
     (problem,) = caught.value.problems
     assert (problem.what, problem.where, problem.value, problem.limit) == (
         "not a number of threads",
         "threads",
-        threads,
+        number,
         "at least 1",
     )
 
@@ -63,10 +65,10 @@ def test_parts_follow_one_another(n, size, parts):
     assert [(part.start, part.stop) for part in parts_of(n, size)] == parts
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
 @pytest.mark.parametrize("n", [0, 1, 2, 20])
-def test_results_come_in_order_of_their_parts(threads, n):
-    assert list(in_order(lambda k: k * k, range(n), threads)) == [(k, k * k) for k in range(n)]
+def test_results_come_in_order_of_their_parts(n_threads, n):
+    assert list(in_order(lambda k: k * k, range(n), n_threads)) == [(k, k * k) for k in range(n)]
 
 
 def test_on_one_thread_a_part_is_worked_on_when_it_is_asked_for():
@@ -81,15 +83,21 @@ def test_on_one_thread_a_part_is_worked_on_when_it_is_asked_for():
     assert threading.get_ident() not in others.values()
 
 
-@pytest.mark.parametrize("threads", [2, 3])
-def test_no_more_than_twice_as_many_parts_as_threads_wait(threads):
-    begun = []
-    results = in_order(begun.append, range(50), threads)
-    next(results)
-    for taken in range(1, 30):
-        next(results)
-        assert len(begun) <= taken + 2 * threads + 1
-    assert sorted([*begun, *(part for part, _ in results)])[-1] == 49
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_twice_as_many_parts_as_threads_wait(n_threads, monkeypatch):
+    given = []
+
+    class Counting(ThreadPoolExecutor):
+        def submit(self, function, part):
+            given.append(part)
+            return super().submit(function, part)
+
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", Counting)
+    results = in_order(lambda part: part, range(20), n_threads)
+    for taken in range(1, 15):
+        assert next(results)[0] == taken - 1
+        assert given == list(range(min(taken + 2 * n_threads, 20)))
+    assert [part for part, _ in results] == list(range(14, 20))
 
 
 def test_an_error_of_a_part_comes_where_its_result_would():

@@ -8,6 +8,7 @@ import pytest
 from loihi_deploy.engines.host import plain
 from loihi_deploy.engines.host.encoder import Encoder
 from loihi_deploy.ir import Conv2D, Dense, Graph, Input, NeuronModel, Population, Projection
+from loihi_deploy.ir.program import HostLimit
 
 KINDS = {
     "if": NeuronModel(),
@@ -66,18 +67,40 @@ def test_compiled_encoders_equal_the_plain_one_in_parts(kinds, tau, hold):
     steps = n_frames * hold
     spikes, lost, state = plain.encode(graph, x, steps, first_sample=5, seed=3)
     encoder, n_lost = Encoder(graph), np.zeros(len(kinds), np.int64)
-    arrays = encoder.start(n, np.arange(5, 5 + n), 3)
+    arrays, n_sent = encoder.start(n, np.arange(5, 5 + n), 3), encoder.none()
     found = []
     for part in (slice(0, hold // 2 + 1), slice(hold // 2 + 1, 2 * hold), slice(2 * hold, steps)):
         frames = encoder.together(x)
-        events = encoder.run(frames, part.start, part.stop - part.start, hold, arrays, n_lost)
+        events = encoder.run(frames, part.start, part.stop - part.start, hold, arrays, n_lost, None, n_sent)
         found.append(events.to_dense())
         arrays = encoder.load(encoder.save(arrays), n)
     for number, name in enumerate(spikes):
         assert (np.concatenate([part[name] for part in found], axis=1) == spikes[name]).all()
         assert n_lost[number] == lost[name]
+        assert n_sent[number] == spikes[name].sum()
     assert any(array.any() for array in spikes.values())
     kept = encoder.save(arrays).arrays
     for name, array in state.arrays.items():
         if not name.endswith("refractory_time") or "ttfs" in kinds:
             np.testing.assert_allclose(kept[name], array, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_what_a_limit_holds_back_is_neither_sent_nor_lost_until_the_end():
+    rng = np.random.default_rng(0)
+    graph = drawn(("if", "lif"), rng, 0.0)
+    x = {name: rng.random((2, 1, int(np.prod(shape)))) for name, shape in INPUTS.items()}
+    spikes, _, _ = plain.encode(graph, x, 40)
+    encoder = Encoder(graph, HostLimit(4, np.ones((1, 12 + 9), int)))
+    arrays, lost, sent = encoder.start(2), encoder.none(), np.array([100, 200])
+    events = encoder.run(encoder.together(x), 0, 40, 40, arrays, encoder.none(), None, sent)
+    assert events.counts.sum(axis=2).max() == 4
+    assert (sent - events.totals()).tolist() == [100, 200]
+    encoder.lose_unsent(arrays, lost)
+    assert (lost > 0).all()
+    assert (events.totals() + lost).tolist() == [array.sum() for array in spikes.values()]
+    free, none = Encoder(graph), encoder.none()
+    free.lose_unsent(free.start(2), none)
+    assert none.tolist() == [0, 0]
+    kept = encoder.load(encoder.save(arrays), 2)
+    for ours, theirs in zip(kept, arrays, strict=True):
+        assert (ours == theirs).all()
