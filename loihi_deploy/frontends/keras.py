@@ -285,6 +285,6 @@ def _may_follow(activation: str, layer: Any) -> bool:
 
 def _unknown(output: Any, tensors: list[Tensor]) -> Tensor:
     """A stand-in of the right shape behind a refused layer, so that the layers after it are looked at too."""
-    leading, n_frames = (tensors[0].leading, tensors[0].time.n_frames) if tensors else (1, None)
+    leading, time = tensors[0].leading, Time(tensors[0].time.n_frames)
     shape = tuple(int(n or 1) for n in tuple(output.shape)[leading:])
-    return Tensor(Affine({}, np.zeros(prod(shape)), stored_shape(shape)), shape, leading, time=Time(n_frames))
+    return Tensor(Affine({}, np.zeros(prod(shape)), stored_shape(shape)), shape, leading, time=time)
