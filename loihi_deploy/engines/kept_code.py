@@ -61,11 +61,27 @@ class _Code(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
         builder.getModulePassManager().run(self._final_module, builder)
 
 
+class _NoEnvironment:
+    """In the place of the code generator: a part runs in nothing but the kernels that it is inlined into."""
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Nothing of a part's own is there to have one."""
+
+
 class _Part(JITCodeLibrary):  # type: ignore[misc]
-    """Code that is inlined elsewhere, and optimized there."""
+    """Code that is inlined elsewhere: optimized there, and no machine code by itself."""
+
+    codegen = _NoEnvironment()
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0
 
     def _optimize_final_module(self) -> None:
         pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
 
 
 class _Typing:
