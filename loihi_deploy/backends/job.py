@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from loihi_deploy.backends.argument_problems import shown
 from loihi_deploy.backends.chip_engines import ENGINES, Engine, Hardware, InARow
 from loihi_deploy.backends.chunk import Chunk, Wanted, part_of
+from loihi_deploy.backends.first_run import compile_missing
 from loihi_deploy.backends.halves import Halves
 from loihi_deploy.backends.line import Line, line
 from loihi_deploy.backends.preflight import OnBoard
@@ -123,6 +124,8 @@ class Job:
     def chunks(self) -> Iterator[tuple[slice, Chunk]]:
         """Results of consecutive chunks of samples, in order; a bounded number of them exists at a time."""
         options = self.asked.options
+        if self.engine is None:
+            compile_missing(self.line, self.asked.threads)
         with progress_bar(options.progress, self.asked.n) as advance:
             for part, chunk in self._stream() if options.stream else self._batches():
                 if options.on_overflow == "raise" and chunk.first_wrap is not None:

@@ -12,6 +12,7 @@ import hashlib
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, ClassVar
 
@@ -39,6 +40,12 @@ def compiled(function: Callable[..., Any]) -> Any:
     else:
         kernel._cache = _Cache(kernel._cache)
     return kernel
+
+
+def is_missing(kernel: Any) -> bool:
+    """Whether a kernel that can be kept is not: neither compiled in this process nor on disk."""
+    cache = kernel._cache
+    return isinstance(cache, _Cache) and not kernel.overloads and not Path(cache.index_path).exists()
 
 
 _told: list[str] = []
@@ -229,6 +236,11 @@ class _Cache:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._kept, name)
+
+    @property
+    def index_path(self) -> str:
+        """The file that says for what signatures there is code."""
+        return str(self._kept._cache_file._index_path)
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """What is kept for a signature; None where there is nothing, or nothing that can be read."""

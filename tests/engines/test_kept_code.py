@@ -154,6 +154,22 @@ def kernels(tmp_path):
     return tmp_path
 
 
+def test_kernels_that_are_kept_nowhere_are_missing(kernels):
+    missing = "from kernels import one; from loihi_deploy.engines.kept_code import is_missing; print(is_missing(one))"
+    assert run(missing, kernels) == ("True\n", "")
+    assert run(f"{CALL}; {missing}", kernels) == ("4 5 0\nFalse\n", "")
+    assert run(missing, kernels) == ("False\n", "")
+    blocked = kernels / "file"
+    blocked.write_text("")
+    nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(blocked))
+    shutil.rmtree(kernels / "__pycache__")
+    (kernels / "__pycache__").write_text("a file")
+    assert run(f"import warnings; warnings.simplefilter('ignore'); {missing}", kernels, **nowhere) == (
+        "False\n",
+        "",
+    )
+
+
 def test_kernels_are_kept(kernels):
     assert run(CALL, kernels) == ("4 5 0\n", "")
     assert run(CALL, kernels) == ("4 5 1\n", "")

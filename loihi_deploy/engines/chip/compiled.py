@@ -104,7 +104,7 @@ class Engine:
         self._driven = np.array([*zip(numbers, columns, driven, strict=True)], np.int64).reshape(-1, 3)
         arithmetic = program.arithmetic
         widths = arithmetic.decay_bits, arithmetic.accumulator_bits, arithmetic.current_bits
-        self._simulate = k.simulate_with(*widths)
+        self.kernel = k.simulate_with(*widths)
 
     def _into(self, name: str) -> list[Synapses]:
         """Synapses into a population, in the order in which they are delivered."""
@@ -357,7 +357,7 @@ class Engine:
             recorded[1],
         )
         memory = self._memory(steps, len(events.sizes))
-        self._simulate(*self.network, *arrays, *arriving, *wanted, *memory, first_step, steps)
+        self.kernel(*self.network, *arrays, *arriving, *wanted, *memory, first_step, steps)
         if self._lines:
             for (
                 _,

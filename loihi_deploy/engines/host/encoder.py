@@ -122,7 +122,7 @@ class Encoder:
                 bias[part] = population.bias / population.gain
                 constants[row, 0] = summed_threshold(population, graph.dt)
         kinds = {int(kind) for kind in populations[:, 2]}
-        self._encode = kernels.encode_with(kinds.pop() if len(kinds) == 1 else None)
+        self.kernel = kernels.encode_with(kinds.pop() if len(kinds) == 1 else None)
         self._constants = (
             *(populations, constants, laid_out.table, laid_out.geometry, laid_out.weights),
             np.array(rows, np.int64).reshape(-1, 5),
@@ -215,7 +215,7 @@ class Encoder:
         """
         emitted = np.zeros_like(lost) if sent is None or self._holding is not None else sent
         events = Events.empty(self.sizes, len(inputs), steps, room)
-        self._encode(
+        self.kernel(
             *self._constants,
             *(inputs, first_step, steps, hold),
             *(*arrays[:3], events.counts, events.indices, lost, emitted),
