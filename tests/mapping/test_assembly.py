@@ -12,9 +12,12 @@ from loihi_deploy.mapping.assembly import _host_spikes, _orders, _population_pla
 from loihi_deploy.mapping.host_messages import messages_of_spikes
 from loihi_deploy.mapping.layout import as_matrix, grids
 from loihi_deploy.mapping.plan import Core, Slice, Wiring
+from loihi_deploy.mapping.senders import sender_usage
 from loihi_deploy.mapping.traffic import Traffic, add_output_usage
-from tests.mapping.networks import chain, sparse, weights
+from loihi_deploy.mapping.usage import slice_bundles
+from tests.mapping.networks import chain, compartments, sparse, weights
 from tests.mapping.test_mapper import board_with
+from tests.mapping.test_restriction import read
 
 LIMITS = board_with().chip.core
 
@@ -189,3 +192,46 @@ def test_what_is_broken_is_an_error_unless_it_is_a_warning_or_was_made_one():
     assert not any("input spikes" in text for text in assemble(program, free, cores, rates=rates).warnings)
     assert assemble(program, free, cores, rates=rates).rates == rates
     assert assemble(program, free, cores).rates is None
+
+
+def seen_by_several(*wirings):
+    """A layer of 8 neurons on cores of 5 and 3, and one behind it for each way to wire, on a core of its own."""
+    rng = np.random.default_rng(0)
+    first = chain((6,), [("dense", 8)])
+    behind = [compartments(rng, f"behind {k}", (4,)) for k in range(len(wirings))]
+    synapses = [Synapses("dense1", each.name, Dense(weights(rng, 4, 8)), 6) for each in behind]
+    program = replace(first, populations=(*first.populations, *behind), synapses=(*first.synapses, *synapses))
+    into = Wiring(0, "rows", compressed=True)
+    cores = [[box("dense1", (0, 0, a), (1, 1, b), into)] for a, b in ((0, 5), (5, 8))]
+    for k, (kind, axon, channels) in enumerate(wirings, start=1):
+        wiring = Wiring(k, kind, axon, channels, compressed=kind == "rows")
+        cores.append([box(f"behind {k - 1}", (0, 0, 0), (1, 1, 4), wiring)])
+    return program, cores
+
+
+ROWS, THREES, FOURS, ALL = ("rows", 0, 1), ("pixels", 16, 3), ("pixels", 32, 4), ("pixels", 32, 8)
+
+
+@pytest.mark.parametrize(
+    ("wirings", "atoms", "kinds", "by_population"),
+    [
+        ((ROWS,), [0, 0], [1, 1], False),
+        ((ROWS, ROWS), [0, 0], [1, 1], False),
+        ((THREES,), [0, 0], [1, 1], True),
+        ((THREES, THREES), [0, 0], [1, 1], True),
+        ((THREES, FOURS), [2, 3], [1, 1], True),  # neurons 3 to 7 have other places in threes than in fours
+        ((FOURS, ALL), [1, 3], [1, 1], True),  # 4 to 7
+        ((THREES, ROWS), [0, 0], [2, 2], True),
+        ((), [0, 0], [0, 0], False),
+    ],
+)
+def test_what_neurons_send_by_is_counted_on_each_core(wirings, atoms, kinds, by_population):
+    program, cores = seen_by_several(*wirings)
+    made = [[b for piece in slices for b in slice_bundles(program, piece, LIMITS)] for slices in cores]
+    found = sender_usage(program, cores, made)
+    assert [used["atoms"] for used in found] == [*atoms, *[0] * len(wirings)]
+    assert [used["axon_kinds"] for used in found] == [*kinds, *[0] * len(wirings)]
+    assert {used["probed_senders"] for used in found} == {0}
+    found = sender_usage(read(program, "dense1"), cores, made)
+    probed = [5, 3] if by_population else [0, 0]
+    assert [used["probed_senders"] for used in found] == [*probed, *[0] * len(wirings)]

@@ -27,6 +27,7 @@ from loihi_deploy.mapping.shapes import (
     cut,
     parts_of,
     projection_wirings,
+    shapes_of,
     shapes_with_boxes,
     wiring_choices,
 )
@@ -389,3 +390,35 @@ def test_far_positions_leave_to_the_index_what_a_base_cannot_hold_and_take_over_
     program = chain((9,), [("dense", 20)])
     once, late = replace(program.synapses[0], delays=3), replace(program.synapses[0], delays=7)
     assert most_delay_into(replace(program, synapses=(once, late, once)), "dense1") == 7
+
+
+def test_margins_are_those_of_the_convolutions_into_a_population_itself():
+    boxes = np.array([[2, 2, 1], [3, 1, 1], [8, 8, 1]])
+    alone = _margins(chain((8, 8, 2), [("conv", 3, 1, 4, 1)]), "conv1", boxes)
+    program = chain((8, 8, 2), [("conv", 3, 1, 4, 1), ("conv", 5, 1, 4, 2), ("conv", 1, 1, 4)])
+    assert _margins(program, "conv1", boxes).tolist() == alone.tolist() == [[2, 2], [2, 2], [1, 1]]
+    assert _margins(program, "conv2", boxes).tolist() == [[4, 4], [4, 4], [2, 2]]
+    assert _margins(program, "conv3", boxes).tolist() == [[0, 0]] * 3
+    wide = chain((8, 8, 2), [("conv", 5, 1, 4, 2)]).synapses[0]
+    more = replace(program, synapses=(replace(wide, post="conv1"), *program.synapses))
+    assert _margins(more, "conv1", boxes).tolist() == [[4, 4], [4, 4], [2, 2]]
+
+
+@pytest.mark.parametrize("memory", [400, 16384])
+def test_no_box_is_counted_twice(memory):
+    program = chain((8, 8, 16), [("conv", 3, 1, 64, 1)])
+    shapes = shapes_of(program, "conv1", replace(LIMITS, synapse_memory_words=memory))
+    plain = (shapes.lane == 1) & ~shapes.margin.any(axis=1)
+    rows = np.column_stack([shapes.box, shapes.way])[plain]
+    assert len(np.unique(rows, axis=0)) == len(rows)
+    assert shapes.box.min() == 1
+
+
+def test_what_just_fits_a_limit_is_not_rejected_by_it():
+    shapes = shapes_of(chain((9,), [("dense", 20)]), "dense1", LIMITS)
+    used = {name: int(n[0]) for name, n in shapes.usage.items()}
+    assert len(shapes[:1].fitting(used)) == 1
+    for name in ("compartments", "in_axons", "synapse_words"):
+        tight = {**used, name: used[name] - 1}
+        assert len(shapes[:1].fitting(tight)) == 0
+        assert {key for key, hits in shapes[:1].rejected(tight).items() if hits.any()} == {name}

@@ -9,7 +9,7 @@ import pytest
 from loihi_deploy.errors import InputError
 from loihi_deploy.mapping import RULES, map_to_cores
 from loihi_deploy.mapping.checking import fix_problems, limit_problems, rate_problems, rule_problems
-from loihi_deploy.mapping.consistency import mapping_problems, width_problems
+from loihi_deploy.mapping.consistency import delay_problems, mapping_problems, width_problems
 from loihi_deploy.mapping.core_plan import limit_rows
 from loihi_deploy.mapping.placement import tile_hops
 from loihi_deploy.mapping.plan import Slice, Wiring
@@ -370,3 +370,12 @@ def test_a_core_says_what_it_uses_of_what_was_counted_ever(name):
     assert refusal.value.problems[0].value == name
     newer = replace(first, usage={key: n for key, n in first.usage.items() if key != "atoms"})
     assert replace(MAPPING, cores=(newer, *others)).cores[0] == newer
+
+
+def test_of_the_delays_between_two_layers_the_longest_is_told_once():
+    first, second, *others = PROGRAM.synapses
+    late = [replace(second, delays=delay) for delay in (2, 7, 5)]
+    program = replace(PROGRAM, synapses=(first, *late, *others))
+    for most, told_of in ((7, []), (6, [("7 steps", 6)]), (1, [("7 steps", 1)])):
+        found = delay_problems(program, board_with(max_delay=most))
+        assert [(p.value, p.limit) for p in found] == told_of

@@ -20,7 +20,7 @@ from loihi_deploy.mapping.explain import (
     with_channels,
 )
 from loihi_deploy.mapping.planning import cost
-from loihi_deploy.mapping.search import Coupling, choose, fullness, messages, pruned
+from loihi_deploy.mapping.search import Coupling, choose, coupling, fullness, messages, pruned
 from loihi_deploy.mapping.shapes import shapes_of
 from tests.mapping.networks import chain, sparse, weights
 from tests.mapping.test_mapper import board_with
@@ -254,3 +254,19 @@ def test_four_hundred_partial_choices_are_kept(at, found):
     bounds = {"out_axon_slots": 5, "destinations": 1}
     chosen = choose(program, options, {1: table}, costs, LIMITS, interchip=False, bounds=bounds)
     assert chosen == ({"dense1": 1, "dense2": at} if found else None)
+
+
+def test_only_what_touches_an_irregular_projection_keeps_few_shapes_and_one_without_entries_sends_nothing():
+    program = chain((9,), [("dense", 200), ("dense", 100), ("dense", 30)])
+    rough = replace(program.synapses[2], transform=sparse(np.random.default_rng(0), 30, 100))
+    irregular = replace(program, synapses=(*program.synapses[:2], rough))
+    bounds = {"compartments": 1024, "in_axons": 4096, "synapse_words": 16384}
+    kept = [len(pruned(irregular, shapes_of(irregular, f"dense{k}", LIMITS), bounds)) for k in (1, 2, 3)]
+    assert kept[0] > kept[1] == 24 > kept[2]
+    nothing = replace(rough, transform=Dense(np.zeros((30, 100), np.int8)).csr())
+    empty = replace(program, synapses=(*program.synapses[:2], nothing))
+    pre, post = (shapes_of(empty, name, LIMITS)[np.arange(2)] for name in ("dense2", "dense3"))
+    table = coupling(empty, 2, pre, post, LIMITS)
+    assert not table.axons.any()
+    assert not table.slots.any()
+    assert not table.destinations.any()
