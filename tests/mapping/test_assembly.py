@@ -8,15 +8,17 @@ import pytest
 from loihi_deploy.errors import MappingError
 from loihi_deploy.ir import Dense
 from loihi_deploy.ir.program import Synapses
+from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.mapping.assembly import _host_spikes, _orders, _population_plan, assemble
 from loihi_deploy.mapping.host_messages import messages_of_spikes
 from loihi_deploy.mapping.layout import as_matrix, grids
 from loihi_deploy.mapping.plan import Core, Slice, Wiring
+from loihi_deploy.mapping.rules import broken
 from loihi_deploy.mapping.senders import sender_usage
 from loihi_deploy.mapping.traffic import Traffic, add_output_usage
 from loihi_deploy.mapping.usage import slice_bundles
 from tests.mapping.networks import chain, compartments, sparse, weights
-from tests.mapping.test_mapper import board_with
+from tests.mapping.test_mapper import board_with, problems_of
 from tests.mapping.test_restriction import read
 
 LIMITS = board_with().chip.core
@@ -235,3 +237,30 @@ def test_what_neurons_send_by_is_counted_on_each_core(wirings, atoms, kinds, by_
     found = sender_usage(read(program, "dense1"), cores, made)
     probed = [5, 3] if by_population else [0, 0]
     assert [used["probed_senders"] for used in found] == [*probed, *[0] * len(wirings)]
+
+
+def test_what_is_broken_in_one_place_is_told_once_with_the_most():
+    board = board_with(max_in_axons=10)
+    usage = [{"in_axons": 12}, {"in_axons": 15}, {"in_axons": 10}, {}, {"in_axons": 11, "out_axon_slots": 1}]
+    found = broken(usage, ["a", "a", "a", "a", "b"], board)
+    assert [(rule.name, p.what, p.where, p.value, p.limit) for rule, p in found] == [
+        ("in_axons", "too many input axons", "2 times a", 15, 10),
+        ("in_axons", "too many input axons", "b", 11, 10),
+    ]
+    assert {p.remedy for _, p in found} == {"Split the population over more cores"}
+    ((rule, problem),) = broken([{"chips": 9}], ["the network"], board, "board", {"chips": "Do that"})
+    assert (rule.scope, problem.value, problem.limit, problem.remedy) == ("board", 9, 8, "Do that")
+    assert broken([{"chips": 8}], ["the network"], board, "board") == []
+    assert broken([{"chips": 9}], ["the network"], board) == []
+
+
+def test_axons_that_no_core_can_send_are_counted_on_the_busiest():
+    """Of forty neurons an axon each goes to each of the cores behind them, of which there are two."""
+    program = chain((4,), [("dense", 40), ("dense", 60)])
+    sparse_ = tuple(replace(each, transform=each.transform.csr()) for each in program.synapses)
+    program = replace(program, synapses=sparse_)
+    board = board_with(max_out_axon_slots=1, max_compartments=40)
+    (problem,) = problems_of(program, board)
+    assert (problem.where, problem.limit) == ("population 'dense1'", 1)
+    free = map_to_cores(program, board_with(max_compartments=40), fix={"dense1": (40,), "dense2": (30,)})
+    assert max(core.usage["out_axon_slots"] for core in free.cores) == problem.value == 80
