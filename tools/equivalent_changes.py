@@ -316,3 +316,49 @@ EQUIVALENT |= {
         ("fields[OUT_SIZE] >> BLOCK_SHIFT", "(fields[OUT_SIZE] << BLOCK_SHIFT)"),
     )
 }
+STEPS = "for n_steps in (5, 7):  # of one length alone a step counted from the start may be the last one"
+HALVINGS = "halvings = max(0, int(np.ceil(np.log2(np.abs(both).sum(axis=1).max()))) + 5)"
+EQUIVALENT |= {
+    **{
+        ("frontends/tensors.py", STEPS, old, new): (
+            "any two lengths tell a step that is counted from the start from the last one"
+        )
+        for old, new in (("5", "4"), ("5", "6"), ("7", "6"), ("7", "8"))
+    },
+    (
+        "frontends/tensors.py",
+        "first = np.where(result[0] < 0, -1, result[0] - (n_steps - 1) * size)",
+        "result[0] < 0",
+        "(result[0] <= 0)",
+    ): "element 0 is one of the first step, and refused either way",
+    (
+        "frontends/tensors.py",
+        "inside = ((result[0] < 0) | (first >= 0)).all()",
+        "result[0] < 0",
+        "(result[0] <= 0)",
+    ): "element 0 is one of the first step, and refused by what the second sample has",
+    **{
+        (path, line, "1", "2"): "any index below 0 stands for nothing"
+        for path, line in (
+            ("frontends/tensors.py", "source = np.where(flat < 0, -1, order[flat])"),
+            ("frontends/tensors.py", "indices = np.full(shape, -1)"),
+            ("frontends/keras_time.py", "places = np.full((n_steps, n_steps * size), -1)"),
+            ("frontends/connections.py", "inverse = np.full(size, -1)"),
+            ("frontends/nir.py", "place = np.full(late.size, -1)"),
+        )
+    },
+    **{
+        ("frontends/lmu_layers.py", line, old, new): "the series has converged to double precision either way"
+        for line, old, new in (
+            ("for k in range(1, 20):", "20", "21"),
+            ("for k in range(1, 20):", "20", "19"),
+            (HALVINGS, "5", "6"),
+            (HALVINGS, "5", "4"),
+            (
+                HALVINGS,
+                "np.ceil(np.log2(np.abs(both).sum(axis=1).max()))",
+                "np.floor(np.log2(np.abs(both).sum(axis=1).max()))",
+            ),
+        )
+    },
+}
