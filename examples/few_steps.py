@@ -3,15 +3,15 @@
     python examples/few_steps.py [--data FOLDER] [--digits] [--seeds 3] [--epochs 12] [--tune 3] [--keep FOLDER]
 
 FOLDER holds Fashion-MNIST or MNIST in IDX files (a part of Fashion-MNIST if not given). For each seed a rate network is
-trained, then trained on with the chip's neurons, and without (--tune 0 does neither). Options are chosen on validation
-samples; the rest is of test images, energy and time of the first 500. A drop is that from the network trained for as
-long, in floats. With --keep, a killed run goes on.
+trained, then for each presentation time (or once for all, --tuned-for) fine-tuned: trained on with the chip's neurons,
+and without, of which what is better on chip on validation samples is taken (--tune 0 does neither). Options are chosen
+on validation samples; the rest is of test images, energy and time of the first 500. A drop is that from the network
+trained for as long, in floats. With --keep, a killed run goes on.
 """
 
 import argparse
 from collections import defaultdict
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,9 @@ def main() -> None:
     parser.add_argument(
         "--tune", type=int, default=3, help="epochs of fine-tuning, and of training on beside it"
     )
-    parser.add_argument("--tuned-for", type=int, default=20, help="steps that networks are tuned for")
+    parser.add_argument(
+        "--tuned-for", type=int, help="tune one network for so many steps, and show it for all"
+    )
     parser.add_argument("--learning-rate", type=float, default=5e-4, help="of both")
     parser.add_argument("--filters", type=int, nargs=3, default=(24, 64, 128))
     parser.add_argument("--bits", type=int, default=8, help="of a weight")
@@ -60,13 +62,13 @@ def main() -> None:
         first = {"epochs": args.epochs, "learning_rate": 4e-3, "label_smoothing": 0.05, "checkpoint": kept}
         retrain(model, x_train, y_train, **first, **how)
         options = ld.DeployOptions(weight_bits=args.bits, encoder="first_layer")
-        networks = {"no training": (folded(model), options)}
-        if args.tune:
-            result = fine_tune(
+        rate_network, tuned = folded(model), {}
+        for steps in {args.tuned_for or steps for steps in args.steps} if args.tune else ():
+            tuned[steps] = fine_tune(
                 model,
                 x_train,
                 y_train,
-                args.tuned_for,
+                steps,
                 epochs=args.tune,
                 learning_rate=args.learning_rate,
                 encoder="first_layer",
@@ -75,31 +77,34 @@ def main() -> None:
                 checkpoint=folder,
                 **how,
             )
-            print(result)
-            networks = {
-                "no training": (result.plain, options),
-                "fine-tuned": (result.model, result.options),
-            }
-        rate_network = networks["no training"][0]
+            print(tuned[steps])
+            rate_network = tuned[steps].plain
         rates.append((np.asarray(rate_network.predict(x, verbose=0)).argmax(axis=1) == y).mean())
-        for steps, name in product(args.steps, networks):
-            network, options = networks[name]
-            deployment = ld.deploy(
-                network, calibration=chosen[0], labels=chosen[1], options=replace(options, steps=steps)
-            )
-            outcome = deployment.evaluate(x, y)
-            costs = deployment.evaluate(x[:ENERGY], y[:ENERGY], energy=True)
-            chip = [outcome.counters.populations[p.name] for p in deployment.program.populations]
-            found[steps, name].append(
-                (
-                    100 * (rates[-1] - outcome.accuracy),
-                    sum(counts.spikes for counts in chip) / len(x),
-                    sum(counts.synaptic_events for counts in chip) / len(x),
-                    deployment.mapping.n_cores,
-                    1e6 * costs.energy.total.value,
-                    1e3 * costs.energy.seconds.value,
+        for steps in args.steps:
+            networks = {"no training": (rate_network, options)}
+            if args.tune:
+                result = tuned[args.tuned_for or steps]
+                networks["fine-tuned"] = result.model, result.options
+            for name, (network, chosen_options) in networks.items():
+                deployment = ld.deploy(
+                    network,
+                    calibration=chosen[0],
+                    labels=chosen[1],
+                    options=replace(chosen_options, steps=steps),
                 )
-            )
+                outcome = deployment.evaluate(x, y)
+                costs = deployment.evaluate(x[:ENERGY], y[:ENERGY], energy=True)
+                chip = [outcome.counters.populations[p.name] for p in deployment.program.populations]
+                found[steps, name].append(
+                    (
+                        100 * (rates[-1] - outcome.accuracy),
+                        sum(counts.spikes for counts in chip) / len(x),
+                        sum(counts.synaptic_events for counts in chip) / len(x),
+                        deployment.mapping.n_cores,
+                        1e6 * costs.energy.total.value,
+                        1e3 * costs.energy.seconds.value,
+                    )
+                )
     columns = ("steps", "network", "drop, points", "spikes", "events", "cores", "energy, µJ", "time, ms")
     title = f"{data.name}: rate network {100 * np.mean(rates):.2f} %, {args.seeds} seeds"
     table = Table(*columns, title=title)

@@ -26,8 +26,8 @@ from loihi_deploy.training.quantized import QuantizedWeights
 
 CALIBRATION = 500
 """Samples that deployments are set from and scales are measured on."""
-JUDGED = 1000
-"""Validation samples that deployments are judged by."""
+JUDGED = 5000
+"""Validation samples that deployments are judged by; on fewer chance decides between networks that are alike."""
 LARGEST_SUM, SMALLEST = 15.0, 0.35
 """Thresholds that the fast neurons' input comes to in a presentation, and the least of them in a step; chosen on
 validation images of Fashion-MNIST at 10, 20 and 32 steps."""
@@ -62,34 +62,42 @@ class FineTuned(Shown, OneLine):
     Parameters
     ----------
     model : Keras model
-        With the chip's neurons, and with the integers' weights.
+        `tuned`, or `plain` where that is right on more of the validation samples on chip and no penalty was asked for.
     options : DeployOptions
         To deploy it with: ``deploy(result.model, calibration=x, options=result.options)``.
     plain : Keras model or None
-        The same network trained for as long without any of it.
+        The same network trained for as long without the chip.
+    tuned : Keras model
+        With the chip's neurons, and with the integers' weights.
     steps : int
     compared : tuple of Compared
         The model as it was given, the plain one, and the tuned one.
     history : dict of tuples of Epoch
         By name: 'tuned' and 'plain'.
     differing : tuple of str
-        Populations whose integers are not those that were trained.
+        Populations of the tuned model whose integers are not those that were trained.
     """
 
     model: Any
     options: DeployOptions
     plain: Any
+    tuned: Any
     steps: int
     compared: tuple[Compared, ...]
     history: Mapping[str, tuple[Epoch, ...]] = field(default_factory=dict)
     differing: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What `compared` calls `model`."""
+        return "tuned" if self.model is self.tuned else "trained on"
 
     def page(self) -> Page:
         """Before and after, beside the network that was trained for as long without the chip."""
         columns = ("network", "rate accuracy", "on chip", "spikes", "synaptic events", "cores")
         rows = tuple(
             (
-                one.name,
+                f"{one.name} (given back)" if one.name == self.name else one.name,
                 percent(one.rate_accuracy),
                 percent(one.accuracy),
                 f"{one.spikes:,.0f}",
@@ -127,9 +135,10 @@ def fine_tune(
     seed: int = 0,
     progress: bool = True,
 ) -> FineTuned:
-    """Train a rate network on with the chip's neurons and weights, for fewer spikes and events in few steps.
+    """Train a rate network on, with the chip's neurons and weights and without, and take what is better on chip.
 
-    Deploying for that time, ``DeployOptions(steps=steps)``, comes first: the page on few steps has figures of both.
+    Deployed for that time, ``DeployOptions(steps=steps)``, a network as it is loses little; training with the chip
+    brings fewer spikes, and fewer events with a penalty. The page on few steps has figures of both.
 
     Starting from the trained network: batch normalization is folded; ReLUs on chip become neurons with the mean rate of
     the chip's, in `levels`; weights on chip are rounded in the forward pass as the chip stores them; the loss is the
@@ -164,7 +173,8 @@ def fine_tune(
     penalty_weight : float
         Loss for 100,000 events, or 10 µJ, per sample, of spikes of the encoder and of the chip; 0 for no penalty.
     compare : bool
-        Also train the same network for as long without any of this: much of what tuning seems to gain is more training.
+        Also train the same network for as long without the chip: much of what tuning seems to gain is more training.
+        It is what `FineTuned.model` is, if it is right on more validation samples on chip and there is no penalty.
     checkpoint : path, optional
         A folder that the same call goes on from after a kill.
 
@@ -222,7 +232,7 @@ def fine_tune(
         at = None if folder is None else folder / "plain.npz"
         history["plain"] = retrain(plain, task.x, task.labels, checkpoint=at, **how)
         rows.append(compared("trained on", plain, options)[0])
-    at = None if folder is None else folder / "tuned.npz"
+    at = None if folder is None else folder / f"tuned for {steps}.npz"
     costs = _penalties(tuned, encoder, steps, penalty, penalty_weight)
     history["tuned"] = retrain(
         tuned, task.x, task.labels, weights=weights, penalties=costs, checkpoint=at, **how
@@ -232,7 +242,9 @@ def fine_tune(
     differing = QuantizedWeights(tuned, weight_bits, encoder, board)
     differing.round()
     names = tuple(differing.differing(program))
-    return FineTuned(tuned, for_tuned, plain, steps, (*rows, row), history, names)
+    better = plain is not None and not penalty_weight and rows[-1].accuracy > row.accuracy
+    chosen = (plain, options) if better else (tuned, for_tuned)
+    return FineTuned(*chosen, plain, tuned, steps, (*rows, row), history, names)
 
 
 def largest_input(steps: int) -> float:

@@ -43,11 +43,11 @@ def test_what_it_gives_is_deployed_as_it_was_trained(model, tmp_path):
     assert found > 0.9
     given = folded(model)
     values = np.asarray(keras_of(given).Model(given.inputs[0], given.get_layer("relu1").output)(X[:500]))
-    fast = np.percentile(values[values > 0], 99.9) * result.model.get_layer("relu1").settings["scale"]
+    fast = np.percentile(values[values > 0], 99.9) * result.tuned.get_layer("relu1").settings["scale"]
     assert fast == pytest.approx(15 / 12, rel=1e-3)
     text = str(result)
     assert "12 steps, on validation samples" in text
-    assert "tuned" in text
+    assert f"{result.name} (given back)" in text
     path = tmp_path / "tuned.keras"
     result.model.save(path)
     assert ld.deploy(path, "loihi", X[:200], result.options).program == deployment.program
@@ -65,6 +65,22 @@ def test_few_bits_and_fewer_events():
         model, epochs=2, compare=False, penalty="energy", penalty_weight=2000.0, learning_rate=3e-3
     )
     assert joules.compared[-1].spikes < free.compared[-1].spikes
+
+
+def test_what_is_better_on_chip_is_given_back():
+    model = trained(epochs=6)
+    spoilt = {"epochs": 2, "noise": 20.0, "learning_rate": 1e-2}
+    plain = quiet(model, **spoilt)
+    _, trained_on, tuned = plain.compared
+    assert tuned.accuracy < trained_on.accuracy
+    assert (plain.name, plain.model) == ("trained on", plain.plain)
+    assert plain.options == ld.DeployOptions(steps=12, weight_bits=8, encoder="auto")
+    assert "trained on (given back)" in str(plain)
+    assert quiet(model, penalty_weight=1.0, **spoilt).name == "tuned"
+    better = quiet(model, epochs=3, levels=1, learning_rate=1e-2)
+    assert better.compared[2].accuracy > better.compared[1].accuracy
+    assert (better.name, better.model) == ("tuned", better.tuned)
+    assert better.options.bias_correction_steps == 0
 
 
 def test_neurons_are_slower_the_longer_they_are_seen():
@@ -97,9 +113,9 @@ def test_a_killed_run_goes_on_where_it_was(model, tmp_path):
     whole = quiet(model, augment=moved, **how)
     with pytest.raises(KilledError):
         quiet(model, augment=killing, checkpoint=tmp_path, **how)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain.npz", "tuned.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain.npz", "tuned for 12.npz"]
     resumed = quiet(model, augment=moved, checkpoint=tmp_path, **how)
-    assert same(resumed.model, whole.model)
+    assert same(resumed.tuned, whole.tuned)
     assert same(resumed.plain, whole.plain)
     assert [e.loss for e in resumed.history["tuned"]] == [e.loss for e in whole.history["tuned"]]
     with pytest.raises(InputError, match="another run") as caught:
