@@ -362,3 +362,25 @@ EQUIVALENT |= {
         )
     },
 }
+EQUIVALENT |= {
+    (f"frontends/{path}.py", line, "1", "2"): "numpy takes any negative length for what is left"
+    for path, line in (
+        ("conversion_check", "return found.reshape(int(np.prod(found.shape[:leading])), -1)"),
+        ("conversion_check", "found = node.activated(found).reshape(len(found), -1)"),
+        ("conversion_check", "read[name] = values.reshape(-1, values.shape[2])"),
+        ("keras_time", "columns = np.arange(n).reshape(-1, n_in)  # of each group"),
+        ("keras_time", "rows = np.arange(n_out).reshape(len(columns), -1)"),
+        ("netx", "weights = weights.reshape(size, -1)"),
+        ("netx", "recurrent = Dense(mantissas.reshape(transform.out_size, -1))"),
+        ("onnx_models", "images = given[node.name].reshape(-1, *node.shape).astype(np.float32)"),
+        ("resampling", "values = found.reshape(len(pixels), -1)"),
+        (
+            "tensor_functions",
+            "windows = x.indices().transpose([*kept, *axes]).reshape(*(x.shape[n] for n in kept), -1)",
+        ),
+        (
+            "tensor_functions",
+            "return replace(x, windows=windows.reshape(*shape, -1) if keepdims else windows)",
+        ),
+    )
+}

@@ -45,7 +45,7 @@ class UnsupportedError(Exception):
 
 def order_of(stored: Shape) -> NDArray[np.intp]:
     """Where element i of (channels, height, width) stands in (height, width, channels)."""
-    return np.moveaxis(np.arange(prod(stored)).reshape(stored), -1, 0).reshape(-1)
+    return np.moveaxis(np.arange(prod(stored)).reshape(stored), -1, 0).ravel()
 
 
 def image_of(value: Value) -> tuple[int, int, int]:
@@ -98,7 +98,7 @@ def with_constant(value: Value, constant: NDArray[Any], shift: bool) -> Value:
     constant = np.asarray(constant, np.float64)
     if constant.ndim > len(value.shape) and constant.shape[0] == 1:
         constant = constant.reshape(constant.shape[1:])
-    full = np.broadcast_to(constant, value.shape).reshape(-1)
+    full = np.broadcast_to(constant, value.shape).ravel()
     stored = full
     if value.affine.order is not None:
         stored = np.empty_like(full)

@@ -113,7 +113,7 @@ class Reader:
         if text:
             texts = [
                 value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-                for value in np.asarray(item[()]).reshape(-1)
+                for value in np.asarray(item[()]).ravel()
             ]
             return texts[0] if size == 1 else np.array(texts).reshape(item.shape)
         if item.dtype.kind not in "biuf":

@@ -331,11 +331,11 @@ def in_time(layer: Any, tensors: list[Tensor], builder: GraphBuilder) -> list[Te
     if different or moves or name in ("Lowpass", "SpikingActivation") or symbol(layer):
         tensors = [settled(layer, tensor, builder) for tensor in tensors]
     times = {tensor.time for tensor in tensors}
-    same_number = tensors[0].time.n_frames is not None and len({(t.every, t.n_steps) for t in times}) == 1
+    latest = max(times, key=lambda time: time.first)
+    same_number = latest.n_frames is not None and len({(t.every, t.n_steps) for t in times}) == 1
     if len(times) > 1 and same_number:
-        builder.n_frames = tensors[0].time.n_frames
-        latest = max(time.first for time in times)
-        tensors = [held_back(layer, x, builder, latest - x.time.first) for x in tensors]
+        builder.n_frames = latest.n_frames
+        tensors = [held_back(layer, x, builder, latest.first - x.time.first) for x in tensors]
     elif len(times) > 1:
         raise UnsupportedLayerError(
             "sequences whose steps stand at different frames",

@@ -278,15 +278,15 @@ class _Reader:
         assert self.sender is not None
         shape = transform.out_shape if isinstance(transform, Conv2D) else (transform.out_size,)
         mantissas, shift = as_mantissas(layer, "weight", transform.values, self.arithmetic)
-        bias = whole_numbers(layer, "bias", 0).reshape(-1).astype(np.int64) << STATE_SHIFT
+        bias = whole_numbers(layer, "bias", 0).ravel().astype(np.int64) << STATE_SHIFT
         if "biasExact" in layer.values:
-            bias = whole_numbers(layer, "biasExact").reshape(-1)
+            bias = whole_numbers(layer, "biasExact").ravel()
         if bias.size == 1 and not isinstance(transform, Conv2D):
             bias = np.repeat(bias, transform.out_size)
         elif bias.size == int(np.prod(shape)):
             bias = laid_out(bias, shape)
         elif bias.size in (1, shape[-1]):
-            bias = np.broadcast_to(bias, shape).reshape(-1)
+            bias = np.broadcast_to(bias, shape).ravel()
         else:
             raise ConversionError.single("biases do not fit", layer.name, bias.shape, shape)
         self.populations.append(as_compartments(layer, shape, bias, self.arithmetic))
@@ -383,4 +383,4 @@ def _identity(size: int, value: float = 1.0) -> Sparse:
 
 
 def _channels_first(image: NDArray[Any]) -> NDArray[Any]:
-    return np.moveaxis(image, -1, 0).reshape(-1)
+    return np.moveaxis(image, -1, 0).ravel()

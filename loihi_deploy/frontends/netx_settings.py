@@ -23,12 +23,12 @@ def laid_out(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Values of neurons, channels first in the file, as a layer is laid out."""
     if len(shape) < 3:
         return values
-    return values.reshape(shape[-1], *shape[:-1]).transpose(1, 2, 0).reshape(-1)
+    return values.reshape(shape[-1], *shape[:-1]).transpose(1, 2, 0).ravel()
 
 
 def layer_shape(layer: Layer) -> tuple[int, ...]:
     """(height, width, channels), or (n,) where only one axis is longer than 1 or there is only one."""
-    given = np.atleast_1d(whole_numbers(layer, "shape")).reshape(-1)
+    given = np.atleast_1d(whole_numbers(layer, "shape")).ravel()
     if len(given) not in (1, 3) or given.min() < 1 or np.prod(given.astype(float)) > 1 << 27:
         raise ConversionError.single("not a shape", layer.name, tuple(given.tolist())[:4])
     channels, *image = (int(n) for n in given)
@@ -56,7 +56,7 @@ def whole_numbers(layer: Layer, key: str, usual: int | None = None) -> NDArray[n
 
 def pair_of(layer: Layer, key: str, usual: int) -> tuple[int, int]:
     """A setting for the two axes of an image."""
-    values = whole_numbers(layer, key, usual).reshape(-1)
+    values = whole_numbers(layer, key, usual).ravel()
     low = 0 if key == "padding" else 1
     if len(values) not in (1, 2) or values.min() < low or values.max() > 1 << 12:
         raise ConversionError.single(f"not a {key}", layer.name, values.tolist()[:4])
@@ -82,7 +82,7 @@ def as_mantissas(
 def setting(layer: Layer, key: str, usual: int | None = None) -> int:
     """A whole number of a layer's neurons."""
     neuron = Layer(f"{layer.name}, neuron", "", layer.values.get("neuron", {}))
-    values = whole_numbers(neuron, key, usual).reshape(-1)
+    values = whole_numbers(neuron, key, usual).ravel()
     if len(values) != 1:
         raise ConversionError.single(f"more than one {key}", neuron.name, len(values))
     return int(values[0])
@@ -162,7 +162,7 @@ def _at_start(layer: Layer, shape: tuple[int, ...]) -> NDArray[np.int32] | None:
     neuron = layer.values["neuron"]
     if "vInit" not in neuron:
         return None
-    values = whole_numbers(Layer(f"{layer.name}, neuron", "", neuron), "vInit").reshape(-1)
+    values = whole_numbers(Layer(f"{layer.name}, neuron", "", neuron), "vInit").ravel()
     if values.size != int(np.prod(shape)):
         raise ConversionError.single("voltages do not fit", layer.name, values.shape, shape)
     return laid_out(values, shape).astype(np.int32)
@@ -170,14 +170,14 @@ def _at_start(layer: Layer, shape: tuple[int, ...]) -> NDArray[np.int32] | None:
 
 def delays_of(layer: Layer, shape: tuple[int, ...], longest: int) -> NDArray[np.int64]:
     """Steps that each neuron's spikes are under way for, on top of the one of every synapse: (size,)."""
-    given = whole_numbers(layer, "delay", 0).reshape(-1)
+    given = whole_numbers(layer, "delay", 0).ravel()
     if given.min() < 0 or given.max() > longest:
         raise ConversionError.single(
             "delays beyond the chip's", layer.name, int(given.max()), f"0 to {longest}"
         )
     size = int(np.prod(shape))
     if len(given) in (1, shape[-1]):
-        return np.broadcast_to(given, shape).reshape(-1)
+        return np.broadcast_to(given, shape).ravel()
     if len(given) != size:
         raise ConversionError.single(
             "delays are not those of the layer's neurons", layer.name, len(given), size

@@ -41,7 +41,7 @@ class Cell:
 
 def single_value(node: Node, key: str) -> float:
     """The one value that all neurons of a node have."""
-    values = node.array(key).reshape(-1)
+    values = node.array(key).ravel()
     if np.ptp(values) > 1e-5 * np.abs(values).max():
         what = f"{key} that differ between neurons ({values.min():.4g} to {values.max():.4g}), where a layer has one"
         raise UnsupportedError(what)
@@ -52,7 +52,7 @@ def for_each(node: Node, key: str, shape: Shape, usual: float | None = None) -> 
     """A value for each neuron, flat in the file's order; () where all have the same."""
     if usual is not None and node.values.get(key) is None:
         return np.array(usual)
-    values = node.array(key).reshape(fitting(node, key, shape)).reshape(-1)
+    values = node.array(key).reshape(fitting(node, key, shape)).ravel()
     return (
         values[0] if (values == values[0]).all() and key != "delay" else np.broadcast_to(values, prod(shape))
     )

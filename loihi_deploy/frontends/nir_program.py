@@ -78,9 +78,9 @@ def _whole(values: Any) -> NDArray[np.int64]:
 
 
 def _single(values: NDArray[Any]) -> Any:
-    if not (values.reshape(-1) == values.reshape(-1)[0]).all():
+    if not (values.ravel() == values.ravel()[0]).all():
         raise _FloatsError
-    return values.reshape(-1)[0]
+    return values.ravel()[0]
 
 
 def _step(network: NirNetwork) -> float:
@@ -92,7 +92,7 @@ def _step(network: NirNetwork) -> float:
             if key is None or not node.array("r").all():
                 raise _FloatsError
             steps.append(float(_single(node.array(key)) / _single(node.array("r"))))
-    if not steps or not 1e-5 <= min(steps) <= max(steps) <= min(steps) * (1 + 1e-6) or max(steps) > 1:
+    if not steps or not 1e-5 <= min(steps) <= 1 or max(steps) > min(steps) * (1 + 1e-6):
         raise _FloatsError
     return steps[0]
 
@@ -129,7 +129,7 @@ def _as_stored(values: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.
     """Values of a node's shape, channels first, flat as the population has them."""
     if values.size > 1 and len(shape) == 3:
         values = np.moveaxis(values.reshape(shape[2], *shape[:2]), 0, -1)
-    return np.broadcast_to(values.reshape(-1).astype(np.int32), int(np.prod(shape)) if values.size > 1 else 1)
+    return np.broadcast_to(values.ravel().astype(np.int32), int(np.prod(shape)))
 
 
 def _synapses(projection: Projection, chip: Arithmetic) -> Synapses:

@@ -40,7 +40,7 @@ def as_stored(values: NDArray[Any], shape: Shape) -> NDArray[Any]:
 
 def input_shape(node: Node) -> Shape:
     """The shape of a sample; InputError for what is none."""
-    shape = tuple(int(n) for n in node.array("shape").reshape(-1))
+    shape = tuple(int(n) for n in node.array("shape").ravel())
     if not shape or min(shape) < 1 or len(shape) > 3 or prod(shape) > MAX_VALUES:
         raise InputError.single(
             "not a shape of a sample, (n,), (channels, length) or (channels, height, width)", node.name, shape
@@ -98,7 +98,7 @@ def as_image(shape: Shape) -> tuple[int, int, int]:
 
 def pair_of(node: Node, key: str, low: int = 1) -> tuple[int, int]:
     """Two whole numbers, of rows and of columns, from `low` on."""
-    values = node.array(key).reshape(-1)
+    values = node.array(key).ravel()
     if (
         len(values) not in (1, 2)
         or (values != np.round(values)).any()
@@ -138,9 +138,7 @@ def convolution_of(
     if weights.ndim != 4:
         raise UnsupportedError(f"weights of shape {weights.shape}")
     said = (
-        np.asarray(node.values["input_shape"]).reshape(-1)
-        if node.values.get("input_shape") is not None
-        else ()
+        np.asarray(node.values["input_shape"]).ravel() if node.values.get("input_shape") is not None else ()
     )
     if len(said) and tuple(int(n) for n in said) not in (size, size[1:] if size[0] == 1 else size):
         raise UnsupportedError(f"an input_shape of {tuple(said)} on images of {size}")

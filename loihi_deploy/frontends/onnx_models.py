@@ -287,7 +287,7 @@ def _gemm(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, An
     if not rest:
         return made
     return with_constant(
-        made, np.asarray(rest[0], np.float64).reshape(-1) * attributes.get("beta", 1.0), shift=True
+        made, np.asarray(rest[0], np.float64).ravel() * attributes.get("beta", 1.0), shift=True
     )
 
 
@@ -299,9 +299,10 @@ def _matmul(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, 
 
 def _sum(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
     values = [item for item in given if isinstance(item, Value)]
-    if len({value.shape for value in values}) > 1:
+    shape, *others = {value.shape for value in values}
+    if others:
         raise UnsupportedError("a sum of different shapes")
-    made = values[0] if len(values) == 1 else Value(add(value.affine for value in values), values[0].shape)
+    made = Value(add(value.affine for value in values), shape)
     for constant in given:
         if not isinstance(constant, Value):
             made = with_constant(made, constant, shift=True)
@@ -388,7 +389,7 @@ def _flattened(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[st
 
 def _reshaped(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
     value = given[0]
-    wanted = tuple(int(n) for n in np.asarray(given[1]).reshape(-1)[1:])
+    wanted = tuple(int(n) for n in np.asarray(given[1]).ravel()[1:])
     size = prod(value.shape)
     if wanted == value.shape or (len(wanted) == 1 and wanted[0] in (-1, size)):
         return Value(value.affine, value.shape if wanted == value.shape else (size,), value.rectified)
@@ -396,20 +397,19 @@ def _reshaped(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str
 
 
 def _concatenated(walk: _Walk, name: str, given: Sequence[Any], attributes: dict[str, Any]) -> Value:
-    if attributes.get("axis") not in (1, -len(given[0].shape)) or len({item.shape[1:] for item in given}) > 1:
+    rest, *others = {item.shape[1:] for item in given}
+    if others or attributes.get("axis") not in (1, -1 - len(rest)):
         raise UnsupportedError("joining along other than the channels")
-    shape = (sum(item.shape[0] for item in given), *given[0].shape[1:])
-    stored = (*shape[1:], shape[0]) if len(shape) == 3 else shape
-    order = order_of(stored) if len(shape) == 3 else None
+    shape = (sum(item.shape[0] for item in given), *rest)
+    stored = (*rest, shape[0])
+    order = order_of(stored) if rest else None
     size, first, parts = prod(shape), 0, []
     for item in given:
         here = np.arange(item.affine.size) if item.affine.order is None else item.affine.order
         there = np.arange(first, first + len(here))
         there = there if order is None else order[there]
         placed = Sparse.from_entries(there, here, np.ones(len(here)), (size, len(here)))
-        moved = (
-            placed if len(shape) == 1 else linear.as_convolution(placed, item.affine.shape, stored) or placed
-        )
+        moved = linear.as_convolution(placed, item.affine.shape, stored) or placed if rest else placed
         parts.append(item.affine.mapped(moved, stored, order))
         first += len(here)
     return Value(add(parts), shape, all(item.rectified for item in given))

@@ -318,8 +318,8 @@ def summed(tensors: list[Tensor], factors: list[float]) -> Tensor:
 
 def concatenated(tensors: list[Tensor], axis: int) -> Tensor:
     """Tensors behind each other along an index of their shapes."""
-    size = sum(tensor.shape[axis] for tensor in tensors)
-    shape = (*tensors[0].shape[:axis], size, *tensors[0].shape[axis + 1 :])
+    size, together = sum(tensor.shape[axis] for tensor in tensors), _together(tensors)
+    shape = (*together.shape[:axis], size, *together.shape[axis + 1 :])
     parts, first = [], 0
     for tensor in tensors:
         indices = np.full(shape, -1)
@@ -328,7 +328,7 @@ def concatenated(tensors: list[Tensor], axis: int) -> Tensor:
         indices[tuple(place)] = tensor.indices()
         parts.append(moved(tensor, indices).affine)
         first += tensor.shape[axis]
-    return replace(_together(tensors), affine=add(parts), shape=shape)
+    return replace(together, affine=add(parts), shape=shape)
 
 
 def applied(tensor: Tensor, transform: Transform, shape: Shape, channels_last: bool) -> Tensor:
@@ -339,17 +339,17 @@ def applied(tensor: Tensor, transform: Transform, shape: Shape, channels_last: b
 
 
 def _together(tensors: list[Tensor]) -> Tensor:
-    """The first of joined tensors, with what all of them are over time."""
+    """The latest of joined tensors: it has what all of them are over time."""
     if len({tensor.over_time for tensor in tensors}) > 1:
         raise UnsupportedLayerError(
             "an average over time, a last step or every step together", remedy="Average all of them over time"
         )
     latest = max(tensors, key=lambda tensor: tensor.time.first)
     firsts = {tensor.time.first for tensor in tensors}
-    if tensors[0].over_time == "mean" and len(firsts) > 1:
+    if latest.over_time == "mean" and len(firsts) > 1:
         raise UnsupportedLayerError(
             "averages over different frames together",
             "from frame " + " and ".join(map(str, sorted(firsts))),
             SAME_FRAMES,
         )
-    return replace(tensors[0], time=latest.time)
+    return latest

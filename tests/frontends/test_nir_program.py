@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from loihi_deploy.frontends.nir_file import network_of
+from loihi_deploy.frontends.nir_file import NirNetwork, network_of
 from loihi_deploy.frontends.nir_program import program_of
 from loihi_deploy.ir import Conv2D, Link
 from loihi_deploy.ir.program import Compartments
@@ -14,6 +14,7 @@ from tests.frontends.test_nir_nodes import dictionary
 DT = 0.001
 CURRENT, VOLTAGE = 1024, 512  # of 4096 that are lost in a step
 BIAS = np.array([-5.0, 0, 64, 7])
+FOR_EACH = np.arange(12.0).reshape(2, 2, 3)
 WEIGHTS = np.array([[64.0, 0, -128, 640], [0, 64, 64, -64], [8128, 0, 0, -8128], [0, 0, 0, 64]])
 
 
@@ -43,9 +44,8 @@ def graph(first=None, second=None, weights=WEIGHTS, back=2 * WEIGHTS, edges=(), 
     return network_of(dictionary(nodes, pairs))
 
 
-def of_images(**more):
+def of_images(bias=FOR_EACH):
     """Two channels of 2 by 3, and a kernel of a pixel."""
-    bias = np.arange(12.0).reshape(2, 2, 3)
     kernel = np.array([64.0, -64, 128, 0]).reshape(2, 2, 1, 1)
     conv = {"weight": kernel, "bias": np.zeros(2), "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
     first = neurons(bias=bias, metadata={"initial_voltage": bias + 100})
@@ -123,6 +123,11 @@ def test_values_of_images_stand_where_their_neurons_do():
     assert np.asarray(synapses.transform.kernel)[0, 0].tolist() == [[1, 2], [-1, 0]]
 
 
+def test_one_value_stands_for_all_neurons_of_an_image():
+    (population,) = program_of(of_images(np.array(64.0))).populations
+    assert (population.bias.tolist(), population.initial_voltage.tolist()) == ([64] * 12, [164] * 12)
+
+
 ROUNDED = neurons(bias=BIAS + 9e-4, threshold=640.0009)
 SINGLE = {"w_in": 4.0 * (1 + 5e-7)}
 
@@ -177,6 +182,14 @@ def test_graphs_of_integers(changed):
 )
 def test_graphs_that_are_none_of_integers(changed):
     assert program_of(graph(**changed)) is None
+
+
+@pytest.mark.parametrize("dt", [DT, 2 * DT])
+def test_all_neurons_tell_one_step(dt):
+    """Whose step is another one may hold whole numbers of the first one's, too."""
+    network = graph(first=neurons(kind="LIF", dt=dt, bias=2 * BIAS), weights=WEIGHTS / 100)
+    turned = NirNetwork(dict(reversed(network.nodes.items())), network.edges)
+    assert (program_of(turned) is not None) is (dt == DT)
 
 
 def test_delays_between_neurons_and_in_front_of_the_host():
