@@ -1,5 +1,7 @@
 """Changes that change nothing: file, line as it stands, what is replaced, by what; and why nobody can notice."""
 
+from equivalent_in_chip import IN_CHIP
+
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     ("engines/chip/kernels.py", "HAS_CURRENT, HAS_CHANGED, HAS_WIDE = 1, 2, 4", "4", "3"): (
         "all blocks with currents are then multiplied as wide ones, which is right for narrow ones, too, and slower"
@@ -383,4 +385,12 @@ EQUIVALENT |= {
             "return replace(x, windows=windows.reshape(*shape, -1) if keepdims else windows)",
         ),
     )
+}
+EQUIVALENT |= IN_CHIP
+EQUIVALENT |= {
+    (
+        "stages/normalize.py",
+        "return _saturating(scaled, samples, host & factors.keys()) if encoder_percentile < 100 else scaled",
+        *("encoder_percentile < 100", "(encoder_percentile <= 100)"),
+    ): "no neuron is faster than the fastest one, so nothing is lost",
 }

@@ -85,3 +85,18 @@ def test_every_bias_in_range(discretize):
     assert (np.abs(mantissa) <= 4095).all()
     assert (exponent <= 7).all()
     assert (np.abs((mantissa << exponent) - bias) <= 2.0**exponent / 2).all()
+
+
+@pytest.mark.parametrize("tau", [50.0, 1e9, np.inf])
+def test_what_hardly_decays_keeps_its_current_for_all_that_the_chip_adds(tau):
+    """4095 parts of 4096 are the most that is kept: one is lost by the offset."""
+    assert fp.current_decay(tau, 0.001, ARITHMETIC) == 0
+    assert fp.voltage_decay(tau, 0.001, ARITHMETIC) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_decays_keep_the_width_of_their_values(dtype):
+    x = np.array([2**23 - 1, -(2**23), -1, 0, 1, 4097], dtype)
+    decayed = fp.decay(x, 4095, 12)
+    assert decayed.dtype == dtype
+    assert decayed.tolist() == [int(abs(n) * 4095 // 4096) * (1 if n > 0 else -1) for n in x.tolist()]

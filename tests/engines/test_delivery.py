@@ -114,7 +114,7 @@ def test_list_spikes():
     assert out[:5].tolist() == [-1, 0, 1, 24, -1]
 
 
-@pytest.mark.parametrize("n", [8, 56, 64, 72, 128, 200])
+@pytest.mark.parametrize("n", [8, 56, 64, 72, 128, 200, 4224])
 def test_lists_and_their_room_end_where_they_should(n):
     """Where all spike, nothing is written behind the list, or behind the room for words."""
     words = room_for_words(n).size
@@ -123,7 +123,7 @@ def test_lists_and_their_room_end_where_they_should(n):
     assert out.tolist() == [*range(n), *[-1] * 8]
     assert (room[words:] == 7).all()
     assert list_spikes(np.zeros(n, np.uint8), 0, n, room[:words], out, 3) == 0
-    last = np.arange(n, dtype=np.uint8) // (n - 1)
+    last = (np.arange(n) == n - 1).astype(np.uint8)
     assert list_spikes(last, 0, n, room[:words], out, 3) == 1
     assert (out[3], out[4]) == (n - 1, 4)
 

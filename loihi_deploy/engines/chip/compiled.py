@@ -26,7 +26,7 @@ from loihi_deploy.ir.delays import by_delay
 from loihi_deploy.ir.program import Compartments, Noise, Program, Synapses
 from loihi_deploy.results import ChipState, PopulationCounts, Simulation
 
-INT16_MAX, INT32_MAX = 2**15 - 1, 2**31 - 1
+INT16_MAX = 2**15 - 1
 
 
 @dataclass(frozen=True)
@@ -535,7 +535,7 @@ def _loss(p: Compartments, loss: int, largest_v: int) -> int:
 
     -1 else. Voltages to begin with may be above `p.v_max`, and up to `largest_v`.
     """
-    fits = max(-p.v_min, largest_v) * loss <= INT32_MAX - 2**16
+    fits = max(-p.v_min, largest_v) * loss < 2**31 - 2**16
     return loss if fits and p.threshold < p.v_max else -1
 
 

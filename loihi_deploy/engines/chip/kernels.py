@@ -318,7 +318,7 @@ def _update(  # type: ignore[no-untyped-def]
         arrived = touched[b] != 0
         touched[b] = 0
         if not (arrived or noisy or moving[b] != 0):
-            continue
+            continue  # it rests
         at = np.uint64(b * BLOCK)
         current = int32(0)
         plain = fits and not moving[b] & HAS_WIDE
@@ -565,7 +565,6 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
                             n_arriving = 0
                             for r in range(p[FIRST_PROJECTION], p[FIRST_PROJECTION] + p[N_PROJECTIONS]):
                                 n_arriving += n_arrived[projections[r, PRE]]
-                            wraps = count[WRAPS_Q] + count[WRAPS_U]
                             narrow = p[NARROW] != 0 or n_arriving <= p[BUDGET]
                             fits = n_arriving <= p[FITTING]
                             place = arriving_at[node] + n_arrived[node]
@@ -605,7 +604,7 @@ def simulate_with(decay_bits: int, accumulator_bits: int, current_bits: int) -> 
                             places[t + 1, node] = place
                             n_spikes[t + 1, node] = n_new
                             count[SPIKES] += n_new
-                            if count[FIRST_WRAP] == 0 and count[WRAPS_Q] + count[WRAPS_U] > wraps:
+                            if count[FIRST_WRAP] == 0 and count[WRAPS_Q] + count[WRAPS_U] > 0:
                                 count[FIRST_WRAP] = step + 1
                             if records.shape[0] > 0:
                                 _record(

@@ -185,7 +185,7 @@ def simulate(
         tuple(rng.get_state(legacy=True)) if state.noise is not None else None,
         earlier,
     )
-    first_wrap = min(first_wraps, key=lambda wrap: wrap[:2], default=None)
+    first_wrap = min(first_wraps, key=lambda wrap: wrap[0], default=None)  # they are there step by step
     return Simulation(_recorded(program, record, history, n), counts, end, first_wrap)
 
 

@@ -11,8 +11,9 @@ from loihi_deploy.engines.chip import kernels as k
 from loihi_deploy.engines.chip.compiled import _groups
 from loihi_deploy.engines.chip.overflow import _row_sums
 from loihi_deploy.engines.events import Events
-from loihi_deploy.ir import Conv2D, Dense
-from loihi_deploy.ir.program import Compartments, Noise, Program, SpikeSource, Synapses
+from loihi_deploy.errors import BackendError
+from loihi_deploy.ir import Conv2D, Dense, Graph, Input, Projection, Readout
+from loihi_deploy.ir.program import BiasInput, Compartments, Noise, Program, SpikeSource, Synapses
 from tests.engines.chip.test_compiled import EVERYTHING, assert_same
 from tests.engines.programs import NO_GRAPH, random_spikes
 
@@ -207,7 +208,8 @@ def test_some_neurons_are_recorded_as_they_are_among_all():
     program = Program(NO_GRAPH, (SpikeSource("s", (50,)),), populations, synapses, NO_GRAPH)
     spikes = random_spikes(program, 2, 20, 0.3, 0)
     record = {"b": ("v", "spikes"), "a": ("spikes", "u")}
-    whole = plain.simulate(program, spikes, 20, record).recorded
+    expected = plain.simulate(program, spikes, 20, record)
+    whole = expected.recorded
     chosen = {"a": rng.permutation(300)[:40], "b": np.array([19, 3, 0])}
     chip = compiled.Engine(program)
     recording = chip.recording(record, chosen)
@@ -224,7 +226,7 @@ def test_some_neurons_are_recorded_as_they_are_among_all():
             assert (array[:, 2:22] == whole[name][variable][:, :, chosen[name]]).all()
             assert (array[:, [0, 1, 22, 23]] == (0 if variable == "spikes" else -5)).all()
     assert (out.to_dense()["b"] == whole["b"]["spikes"]).all()
-    assert chip.first_wrap(counts) is None
+    assert chip.totals(counts) == (expected.counts, None)
 
 
 @pytest.mark.parametrize(
@@ -306,3 +308,131 @@ def test_voltages_far_below_what_quantization_gives(decay):
     state = replace(rest, u={"p": np.full((1, 3), -(2**23) + 4096, np.int32)})
     found = in_both(program, {"s": np.ones((1, 150, 1), bool)}, 150, state=state)
     assert (found.recorded["p"]["v"][0, -1] < -(2**30)).any()
+
+
+@pytest.mark.parametrize("engine", [plain, compiled])
+def test_the_first_wrap_is_that_of_the_first_sample_and_its_first_step(engine):
+    """Of two populations that wrap in one step the one in front; sample 0 has none, sample 2 an earlier one."""
+    names = ("z", "a")
+    populations = tuple(Compartments(name, (1,), 4095, 0, NEVER, 0) for name in names)
+    synapses = tuple(Synapses("s", name, dense([[127] * 200]), 7) for name in names)
+    program = Program(NO_GRAPH, (SpikeSource("s", (200,)),), populations, synapses, NO_GRAPH)
+    spikes = np.zeros((4, 8, 200), bool)
+    spikes[1, 5:], spikes[2, 2], spikes[0, :, :129] = True, True, True
+    found = engine.simulate(program, {"s": spikes}, 8)
+    assert found.first_wrap == (1, 6, "z")
+    assert [found.counts[name].overflows_q for name in names] == [2 + 1, 2 + 1]
+    assert engine.simulate(program, {"s": spikes[2:]}, 8).first_wrap == (0, 3, "z")
+    assert engine.simulate(program, {"s": spikes[::3]}, 8).first_wrap is None
+
+
+@pytest.mark.parametrize("order", [("p", "r"), ("r", "p")])
+def test_two_populations_that_take_their_biases_from_the_input(order):
+    """In another order than they stand in, one of more than a block, and one between them that takes none."""
+    rng = np.random.default_rng(0)
+    sizes = {"p": 300, "q": 4, "r": 7}
+    encoder = Graph(
+        (Input("x", (1,)),),
+        (),
+        tuple(Projection("x", name, Dense(np.ones((sizes[name], 1)))) for name in order),
+        tuple(Readout(name, (sizes[name],), np.zeros(sizes[name])) for name in order),
+    )
+    program = Program(
+        encoder,
+        (),
+        tuple(Compartments(name, (n,), 741, 0, 64 * 300, 9) for name, n in sizes.items()),
+        (Synapses("p", "q", dense(rng.integers(-90, 99, (4, 300))), 6),),
+        NO_GRAPH,
+        bias_inputs=tuple(BiasInput(name, 1.0, 4095, 7) for name in order),
+    )
+    biases = {name: rng.integers(-900, 4000, (2, 4, sizes[name])).astype(np.int32) for name in order}
+    found = in_both(program, {}, 20, biases=biases)
+    assert all(counts.spikes > 0 for counts in found.counts.values())
+
+
+def test_memory_is_used_again_where_it_is_large_enough_for_as_many_sources():
+    p = Compartments("p", (300,), 741, 0, 64, 0)
+    chip = compiled.Engine(Program(NO_GRAPH, (), (p,), (), NO_GRAPH))
+    made = chip._memory(3, 5)
+    assert chip._memory(3, 5) is chip._memory(1, 5) is made
+    for steps, columns in ((4, 5), (2, 3), (3, 4), (9, 9)):
+        other = chip._memory(steps, columns)
+        assert other is not made
+        assert other.starts.shape == (steps, columns)
+        made = other
+
+
+@pytest.mark.parametrize(("last", "fits"), [(7, True), (8, True), (9, False)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_up_to_the_32_bits_that_they_are_added_in(sign, last, fits):
+    """132,104 times 127 and 8 are 2^24, times 2^7 is 2^31: the lowest number of 32 bits, and one beyond the highest."""
+    rows = np.full((1, 132_105), sign * 127, np.int8)
+    rows[0, -1] = sign * last
+    program = Program(
+        NO_GRAPH,
+        (SpikeSource("s", (132_105,)),),
+        (Compartments("p", (1,), 4095, 0, 64, 0),),
+        (Synapses("s", "p", Dense(rows), 7),),
+        NO_GRAPH,
+    )
+    if fits and (last < 8 or sign < 0):
+        assert compiled.Engine(program).bounds["p"].q[sign > 0] == sign * (2**24 - 8 + last) << 7
+        return
+    with pytest.raises(BackendError) as caught:
+        compiled.Engine(program)
+    (problem,) = caught.value.problems
+    ends = sorted([0, sign * (2**24 - 8 + last) << 7])
+    assert problem.value == f"{ends[0]:,} to {ends[1]:,}"
+    assert problem.limit == "-2,147,483,648 to 2,147,483,647"
+
+
+@pytest.mark.parametrize("delay", [0, 3])
+def test_where_all_spike_in_every_step_lists_are_as_full_as_can_be(delay):
+    """Of sources, populations of one block and more, and delay lines, for more steps than are run at a time."""
+    sizes = {"a": 8, "b": 256, "c": 257}
+    populations = tuple(
+        Compartments(name, (n,), 4095, 0, 64, 4095 << 7, v_min=LOW) for name, n in sizes.items()
+    )
+    ways = [("s", "a"), ("a", "b"), ("b", "c"), ("c", "a"), ("b", "b")]
+    nodes = {"s": 24, **sizes}
+    rng = np.random.default_rng(0)
+    synapses = tuple(
+        Synapses(pre, post, dense(rng.integers(-3, 4, (nodes[post], nodes[pre]))), 6, delays=delay)
+        for pre, post in ways
+    )
+    program = Program(NO_GRAPH, (SpikeSource("s", (24,)),), populations, synapses, NO_GRAPH)
+    found = in_both(program, {"s": np.ones((2, 40, 24), bool)}, 40)
+    for name, counts in found.counts.items():
+        assert counts.spikes == 2 * 40 * sizes[name]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 8, 17])
+def test_a_run_with_biases_may_be_cut_within_a_frame(cut):
+    """With another thread's memory, as it is where a run goes on: frames of eight steps, begun in the middle."""
+    rng = np.random.default_rng(cut)
+    encoder = Graph(
+        (Input("x", (1,)),),
+        (),
+        (Projection("x", "p", Dense(np.ones((30, 1)))),),
+        (Readout("p", (30,), np.zeros(30)),),
+    )
+    program = Program(
+        encoder,
+        (),
+        (Compartments("p", (30,), 741, 0, 64 * 300, 0),),
+        (),
+        NO_GRAPH,
+        bias_inputs=(BiasInput("p", 1.0, 4095, 7),),
+    )
+    biases = {"p": rng.integers(-900, 4000, (2, 3, 30)).astype(np.int32)}
+    whole = plain.simulate(program, {}, 24, {"p": ("v",)}, biases=biases).recorded["p"]["v"]
+    recorded, arrays = (np.zeros((2, 24, 0), bool), np.zeros((2, 24, 30), np.int32)), None
+    for part in (slice(0, cut), slice(cut, 24)):
+        chip = compiled.Engine(program)
+        arrays = arrays or chip.start(2)
+        steps = part.stop - part.start
+        chip.run(
+            *(Events.from_dense({}, 2, steps), arrays, part.start, steps, chip.noise_values(None, steps)),
+            *({}, chip.recording({"p": ("v",)}), recorded, chip.empty_counts(2), biases, 8),
+        )
+    assert (recorded[1] == whole).all()
