@@ -9,6 +9,10 @@ import pytest
 import loihi_deploy as ld
 from loihi_deploy.errors import ConversionError
 from loihi_deploy.frontends import check_conversion
+from loihi_deploy.frontends.compat import import_keras
+from loihi_deploy.frontends.keras import OVER_TIME_ONLY, SAME_RANGE
+from loihi_deploy.frontends.keras_layers import AUGMENTATION, HANDLERS, MOVING_LAYERS, OVER_TIME
+from loihi_deploy.frontends.keras_time import OVER_FRAMES
 from tests.frontends.keras_models import keras, randomized
 
 README = Path(__file__).parents[2] / "README.md"
@@ -113,3 +117,17 @@ def test_layers_that_are_refused_with_a_way_out(models):
         with pytest.raises(ConversionError) as caught:
             ld.convert(model)
         assert all(problem.remedy for problem in caught.value.problems), name
+
+
+def test_layers_are_taken_in_every_dimension_that_keras_has_them_in():
+    """And nothing is taken by a name that no layer has."""
+    both = [import_keras(version).layers for version in (2, 3)]
+    for stem in {name[:-2] for name in HANDLERS if name.endswith("D")}:
+        for n in (1, 2, 3):
+            known = any(hasattr(each, f"{stem}{n}D") for each in both)
+            assert (f"{stem}{n}D" in HANDLERS) is known, f"{stem}{n}D"
+    ours = {"Alpha", "ChipActivation", "LMU", "Lowpass", "SpikingActivation"}
+    ours |= {"BatchNormalizationV1", "SyncBatchNormalization"}  # names of other versions
+    for name in {*HANDLERS, *OVER_FRAMES, *OVER_TIME, *MOVING_LAYERS, *SAME_RANGE, *OVER_TIME_ONLY} - ours:
+        assert any(hasattr(each, name) for each in both), name
+    assert set(AUGMENTATION) <= set(OVER_TIME)  # frame by frame, as they are

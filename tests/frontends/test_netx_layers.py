@@ -309,6 +309,10 @@ BIASED = {**dense(5, 20, bias=np.array([0, 1, 0, 0, 0.0])), "neuron": {}}
             Problem("neither neurons nor the last layer", "layer 1"),
         ),
         ([dense(20, 12), END, AVERAGE], Problem("nothing to average", "layer 2")),
+        (
+            [dense(20, 12), {**AVERAGE, "shape": [5]}, dense(3, 5)],
+            Problem("behind a layer that never spikes", "layer 2", "dense"),
+        ),
         ([AVERAGE], Problem("nothing to average", "layer 0")),
         ([dense(20, 12), AVERAGE], Problem("not a number of groups", "layer 1", 3, "divisors of 20")),
         ([dense(20, 12), BIASED], Problem("a bias of a layer that never spikes", "layer 1")),
