@@ -1,6 +1,6 @@
 """Changes that change nothing: file, line as it stands, what is replaced, by what; and why nobody can notice."""
 
-from equivalent_in_chip import IN_CHIP
+from equivalent_in_engines import IN_ENGINES
 
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     ("engines/chip/kernels.py", "HAS_CURRENT, HAS_CHANGED, HAS_WIDE = 1, 2, 4", "4", "3"): (
@@ -386,7 +386,7 @@ EQUIVALENT |= {
         ),
     )
 }
-EQUIVALENT |= IN_CHIP
+EQUIVALENT |= IN_ENGINES
 EQUIVALENT |= {
     (
         "stages/normalize.py",

@@ -1,7 +1,7 @@
-"""Changes of the compiled chip, and of how spikes are delivered, that change nothing, as in `equivalent_changes`."""
+"""Changes of the engines, the compiled chip above all, that change nothing, as in `equivalent_changes`."""
 
 COMPILED = "engines/chip/compiled.py"
-IN_CHIP: dict[tuple[str, str, str, str], str] = {
+IN_ENGINES: dict[tuple[str, str, str, str], str] = {
     (COMPILED, line, old, new): reason
     for reason, changes in (
         (
@@ -90,7 +90,7 @@ IN_CHIP: dict[tuple[str, str, str, str], str] = {
     for line, old, new in changes
 }
 RESTS = "if arrived or noisy or moving[b] & HAS_CURRENT:"
-IN_CHIP |= {
+IN_ENGINES |= {
     ("engines/chip/kernels.py", line, old, new): reason
     for reason, changes in (
         (
@@ -184,7 +184,7 @@ IN_CHIP |= {
 MARK = "any number but 0 is a mark"
 ROOM = "room that nothing reads or writes"
 DELIVERY = "engines/delivery.py"
-IN_CHIP |= {
+IN_ENGINES |= {
     ("engines/chip/kernels.py", "line[event_indices[k]] = 1", "1", "2"): MARK,
     ("engines/chip/kernels.py", "held_back[row + spikes[sent_first + k]] = 1", "1", "2"): MARK,
     (DELIVERY, "touched[block] = touched[last] = 1", "1", "2"): MARK,
@@ -226,4 +226,42 @@ IN_CHIP |= {
         "return builder.cttz(arguments[0], context.get_constant(types.boolean, True))",
         *("True", "False"),
     ): "there is a bit that is 1",
+}
+IN_ENGINES |= {
+    (path, line, old, f"(-(-({left}) // ({right})))"): "it divides evenly"
+    for path, line, left, right in (
+        (
+            "engines/chip/compiled.py",
+            "hold = next((steps // frames.shape[1] for frames in (biases or {}).values()), 1)",
+            *("steps", "frames.shape[1]"),
+        ),
+        ("engines/chip/loops.py", "for b in range(u.size // BLOCK):", "u.size", "BLOCK"),
+        (
+            "engines/chip/overflow.py",
+            "sums = [np.tile(part, transform.out_size // len(part)) for part in channels]",
+            *("transform.out_size", "len(part)"),
+        ),
+        (
+            "engines/delivery.py",
+            "group_in, group_out = conv.kernel.shape[2], conv.kernel.shape[3] // conv.groups",
+            *("conv.kernel.shape[3]", "conv.groups"),
+        ),
+        ("engines/host/plain.py", "hold = steps // n_frames", "steps", "n_frames"),
+        (
+            "engines/spiking_network.py",
+            "hold = steps // next(iter(inputs.values())).shape[1]",
+            *("steps", "next(iter(inputs.values())).shape[1]"),
+        ),
+        (
+            "stages/equalize.py",
+            "each: NDArray[np.float64] = np.tile(factors, population.size // channels)",
+            *("population.size", "channels"),
+        ),
+        (
+            "stages/rounding.py",
+            "group = np.arange(out) // (out // transform.groups)",
+            *("out", "transform.groups"),
+        ),
+    )
+    for old in (f"{left} // {right}",)
 }
