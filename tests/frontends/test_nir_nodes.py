@@ -14,7 +14,7 @@ from loihi_deploy.frontends.channels_first import UnsupportedError
 from loihi_deploy.frontends.nir import nir_input_shapes
 from loihi_deploy.frontends.nir_file import NEEDED, NirNetwork, Node, network_of
 from loihi_deploy.frontends.nir_neurons import cell_of, continuous, single_value, step_notes
-from loihi_deploy.frontends.nir_shapes import as_stored, layout_of, shape_after
+from loihi_deploy.frontends.nir_shapes import as_stored, layout_of, own_shape, says_its_shape, shape_after
 from loihi_deploy.ir import NeuronModel
 
 DT = 0.001
@@ -158,6 +158,39 @@ def test_shapes_of_samples_that_are_none(shape):
         shape_after(node("Input", "x", shape=np.array(shape)), None)
     what = "not a shape of a sample, (n,), (channels, length) or (channels, height, width)"
     assert caught.value.problems == (Problem(what, "x", shape),)
+
+
+@pytest.mark.parametrize(
+    ("described", "says", "own"),
+    [
+        (node("LIF", tau=1.0, r=np.ones(2)), True, (2,)),
+        (node("LIF", tau=1.0, r=np.ones(1)), False, ()),
+        (node("LIF", tau=1.0, weight=np.ones((2, 3)), shape=np.ones(2), metadata={"a": 1}), False, ()),
+        (node("LIF", tau=np.ones((1, 2)), r=np.ones((1, 2))), True, (1, 2)),
+    ],
+)
+def test_neurons_that_say_how_many_they_are(described, says, own):
+    assert says_its_shape(described) is says
+    assert own_shape(described) == own
+
+
+def test_weights_say_nothing_of_what_leads_there():
+    assert not says_its_shape(node("Linear", weight=np.ones((2, 3))))
+    assert not says_its_shape(node("Scale", scale=np.ones(3)))
+    assert says_its_shape(node("Input", shape=np.array([3])))
+
+
+def test_neurons_of_any_number_take_theirs_from_what_stands_behind_them_in_the_file():
+    nodes = {
+        "out": ("Output", {}),
+        "second": IF,
+        "first": IF,
+        "w": ("Linear", {"weight": np.ones((5, 4))}),
+        "in": ("Input", {"shape": np.array([4])}),
+    }
+    edges = [("in", "w"), ("w", "first"), ("first", "second"), ("second", "out")]
+    graph = ld.frontends.convert(network_of(dictionary(nodes, edges)), OPTIONS)
+    assert {p.name: p.shape for p in graph.populations} == {"first": (5,), "second": (5,)}
 
 
 def test_channels_are_stored_last():
