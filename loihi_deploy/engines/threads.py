@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import lru_cache
 from typing import TypeVar
 
 from loihi_deploy.errors import InputError
@@ -52,16 +53,21 @@ def in_order(
             yield part, function(part)
         return
     waiting: deque[tuple[_Part, Future[_Result]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for part in parts:
-                waiting.append((part, pool.submit(function, part)))
-                if len(waiting) > 2 * threads:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            while waiting:
+    pool = _pool(threads, os.getpid())
+    try:
+        for part in parts:
+            waiting.append((part, pool.submit(function, part)))
+            if len(waiting) > 2 * threads:
                 done, future = waiting.popleft()
                 yield done, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    finally:
+        wait([future for _, future in waiting if not future.cancel()])
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """The threads of a process, with the memory that each has taken; a fork has none."""
+    return ThreadPoolExecutor(threads)
