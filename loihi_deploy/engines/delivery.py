@@ -48,7 +48,7 @@ FIRST_TARGET, FIRST_WEIGHT, N_ROWS, N_COLUMNS = 0, 1, 2, 3
 PIXEL_FIELDS = 4
 
 uint64 = np.uint64
-NOTHING, ONE, TWO, THREE, FOUR, SIX, SEVEN = (uint64(n) for n in (0, 1, 2, 3, 4, 6, 7))
+NOTHING, ONE, TWO, THREE, FOUR, SIX, SEVEN, LAST_BIT = (uint64(n) for n in (0, 1, 2, 3, 4, 6, 7, 63))
 BLOCK_SHIFT = uint64(BLOCK_BITS)
 RECIPROCAL_BITS = 40
 RECIPROCAL_SHIFT = uint64(RECIPROCAL_BITS)
@@ -318,16 +318,17 @@ def word_at(context, array, number):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def put_byte(context, array, number, value):  # type: ignore[no-untyped-def]
-    """Write a byte of an array of words, by its number."""
+def bits_at(context, array, number):  # type: ignore[no-untyped-def]
+    """Which of 64 bytes of an array are not 0, as bits of a word, by the number of the first, a multiple of 8."""
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         made = context.make_array(signature.args[0])(context, builder, arguments[0])
-        byte = builder.gep(builder.bitcast(made.data, ir.IntType(8).as_pointer()), [arguments[1]])
-        builder.store(builder.trunc(arguments[2], ir.IntType(8)), byte)
-        return context.get_dummy_value()
+        vector = ir.VectorType(ir.IntType(8), 64)
+        place = builder.bitcast(builder.gep(made.data, [arguments[1]]), vector.as_pointer())
+        found = builder.icmp_unsigned("!=", builder.load(place, align=8), ir.Constant(vector, None))
+        return builder.bitcast(found, ir.IntType(64))
 
-    return types.void(array, types.uint64, types.uint64), code
+    return types.uint64(array, types.uint64), code
 
 
 @inlined
@@ -338,21 +339,24 @@ def list_spikes(spiked, first, n, room, out, place):  # type: ignore[no-untyped-
     many there are.
 
     First come the bits of all, then the numbers of the words of 64 bits that are not 0: each is written, and only some
-    are kept, since a branch that cannot be foreseen costs more than ten such writes. Bits are read no sooner than all
-    are written, for which the processor would have to wait.
+    are kept, since a branch that cannot be foreseen costs more than ten such writes.
     """
-    first_word, n_words = uint64(first) >> THREE, uint64(n) >> THREE
-    for w in range(n_words):
-        word = word_at(spiked, first_word + w)
-        ones = ((word | ((word & LOW_BITS) + LOW_BITS)) >> SEVEN) & LOWEST_BITS
-        put_byte(room, w, (ones * GATHER) >> GATHERED)
-    n_masks = (n_words + SEVEN) >> THREE
-    for w in range(n_words, n_masks << THREE):
-        put_byte(room, w, NOTHING)
+    n_words, n_masks = uint64(n) >> SIX, (uint64(n) + LAST_BIT) >> SIX
     end_found = n_masks  # their numbers lie behind the bits
-    for m in range(n_masks):
+    for m in range(n_words):
+        mask = bits_at(spiked, uint64(first) + (m << SIX))
+        room[m] = mask
         room[end_found] = m
-        end_found += uint64(room[m] != 0)
+        end_found += uint64(mask != 0)
+    if n_words < n_masks:  # a part of a word, eight bytes at a time
+        mask = NOTHING
+        for w in range(n_words << THREE, uint64(n) >> THREE):
+            word = word_at(spiked, (uint64(first) >> THREE) + w)
+            ones = ((word | ((word & LOW_BITS) + LOW_BITS)) >> SEVEN) & LOWEST_BITS
+            mask |= ((ones * GATHER) >> GATHERED) << ((w & SEVEN) << THREE)
+        room[n_words] = mask
+        room[end_found] = n_words
+        end_found += uint64(mask != 0)
     end = uint64(place)
     for i in range(n_masks, end_found):
         number = room[i]

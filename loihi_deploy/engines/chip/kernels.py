@@ -228,28 +228,32 @@ def _settle(v, spiked, k, old, reached, threshold):  # type: ignore[no-untyped-d
 
 
 @inlined
-def update_voltages(u, v, bias, spiked, first, threshold, v_min):  # type: ignore[no-untyped-def]
+def update_voltages(u, v, bias, spiked, first, threshold, v_min, driven):  # type: ignore[no-untyped-def]
     """Update v of a block without leak, refractory delay, wrapping, or spikes at its highest; returns zero if v rests.
 
-    A spike is no rest.
+    A spike is no rest. Of a block that is `driven` by currents nobody needs to know, and it is not looked for.
     """
-    change = int32(0)
+    change = int32(driven)
     for i in range(N_BLOCK):
         k = first + i
         old = v[k]
         reached = int32(old + int32(u[k] + bias[k]))
         reached = reached if reached > v_min else v_min
-        change = int32(change | _settle(v, spiked, k, old, reached, threshold))
+        moved = _settle(v, spiked, k, old, reached, threshold)
+        if not driven:
+            change = int32(change | moved)
     return change
 
 
 @inlined
-def _voltages_leaking(u, v, bias, refractory, spiked, first, loss, bits, threshold, v_min):  # type: ignore[no-untyped-def]
+def _voltages_leaking(  # type: ignore[no-untyped-def]
+    u, v, bias, refractory, spiked, first, loss, bits, threshold, v_min, driven
+):  # fmt: skip
     """Update v of a block without wrapping or spikes at its highest, where v times what it loses fits in 32 bits.
 
-    Returns zero if v rests. A spike is no rest. Rounding v - v d / 2^b toward zero rounds what is lost away from it.
+    Returns what `update_voltages` does. Rounding v - v d / 2^b toward zero rounds what is lost away from it.
     """
-    change = int32(0)
+    change = int32(driven)
     mask = int32(int32(1 << bits) - 1)
     for i in range(N_BLOCK):
         k = first + i
@@ -258,7 +262,9 @@ def _voltages_leaking(u, v, bias, refractory, spiked, first, loss, bits, thresho
         reached = int32(int32(old - lost) + int32(u[k] + bias[k]))
         reached = reached if reached > v_min else v_min
         reached = int32(0) if refractory[k] > 0 else reached
-        change = int32(change | _settle(v, spiked, k, old, reached, threshold))
+        moved = _settle(v, spiked, k, old, reached, threshold)
+        if not driven:
+            change = int32(change | moved)
     return change
 
 
@@ -335,11 +341,19 @@ def _update(  # type: ignore[no-untyped-def]
                 )
                 wraps_q += now_q
                 wraps_u += now_u
+        driven = current != 0
         if plain and p[PLAIN_VOLTAGE]:
-            change = update_voltages(u, v, bias, spiked, at, threshold, v_min)
+            if driven:
+                change = update_voltages(u, v, bias, spiked, at, threshold, v_min, True)
+            else:
+                change = update_voltages(u, v, bias, spiked, at, threshold, v_min, False)
         else:
             if plain and loss_v >= 0:
-                change = _voltages_leaking(u, v, bias, refractory, spiked, at, loss_v, bits, threshold, v_min)
+                leak = loss_v, bits, threshold, v_min
+                if driven:
+                    change = _voltages_leaking(u, v, bias, refractory, spiked, at, *leak, True)
+                else:
+                    change = _voltages_leaking(u, v, bias, refractory, spiked, at, *leak, False)
             else:
                 change, now_u2 = _voltages_checked(
                     u, v, bias, refractory, spiked, at, factor_v, bits, u_up, threshold, v_min, v_max

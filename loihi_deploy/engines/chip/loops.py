@@ -29,7 +29,7 @@ def update_with(decay_bits: int) -> Callable[..., int]:
             for b in range(u.size // BLOCK):
                 at = uint64(b * BLOCK)
                 update_currents(u, q, at, int32(factor), int32(decay_bits), int32(shift & 31))
-                change |= update_voltages(u, v, bias, spiked, at, int32(threshold), int32(v_min))
+                change |= update_voltages(u, v, bias, spiked, at, int32(threshold), int32(v_min), True)
         return change
 
     kernel: Callable[..., int] = compiled(update_all)
