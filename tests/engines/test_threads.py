@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -92,7 +93,7 @@ def test_twice_as_many_parts_as_threads_wait(n_threads, monkeypatch):
             given.append(part)
             return super().submit(function, part)
 
-    monkeypatch.setattr(threads, "ThreadPoolExecutor", Counting)
+    monkeypatch.setattr(threads, "_pool", lambda n, process: Counting(n))
     results = in_order(lambda part: part, range(20), n_threads)
     for taken in range(1, 15):
         assert next(results)[0] == taken - 1
@@ -110,3 +111,26 @@ def test_an_error_of_a_part_comes_where_its_result_would():
     assert [next(results) for _ in range(3)] == [(k, k) for k in range(3)]
     with pytest.raises(ValueError, match="three"):
         next(results)
+
+
+def test_threads_are_kept_and_done_when_a_call_ends():
+    both = threading.Barrier(2, timeout=10)
+
+    def work(_):
+        both.wait()
+        return threading.current_thread()
+
+    used = {thread for _ in range(2) for _, thread in in_order(work, "ab", 2)}
+    assert len(used) == 2
+    done = []
+
+    def fail_or_wait(k):
+        both.wait()
+        if k == 0:
+            raise ValueError("zero")
+        time.sleep(0.2)
+        done.append(k)
+
+    with pytest.raises(ValueError, match="zero"):
+        list(in_order(fail_or_wait, range(2), 2))
+    assert done == [1]

@@ -19,20 +19,18 @@ int32, uint64 = np.int32, np.uint64
 
 
 @lru_cache
-def update_with(decay_bits: int) -> Callable[..., int]:
+def update_with(decay_bits: int) -> Callable[..., None]:
     """The loop that updates every neuron in every step, for a decay of so many bits: the engine's is made for them."""
 
     def update_all(u, v, q, bias, spiked, factor, shift, threshold, v_min, steps):  # type: ignore[no-untyped-def]
-        """Update every neuron in every step; returns zero if all rest."""
-        change = 0
+        """Update every neuron in every step, as where currents flow."""
         for _ in range(steps):
             for b in range(u.size // BLOCK):
                 at = uint64(b * BLOCK)
                 update_currents(u, q, at, int32(factor), int32(decay_bits), int32(shift & 31))
-                change |= update_voltages(u, v, bias, spiked, at, int32(threshold), int32(v_min), True)
-        return change
+                update_voltages(u, v, bias, spiked, at, int32(threshold), int32(v_min), True)
 
-    kernel: Callable[..., int] = compiled(update_all)
+    kernel: Callable[..., None] = compiled(update_all)
     return kernel
 
 
