@@ -157,6 +157,12 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "5",
         "6",
     ): "no row of it is ever read",
+    (
+        "analysis/reporting.py",
+        "rates = backends.firing_rates(parts.program, some, steps, 1.0)",
+        "1.0",
+        "1.5",
+    ): "no window is longer than the presentation",
     ("analysis/presentation.py", "ANY = 1", "1", "2"): "programs that are tried are the same for any time",
     (
         "analysis/fading.py",
@@ -213,6 +219,73 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "1",
     ): "a presentation time is there wherever this is asked",
 }
+
+EQUIVALENT |= dict.fromkeys(
+    (
+        (module, line, "1", "2")
+        for module, line in (
+            (
+                "mapping/assembly.py",
+                "return np.array(rows, dtype=np.int64).reshape(-1, 5), tuple(flow.population for flow in ordered)",
+            ),
+            (
+                "mapping/counts.py",
+                "starts = np.array([piece.start for piece in pre], dtype=np.int64).reshape(-1, 3)",
+            ),
+            (
+                "mapping/counts.py",
+                "stops = np.array([piece.stop for piece in pre], dtype=np.int64).reshape(-1, 3)",
+            ),
+            (
+                "mapping/explain.py",
+                'synapses = Synapses("pooled", name, Dense(kept.reshape(len(weights), -1)), into[0].shift)',
+            ),
+            ("mapping/explain.py", "return Dense(weights.reshape(transform.out_size, -1))"),
+            ("mapping/explain.py", "return Dense(weights.reshape(-1, transform.in_size))"),
+            ("mapping/explain.py", "bias = population.bias.reshape(grid)[..., :channels].reshape(-1)"),
+            (
+                "mapping/layout.py",
+                "position = (rows.first[i][:, None] * width + columns.first[j]).reshape(-1) * piece.lane + piece.lead",
+            ),
+            ("mapping/layout.py", "return PixelAxons(pixels, base, set_of.reshape(-1), sets)"),
+            ("mapping/layout.py", "weights.append(values.reshape(len(atoms), -1))"),
+            ("mapping/layout.py", "indices.append(index.reshape(len(atoms), -1).astype(np.int32))"),
+            ("mapping/plan.py", "return self.offset + self.lead + inside.reshape(-1)"),
+            ("mapping/shapes.py", "return np.array(made, dtype=np.int64).reshape(-1, 3)"),
+            ("mapping/shapes.py", "sizes = (sizes[:, None] * parts).reshape(-1)"),
+            ("mapping/shapes.py", "return place.reshape(-1), sizes"),
+            ("mapping/shapes.py", "row_of, column_of = row_of.reshape(-1), column_of.reshape(-1)"),
+            ("analysis/calibrate.py", "ideal = ideal.reshape(len(ideal), -1)"),
+            (
+                "analysis/calibrate.py",
+                "outputs = backends.run(program, samples, how).outputs.reshape(len(ideal), -1)",
+            ),
+            (
+                "analysis/frames.py",
+                "found = rate_activity(graph, {name: x.reshape(-1, x.shape[2]) for name, x in frames.items()})",
+            ),
+            (
+                "analysis/frames.py",
+                "yield part, {name: values.reshape(m, n_frames, -1) for name, values in found.items()}",
+            ),
+            (
+                "analysis/presentation.py",
+                "self._values = values.reshape(len(samples), -1).astype(np.float64)",
+            ),
+            (
+                "analysis/remedies.py",
+                "decisions = readout.classes(outputs.reshape(len(outputs), -1), activated=True)",
+            ),
+            (
+                "analysis/reporting.py",
+                "decided = readout.classes(outputs.reshape(*labels.shape, -1), activated=True)",
+            ),
+            ("analysis/verify.py", "return readout.classes(outputs.reshape(len(outputs), -1), activated)"),
+            ("analysis/verify.py", "outputs = result.outputs.reshape(len(samples), -1)"),
+        )
+    ),
+    "numpy takes any negative length for what is left",
+)
 
 # Numbers that either neighbour of is as good as: how much is done at a time.
 EQUIVALENT |= {

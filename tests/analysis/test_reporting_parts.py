@@ -247,3 +247,16 @@ def test_weights_that_are_all_zero_have_bars_from_one_to_the_other():
     np.testing.assert_allclose(found["edges"], np.linspace(-1, 1, 49))
     assert (found["before"], found["after"], found["rms_error"]) == (found["after"], found["before"], 0.0)
     assert found["before"][24] == 600
+
+
+@pytest.mark.parametrize("gain", [0.5, 2.0])
+def test_the_edges_take_in_all_weights_before_and_after(gain):
+    """Of a layer whose integers stand for twice, or half, of what the graph says."""
+    to_second = MADE.graph.projections[1]
+    scaled = replace(to_second, transform=Dense(gain * to_second.transform.weights))
+    graph = replace(MADE.graph, projections=(MADE.graph.projections[0], scaled, MADE.graph.projections[2]))
+    plain = weight_values(MADE.graph, MADE.program, MADE.options)["second"]
+    found = weight_values(graph, MADE.program, MADE.options)["second"]
+    assert found["edges"][-1] == pytest.approx(max(gain, 1.0) * plain["edges"][-1], rel=0.01)
+    assert sum(found["before"]) == sum(found["after"]) == 600
+    assert found["rms_error"] == pytest.approx(abs(1 - 1 / gain), rel=0.02)

@@ -1,18 +1,19 @@
 """What deploying and verifying are made of, each part by itself."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import loihi_deploy as ld
 from loihi_deploy.analysis.calibrate import mean_rates
-from loihi_deploy.analysis.dequantize import rate_graph
+from loihi_deploy.analysis.dequantize import _population, rate_graph
 from loihi_deploy.analysis.frames import has_memory
 from loihi_deploy.analysis.host_link import slices_of_rows
 from loihi_deploy.analysis.verify import layer_agreements
 from loihi_deploy.engines.rate_network import rate_outputs
-from loihi_deploy.ir import samples_for
+from loihi_deploy.ir import NeuronModel, samples_for
 from loihi_deploy.mapping import map_to_cores
 from loihi_deploy.options import DeployOptions
 from tests.mapping.networks import chain
@@ -89,3 +90,12 @@ def test_a_report_names_the_accumulators_that_wrapped_and_no_others():
     text = str(replace(report, overflows={"first": 0, "second": 5}))
     assert "second: 5 accumulators wrapped around" in text
     assert "first: " not in text
+
+
+@pytest.mark.parametrize(("offset", "bias"), [(None, [4.0, -2.0]), (3.0, [1.0, -5.0])])
+def test_biases_in_floats_are_measured_from_where_a_neuron_begins_to_fire(offset, bias):
+    """Twice 8 and -4 of a quarter each, and of what lies above 3 where that is where it begins."""
+    neuron = replace(NeuronModel("lif", 0.02, 0.002), relu_offset=offset)
+    compartments = SimpleNamespace(name="a", shape=(2,), bias=np.array([8, -4]))
+    found = _population(compartments, SimpleNamespace(neuron=neuron), SimpleNamespace(bias_scale=4.0), 2.0)
+    assert (found.bias.tolist(), found.neuron, found.amplitude) == (bias, neuron, 1.0)
