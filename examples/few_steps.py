@@ -4,9 +4,9 @@
 
 FOLDER holds Fashion-MNIST or MNIST in IDX files (a part of Fashion-MNIST if not given). For each seed a rate network is
 trained, then for each presentation time (or once for all, --tuned-for) fine-tuned: trained on with the chip's neurons,
-and without, of which what is better on chip on validation samples is taken (--tune 0 does neither). Options are chosen
-on validation samples; the rest is of test images, energy and time of the first 500. A drop is that from the network
-trained for as long, in floats. With --keep, a killed run goes on.
+and without, of which `fine_tune` gives back what is better on chip on validation samples (--tune 0 does neither).
+Options are chosen on validation samples; the rest is of test images, energy and time of the first 500. A drop is that
+from the network trained for as long, in floats. With --keep, a killed run goes on.
 """
 
 import argparse
@@ -84,14 +84,10 @@ def main() -> None:
             networks = {"no training": (rate_network, options)}
             if args.tune:
                 result = tuned[args.tuned_for or steps]
-                networks["fine-tuned"] = result.model, result.options
-            for name, (network, chosen_options) in networks.items():
-                deployment = ld.deploy(
-                    network,
-                    calibration=chosen[0],
-                    labels=chosen[1],
-                    options=replace(chosen_options, steps=steps),
-                )
+                networks["tuned"] = result.tuned, replace(options, bias_correction_steps=0)
+            for name, (network, set_to) in networks.items():
+                for_time = replace(set_to, steps=steps)
+                deployment = ld.deploy(network, calibration=chosen[0], labels=chosen[1], options=for_time)
                 outcome = deployment.evaluate(x, y)
                 costs = deployment.evaluate(x[:ENERGY], y[:ENERGY], energy=True)
                 chip = [outcome.counters.populations[p.name] for p in deployment.program.populations]
@@ -105,6 +101,9 @@ def main() -> None:
                         1e3 * costs.energy.seconds.value,
                     )
                 )
+            if args.tune:
+                given_back = "tuned" if result.model is result.tuned else "no training"
+                found[steps, "given back"].append(found[steps, given_back][-1])
     columns = ("steps", "network", "drop, points", "spikes", "events", "cores", "energy, µJ", "time, ms")
     title = f"{data.name}: rate network {100 * np.mean(rates):.2f} %, {args.seeds} seeds"
     table = Table(*columns, title=title)
