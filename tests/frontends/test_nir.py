@@ -216,9 +216,10 @@ def test_delays_are_those_of_synapses_with_relays_where_these_are_too_long(delay
 
 
 def test_delays_of_weighted_spikes_and_delays_in_a_row_add_up():
-    weights = nir.Linear(np.array(RNG.normal(0.4, 0.3, (4, 4))))
+    rng = np.random.default_rng(0)
+    weights = nir.Linear(np.array(rng.normal(0.4, 0.3, (4, 4))))
     graph = delayed_network([2, 0, 1, 2], (weights, nir.Delay(np.full(4, DT))))
-    x = (RNG.random((40, 4)) < 0.5).astype(float)
+    x = (rng.random((40, 4)) < 0.5).astype(float)
     names = ["in", *(f"n{k}" for k in range(7)), "out"]
     ours, theirs, _ = spike_counts(graph, names, x, "n6")
     assert theirs.any()

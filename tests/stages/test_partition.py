@@ -236,8 +236,11 @@ def test_weights_of_one_leave_the_host_only_additions():
 
     assert encoder_of(signs).adds_only
     assert encoder_of(signs, gain=np.array(30.0)).adds_only
+    one_differs = signs.copy()
+    one_differs.flat[0] *= 0.5
     for other in (
         encoder_of(2 * signs),
+        encoder_of(one_differs),
         encoder_of(signs, tau=0.01),
         encoder_of(signs, gain=np.arange(1.0, 1.0 + graph.populations[0].size)),
         encoder_of(signs, neuron=NeuronModel("if", discretized=True)),
