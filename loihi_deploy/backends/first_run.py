@@ -42,9 +42,9 @@ def compile_missing(line: Line, threads: int) -> None:
     threads : int
         That the run may use: with one, no second process is started.
     """
-    if threads == 1 or not sys.executable or hasattr(sys, "frozen"):
+    if threads == 1 or not (is_missing(line.encoder.kernel) and is_missing(line.chip.kernel)):
         return
-    if not (is_missing(line.encoder.kernel) and is_missing(line.chip.kernel)):
+    if not sys.executable or hasattr(sys, "frozen"):
         return
     with TemporaryFile() as file:
         pickle.dump(sys.path, file)

@@ -76,7 +76,9 @@ def run(
     job = checked_job(program, samples, options, mapping, meter)
     tally = _Tally(job)
     n = job.asked.n
-    outputs = {node.name: np.zeros((n, *node.shape), node.dtype) for node in program.readout.readouts}
+    outputs: dict[str, NDArray[Any]] = {}
+    if len(job.asked.parts) != 1:  # of a single part they are its answers
+        outputs = {node.name: np.zeros((n, *node.shape), node.dtype) for node in program.readout.readouts}
     recorded: dict[str, dict[str, list[NDArray[Any]]]] = {name: {} for name in job.asked.wanted.variables}
     by_name = {node.name: node for node in program.readout.readouts}
     by_frame: dict[str, list[NDArray[Any]]] = {}
@@ -85,7 +87,10 @@ def run(
     for part, chunk in job.chunks():
         tally.add(chunk.counts)
         for name, values in answers(program.readout, chunk.trace, job.asked.width).items():
-            outputs[name][part] = values
+            if name in outputs:
+                outputs[name][part] = values
+            else:
+                outputs[name] = values.astype(by_name[name].dtype, copy=False)
         for name, values in _by_frame(job, chunk.trace).items():
             node = by_name[name]
             activated = node.activated(values.reshape(-1, node.size)).astype(node.dtype)

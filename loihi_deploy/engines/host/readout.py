@@ -60,11 +60,13 @@ def decisions(readout: Graph, trace: NDArray[np.float64], width: int) -> NDArray
 def _decoded(
     readout: Graph, trace: NDArray[np.float64], width: int
 ) -> Iterator[tuple[Readout, NDArray[np.float64]]]:
-    means = np.add.reduce(trace[:, -width:], axis=1) / width
+    means = np.add.reduce(trace[:, -width:], axis=1)
+    means /= float(width)
     first = 0
     for node in readout.readouts:
-        yield node, means[:, first : first + node.size] + node.bias
-        first += node.size
+        end = first + len(node.bias)
+        yield node, means[:, first:end] + node.bias
+        first = end
 
 
 def decisions_by_step(
