@@ -51,6 +51,29 @@ class PopulationCounts:
     clipped_biases: int = 0
     unknown: tuple[str, ...] = field(default=(), kw_only=True)
 
+    def __init__(  # what a dataclass makes sets fields one by one, which takes twice as long in every run
+        self,
+        size: int,
+        spikes: int = 0,
+        synaptic_events: int = 0,
+        overflows_q: int = 0,
+        overflows_u: int = 0,
+        lost_spikes: int = 0,
+        clipped_biases: int = 0,
+        *,
+        unknown: tuple[str, ...] = (),
+    ) -> None:
+        self.__dict__.update(
+            size=size,
+            spikes=spikes,
+            synaptic_events=synaptic_events,
+            overflows_q=overflows_q,
+            overflows_u=overflows_u,
+            lost_spikes=lost_spikes,
+            clipped_biases=clipped_biases,
+            unknown=unknown,
+        )
+
     def __add__(self, other: PopulationCounts) -> PopulationCounts:
         return PopulationCounts(
             self.size,
