@@ -84,7 +84,8 @@ def main() -> None:
             networks = {"no training": (rate_network, options)}
             if args.tune:
                 result = tuned[args.tuned_for or steps]
-                networks["tuned"] = result.tuned, replace(options, bias_correction_steps=0)
+                alone = replace(options, bias_correction_steps=0)
+                networks["tuned"] = result.tuned, result.options if args.penalty else alone
             for name, (network, set_to) in networks.items():
                 for_time = replace(set_to, steps=steps)
                 deployment = ld.deploy(network, calibration=chosen[0], labels=chosen[1], options=for_time)

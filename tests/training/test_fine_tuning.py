@@ -61,6 +61,10 @@ def test_few_bits_and_fewer_events():
     assert free.options.weight_bits == 4
     assert cheap.compared[-1].events < free.compared[-1].events - 500
     assert free.plain is None
+    assert "encoder_percentile" not in free.options.given
+    assert cheap.options == ld.DeployOptions(
+        steps=12, weight_bits=4, bias_correction_steps=0, encoder_percentile=99.9
+    )
     joules = quiet(
         model, epochs=2, compare=False, penalty="energy", penalty_weight=2000.0, learning_rate=3e-3
     )
