@@ -128,11 +128,8 @@ def _lost(program: Program, samples: Samples, counters: Counters) -> tuple[Probl
 
 def _by_frame(job: Job, trace: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Values of each readout after each frame, before its activation; nothing where they are not asked for."""
-    return (
-        values_by_frame(job.line.program.readout, trace, *job.asked.reading)
-        if job.asked.options.by_frame
-        else {}
-    )
+    asked = job.asked
+    return values_by_frame(job.line.program.readout, trace, *asked.reading) if asked.options.by_frame else {}
 
 
 def evaluate(

@@ -359,12 +359,8 @@ class Engine:
         memory = self._memory(steps, len(events.sizes))
         self.kernel(*self.network, *arrays, *arriving, *wanted, *memory, first_step, steps)
         if self._lines:
-            for (
-                _,
-                part,
-                shape,
-                _,
-            ) in self._line_parts():  # the oldest row first, with which the next run begins
+            for _, part, shape, _ in self._line_parts():
+                # the oldest row first, with which the next run begins
                 rows = arrays.held_back[:, part].reshape(n, *shape)
                 arrays.held_back[:, part] = np.roll(rows, -(steps % shape[0]), axis=1).reshape(n, -1)
         return out
